@@ -1,0 +1,54 @@
+"""selfloop: recurrent networks.
+
+Write the recurrence as an equation, train it on your own data, look inside it.
+
+    >>> import selfloop as sl
+    >>> from selfloop import param, tanh
+    >>> @sl.cell
+    ... def mine(x, h, *, W=param("h x"), U=param("h h")):
+    ...     h = tanh(W @ x + U @ h)
+    ...     return h
+    >>> rnn = sl.Recurrent(mine, input_size=8, hidden_size=16)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_LANGUAGE = (
+    "Cell", "abs", "cell", "clip", "concat", "cos", "exp", "gelu", "layer_norm", "log", "maximum", "mean", "minimum",
+    "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt", "state", "sum",
+    "tanh", "where",
+)  # fmt: skip
+_HOMES = {
+    **dict.fromkeys(_LANGUAGE, "selfloop.language"),
+    **dict.fromkeys(
+        ("GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "VariationalDropout"), "selfloop.layers"
+    ),
+    "LanguageModel": "selfloop.models",
+    "load": "selfloop.tasks",
+    "SelfloopError": "selfloop.errors",
+}
+__all__ = ["__version__", "cells", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from selfloop import cells as cells
+    from selfloop.errors import SelfloopError as SelfloopError
+    from selfloop.language import *  # noqa: F403
+    from selfloop.layers import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used, so that `selfloop --help` need not wait for torch."""
+    if name == "cells":
+        return importlib.import_module("selfloop.cells")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'selfloop' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,54 @@
+"""Every error that selfloop raises on purpose, as one tree.
+
+    SelfloopError
+    ├── CellError          a cell's definition: names the cell, the line and what was expected
+    ├── ArgumentError      an argument of a layer, model or function (also a ValueError)
+    ├── BackendError       the backend that was asked for cannot run this
+    ├── ConfigError        a configuration: a file, a --set, a field
+    ├── DataError          the user's data: a file, a column, an item
+    └── RunError           a run folder: missing, of another version, damaged, not writable
+
+A message is one sentence that says what was given, what was expected and what to do. The command line prints it and
+exits with status 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SelfloopError(Exception):
+    """The root of selfloop's own errors: catch it to catch them all."""
+
+
+class CellError(SelfloopError):
+    """A cell cannot be understood as written."""
+
+
+class ArgumentError(SelfloopError, ValueError):
+    """An argument has the wrong type, shape, dtype, device or value."""
+
+
+class BackendError(SelfloopError):
+    """The requested backend cannot run this cell or this call."""
+
+
+class ConfigError(SelfloopError):
+    """A configuration names an unknown field or holds a value that does not fit."""
+
+
+class DataError(SelfloopError):
+    """The data cannot be read, or is not what the task needs."""
+
+
+class RunError(SelfloopError):
+    """A run folder cannot be read, written or continued."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause that offers the closest known name: ``"; did you mean 'lstm'?"``, or nothing when none is close.
+
+    >>> nearest("sigmod", ["sigmoid", "tanh"])
+    "; did you mean 'sigmoid'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

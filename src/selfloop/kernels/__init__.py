@@ -1,0 +1,1 @@
+"""One sequence through one cell, the fastest correct way."""

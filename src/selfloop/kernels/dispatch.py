@@ -1,0 +1,62 @@
+"""Which kernel runs a problem: each way is asked in turn, and a refusal carries its reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from selfloop.errors import ArgumentError, BackendError, nearest
+from selfloop.kernels import fused, interpret
+from selfloop.kernels.problem import Answer, Problem
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a problem.
+
+    Attributes:
+        description: one line for `explain`.
+        refusal: why it cannot, or None.
+        run: the answer.
+    """
+
+    description: str
+    refusal: Callable[[Problem], str | None]
+    run: Callable[[Problem], Answer]
+
+
+WAYS: dict[str, Way] = {
+    "torch": Way("torch's own fused function, the whole sequence in one call", fused.refusal, fused.run),
+    "interpret": Way("torch operations, one step at a time", interpret.refusal, interpret.run),
+}
+"""The fastest first."""
+
+BACKENDS = ("auto", *WAYS)
+
+
+def check_backend(backend: str) -> None:
+    """Raise ArgumentError unless this is the name of a backend."""
+    if backend not in BACKENDS:
+        raise ArgumentError(
+            f"The 'backend' must be one of {', '.join(BACKENDS)}. Got {backend!r} instead{nearest(backend, BACKENDS)}"
+        )
+
+
+def run(problem: Problem, backend: str) -> Answer:
+    """Run the problem: `auto` takes the fastest way that can, a name that way alone.
+
+    Raises:
+        BackendError: the named way cannot run it; the message carries the reason.
+    """
+    return WAYS[choose(problem, backend)[0]].run(problem)
+
+
+def choose(problem: Problem, backend: str) -> tuple[str, dict[str, str]]:
+    """The way that runs, and why each faster one does not."""
+    reasons: dict[str, str] = {}
+    for name in WAYS if backend == "auto" else (backend,):
+        reason = WAYS[name].refusal(problem)
+        if reason is None:
+            return name, reasons
+        reasons[name] = reason
+    raise BackendError(
+        f"backend='{backend}' cannot run '{problem.graph.name}': {reasons[backend]}. Use backend='auto' instead."
+    )

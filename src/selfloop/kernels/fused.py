@@ -1,0 +1,104 @@
+"""Torch's own fused functions, for the cells that have one: ATen's loops, on the CPU oneDNN's LSTM, cuDNN on a GPU."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
+from selfloop.kernels.problem import Answer, Problem
+
+CLOSED = 1e4  # a gate's argument beyond which sigmoid is exactly 0 or 1, in every dtype
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One of torch's functions.
+
+    Attributes:
+        function: the function.
+        weights: the weights it wants, from the cell's, in the cell's order.
+        keep: for a cell whose state is not all in its output, the arguments of the gates, in blocks of size h, at
+            which that state stays as it is.
+    """
+
+    function: Callable[..., tuple[Tensor, ...]]
+    weights: Callable[..., list[Tensor]]
+    keep: tuple[float, ...] = ()
+
+
+def _projected(*arguments: object) -> tuple[Tensor, ...]:
+    with warnings.catch_warnings():  # torch says that oneDNN has no projections; `explain` is the place for that
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported")
+        return torch.lstm(*arguments)  # type: ignore[no-any-return, call-overload]
+
+
+def _one_bias(W_xh: Tensor, W_hh: Tensor, b: Tensor, *projection: Tensor) -> list[Tensor]:
+    return [W_xh, W_hh, b, torch.zeros_like(b), *projection]
+
+
+_KEEP = (-CLOSED, CLOSED, 0, 0)
+_FUSED = {
+    lstm.graph.form: Fused(torch.lstm, _one_bias, _KEEP),
+    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP),
+    gru.graph.form: Fused(torch.gru, lambda *weights: list(weights)),
+    vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias),
+    vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias),
+}
+
+
+def refusal(problem: Problem) -> str | None:
+    """Why torch has no fused function for this, or None."""
+    if problem.graph.form not in _FUSED:
+        return "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"
+    if problem.resets is not None:
+        return "torch's fused functions cannot reset the state inside a sequence"
+    if problem.x.numel() == 0:
+        return "torch's fused functions take no empty input"
+    return None
+
+
+def run(problem: Problem) -> Answer:
+    """The outputs and the final state.
+
+    Ragged sequences run padded, which is faster than torch's packed ones. Where a state does not show in the output,
+    as the LSTM's cell state, one more input feature holds the gates so beyond a sequence's end that it stays: exactly,
+    since sigmoid(±10,000) is 0 or 1.
+    """
+    graph, x, active = problem.graph, problem.x, problem.active
+    fused = _FUSED[graph.form]
+    weights = fused.weights(*(problem.params[name] for name in graph.params))
+    if active is not None:
+        x = _from_start(x, problem)
+        if fused.keep:
+            hidden = problem.state[-1].shape[-1]
+            column = torch.tensor(fused.keep, dtype=x.dtype, device=x.device).repeat_interleave(hidden)
+            x = torch.cat([x, (~active).to(x.dtype)[:, :, None]], dim=-1)
+            weights[0] = torch.cat([weights[0], column[:, None]], dim=-1)
+    elif problem.reverse:
+        x = x.flip(0)
+
+    first = tuple(s[None] for s in problem.state)
+    hx = first if len(first) > 1 else first[0]
+    # has_biases, num_layers, dropout, train, bidirectional, batch_first
+    y, *last = fused.function(x, hx, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    state = tuple(s[0] for s in last)
+
+    if active is None:
+        return (y.flip(0) if problem.reverse else y), state
+    y = y.masked_fill(~active[:, :, None], 0)
+    assert problem.lengths is not None
+    end = (problem.lengths - 1).clamp(min=0)[None, :, None].expand(1, -1, y.shape[-1])
+    h = torch.where(problem.lengths[:, None] > 0, y.gather(0, end)[0], problem.state[0])
+    return (_from_start(y, problem) if problem.reverse else y), (h, *state[1:])
+
+
+def _from_start(v: Tensor, problem: Problem) -> Tensor:
+    """In reverse, each sequence turned within its own length; forward, as it is."""
+    if not problem.reverse or problem.lengths is None:
+        return v
+    t = torch.arange(v.shape[0], device=v.device)[:, None]
+    source = torch.where(t < problem.lengths, problem.lengths - 1 - t, t)
+    return v.gather(0, source[:, :, None].expand_as(v))

@@ -1,0 +1,122 @@
+"""Run a Graph with torch, one step at a time, on any device and dtype: the truth that kernels are compared with.
+
+What does not depend on the state is made for all steps before the loop.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from selfloop.kernels.problem import Answer, Problem
+from selfloop.language.graph import LEAVES, Node
+
+
+def _part(v: Tensor, which: tuple[int, int]) -> Tensor:
+    return v.chunk(which[1], dim=-1)[which[0]]
+
+
+def _concat(*vectors: Tensor) -> Tensor:
+    batch = max((v.shape[:-1] for v in vectors), key=len)  # a parameter has none
+    return torch.cat([v.expand(*batch, v.shape[-1]) for v in vectors], dim=-1)
+
+
+VALUES: dict[str, Callable[..., Tensor]] = {
+    "neg": operator.neg,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "matmul": lambda matrix, v: F.linear(v, matrix),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "exp": torch.exp,
+    "log": torch.log,
+    "softplus": lambda v: torch.logaddexp(v, torch.zeros_like(v)),
+    "gelu": F.gelu,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "sqrt": torch.sqrt,
+    "abs": torch.abs,
+    "minimum": torch.minimum,
+    "maximum": torch.maximum,
+    "where": torch.where,
+    "sum": lambda v: v.sum(-1, keepdim=True),
+    "mean": lambda v: v.mean(-1, keepdim=True),
+    "amax": lambda v: v.amax(-1, keepdim=True),
+    "concat": _concat,
+    "part": _part,
+}
+"""The value of each operation of the language, on tensors whose last dimension is the vector."""
+
+
+def refusal(problem: Problem) -> str | None:
+    """The interpreter refuses nothing."""
+    return None
+
+
+def run(problem: Problem) -> Answer:
+    """The outputs and the final state."""
+    graph, x, state = problem.graph, problem.x, problem.state
+    steps, batch = x.shape[:2]
+    values: list[Tensor | None] = [None] * len(graph.nodes)
+    values[graph.leaves[graph.input]] = x
+    for name, weight in problem.params.items():
+        values[graph.leaves[name]] = weight
+    hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
+    _evaluate(graph.nodes, hoisted, values, x)
+
+    in_loop = [k for k in range(len(graph.nodes)) if graph.stepwise[k]]
+    varies = [k for k in hoisted if not graph.constant[k]]
+    active, zeroed = problem.active, _zeroed(problem)
+    outputs: list[Tensor] = []
+    for t in reversed(range(steps)) if problem.reverse else range(steps):
+        now = list(values)
+        for k in varies:
+            now[k] = _known(values[k])[t]
+        if zeroed is not None:
+            state = tuple(s.masked_fill(zeroed[t, :, None], 0) for s in state)
+        for name, s in zip(graph.states, state, strict=True):
+            now[graph.leaves[name]] = s
+        _evaluate(graph.nodes, in_loop, now, x)
+        new = tuple(_known(now[k]).to(old.dtype).expand(batch, -1) for k, old in zip(graph.outputs, state, strict=True))
+        if active is not None:
+            on = active[t, :, None]
+            outputs.append(torch.where(on, new[0], 0))
+            state = tuple(torch.where(on, n, old) for n, old in zip(new, state, strict=True))
+        else:
+            outputs.append(new[0])
+            state = new
+    if problem.reverse:
+        outputs.reverse()
+    return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
+
+
+def _evaluate(nodes: Sequence[Node], which: Iterable[int], values: list[Tensor | None], like: Tensor) -> None:
+    """Fill in the values of these nodes, in order; the leaves are there already, but for constants."""
+    for k in which:
+        node = nodes[k]
+        if node.op == "const":
+            values[k] = torch.tensor(node.value, dtype=like.dtype, device=like.device)
+        elif node.op not in LEAVES:
+            extra = () if node.value is None else (node.value,)
+            values[k] = VALUES[node.op](*(values[a] for a in node.args), *extra)
+
+
+def _zeroed(problem: Problem) -> Tensor | None:
+    """Before which steps, in the order in which they are walked, the state is zeroed."""
+    if problem.resets is None or not problem.reverse:
+        return problem.resets
+    return torch.cat([problem.resets[1:], torch.zeros_like(problem.resets[:1])])
+
+
+def _known(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value

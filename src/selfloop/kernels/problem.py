@@ -1,0 +1,46 @@
+"""What every kernel is asked: one cell over one sequence, in one direction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from selfloop.language import Graph
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One cell, its weights, and a batch of sequences.
+
+    Attributes:
+        graph: the step.
+        params: the weights by the cell's names.
+        x: the input; what lies beyond a sequence's length has been set to zero.
+        state: the state before the first step that is taken, in the order of `graph.states`.
+        lengths: how many steps each sequence has; None means all of them.
+        resets: where true, the state is zeroed before the step, so that a sequence can hold several. In reverse the
+            same segments are walked from their ends.
+        reverse: walk from the last step to the first.
+    """
+
+    graph: Graph
+    params: Mapping[str, Tensor]
+    x: Float[Tensor, "T B I"]
+    state: tuple[Float[Tensor, "B _"], ...]
+    lengths: Int[Tensor, " B"] | None = None
+    resets: Bool[Tensor, "T B"] | None = None
+    reverse: bool = False
+
+    @property
+    def active(self) -> Bool[Tensor, "T B"] | None:
+        """Which steps lie within their sequences, or None where all do."""
+        if self.lengths is None:
+            return None
+        steps = torch.arange(self.x.shape[0], device=self.x.device)
+        return steps[:, None] < self.lengths[None, :]
+
+
+Answer = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
+"""The output at each step, zero beyond a sequence's length, and the state after the last step."""

@@ -1,0 +1,192 @@
+"""``@cell``: one step of a recurrence, stated as a function."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from selfloop.errors import ArgumentError, CellError, nearest
+from selfloop.language.graph import Graph
+from selfloop.language.sizes import Shape, describe, parse_shape
+from selfloop.language.trace import refuse, trace
+
+Init = str | float | tuple[float, ...] | None
+INITS = ("orthogonal", "glorot", "uniform")
+
+
+@dataclass(frozen=True)
+class Param:
+    """The declaration of a parameter: its shape in named sizes, and how it starts."""
+
+    shape: str
+    init: Init = None
+
+
+@dataclass(frozen=True)
+class StateSize:
+    """The declaration of a state's size."""
+
+    size: str
+
+
+def param(shape: str, init: Init = None) -> Any:
+    """Declare a parameter of a cell, as the default of a keyword-only argument: ``W_hh=param("4h h")``.
+
+    Args:
+        shape: sizes separated by spaces; ``x`` is the input's size, ``h`` the hidden size, any other name a size given
+            when the layer is made. Two sizes make a matrix, one a vector, ``""`` a scalar.
+        init: how it starts. A number fills it; a tuple of numbers fills as many equal parts of a vector
+            (``(0, 1, 0, 0)`` for a forget gate that starts open); ``"orthogonal"`` and ``"glorot"`` fill each
+            square or rectangular block of a matrix; ``"uniform"`` draws from ±1/√h, as torch.nn does. By default
+            matrices that multiply a state are orthogonal (Saxe et al. 2014), other matrices glorot (Glorot & Bengio
+            2010), vectors and scalars 0.
+
+    Returns:
+        A declaration; typed as Any, so that type checkers stay quiet where the argument is used as a value.
+    """
+    return Param(shape, init)
+
+
+def state(size: str) -> Any:
+    """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h."""
+    return StateSize(size)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step of a recurrence: its Graph, and how its parameters start. Made by `cell`; prints as equations.
+
+    Attributes:
+        graph: the step as data.
+        inits: how each parameter starts, as declared.
+        sizes: the names that a layer must be given a number for, beside ``x`` and ``h``.
+        function: the function it was written as.
+    """
+
+    graph: Graph
+    inits: Mapping[str, Init]
+    sizes: tuple[str, ...]
+    function: Callable[..., object] = field(compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.function.__doc__)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.graph.name
+
+    def bind(self, input_size: int, hidden_size: int, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The number of every named size.
+
+        Raises:
+            ArgumentError: a size is missing, unknown, or not a whole number of at least 1.
+        """
+        for name in sizes:
+            if name not in self.sizes:
+                hint = nearest(name, self.sizes) or f"; its own sizes are: {', '.join(self.sizes) or 'none'}"
+                raise ArgumentError(f"The cell '{self.name}' has no size '{name}'{hint}.")
+        for name in self.sizes:
+            if name not in sizes:
+                raise ArgumentError(f"The cell '{self.name}' needs the size '{name}'; give it as {name}=….")
+        numbers = {"x": input_size, "h": hidden_size, **sizes}
+        for name, number in numbers.items():
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                title = {"x": "input_size", "h": "hidden_size"}.get(name, name)
+                raise ArgumentError(
+                    f"The '{title}' of '{self.name}' must be a whole number ≥ 1. Got {number!r} instead."
+                )
+        return numbers
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """One step written inside another cell: the function itself."""
+        return self.function(*args, **kwargs)
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+
+def cell(function: Callable[..., object]) -> Cell:
+    """Make a cell of a function that states one step of a recurrence.
+
+    The first argument is the input, the next are the states, in the order in which they are returned; the first
+    returned state is the step's output. Keyword-only arguments are parameters, declared by `param`. Everything is a
+    vector of one example: batch and time are never written.
+
+    Raises:
+        CellError: the function is no cell; the message names the cell, the line and what was expected.
+
+    >>> from selfloop import cell, param, tanh
+    >>> @cell
+    ... def vanilla(x, h, *, W_xh=param("h x"), W_hh=param("h h"), b=param("h")):
+    ...     h = tanh(W_xh @ x + W_hh @ h + b)
+    ...     return h
+    >>> print(vanilla)
+    vanilla: x[t], h[t-1] -> h[t]
+      W_xh: h × x, W_hh: h × h, b: h
+      h[t] = tanh(W_xh @ x[t] + W_hh @ h[t-1] + b)
+    """
+    if not inspect.isfunction(function):
+        raise CellError(f"@cell takes a function. Got a {type(function).__name__} instead.")
+    arguments = list(inspect.signature(function).parameters.values())
+    vectors = [a for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
+    if len(vectors) < 2 or any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD, a.POSITIONAL_ONLY) for a in arguments):
+        refuse(
+            function.__code__,
+            "the arguments must be the input, one state or more, then parameters after a *, as in "
+            f"(x, h, *, W=param('h h')); got {inspect.signature(function)}",
+        )
+    states = {a.name: _state_shape(function, a) for a in vectors[1:]}
+    declared = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+    for name, default in declared.items():
+        if not isinstance(default, Param):
+            got = "nothing" if default is inspect.Parameter.empty else repr(default)
+            refuse(function.__code__, f"the parameter '{name}' must be declared as {name}=param(SHAPE); got {got}")
+    params = {name: _read(function, name, declaration.shape) for name, declaration in declared.items()}
+    for name, declaration in declared.items():
+        _check_init(function, name, declaration.init, params[name])
+
+    graph = trace(function, vectors[0].name, states, params, parse_shape("x"))
+    names = {name for shape in (*states.values(), *params.values()) for size in shape for name in size.names}
+    return Cell(
+        graph=graph,
+        inits={name: declaration.init for name, declaration in declared.items()},
+        sizes=tuple(sorted(names - {"x", "h"})),
+        function=function,
+    )
+
+
+def _state_shape(function: Callable[..., object], argument: inspect.Parameter) -> Shape:
+    if argument.default is inspect.Parameter.empty:
+        return parse_shape("h")
+    if not isinstance(argument.default, StateSize):
+        refuse(
+            function.__code__,
+            f"the state '{argument.name}' takes no default but {argument.name}=state(SIZE); parameters stand after a *",
+        )
+    shape = _read(function, argument.name, argument.default.size)
+    if len(shape) != 1:
+        refuse(function.__code__, f"the state '{argument.name}' must be a vector; got {describe(shape)}")
+    return shape
+
+
+def _read(function: Callable[..., object], name: str, text: object) -> Shape:
+    if not isinstance(text, str):
+        refuse(function.__code__, f"the shape of '{name}' must be a text like '4h x'; got {text!r}")
+    try:
+        return parse_shape(text)
+    except ValueError as error:
+        refuse(function.__code__, f"the shape of '{name}' has an unknown size: {error}")
+
+
+def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
+    match init:
+        case str() if init not in INITS:
+            refuse(
+                function.__code__,
+                f"the init of '{name}' must be a number, a tuple, or one of {', '.join(INITS)}; got {init!r}",
+            )
+        case "orthogonal" | "glorot" if len(shape) != 2:
+            refuse(function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}")
+        case tuple() if len(shape) != 1 or shape[0].divided(len(init)) is None:
+            refuse(function.__code__, f"the init of '{name}' has {len(init)} parts; '{name}' is {describe(shape)}")

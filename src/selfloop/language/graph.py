@@ -1,0 +1,166 @@
+"""A cell as data: the Graph of one step, on one example.
+
+A Graph is what tracing yields and what everything below reads: the interpreter runs it, the compiler transforms it. It
+prints as equations.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from selfloop.language.sizes import Shape
+
+LEAVES = ("input", "state", "param", "const")
+"""The operations without arguments; their `value` is a name, or the number of a constant."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of the step: an operation on earlier nodes."""
+
+    op: str
+    args: tuple[int, ...]
+    shape: Shape
+    value: str | float | tuple[int, int] | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One step of a recurrence.
+
+    Attributes:
+        name: the cell's name.
+        nodes: values in an order in which they can be computed; leaves first.
+        input: the name of the input.
+        states: the names of the states, in order.
+        params: the names of the parameters, in order.
+        outputs: the node of each new state, in the order of `states`; the first is the step's output.
+        names: the local variables of the cell's function, and the node each held when it returned.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    input: str
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    outputs: tuple[int, ...]
+    names: Mapping[str, int] = field(compare=False)
+
+    @cached_property
+    def leaves(self) -> dict[str, int]:
+        """The node of the input, of each state and of each parameter, by name."""
+        return {str(node.value): k for k, node in enumerate(self.nodes) if node.op in LEAVES and node.op != "const"}
+
+    def shape(self, name: str) -> Shape:
+        """The shape of the input, a state or a parameter."""
+        return self.nodes[self.leaves[name]].shape
+
+    @cached_property
+    def stepwise(self) -> tuple[bool, ...]:
+        """For each node, whether it depends on a state; the others can be made for all steps at once."""
+        return self._reached_from("state")
+
+    @cached_property
+    def constant(self) -> tuple[bool, ...]:
+        """For each node, whether it depends on neither input nor state: parameters, constants and what they make."""
+        from_input, from_state = self._reached_from("input"), self._reached_from("state")
+        return tuple(not (x or s) for x, s in zip(from_input, from_state, strict=True))
+
+    @cached_property
+    def recurrent_params(self) -> tuple[str, ...]:
+        """The matrices that multiply what depends on a state: those that weight drop and orthogonal starts are for."""
+        used = {
+            self.nodes[node.args[0]].value
+            for node in self.nodes
+            if node.op == "matmul" and self.stepwise[node.args[1]] and self.nodes[node.args[0]].op == "param"
+        }
+        return tuple(name for name in self.params if name in used)
+
+    @cached_property
+    def form(self) -> tuple[object, ...]:
+        """The equations without the names: equal for two cells that compute the same in the same order."""
+        order = {name: k for k, name in enumerate((self.input, *self.states, *self.params))}
+        return (
+            tuple((n.op, n.args, n.shape, order.get(n.value, n.value)) for n in self.nodes),  # type: ignore[arg-type]
+            self.outputs,
+        )
+
+    def _reached_from(self, op: str) -> tuple[bool, ...]:
+        reached: list[bool] = []
+        for node in self.nodes:
+            reached.append(node.op == op or any(reached[a] for a in node.args))
+        return tuple(reached)
+
+    def __str__(self) -> str:
+        return "\n".join(_equations(self))
+
+
+# How an operation prints, and how tightly it binds: (template, its own strength, the strength its arguments need).
+_INFIX: dict[str, tuple[str, int, tuple[int, ...]]] = {
+    "lt": ("{} < {}", 1, (2, 2)),
+    "le": ("{} <= {}", 1, (2, 2)),
+    "gt": ("{} > {}", 1, (2, 2)),
+    "ge": ("{} >= {}", 1, (2, 2)),
+    "add": ("{} + {}", 2, (2, 2)),
+    "sub": ("{} - {}", 2, (2, 3)),
+    "mul": ("{} * {}", 3, (3, 3)),
+    "div": ("{} / {}", 3, (3, 4)),
+    "matmul": ("{} @ {}", 3, (4, 4)),
+    "neg": ("-{}", 4, (4,)),
+}
+_ATOM = 9
+
+
+def _equations(graph: Graph) -> Iterator[str]:
+    """The signature, the parameters, then one equation for each value that has a name or is used more than once."""
+    title = {graph.leaves[graph.input]: f"{graph.input}[t]"}
+    title |= {graph.leaves[state]: f"{state}[t-1]" for state in graph.states}
+    title |= {graph.leaves[param]: param for param in graph.params}
+    new_states = dict(zip(graph.outputs, graph.states, strict=True))
+    uses = [0] * len(graph.nodes)
+    for node in graph.nodes:
+        for argument in node.args:
+            uses[argument] += 1
+    local = {k: name for name, k in graph.names.items() if k not in title}
+
+    yield f"{graph.name}: {graph.input}[t], {', '.join(f'{s}[t-1]' for s in graph.states)} -> " + ", ".join(
+        f"{s}[t]" for s in graph.states
+    )
+    yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
+
+    text: dict[int, tuple[str, int]] = {k: (name, _ATOM) for k, name in title.items()}
+    unnamed = 0
+    for k, node in enumerate(graph.nodes):
+        if k in text:
+            continue
+        expression = _expression(node, lambda a: text[a])
+        if k in new_states:
+            name = f"{new_states[k]}[t]"
+        elif k in local:
+            name = local[k]
+        elif uses[k] > 1 and node.op != "const":
+            unnamed += 1
+            name = f"v{unnamed}"
+        else:
+            text[k] = expression
+            continue
+        text[k] = (name, _ATOM)
+        yield f"  {name} = {expression[0]}"
+    for k, state in zip(graph.outputs, graph.states, strict=True):
+        if text[k][0] != f"{state}[t]":
+            yield f"  {state}[t] = {text[k][0]}"
+
+
+def _expression(node: Node, text: Callable[[int], tuple[str, int]]) -> tuple[str, int]:
+    if node.op == "const":
+        return f"{node.value:g}", _ATOM
+    if node.op == "part":
+        assert isinstance(node.value, tuple)
+        index, count = node.value
+        return f"split({text(node.args[0])[0]}, {count})[{index}]", _ATOM
+    if node.op in _INFIX:
+        template, own, needed = _INFIX[node.op]
+        inner = [text(a) for a in node.args]
+        return template.format(*(t if s >= n else f"({t})" for (t, s), n in zip(inner, needed, strict=True))), own
+    return f"{node.op}({', '.join(text(a)[0] for a in node.args)})", _ATOM

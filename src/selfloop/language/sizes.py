@@ -1,0 +1,102 @@
+"""Sizes by name: ``4h``, ``x``, ``h+x``, ``16``. A cell is written in them and checked before any number is known."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*)|(?P<constant>\d+)")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A sum of named sizes with whole coefficients; the name ``""`` holds the constant.
+
+    >>> 2 * Size.parse("h") + Size.parse("x")
+    2h+x
+    >>> Size.parse("2h+x").value({"h": 3, "x": 5})
+    11
+    """
+
+    terms: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, terms: Mapping[str, int]) -> "Size":
+        """The size with these coefficients, zeros dropped, in the order of the names."""
+        return cls(tuple(sorted((name, count) for name, count in terms.items() if count)))
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Read ``4h``, ``h+x`` or ``16``.
+
+        Raises:
+            ValueError: the text is not a sum of terms like these, or is zero.
+        """
+        terms: dict[str, int] = {}
+        for term in text.split("+"):
+            match = _TERM.fullmatch(term)
+            if match is None:
+                raise ValueError(f"'{text}' is not a size; write sizes like 'h', '4h', 'h+x' or '16'")
+            name = match["name"] or ""
+            terms[name] = terms.get(name, 0) + int(match["constant"] or match["count"] or 1)
+        if not cls.of(terms).terms:
+            raise ValueError(f"'{text}' is zero; a size is at least 1")
+        return cls.of(terms)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in this size."""
+        return frozenset(name for name, _ in self.terms if name)
+
+    def __add__(self, other: "Size") -> "Size":
+        terms = dict(self.terms)
+        for name, count in other.terms:
+            terms[name] = terms.get(name, 0) + count
+        return Size.of(terms)
+
+    def __rmul__(self, count: int) -> "Size":
+        return Size.of({name: count * own for name, own in self.terms})
+
+    def divided(self, parts: int) -> "Size | None":
+        """One of `parts` equal parts, or None where the size does not divide whatever its names stand for."""
+        if any(count % parts for _, count in self.terms):
+            return None
+        return Size.of({name: count // parts for name, count in self.terms})
+
+    def value(self, sizes: Mapping[str, int]) -> int:
+        """The number, given the number for each name."""
+        return sum(count * (sizes[name] if name else 1) for name, count in self.terms)
+
+    def __str__(self) -> str:
+        named = [f"{count if count > 1 else ''}{name}" for name, count in self.terms if name]
+        constant = [str(count) for name, count in self.terms if not name]
+        return "+".join(named + constant)
+
+    __repr__ = __str__
+
+
+Shape = tuple[Size, ...]
+"""``()`` is a scalar, one size a vector, two a matrix."""
+
+
+def parse_shape(text: str) -> Shape:
+    """Read sizes separated by spaces: ``"4h x"`` is a matrix, ``"4h"`` a vector, ``""`` a scalar.
+
+    Raises:
+        ValueError: one of them is not a size, or there are more than two.
+    """
+    shape = tuple(Size.parse(part) for part in text.split())
+    if len(shape) > 2:
+        raise ValueError(f"'{text}' has {len(shape)} sizes; a matrix has two, a vector one and a scalar none")
+    return shape
+
+
+def describe(shape: Shape) -> str:
+    """A shape in words: ``a 4h × x matrix``, ``a vector of size h``, ``a scalar``."""
+    match shape:
+        case ():
+            return "a scalar"
+        case (size,):
+            return f"a vector of size {size}"
+        case (rows, columns):
+            return f"a {rows} × {columns} matrix"
+    raise AssertionError(shape)

@@ -1,0 +1,208 @@
+"""From a Python function to a Graph: the function is called once, with symbols."""
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import NoReturn
+
+from selfloop.errors import CellError, nearest
+from selfloop.language.graph import Graph, Node
+from selfloop.language.sizes import Shape, describe
+from selfloop.language.words import COMPARISONS, OPERATIONS, WORDS, Misfit, Number, Operand, Symbol
+
+
+def trace(
+    function: Callable[..., object], input: str, states: Mapping[str, Shape], params: Mapping[str, Shape], size: Shape
+) -> Graph:
+    """Call `function` with a symbol for each leaf and return what it wrote.
+
+    Raises:
+        CellError: the function does not return its states, does not use a parameter, or says what the language cannot.
+    """
+    writer = Trace(function.__code__)
+    leaves = {input: writer.leaf("input", input, size)}
+    leaves |= {name: writer.leaf("state", name, shape) for name, shape in states.items()}
+    leaves |= {name: writer.leaf("param", name, shape) for name, shape in params.items()}
+
+    with _locals_at_return(function.__code__) as found:
+        try:
+            returned = function(**leaves)
+        except CellError:
+            raise
+        except Exception as error:
+            _explain(writer, error, leaves)
+    outputs = _check_returned(writer, returned, states)
+    names = {name: value.index for name, value in found.items() if isinstance(value, Symbol) and value.trace is writer}
+    return _reachable(writer, input, tuple(states), tuple(params), outputs, names)
+
+
+class Trace:
+    """The Graph while it is being written. Equal operations are written once."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code
+        self.nodes: list[Node] = []
+        self._known: dict[Node, int] = {}
+
+    def leaf(self, op: str, name: str, shape: Shape) -> Symbol:
+        """A new input, state or parameter."""
+        return self._write(Node(op, (), shape, name))
+
+    def add(self, op: str, args: tuple[Symbol | Number, ...], value: tuple[int, int] | None) -> Symbol:
+        """A new operation, its shape checked by the operation's rule."""
+        symbols = [self._symbol(op, argument) for argument in args]
+        operands = [self._operand(symbol) for symbol in symbols]
+        try:
+            shape = OPERATIONS[op](*operands, *(() if value is None else (value,)))
+        except Misfit as misfit:
+            self.fail(str(misfit))
+        return self._write(Node(op, tuple(s.index for s in symbols), shape, value, self._line()))
+
+    def fail(self, message: str, line: int | None = None) -> NoReturn:
+        """Raise a CellError that names the cell, the file, the line and its text."""
+        refuse(self.code, message, line or self._line())
+
+    def _symbol(self, op: str, argument: object) -> Symbol:
+        if isinstance(argument, Symbol):
+            if argument.trace is not self:
+                self.fail("a value of another cell is used; a cell sees only its own arguments")
+            return argument
+        if isinstance(argument, bool) or not isinstance(argument, int | float):
+            kind = f"{type(argument).__module__}.{type(argument).__name__}"
+            self.fail(f"'{op}' takes values and numbers, but got a {kind.removeprefix('builtins.')}")
+        return self._write(Node("const", (), (), float(argument)))
+
+    def _operand(self, symbol: Symbol) -> Operand:
+        node = self.nodes[symbol.index]
+        text = str(node.value) if node.op in ("input", "state", "param") else f"the '{node.op}'"
+        if node.op == "const":
+            text = f"{node.value:g}"
+        for name, value in self._frame_locals().items():
+            if value is symbol:
+                text = name
+        return Operand(text, node.shape, node.op in COMPARISONS)
+
+    def _write(self, node: Node) -> Symbol:
+        index = self._known.setdefault(node, len(self.nodes))
+        if index == len(self.nodes):
+            self.nodes.append(node)
+        return Symbol(self, index)
+
+    def _frame(self) -> FrameType | None:
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame.f_code is not self.code:
+            frame = frame.f_back
+        return frame
+
+    def _frame_locals(self) -> Mapping[str, object]:
+        frame = self._frame()
+        return frame.f_locals if frame else {}
+
+    def _line(self) -> int:
+        frame = self._frame()
+        return frame.f_lineno if frame else self.code.co_firstlineno
+
+
+@contextmanager
+def _locals_at_return(code: CodeType) -> Iterator[dict[str, object]]:
+    """The local variables that the function with this code holds when it returns."""
+    found: dict[str, object] = {}
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is code:
+            found.update(frame.f_locals)
+
+    previous = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        yield found
+    finally:
+        sys.setprofile(previous)
+
+
+def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> NoReturn:
+    """Say what an exception inside the cell's function means in the language of cells."""
+    line = writer.code.co_firstlineno
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code is writer.code:
+            line = step.tb_lineno
+        step = step.tb_next
+    if isinstance(error, NameError) and error.name:
+        known = [*WORDS, *leaves]
+        state = f"'{error.name}' is neither a word of the language nor declared as a parameter"
+        writer.fail(f"{state}{nearest(error.name, known) or '; declare it after the * as NAME=param(SHAPE)'}", line)
+    writer.fail(
+        f"the function raised {type(error).__name__}: {str(error).rstrip('.')}; a cell uses only the words of the "
+        "language, numbers and Python's control flow",
+        line,
+    )
+
+
+def _check_returned(writer: Trace, returned: object, states: Mapping[str, Shape]) -> tuple[int, ...]:
+    values = returned if isinstance(returned, tuple | list) else (returned,)
+    line = _last_line(writer.code)
+    wanted = "return " + ", ".join(states)
+    for value in values:
+        if not isinstance(value, Symbol):
+            got = "nothing" if value is None else f"a {type(value).__name__}"
+            writer.fail(f"the function must return its new states, '{wanted}', but returned {got}", line)
+    if len(values) != len(states):
+        missing = list(states)[len(values) :]
+        what = f"the state '{missing[0]}' is not returned" if missing else "more is returned than there are states"
+        writer.fail(
+            f"{what}: the function has {len(states)} states, so write '{wanted}'; it returns {len(values)}", line
+        )
+    for (name, shape), value in zip(states.items(), values, strict=True):
+        if value.shape != shape or writer._operand(value).is_condition:
+            writer.fail(f"the new '{name}' must be {describe(shape)}, but is {describe(value.shape)}", line)
+    return tuple(value.index for value in values)
+
+
+def _last_line(code: CodeType) -> int:
+    """The line of the last return: the largest line of the function's own code."""
+    return max(line for _, _, line in code.co_lines() if line)
+
+
+def _reachable(
+    writer: Trace,
+    input: str,
+    states: tuple[str, ...],
+    params: tuple[str, ...],
+    outputs: tuple[int, ...],
+    names: Mapping[str, int],
+) -> Graph:
+    """The Graph without what no output needs; leaves stay, but a parameter that nothing needs is an error."""
+    needed = set(outputs)
+    for k in range(len(writer.nodes) - 1, -1, -1):
+        if k in needed:
+            needed.update(writer.nodes[k].args)
+    for k, node in enumerate(writer.nodes):
+        if node.op == "param" and k not in needed:
+            writer.fail(f"the parameter '{node.value}' is never used; use it or remove it", writer.code.co_firstlineno)
+    kept = [k for k, node in enumerate(writer.nodes) if k in needed or node.op in ("input", "state")]
+    place = {old: new for new, old in enumerate(kept)}
+    nodes = tuple(
+        Node(n.op, tuple(place[a] for a in n.args), n.shape, n.value, n.line) for n in (writer.nodes[k] for k in kept)
+    )
+    return Graph(
+        name=writer.code.co_name,
+        nodes=nodes,
+        input=input,
+        states=states,
+        params=params,
+        outputs=tuple(place[k] for k in outputs),
+        names={name: place[k] for name, k in names.items() if k in place},
+    )
+
+
+def refuse(code: CodeType, message: str, line: int | None = None) -> NoReturn:
+    """Raise a CellError that names the cell, its file, the line and the line's text."""
+    line = line or code.co_firstlineno
+    source = linecache.getline(code.co_filename, line).strip()
+    where = f"{Path(code.co_filename).name}, line {line}" + (f": {source}" if source else "")
+    stop = "" if message.endswith("?") else "."
+    raise CellError(f"In cell '{code.co_name}' ({where}) {message}{stop}") from None

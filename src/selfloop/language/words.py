@@ -1,0 +1,350 @@
+"""The words a cell is written with.
+
+Each operation is a row of `OPERATIONS`: its name and its shape rule. A word is an operation by itself (`sigmoid`) or is
+made of others (`layer_norm`). The value of an operation in torch is a row of `selfloop.kernels.interpret`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from selfloop.errors import CellError
+from selfloop.language.sizes import Shape, Size, describe
+
+if TYPE_CHECKING:
+    from selfloop.language.trace import Trace
+
+Number = int | float
+COMPARISONS = ("lt", "le", "gt", "ge")
+
+
+class Symbol:
+    """A value of one example while a cell is traced; arithmetic on it writes the Graph."""
+
+    __array_ufunc__ = None  # numpy must not take over `array * symbol`
+    __hash__ = object.__hash__
+
+    def __init__(self, trace: "Trace", index: int) -> None:
+        self.trace, self.index = trace, index
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of this value: none for a scalar, one for a vector, two for a matrix."""
+        return self.trace.nodes[self.index].shape
+
+    def __add__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("add", self, other)
+
+    def __radd__(self, other: Number) -> "Symbol":
+        return apply("add", other, self)
+
+    def __sub__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: Number) -> "Symbol":
+        return apply("sub", other, self)
+
+    def __mul__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("mul", self, other)
+
+    def __rmul__(self, other: Number) -> "Symbol":
+        return apply("mul", other, self)
+
+    def __truediv__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("div", self, other)
+
+    def __rtruediv__(self, other: Number) -> "Symbol":
+        return apply("div", other, self)
+
+    def __matmul__(self, other: "Symbol") -> "Symbol":
+        return apply("matmul", self, other)
+
+    def __neg__(self) -> "Symbol":
+        return apply("neg", self)
+
+    def __lt__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("lt", self, other)
+
+    def __le__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("le", self, other)
+
+    def __gt__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("gt", self, other)
+
+    def __ge__(self, other: "Symbol | Number") -> "Symbol":
+        return apply("ge", self, other)
+
+    def __eq__(self, other: object) -> NoReturn:
+        self.trace.fail("== between values is almost never true of real numbers; compare with < <= > >= inside where")
+
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304
+        self.trace.fail(
+            "'if', 'while', 'and', 'or' and 'not' cannot look at a value, which is known only when the cell runs; "
+            "write where(condition, a, b)"
+        )
+
+    def __iter__(self) -> NoReturn:
+        self.trace.fail("a value cannot be unpacked or looped over; write split(value, n) for n equal parts")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        self.trace.fail("a value cannot be indexed; write split(value, n) for n equal parts")
+
+    def __pow__(self, power: object) -> NoReturn:
+        self.trace.fail("** is not a word of the language; write x * x, or exp(p * log(x))")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.trace.fail(f"a value has no '.{name}'; write the words of the language as functions, like sigmoid(x)")
+
+
+class Misfit(Exception):
+    """Shapes that an operation cannot take; the trace adds the cell and the line."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a shape rule sees of an argument."""
+
+    text: str
+    shape: Shape
+    is_condition: bool
+
+
+ShapeRule = Callable[..., Shape]
+
+
+def _elementwise(*operands: Operand) -> Shape:
+    for operand in operands:
+        if operand.is_condition:
+            raise Misfit(f"{operand.text} is a comparison, which can only be the condition of where")
+        if len(operand.shape) == 2:
+            raise Misfit(
+                f"{operand.text} is {describe(operand.shape)}, which can only stand to the left of @; "
+                "a matrix is not used elementwise"
+            )
+    vectors = [operand for operand in operands if operand.shape]
+    for other in vectors[1:]:
+        if other.shape != vectors[0].shape:
+            raise Misfit(
+                f"elementwise operations need vectors of one size, but {vectors[0].text} is "
+                f"{describe(vectors[0].shape)} and {other.text} is {describe(other.shape)}"
+            )
+    return vectors[0].shape if vectors else ()
+
+
+def _product(matrix: Operand, vector: Operand) -> Shape:
+    if len(matrix.shape) != 2:
+        raise Misfit(f"@ needs a matrix on its left, but {matrix.text} is {describe(matrix.shape)}")
+    rows, columns = matrix.shape
+    if vector.shape != (columns,) or vector.is_condition:
+        got = "a comparison" if vector.is_condition else describe(vector.shape)
+        raise Misfit(
+            f"{matrix.text} is {describe(matrix.shape)}, so @ needs a vector of size {columns} on its right, "
+            f"but {vector.text} is {got}"
+        )
+    return (rows,)
+
+
+def _choice(condition: Operand, *values: Operand) -> Shape:
+    if not condition.is_condition:
+        raise Misfit(f"where needs a comparison as its condition, like x > 0, but {condition.text} is none")
+    as_value = Operand(condition.text, condition.shape, is_condition=False)
+    return _elementwise(as_value, *values)
+
+
+def _reduction(vector: Operand) -> Shape:
+    _vector(vector)
+    return ()
+
+
+def _join(*vectors: Operand) -> Shape:
+    total = Size(())
+    for vector in vectors:
+        total = total + _vector(vector)
+    return (total,)
+
+
+def _part(vector: Operand, which: tuple[int, int]) -> Shape:
+    size = _vector(vector)
+    part = size.divided(which[1])
+    if part is None:
+        raise Misfit(f"{vector.text} is {describe(vector.shape)}, which does not split into {which[1]} equal parts")
+    return (part,)
+
+
+def _vector(operand: Operand) -> Size:
+    if len(operand.shape) != 1 or operand.is_condition:
+        got = "a comparison" if operand.is_condition else describe(operand.shape)
+        raise Misfit(f"a vector is needed, but {operand.text} is {got}")
+    return operand.shape[0]
+
+
+_UNARY = ("neg", "sigmoid", "tanh", "relu", "exp", "log", "softplus", "gelu", "sin", "cos", "sqrt", "abs")
+_BINARY = ("add", "sub", "mul", "div", "minimum", "maximum", *COMPARISONS)
+
+OPERATIONS: dict[str, ShapeRule] = {
+    **dict.fromkeys((*_UNARY, *_BINARY), _elementwise),
+    "matmul": _product,
+    "where": _choice,
+    "sum": _reduction,
+    "mean": _reduction,
+    "amax": _reduction,
+    "concat": _join,
+    "part": _part,
+}
+
+
+def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | None = None) -> Symbol:
+    """Write one operation into the Graph that is being traced."""
+    for argument in args:
+        if isinstance(argument, Symbol):
+            return argument.trace.add(op, args, value)
+    raise CellError(f"'{op}' needs a value of a cell; the words of the language work only inside a function with @cell")
+
+
+def sigmoid(v: Symbol) -> Symbol:
+    """The logistic function 1 / (1 + exp(-v)), elementwise."""
+    return apply("sigmoid", v)
+
+
+def tanh(v: Symbol) -> Symbol:
+    """The hyperbolic tangent, elementwise."""
+    return apply("tanh", v)
+
+
+def relu(v: Symbol) -> Symbol:
+    """The positive part max(v, 0), elementwise."""
+    return apply("relu", v)
+
+
+def exp(v: Symbol) -> Symbol:
+    """The exponential, elementwise."""
+    return apply("exp", v)
+
+
+def log(v: Symbol) -> Symbol:
+    """The natural logarithm, elementwise."""
+    return apply("log", v)
+
+
+def softplus(v: Symbol) -> Symbol:
+    """log(1 + exp(v)), elementwise, without overflow."""
+    return apply("softplus", v)
+
+
+def silu(v: Symbol) -> Symbol:
+    """V * sigmoid(v), elementwise (Elfwing et al. 2017)."""
+    return v * sigmoid(v)
+
+
+def gelu(v: Symbol) -> Symbol:
+    """V times the standard normal distribution function at v, exact, elementwise (Hendrycks & Gimpel 2016)."""
+    return apply("gelu", v)
+
+
+def sin(v: Symbol) -> Symbol:
+    """The sine, elementwise."""
+    return apply("sin", v)
+
+
+def cos(v: Symbol) -> Symbol:
+    """The cosine, elementwise."""
+    return apply("cos", v)
+
+
+def sqrt(v: Symbol) -> Symbol:
+    """The square root, elementwise."""
+    return apply("sqrt", v)
+
+
+def abs(v: Symbol) -> Symbol:
+    """The absolute value, elementwise."""
+    return apply("abs", v)
+
+
+def minimum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
+    """The smaller of two values, elementwise."""
+    return apply("minimum", a, b)
+
+
+def maximum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
+    """The larger of two values, elementwise."""
+    return apply("maximum", a, b)
+
+
+def clip(v: Symbol, low: Number, high: Number) -> Symbol:
+    """The value kept within [low, high], elementwise."""
+    return minimum(maximum(v, low), high)
+
+
+def where(condition: Symbol, a: Symbol | Number, b: Symbol | Number) -> Symbol:
+    """The first value where the comparison holds, the second elsewhere, elementwise: ``where(x > 0, x, 0.1 * x)``."""
+    return apply("where", condition, a, b)
+
+
+def split(v: Symbol, parts: int) -> tuple[Symbol, ...]:
+    """A vector cut into equal parts, in order: ``i, f, g, o = split(gates, 4)``."""
+    if not isinstance(parts, int) or parts < 1:
+        v.trace.fail(f"split needs a whole number of parts, at least 1; got {parts!r}")
+    return tuple(apply("part", v, value=(k, parts)) for k in range(parts))
+
+
+def concat(*vectors: Symbol) -> Symbol:
+    """Vectors one after another."""
+    return apply("concat", *vectors)
+
+
+def sum(v: Symbol) -> Symbol:
+    """The sum over the vector: a scalar."""
+    return apply("sum", v)
+
+
+def mean(v: Symbol) -> Symbol:
+    """The mean over the vector: a scalar."""
+    return apply("mean", v)
+
+
+def layer_norm(v: Symbol, eps: float = 1e-5) -> Symbol:
+    """The vector less its mean, over its standard deviation (Ba et al. 2016); gain and bias are written beside it."""
+    centred = v - mean(v)
+    return centred / sqrt(mean(centred * centred) + eps)
+
+
+def rms_norm(v: Symbol, eps: float = 1e-5) -> Symbol:
+    """The vector over its root mean square (Zhang & Sennrich 2019); the gain is written beside it."""
+    return v / sqrt(mean(v * v) + eps)
+
+
+def softmax(v: Symbol) -> Symbol:
+    """exp(v) over its sum, without overflow."""
+    e = exp(v - apply("amax", v))
+    return e / sum(e)
+
+
+WORDS = (
+    "abs",
+    "clip",
+    "concat",
+    "cos",
+    "exp",
+    "gelu",
+    "layer_norm",
+    "log",
+    "maximum",
+    "mean",
+    "minimum",
+    "relu",
+    "rms_norm",
+    "sigmoid",
+    "silu",
+    "sin",
+    "softmax",
+    "softplus",
+    "split",
+    "sqrt",
+    "sum",
+    "tanh",
+    "where",
+)
+"""The names of the words, for `from selfloop import …` and for errors that offer the nearest."""

@@ -1,0 +1,8 @@
+"""Layers: a cell over whole sequences."""
+
+from selfloop.layers.drop_in import GRU, LSTM, RNN
+from selfloop.layers.dropout import EmbeddingDropout, VariationalDropout
+from selfloop.layers.recurrent import Recurrent
+from selfloop.layers.state import State
+
+__all__ = ["GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "VariationalDropout"]

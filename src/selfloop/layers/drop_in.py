@@ -1,0 +1,166 @@
+"""``RNN``, ``LSTM``, ``GRU``: torch.nn's arguments, parameter names, initialisation and outputs."""
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from selfloop import cells
+from selfloop.errors import ArgumentError
+from selfloop.language import Cell
+from selfloop.layers.layout import Lengths, Sequences
+from selfloop.layers.recurrent import Recurrent
+from selfloop.layers.state import State
+
+Hx = Tensor | tuple[Tensor, ...] | State | None
+
+
+class _DropIn(Recurrent):
+    """A Recurrent under torch.nn's names: a `state_dict` of the one loads into the other, and gives the same numbers.
+
+    With the same seed the weights start as torch.nn's: uniform within ±1/√hidden_size. A call returns torch's form of
+    the state, a tensor or a tuple; given a `State`, it returns a `State`.
+    """
+
+    def __init__(self, cell: Cell, names: dict[str, str], bias: bool, *args: Any, **kwargs: Any) -> None:
+        self._names = {name: of for name, of in names.items() if bias or not name.startswith("bias")}
+        super().__init__(cell, *args, **kwargs)
+        self.bias = bias
+
+    def forward(
+        self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None
+    ) -> tuple[Sequences, Any]:
+        """Run whole sequences; arguments and results as in torch.nn, `lengths` and `resets` as in `Recurrent`."""
+        unbatched = isinstance(input, Tensor) and input.dim() == 2
+        first = hx if hx is None or isinstance(hx, State) else self._state(hx, unbatched)
+        y, state = super().forward(input, first, lengths=lengths, resets=resets)
+        if isinstance(hx, State):
+            return y, state
+        last = tuple(s.squeeze(1) if unbatched else s for s in state)
+        return y, last if len(last) > 1 else last[0]
+
+    def reset_parameters(self) -> None:
+        """Start anew, uniformly within ±1/√hidden_size as torch.nn does."""
+        bound = self.hidden_size**-0.5
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Nothing to do here; torch.nn has it, so code written for torch.nn calls it."""
+
+    def _state(self, hx: Tensor | tuple[Tensor, ...], unbatched: bool) -> State:
+        tensors = hx if isinstance(hx, tuple | list) else (hx,)
+        names = self.cell.graph.states
+        if len(tensors) != len(names) or not all(isinstance(t, Tensor) for t in tensors):
+            expected = "a tensor h_0" if len(names) == 1 else "a pair (h_0, c_0)"
+            got = f"{len(tensors)} values" if len(tensors) > 1 else type(hx).__name__
+            raise ArgumentError(f"The 'hx' of {self._title} must be {expected}, or a State. Got {got} instead.")
+        tensors = tuple(t.unsqueeze(1) for t in tensors) if unbatched else tensors
+        return State(**dict(zip(names, tensors, strict=True)))
+
+    def _parameter_names(self) -> dict[str, str]:
+        return self._names
+
+    def _cell_weights(self, suffix: str) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = {}
+        for name, of_cell in self._names.items():
+            weight = cast(Tensor, getattr(self, name + suffix))
+            weights[of_cell] = weights[of_cell] + weight if of_cell in weights else weight
+        for name in self.cell.graph.params:
+            if name not in weights:  # bias=False
+                (size,) = self.cell.graph.shape(name)
+                weights[name] = weight.new_zeros(size.value({"h": self.hidden_size}))
+        return {name: weights[name] for name in self.cell.graph.params}
+
+
+_ONE_BIAS = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b", "bias_hh": "b"}
+_TWO_BIASES = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b_xh", "bias_hh": "b_hh"}
+_PROJECTED = {**_ONE_BIAS, "weight_hr": "W_hr"}
+_NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
+
+
+class RNN(_DropIn):
+    """The vanilla RNN in the place of `torch.nn.RNN`: same arguments, `state_dict` and outputs.
+
+    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+
+    >>> y, h = RNN(3, 5)(torch.zeros(7, 2, 3))
+    >>> y.shape, h.shape
+    (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if nonlinearity not in _NONLINEARITIES:
+            raise ArgumentError(f"The 'nonlinearity' of RNN must be 'tanh' or 'relu'. Got {nonlinearity!r} instead.")
+        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
+        cell = _NONLINEARITIES[nonlinearity]
+        super().__init__(cell, _ONE_BIAS, bias, input_size, hidden_size, num_layers, **arguments)
+
+
+class LSTM(_DropIn):
+    """The LSTM in the place of `torch.nn.LSTM`: same arguments, `state_dict` and outputs, projections included.
+
+    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+
+    >>> y, (h, c) = LSTM(3, 5, proj_size=2)(torch.zeros(7, 2, 3))
+    >>> y.shape, h.shape, c.shape
+    (torch.Size([7, 2, 2]), torch.Size([1, 2, 2]), torch.Size([1, 2, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= proj_size < hidden_size:
+            raise ArgumentError(
+                f"The 'proj_size' of LSTM must be 0 for none, or smaller than hidden_size, {hidden_size}. "
+                f"Got {proj_size} instead."
+            )
+        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
+        if proj_size:
+            arguments["p"] = proj_size
+        cell, names = (cells.projected_lstm, _PROJECTED) if proj_size else (cells.lstm, _ONE_BIAS)
+        super().__init__(cell, names, bias, input_size, hidden_size, num_layers, **arguments)
+
+
+class GRU(_DropIn):
+    """The GRU in the place of `torch.nn.GRU`: same arguments, `state_dict` and outputs.
+
+    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+
+    >>> y, h = GRU(3, 5, bidirectional=True)(torch.zeros(7, 2, 3))
+    >>> y.shape, h.shape
+    (torch.Size([7, 2, 10]), torch.Size([2, 2, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
+        super().__init__(cells.gru, _TWO_BIASES, bias, input_size, hidden_size, num_layers, **arguments)

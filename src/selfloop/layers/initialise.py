@@ -1,0 +1,39 @@
+"""How parameters start."""
+
+import torch
+from torch import Tensor, nn
+
+from selfloop.language import Cell
+from selfloop.language.sizes import Size
+
+
+@torch.no_grad()
+def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
+    """Fill one parameter of a cell as its declaration says.
+
+    Matrices that a cell stacks, as the four of an LSTM in ``4h × h``, start one by one.
+    """
+    shape = cell.graph.shape(name)
+    init = cell.inits[name]
+    if init is None:
+        init = 0.0 if len(shape) < 2 else "orthogonal" if name in cell.graph.recurrent_params else "glorot"
+    match init:
+        case "orthogonal":
+            for block in weight.chunk(_stacked(shape[0])):
+                block.copy_(nn.init.orthogonal_(torch.empty_like(block)))
+        case "glorot":
+            for block in weight.chunk(_stacked(shape[0])):
+                nn.init.xavier_uniform_(block)
+        case "uniform":
+            bound = hidden_size**-0.5
+            nn.init.uniform_(weight, -bound, bound)
+        case tuple():
+            for block, value in zip(weight.chunk(len(init)), init, strict=True):
+                block.fill_(value)
+        case number:
+            weight.fill_(float(number))
+
+
+def _stacked(rows: Size) -> int:
+    """How many matrices stand on one another: 4 for ``4h``."""
+    return rows.terms[0][1] if len(rows.terms) == 1 and rows.names else 1

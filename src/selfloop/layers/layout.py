@@ -1,0 +1,117 @@
+"""The layouts in which sequences come, brought to one: (T, B, I) with lengths."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from selfloop.errors import ArgumentError
+
+Sequences = Tensor | PackedSequence
+Lengths = Tensor | list[int] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An input as (T, B, I), zero beyond the lengths, and the way back for an output."""
+
+    x: Tensor
+    lengths: Tensor | None
+    resets: Tensor | None
+    restore: Callable[[Tensor], Sequences]
+
+
+def arrange(
+    title: str,
+    x: Sequences,
+    lengths: Lengths,
+    resets: Tensor | None,
+    batch_first: bool,
+    input_size: int,
+    like: Tensor,
+) -> Layout:
+    """Check what a layer called `title`, with weights `like`, was given, and bring it to one layout.
+
+    Raises:
+        ArgumentError: an argument has a wrong shape, dtype, device or value.
+    """
+    if isinstance(x, PackedSequence):
+        if lengths is not None or resets is not None:
+            raise ArgumentError(
+                f"A PackedSequence carries its own lengths. Call {title} without 'lengths' and 'resets', or give it a "
+                "padded tensor."
+            )
+        _check_input(title, x.data, input_size, like)
+        packed = x
+        padded, own = pad_packed_sequence(packed)
+        return Layout(padded, own.to(padded.device), None, lambda y: _repack(y, own, packed))
+    if not isinstance(x, Tensor) or x.dim() not in (2, 3):
+        got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        expected = "(B, T, I)" if batch_first else "(T, B, I)"
+        raise ArgumentError(
+            f"The 'x' of {title} must be a tensor of shape {expected}, or (T, I) for one sequence. Got {got} instead."
+        )
+    _check_input(title, x, input_size, like)
+    unbatched, swapped = x.dim() == 2, batch_first and x.dim() == 3
+
+    def there(v: Tensor) -> Tensor:
+        return v.unsqueeze(1) if unbatched else v.transpose(0, 1) if swapped else v
+
+    def back(v: Tensor) -> Tensor:
+        return v.squeeze(1) if unbatched else v.transpose(0, 1) if swapped else v
+
+    if resets is not None:
+        if resets.dtype != torch.bool or resets.shape != x.shape[:-1]:
+            raise ArgumentError(
+                f"The 'resets' of {title} must be bool of shape {tuple(x.shape[:-1])}, a mark a step. "
+                f"Got {resets.dtype} of shape {tuple(resets.shape)} instead."
+            )
+        resets = there(resets.to(x.device))
+    x = there(x)
+    if lengths is None:
+        return Layout(x, None, resets, back)
+    numbers = _check_lengths(title, lengths, x)
+    beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= numbers
+    x = x.masked_fill(beyond[:, :, None], 0)  # what lies there may be anything, NaN too
+    return Layout(x, numbers, resets, back)
+
+
+def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
+    if x.shape[-1] != input_size:
+        raise ArgumentError(
+            f"The 'x' of {title} must have {input_size} features in its last dimension, its input_size. "
+            f"Got shape {tuple(x.shape)} instead."
+        )
+    if x.device != like.device:
+        raise ArgumentError(f"The 'x' of {title} must be on {like.device}, as its weights. Got {x.device} instead.")
+    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ArgumentError(f"The 'x' of {title} must be {like.dtype}, as its weights. Got {x.dtype} instead.")
+
+
+def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor:
+    numbers = torch.as_tensor(lengths) if len(lengths) else torch.zeros(0, dtype=torch.int64)
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {numbers.dtype} instead.")
+    if numbers.shape != (x.shape[1],):
+        raise ArgumentError(
+            f"The 'lengths' of {title} must have one entry a sequence, {x.shape[1]}. "
+            f"Got shape {tuple(numbers.shape)} instead."
+        )
+    if not torch.compiler.is_compiling() and numbers.numel():
+        low, high = int(numbers.min()), int(numbers.max())
+        if low < 0 or high > x.shape[0]:
+            raise ArgumentError(
+                f"The 'lengths' of {title} must lie between 0 and {x.shape[0]}, the number of steps. "
+                f"Got {low if low < 0 else high} instead."
+            )
+    return numbers.to(device=x.device, dtype=torch.int64)
+
+
+def _repack(y: Tensor, lengths: Tensor, like: PackedSequence) -> PackedSequence:
+    """An output (T, B, ·), its rows in the caller's order, packed as `like` is."""
+    if like.sorted_indices is not None:
+        y, lengths = y.index_select(1, like.sorted_indices), lengths[like.sorted_indices.cpu()]
+    packed = pack_padded_sequence(y, lengths)
+    return PackedSequence(packed.data, packed.batch_sizes, like.sorted_indices, like.unsorted_indices)

@@ -1,0 +1,250 @@
+"""``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfloop.errors import ArgumentError
+from selfloop.kernels import dispatch
+from selfloop.kernels.problem import Problem
+from selfloop.language import Cell
+from selfloop.layers.dropout import check_rate
+from selfloop.layers.initialise import initialise
+from selfloop.layers.layout import Lengths, Sequences, arrange
+from selfloop.layers.state import State
+
+
+class Recurrent(nn.Module):
+    """A stack of one cell, run over sequences.
+
+    Parameters keep the cell's names, with torch.nn's suffixes: ``W_xh_l0``, ``W_xh_l1_reverse``. They start as the cell
+    declares; where it says nothing, matrices that multiply a state are orthogonal, other matrices glorot, vectors 0.
+    The zoo's LSTMs declare a forget bias of 1.
+
+    Args:
+        cell: the step, made by `selfloop.cell`, or one of `selfloop.cells`.
+        input_size: the features of the input, the cell's ``x``.
+        hidden_size: the cell's ``h``.
+        num_layers: how many cells stand on one another, at least 1.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: between layers while training: a share in [0, 1), or a module such as `VariationalDropout`.
+        bidirectional: a second cell walks from the end; outputs are concatenated.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call (Merity et al. 2018).
+        backend: ``"auto"`` takes the fastest way that can run the cell; a name from `explain` takes that way alone.
+        device, dtype: of the parameters.
+        sizes: a number for each further size that the cell names.
+
+    Raises:
+        ArgumentError: an argument does not fit.
+
+    >>> from selfloop import cells
+    >>> rnn = Recurrent(cells.lstm, input_size=3, hidden_size=5, num_layers=2)
+    >>> y, state = rnn(torch.zeros(7, 2, 3), lengths=[7, 4])
+    >>> y.shape, state
+    (torch.Size([7, 2, 5]), State(h=(2, 2, 5), c=(2, 2, 5)))
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        batch_first: bool = False,
+        dropout: float | nn.Module = 0.0,
+        bidirectional: bool = False,
+        weight_drop: float = 0.0,
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **sizes: int,
+    ) -> None:
+        super().__init__()
+        if not isinstance(cell, Cell):
+            raise ArgumentError(
+                f"The 'cell' of {self._title} must be made by @selfloop.cell. Got {type(cell).__name__} instead."
+            )
+        if not isinstance(num_layers, int) or num_layers < 1:
+            raise ArgumentError(f"The 'num_layers' of {self._title} must be at least 1. Got {num_layers!r} instead.")
+        dispatch.check_backend(backend)
+        numbers = cell.bind(input_size, hidden_size, sizes)
+        self.cell, self.sizes = cell, sizes
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
+        self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
+        self.weight_drop = check_rate("weight_drop", weight_drop)
+        self._state_sizes = {s: cell.graph.shape(s)[0].value(numbers) for s in cell.graph.states}
+        self.output_size = self._state_sizes[cell.graph.states[0]] * (2 if bidirectional else 1)
+        for layer in range(num_layers):
+            numbers["x"] = input_size if layer == 0 else self.output_size
+            for suffix in self._suffixes(layer):
+                for name, of_cell in self._parameter_names().items():
+                    shape = [size.value(numbers) for size in cell.graph.shape(of_cell)]
+                    self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    def forward(
+        self, x: Sequences, state: State | None = None, *, lengths: Lengths = None, resets: Tensor | None = None
+    ) -> tuple[Sequences, State]:
+        """Run whole sequences.
+
+        Args:
+            x: (T, B, I); (B, T, I) with `batch_first`; (T, I) for one sequence; or a PackedSequence.
+            state: where to start; zeros if None.
+            lengths: how many steps each sequence has, in any order, zero allowed, on any device; the output beyond is
+                zero, and the state is that after the last step.
+            resets: bool, (T, B), laid out as `x`: before these steps the state is zeroed, so that one row can hold
+                several sequences; going backwards, each of them is walked from its end.
+
+        Returns:
+            The output of the last layer at each step, laid out as `x`, and the final State.
+
+        Raises:
+            ArgumentError: an argument has a wrong shape, dtype, device or value.
+        """
+        like = next(self.parameters())
+        layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
+        first = self._first_state(state, layout.x)
+        last: list[list[Tensor]] = [[] for _ in self._state_sizes]
+        y = layout.x
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction, suffix in enumerate(self._suffixes(layer)):
+                place = layer * self._directions + direction
+                problem = Problem(
+                    graph=self.cell.graph,
+                    params=self._weights(suffix),
+                    x=y,
+                    state=tuple(s[place] for s in first),
+                    lengths=layout.lengths,
+                    resets=layout.resets,
+                    reverse=direction == 1,
+                )
+                output, final = dispatch.run(problem, self.backend)
+                outputs.append(output)
+                for known, s in zip(last, final, strict=True):
+                    known.append(s)
+            y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+            if layer < self.num_layers - 1:
+                y = self.dropout(y)
+        return layout.restore(y), State(**dict(zip(self._state_sizes, map(torch.stack, last), strict=True)))
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One step: the numbers of `forward`, one at a time.
+
+        Args:
+            x: (B, I), or (I,) for one sequence.
+            state: the State of the step before; zeros if None.
+
+        Raises:
+            ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
+        """
+        if self.bidirectional:
+            raise ArgumentError(
+                f"A bidirectional {self._title} cannot step, since it reads from both ends. "
+                "Call it on the whole sequence, or make it with bidirectional=False."
+            )
+        time = 1 if self.batch_first and x.dim() == 2 else 0
+        y, state = Recurrent.forward(self, x.unsqueeze(time), state)
+        assert isinstance(y, Tensor)
+        return y.squeeze(time), state
+
+    def zero_state(self, batch_size: int) -> State:
+        """A State of zeros, on the parameters' device and in their dtype."""
+        like = next(self.parameters())
+        rows = self.num_layers * self._directions
+        return State(**{name: like.new_zeros(rows, batch_size, size) for name, size in self._state_sizes.items()})
+
+    def explain(self, *, resets: bool = False) -> str:
+        """Which way runs this stack, and why no faster one does.
+
+        Args:
+            resets: explain a call that resets the state inside a sequence.
+        """
+        like = next(self.parameters())
+        empty = like.new_zeros(1, 1, self.input_size)
+        problem = Problem(
+            graph=self.cell.graph,
+            params=self._weights("_l0"),
+            x=empty,
+            state=tuple(s[0] for s in self.zero_state(1)),
+            resets=torch.zeros(1, 1, dtype=torch.bool, device=like.device) if resets else None,
+        )
+        way, reasons = dispatch.choose(problem, self.backend)
+        passes = self.num_layers * self._directions
+        lines = [
+            f"{self} on {like.device}, {str(like.dtype).removeprefix('torch.')}, backend='{self.backend}'",
+            f"  runs as    {way}: {dispatch.WAYS[way].description}, {passes} time{'s' if passes > 1 else ''} a call",
+        ]
+        lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
+        return "\n".join(lines)
+
+    def reset_parameters(self) -> None:
+        """Start anew, as the cell declares."""
+        for layer in range(self.num_layers):
+            for suffix in self._suffixes(layer):
+                for name, of_cell in self._parameter_names().items():
+                    initialise(getattr(self, name + suffix), self.cell, of_cell, self.hidden_size)
+
+    def extra_repr(self) -> str:
+        """The cell and the sizes, for printing."""
+        parts = [self.cell.name, f"{self.input_size} → {self.hidden_size}"]
+        parts += [f"{name}={size}" for name, size in self.sizes.items()]
+        parts += [f"{self.num_layers} layers"] if self.num_layers > 1 else []
+        parts += [flag for flag in ("bidirectional", "batch_first") if getattr(self, flag)]
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"{self._title}({self.extra_repr()})"
+
+    # What a subclass with other parameter names overrides.
+
+    def _parameter_names(self) -> dict[str, str]:
+        """The parameters of one layer and direction, without suffix, each with the cell's that it is shaped as."""
+        return {name: name for name in self.cell.graph.params}
+
+    def _cell_weights(self, suffix: str) -> dict[str, Tensor]:
+        """The cell's weights at one layer and direction."""
+        return {name: getattr(self, name + suffix) for name in self.cell.graph.params}
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
+
+    def _weights(self, suffix: str) -> dict[str, Tensor]:
+        weights = self._cell_weights(suffix)
+        if self.training and self.weight_drop:
+            for name in self.cell.graph.recurrent_params:
+                weights[name] = F.dropout(weights[name], self.weight_drop)
+        return weights
+
+    def _first_state(self, state: State | None, x: Tensor) -> tuple[Tensor, ...]:
+        """The state before the first step, one tensor for each of the cell's, checked against the input (T, B, I)."""
+        if state is None:
+            return tuple(self.zero_state(x.shape[1]))
+        if set(state.tensors) != set(self._state_sizes):
+            raise ArgumentError(
+                f"The 'state' of {self._title} must hold {', '.join(self._state_sizes)}. Got {state} instead."
+            )
+        rows = self.num_layers * self._directions
+        for name, size in self._state_sizes.items():
+            tensor, expected = state.tensors[name], (rows, x.shape[1], size)
+            if tuple(tensor.shape) != expected:
+                raise ArgumentError(
+                    f"The state '{name}' of {self._title} must have shape {expected}, which is (layers × directions, "
+                    f"batch, size). Got {tuple(tensor.shape)} instead."
+                )
+            if tensor.device != x.device:
+                raise ArgumentError(
+                    f"The state '{name}' of {self._title} must be on {x.device}, as the input. Got {tensor.device} "
+                    "instead; move it with state.to(x.device)."
+                )
+        return tuple(state.tensors[name] for name in self._state_sizes)

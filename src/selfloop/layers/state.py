@@ -1,0 +1,108 @@
+"""The state of a stack of recurrent layers, as one object."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from selfloop.errors import ArgumentError, RunError
+
+
+class State:
+    """What a stack remembers between calls: for each state of the cell, a tensor `(layers · directions, batch, size)`.
+
+    The same object serves truncated back-propagation through time, streaming, beams and sessions. It is never changed
+    in place: every method returns a new State. States are attributes (`state.h`) and unpack in the cell's order
+    (`h, c = state`).
+
+    >>> state = State(h=torch.ones(2, 3, 4), c=torch.ones(2, 3, 4))
+    >>> state.reset(torch.tensor([True, False, False])).h[0, :, 0]
+    tensor([0., 1., 1.])
+    >>> state.select(torch.tensor([2, 2])).batch_size
+    2
+    """
+
+    def __init__(self, **tensors: Float[Tensor, "L B _"]) -> None:
+        if not tensors:
+            raise ArgumentError("A State needs at least one tensor, as in State(h=…). Got none.")
+        self.tensors = tensors
+
+    @property
+    def batch_size(self) -> int:
+        """The number of sequences."""
+        return next(iter(self.tensors.values())).shape[1]
+
+    def detach(self) -> "State":
+        """The same numbers, cut off from the graph of derivatives: the step of truncated BPTT."""
+        return State(**{name: t.detach() for name, t in self.tensors.items()})
+
+    def reset(self, mask: Bool[Tensor, " B"]) -> "State":
+        """Zero where `mask` is true, for the sequences that start anew."""
+        if mask.shape != (self.batch_size,):
+            raise ArgumentError(
+                f"The 'mask' of State.reset must have one entry a sequence, {self.batch_size}. "
+                f"Got shape {tuple(mask.shape)} instead."
+            )
+        return State(**{name: t.masked_fill(mask[None, :, None].to(t.device), 0) for name, t in self.tensors.items()})
+
+    def select(self, rows: Int[Tensor, " N"]) -> "State":
+        """The sequences `rows`, in that order; a row may come several times, as beams need."""
+        return State(**{name: t.index_select(1, rows.to(t.device)) for name, t in self.tensors.items()})
+
+    def to(self, *args: Any, **kwargs: Any) -> "State":
+        """On another device or in another dtype, as `Tensor.to`."""
+        return State(**{name: t.to(*args, **kwargs) for name, t in self.tensors.items()})
+
+    def save(self, path: str) -> None:
+        """Write to a safetensors file."""
+        order = {"states": " ".join(self.tensors)}  # a safetensors file does not keep the order of its tensors
+        save_file({name: t.detach().contiguous() for name, t in self.tensors.items()}, path, metadata=order)
+
+    @classmethod
+    def load(cls, path: str) -> "State":
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: there is no such file, or it is damaged.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                return cls(**{name: file.get_tensor(name) for name in file.metadata()["states"].split()})
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
+            raise RunError(
+                f"The state {path} cannot be read ({error}); it must be a file that State.save wrote."
+            ) from error
+
+    def __getattr__(self, name: str) -> Tensor:
+        tensors: Mapping[str, Tensor] = self.__dict__.get("tensors", {})
+        if name not in tensors:
+            raise AttributeError(f"this State holds {', '.join(tensors)}, not '{name}'")
+        return tensors[name]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors.values())
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}={tuple(t.shape)}" for name, t in self.tensors.items())
+        return f"State({shapes})"
+
+
+def _flatten(state: State) -> tuple[list[Tensor], tuple[str, ...]]:
+    return list(state.tensors.values()), tuple(state.tensors)
+
+
+def _unflatten(tensors: Any, names: tuple[str, ...]) -> State:
+    return State(**dict(zip(names, tensors, strict=True)))
+
+
+# torch.compile, torch.export and DistributedDataParallel see the tensors inside.
+torch.utils._pytree.register_pytree_node(
+    State, _flatten, _unflatten, serialized_type_name="selfloop.State", flatten_with_keys_fn=None
+)
