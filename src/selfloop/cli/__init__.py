@@ -1,0 +1,53 @@
+"""The command line: ``selfloop VERB``. Each verb is a file, and imports what it needs when it runs."""
+
+import sys
+
+import typer
+
+from selfloop import __version__
+from selfloop.cli.doctor import doctor
+from selfloop.cli.evaluate import evaluate
+from selfloop.cli.generate import generate
+from selfloop.cli.train import train_app
+from selfloop.errors import SelfloopError
+
+app = typer.Typer(
+    name="selfloop",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Recurrent networks: train them on your own data, look inside them, use them.\n\n"
+    "[bold]Start here[/bold]\n\n"
+    "  selfloop train lm                      train on the text inside Python, three minutes\n\n"
+    "  selfloop train lm play.txt --minutes 3    train on your own\n\n"
+    "  selfloop generate runs/play            let it write\n",
+)
+app.add_typer(train_app, name="train")
+app.command()(evaluate)
+app.command()(generate)
+app.command()(doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"selfloop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; what goes wrong on the user's side is one sentence and exit status 2."""
+    try:
+        app()
+    except SelfloopError as error:
+        typer.echo(f"selfloop: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

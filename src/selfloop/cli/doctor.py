@@ -1,0 +1,73 @@
+"""``selfloop doctor``: what this machine offers, and what would run."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon")
+EXTRAS = {
+    "video": ("av",),
+    "vision": ("efficientnet_lite_pytorch",),
+    "serve": ("fastapi", "uvicorn"),
+    "export": ("onnx", "onnxruntime"),
+    "demo": ("sklearn", "babel"),
+}
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what this machine offers: processor, devices, versions, extras, and what runs each cell.
+
+    [bold]Example[/bold]
+
+      selfloop doctor --json
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = examine()
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in facts.items():
+        lines = [f"{key}: {text}" for key, text in value.items()] if isinstance(value, dict) else [str(value)]
+        table.add_row(Text(name, "dim"), Text("\n".join(lines)))
+    Console(highlight=False).print(table)
+
+
+def examine() -> dict[str, Any]:
+    """The facts, by name."""
+    import importlib.metadata
+    import importlib.util
+    import os
+    import platform
+
+    import llvmlite.binding as llvm
+    import torch
+
+    from selfloop import __version__
+    from selfloop.cells import ZOO
+    from selfloop.layers import Recurrent
+
+    offered = llvm.get_host_cpu_features()
+    runs = {}
+    for name, cell in ZOO.items():
+        sizes: dict[str, Any] = dict.fromkeys(cell.sizes, 4)
+        explanation = Recurrent(cell, 8, 8, **sizes).explain()
+        runs[name] = explanation.splitlines()[1].removeprefix("  runs as").strip().removesuffix(", 1 time a call")
+    packages = ("torch", "llvmlite", "numpy", "accelerate", "datasets", "tokenizers")
+    return {
+        "selfloop": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "packages": ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages),
+        "processor": f"{llvm.get_host_cpu_name()}: {', '.join(f for f in FEATURES if offered.get(f)) or 'baseline'}",
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
+        "devices": ", ".join(["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]),
+        "extras": {
+            name: "installed" if all(map(importlib.util.find_spec, modules)) else f"pip install 'selfloop[{name}]'"
+            for name, modules in EXTRAS.items()
+        },
+        "cells": runs,
+    }

@@ -1,0 +1,148 @@
+"""What a run shows while it trains, and at its end. Progress goes to stderr, so that stdout holds results alone."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from selfloop.tasks.lm import LanguageModelling, TextModel
+    from selfloop.training import Progress as Reached
+    from selfloop.training import Run
+    from selfloop.training.schedule import Budget
+
+SAMPLE_TOKENS = 300
+
+
+class Screen:
+    """Shows a run; it is the training loop's listener.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._progress: Progress | None = None
+        self._bar: Any = None
+        self._stop = False
+        self._report: Mapping[str, float] = {}
+        self._valid = ""
+
+    @contextmanager
+    def status(self, what: str) -> Iterator[None]:
+        """A spinner while something takes a moment."""
+        with self.console.status(what + " …"):
+            yield
+
+    def introduce(self, task: "LanguageModelling", run: "Run", budget: "Budget", accelerator: "Accelerator") -> None:
+        """What is about to happen: the data, the model, the budget, the folder."""
+        model = task.model
+        rnn = model.rnn
+        processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+        tokens, valid = len(task.tokens), len(task.valid_tokens)
+        length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
+        way = rnn.explain().splitlines()[1].split(":")[0].removeprefix("  runs as").strip()
+        for name, text in (
+            ("data", f"{task.corpus.name}: {tokens:,} tokens to train on, {valid:,} to validate with, "
+                     f"{task.tokenizer.vocab_size:,} types ({task.tokenizer.kind})"),
+            ("model", f"{rnn.cell.name}, {rnn.num_layers} × {rnn.hidden_size} units, {model.num_parameters:,} parameters, "
+                      f"by {way} on {accelerator.device.type}{processes}"),
+            ("budget", f"{length}; one pass through the text is {task.steps_per_epoch:,} updates"),
+            ("run", str(run.path)),
+        ):  # fmt: skip
+            self.console.print(Text.assemble((f"{name:>7}  ", "dim"), text))
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """The live line; Ctrl-C and SIGTERM ask the loop to save and stop, a second Ctrl-C stops at once."""
+        columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with Progress(*columns, console=self.console, transient=True) as self._progress:
+                self._bar = self._progress.add_task("starting", total=1.0)
+                yield
+        finally:
+            self._progress = None
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def reported(self, report: Mapping[str, float]) -> None:
+        """Move the live line."""
+        self._report = report
+        if self._progress is None:
+            return
+        spent, elapsed = report["spent"], report["elapsed"]
+        left = elapsed * (1 - spent) / spent if spent else 0.0
+        self._progress.update(
+            self._bar,
+            completed=spent,
+            description=f"update {report['step']:,}  loss {report['loss']:.3f}{self._valid}  "
+            f"{report['tokens_per_second']:,.0f} tokens/s  {_clock(left)} left",
+        )
+
+    def validated(self, metrics: Mapping[str, float], best: bool) -> None:
+        """A line for each validation, which stays."""
+        self._valid = f"  validation {metrics['loss']:.3f}"
+        step = int(self._report.get("step", 0))
+        line = (
+            f"update {step:>8,}   validation {metrics['loss']:.4f} nats/token   perplexity {metrics['perplexity']:.2f}"
+        )
+        if "bits_per_character" in metrics:
+            line += f"   {metrics['bits_per_character']:.3f} bits/character"
+        self.console.print(line, style="" if best else "dim")
+
+    def stop(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._stop
+
+    def stopped(self, run: "Run", progress: "Reached") -> None:
+        """The run was stopped before its budget was spent."""
+        self.console.print(f"Stopped and saved at update {progress.step:,}.")
+        self._next([f"selfloop train lm --resume {run.path}"])
+
+    def conclude(self, best: "TextModel", result: Mapping[str, Any]) -> None:
+        """The scores, a sample, and the next commands."""
+        from selfloop.decoding import Sampling
+
+        speed = ""
+        if self._report:
+            speed = f" at {self._report['tokens_per_second']:,.0f} tokens/s"
+        self.console.print(
+            f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}{speed}. "
+            f"The best weights are of update {result['best_step']:,}."
+        )
+        for name, title in (("valid", "validation"), ("test", "test")):
+            if name in result:
+                m = result[name]
+                self.console.print(
+                    f"[bold]{title:>10}  {m['loss']:.4f} nats/token   perplexity {m['perplexity']:.2f}   "
+                    f"{m['bits_per_character']:.3f} bits/character[/]   every token once, state carried"
+                )
+        self.console.print("\nA sample, temperature 0.8:", style="dim")
+        (sample,) = best.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
+        self.console.print(Text(sample.strip("\n")))
+        run = result["run"]
+        self.console.print(f"\n{run} holds the model, metrics.jsonl and curves.png.")
+        self._next([f"selfloop generate {run}", f"selfloop evaluate {run}"])
+
+    def _next(self, commands: list[str]) -> None:
+        for number, command in enumerate(commands):
+            self.console.print(Text.assemble(("next: " if number == 0 else "      ", "dim"), (command, "bold")))
+
+    def _interrupt(self, number: int, _: object) -> None:
+        if self._stop and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._stop = True
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,121 @@
+"""Local files: which reader a file has, what a folder holds, and the text in them."""
+
+import codecs
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from selfloop.data.faults import explain, is_binary
+from selfloop.data.rows import first_line, open_file, rows
+from selfloop.data.text import Text, joined
+from selfloop.errors import DataError
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A builder of `datasets` with the options that keep text as it is written."""
+
+    builder: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_PLAIN = Reader("text", {"keep_linebreaks": True})  # a line a row
+_READERS = {
+    ".jsonl": Reader("json"),
+    ".json": Reader("json"),
+    ".csv": Reader("csv", {"keep_default_na": False}),  # else the words NA, None and null would vanish
+    ".tsv": Reader("csv", {"keep_default_na": False, "sep": "\t"}),
+    ".parquet": Reader("parquet"),
+}
+SUFFIXES = {*_READERS, ".txt", ".text", ".md", ".log", ".py", ".gz"}  # a name that ends so is no dataset on the hub
+
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    "test": "test",
+}
+_ABOUT = {"readme", "license", "licence"}
+
+
+def text_of_files(paths: list[Path], column: str | None, encoding: str) -> Text:
+    r"""The text of files in a row; a file that does not end in a newline gets one before the next begins.
+
+    Line ends are read as Python reads them: "\r\n" and "\r" become "\n". A byte order mark is no text and is left
+    out. Every other character is kept. A line, or a document of a table, is held in memory whole.
+
+    The fingerprint is made of each file's place, size and time of change, and not of its content, so that a text of
+    many gigabytes is known again without being read.
+    """
+
+    def batches() -> Iterator[list[str]]:
+        for path in paths:
+            yield from _rows(path, column, encoding)
+
+    stats = [(path, path.stat()) for path in map(Path.resolve, paths)]
+    seen = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
+    return Text(
+        lambda: joined(batches()), hashlib.sha256("\n".join([*seen, f"{column} {encoding}"]).encode()).hexdigest()
+    )
+
+
+def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
+    """The files of a folder by the split they belong to, in the order of their names; hidden ones are passed over.
+
+    A folder is read as what most of its bytes are: text, JSON, CSV or Parquet. Names decide the splits where one marks
+    train (``ptb.train.txt``, ``train/00.jsonl``) and all others of its suffix, but a README or LICENSE, mark a split
+    too; what has another suffix is then left out. Else everything is train.
+
+    Raises:
+        DataError: nothing in the folder can be read.
+    """
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and path.stat().st_size and not hidden:
+            reader = reader_of(path)
+            if reader is not _PLAIN or not is_binary(path, encoding):
+                kinds[reader.builder].append(path)
+    if not kinds:
+        raise DataError(f"The folder {folder} holds no text: put text, JSONL, CSV or Parquet files there.")
+    paths = max(kinds.values(), key=lambda paths: sum(path.stat().st_size for path in paths))
+    marks = {path: _mark(path.relative_to(folder)) for path in paths}
+    suffixes = {path.suffix for path, mark in marks.items() if mark == "train"}
+    splits: dict[str | None, list[Path]] = defaultdict(list)
+    for path, mark in marks.items():
+        if path.suffix in suffixes and path.stem.lower() not in _ABOUT:
+            splits[mark].append(path)
+    return {"train": paths} if not splits or None in splits else {str(mark): found for mark, found in splits.items()}
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader for a file's name; what is no table is read as plain text. A ``.gz`` at the end changes nothing."""
+    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return _READERS.get(name.suffix.lower(), _PLAIN)
+
+
+def _mark(path: Path) -> str | None:
+    """The split that a name marks, the folders above it first: ``ptb.train.txt`` and ``train/00.txt`` mark train."""
+    words = re.split(r"[^a-z0-9]+", path.as_posix().lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
+
+
+def _rows(path: Path, column: str | None, encoding: str) -> Iterator[list[str]]:
+    reader = reader_of(path)
+    options = dict(reader.options)
+    if reader.builder != "parquet":
+        options["encoding"] = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    try:
+        if path.stat().st_size == 0:
+            return
+        for batch in rows(open_file(path, reader.builder, options), column, str(path)):
+            if reader is _PLAIN and any("\0" in row for row in batch):
+                raise ValueError("it holds a NUL character, which text does not")
+            yield batch
+    except DataError:
+        raise
+    except Exception as error:  # pandas, pyarrow, gzip and fsspec share no class of error
+        raise explain(path, reader.builder, encoding, first_line(error)) from error

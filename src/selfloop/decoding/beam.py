@@ -1,0 +1,120 @@
+"""Beam search: the most probable sequences, kept side by side."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from selfloop.decoding.sampling import StepModel
+from selfloop.errors import ArgumentError
+from selfloop.layers import State
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One sequence that beam search found.
+
+    Attributes:
+        tokens: without the end token.
+        log_probability: of the sequence given its prompt, in nats, the end token included.
+        score: what hypotheses are ranked by.
+    """
+
+    tokens: list[int]
+    log_probability: float
+    score: float
+
+
+@torch.inference_mode()
+def beam_search(
+    model: StepModel,
+    logits: Float[Tensor, "B V"],
+    state: State,
+    *,
+    max_tokens: int,
+    beam: int = 5,
+    length_penalty: float = 0.0,
+    end: int | None = None,
+) -> list[list[Hypothesis]]:
+    """For each prompt, up to `beam` hypotheses, the best first.
+
+    Args:
+        model: gives the next logits.
+        logits: of the first new token, after each prompt.
+        state: after each prompt.
+        max_tokens: how many tokens a hypothesis has at the most, at least 1; without an end by then it stands as it is.
+        beam: how many hypotheses are kept at each step, at least 1.
+        length_penalty: the log-probability is divided by ((5 + length) / 6) ** length_penalty (Wu et al. 2016, eq. 14);
+            0 ranks by probability, more favours longer sequences.
+        end: the token that ends a sequence; None for sequences that go on to max_tokens.
+
+    Raises:
+        ArgumentError: `beam` or `max_tokens` is below 1.
+    """
+    if beam < 1 or max_tokens < 1:
+        raise ArgumentError(f"The 'beam' and 'max_tokens' must be at least 1. Got {beam} and {max_tokens} instead.")
+    prompts, vocabulary = logits.shape
+    first_row = torch.arange(prompts, device=logits.device)[:, None] * beam
+    state = state.select(torch.arange(prompts, device=logits.device).repeat_interleave(beam))
+    logits = logits.repeat_interleave(beam, dim=0)
+    # All beams of a prompt are the same at first: only the first may be continued.
+    scores = torch.full((prompts, beam), -torch.inf, dtype=torch.float64, device=logits.device)
+    scores[:, 0] = 0
+    tokens = torch.zeros(prompts, beam, 0, dtype=torch.long, device=logits.device)
+    finished: list[list[Hypothesis]] = [[] for _ in range(prompts)]
+
+    for length in range(1, max_tokens + 1):
+        log_p = logits.double().log_softmax(-1).view(prompts, beam, vocabulary)
+        candidates = (scores[:, :, None] + log_p).view(prompts, -1)  # prompts, beam · vocabulary
+        # Twice the beam, since at most one continuation of each hypothesis is its end.
+        best, where = candidates.topk(min(2 * beam, candidates.shape[1]))
+        parent, token = where // vocabulary, where % vocabulary
+        ended = token == end if end is not None else torch.zeros_like(token, dtype=torch.bool)
+        for p, k in ended.nonzero().tolist():
+            if k < beam and best[p, k] > -torch.inf:
+                finished[p].append(_hypothesis(tokens[p, parent[p, k]], best[p, k], length, length_penalty))
+        scores, kept = best.masked_fill(ended, -torch.inf).topk(min(beam, best.shape[1]))
+        parent, token = parent.gather(1, kept), token.gather(1, kept)
+        if scores.shape[1] < beam:  # a vocabulary smaller than the beam
+            missing = beam - scores.shape[1]
+            scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
+            parent, token = (torch.nn.functional.pad(v, (0, missing)) for v in (parent, token))
+        tokens = torch.cat([tokens.gather(1, parent[:, :, None].expand_as(tokens)), token[:, :, None]], dim=2)
+        if length == max_tokens or _settled(finished, scores, length, max_tokens, beam, length_penalty):
+            break
+        logits, state = model.step(token.flatten(), state.select((first_row + parent).flatten()))
+
+    for p in range(prompts):
+        for k in range(beam):
+            if scores[p, k] > -torch.inf:
+                finished[p].append(_hypothesis(tokens[p, k], scores[p, k], tokens.shape[2], length_penalty))
+        finished[p].sort(key=lambda h: -h.score)
+    return [found[:beam] for found in finished]
+
+
+def _penalty(length: int, length_penalty: float) -> float:
+    return float(((5 + length) / 6) ** length_penalty)
+
+
+def _hypothesis(tokens: Tensor, log_probability: Tensor, length: int, length_penalty: float) -> Hypothesis:
+    value = float(log_probability)
+    return Hypothesis(tokens.tolist(), value, value / _penalty(length, length_penalty))
+
+
+def _settled(
+    finished: list[list[Hypothesis]],
+    scores: Tensor,
+    length: int,
+    max_tokens: int,
+    beam: int,
+    length_penalty: float,
+) -> bool:
+    """Whether no prompt can find anything better: its worst finished hypothesis beats all that its beams can become."""
+    longest = max_tokens if length_penalty > 0 else length
+    for found, alive in zip(finished, scores.amax(dim=1).tolist(), strict=True):
+        possible = alive / _penalty(longest, length_penalty)
+        best = sorted((h.score for h in found), reverse=True)[:beam]
+        if alive > -torch.inf and (len(best) < beam or best[-1] < possible):
+            return False
+    return True

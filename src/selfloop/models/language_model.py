@@ -1,0 +1,108 @@
+"""A language model: at every step, the distribution of the next token given all before it."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from selfloop.language import Cell
+from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
+
+
+class LanguageModel(nn.Module):
+    r"""Embedding, recurrent stack and readout: $\log p(w_t \mid w_{<t})$ at each step t.
+
+    Args:
+        vocab_size: how many types the vocabulary has.
+        cell: the recurrence.
+        embedding_size: features of a token's vector.
+        hidden_size: the cell's ``h``.
+        num_layers: how many cells stand on one another.
+        tied: the readout uses the embedding's table (Press & Wolf 2017; Inan et al. 2017), through a projection where
+            the sizes differ.
+        embedding_dropout: the share of the types whose vectors are off in a batch (Gal & Ghahramani 2016).
+        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        variational: these three use one mask for all steps (Gal & Ghahramani 2016); else a new mask each step
+            (Zaremba et al. 2014).
+        weight_drop: the share of the recurrent weights that is off in a batch (Merity et al. 2018).
+        backend: as in `Recurrent`.
+
+    >>> from selfloop import cells
+    >>> model = LanguageModel(65, cells.lstm, embedding_size=16, hidden_size=32)
+    >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
+    >>> logits.shape, state
+    (torch.Size([7, 2, 65]), State(h=(1, 2, 32), c=(1, 2, 32)))
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        cell: Cell,
+        *,
+        embedding_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        tied: bool = False,
+        embedding_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        variational: bool = True,
+        weight_drop: float = 0.0,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        dropout = VariationalDropout if variational else nn.Dropout
+        table = nn.Embedding(vocab_size, embedding_size)
+        self.embedding = EmbeddingDropout(table, embedding_dropout)
+        self.input_dropout = dropout(input_dropout)
+        self.rnn = Recurrent(
+            cell,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            dropout=dropout(hidden_dropout),
+            weight_drop=weight_drop,
+            backend=backend,
+        )
+        self.output_dropout = dropout(output_dropout)
+        self.projection = (
+            nn.Linear(self.rnn.output_size, embedding_size)
+            if tied and self.rnn.output_size != embedding_size
+            else nn.Identity()
+        )
+        self.readout = nn.Linear(embedding_size if tied else self.rnn.output_size, vocab_size)
+        nn.init.normal_(table.weight, std=embedding_size**-0.5)
+        nn.init.zeros_(self.readout.bias)
+        if tied:
+            self.readout.weight = table.weight
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "T B"],
+        state: State | None = None,
+        lengths: Int[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "T B V"], State]:
+        """The logits of the token after each step, and the state after the last.
+
+        Args:
+            tokens: indices below vocab_size.
+            state: where to start; zeros if None.
+            lengths: how many steps each sequence has; all of them if None.
+        """
+        vectors = self.input_dropout(self.embedding(tokens))
+        y, state = self.rnn(vectors, state, lengths=lengths)
+        return self.readout(self.projection(self.output_dropout(y))), state
+
+    def step(self, tokens: Int[Tensor, " B"], state: State | None = None) -> tuple[Float[Tensor, "B V"], State]:
+        """The logits of the next token, one step at a time."""
+        logits, state = self(tokens[None], state)
+        return logits[0], state
+
+    @property
+    def vocab_size(self) -> int:
+        """How many types the vocabulary has."""
+        return self.readout.out_features
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained; a tied table counts once."""
+        return sum(p.numel() for p in self.parameters())

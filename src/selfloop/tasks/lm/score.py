@@ -1,0 +1,91 @@
+r"""How well a model predicts a text: the chain rule, written out.
+
+$-\log p(w_1 … w_N) = \sum_t -\log p(w_t \mid w_{<t})$: at each step the model has read the true tokens so far (teacher
+forcing), and the cross-entropies of the steps add up.
+"""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfloop.data import Streams, Tokenizer, Tokens
+from selfloop.layers import State
+
+WINDOW = 256
+"""Steps in one call of an evaluation; it changes the speed, not the figures."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The surprise of a model at a text.
+
+    Attributes:
+        nats: the sum of -log p over the tokens.
+        tokens: how many were scored.
+        characters: how many characters they stand for.
+    """
+
+    nats: float
+    tokens: int
+    characters: float
+
+    @property
+    def loss(self) -> float:
+        """Nats per token: the cross-entropy."""
+        return self.nats / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """Exp of the loss: as if so many tokens were equally likely at each step."""
+        return math.exp(min(self.loss, 700.0))
+
+    @property
+    def bits_per_character(self) -> float:
+        """Comparable between tokenizers."""
+        return self.nats / math.log(2) / self.characters
+
+    def metrics(self) -> dict[str, float]:
+        """The three figures by name."""
+        return {"loss": self.loss, "perplexity": self.perplexity, "bits_per_character": self.bits_per_character}
+
+
+def negative_log_likelihood(logits: Float[Tensor, "T B V"], targets: Int[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """The sum over all steps of -log p(target), in nats."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+
+
+def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -> Streams:
+    """A text to be scored: in one stream it is read from end to end; in more it is read side by side, which is faster
+    and costs each stream its memory of what came before.
+    """
+    return Streams(
+        tokens.ids,
+        batch_size=max(1, min(streams, len(tokens) // WINDOW)),
+        window=min(WINDOW, len(tokens)),
+        start_id=tokenizer.start_id,
+    )
+
+
+def score(model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | None = None) -> Score:
+    """Score a text: the state is carried from window to window, and each token is scored once.
+
+    Args:
+        model: in evaluation mode.
+        streams: the text, made by `evaluation_streams`.
+        tokens: the text, for the number of its characters.
+        max_tokens: stop when so many are scored; None scores all.
+    """
+    device = next(model.parameters()).device
+    nats, count = 0.0, 0
+    state: State | None = None
+    for k in range(streams.windows_per_epoch):
+        inputs, targets = (v.to(device) for v in streams.window(0, k))
+        logits, state = model(inputs, state)
+        nats += float(negative_log_likelihood(logits, targets).double())
+        count += targets.numel()
+        if max_tokens is not None and count >= max_tokens:
+            break
+    return Score(nats, count, tokens.characters * count / len(tokens))

@@ -1,0 +1,87 @@
+"""Training a language model: what the loop asks of it."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfloop.data import Corpus, Streams, Tokenizer, read_corpus, tokenize
+from selfloop.errors import DataError
+from selfloop.language import Cell
+from selfloop.layers import State
+from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
+from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
+
+
+class LanguageModelling:
+    """Text, tokenizer and model for one run.
+
+    Args:
+        config: what was chosen.
+        tokenizer: of a run that is resumed; None trains one on the training text.
+        cell: the cell, where it is not to be found by its name.
+
+    Raises:
+        DataError: the text cannot be read, or is too short.
+        ConfigError: the cell or the tokenizer does not exist.
+    """
+
+    def __init__(
+        self, config: LanguageModelConfig, tokenizer: Tokenizer | None = None, cell: Cell | None = None
+    ) -> None:
+        data, training = config.data, config.training
+        self.config = config
+        cell = cell or choose_cell(config.model.cell)
+        self.corpus = open_corpus(data)
+        self.tokenizer = tokenizer or Tokenizer.train(data.tokenizer, self.corpus.train, data.vocab_size)
+        self.tokens = tokenize(self.corpus.train, self.tokenizer)
+        self.valid_tokens = tokenize(self.corpus.valid, self.tokenizer)
+        for name, tokens in (("training", self.tokens), ("validation", self.valid_tokens)):
+            if len(tokens) < 2:
+                raise DataError(
+                    f"The {name} part of '{self.corpus.name}' has {len(tokens)} tokens, which is too little to learn "
+                    "from. Give a longer text."
+                )
+        self._streams = Streams(
+            self.tokens.ids,
+            batch_size=training.batch_size,
+            window=data.window,
+            start_id=self.tokenizer.start_id,
+            seed=training.seed,
+        )
+        self._valid_streams = evaluation_streams(self.valid_tokens, self.tokenizer, training.batch_size)
+        torch.manual_seed(training.seed)
+        self.model = config.model.build(self.tokenizer.vocab_size, cell)
+        self.steps_per_epoch = self._streams.windows_per_epoch
+
+    def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
+        """Truncated BPTT: the window of this step, from the state that the window before has left."""
+        epoch, k = divmod(step, self.steps_per_epoch)
+        device = next(model.parameters()).device
+        inputs, targets = (v.to(device) for v in self._streams.window(epoch, k, rows=share))
+        logits, state = model(inputs, carry if k else None)
+        return negative_log_likelihood(logits, targets) / targets.numel(), targets.numel(), state.detach()
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""
+        limit = self.config.data.valid_tokens
+        return score(model, self._valid_streams, self.valid_tokens, limit).metrics()
+
+    def facts(self) -> Mapping[str, Any]:
+        """A hash of the training text as tokens."""
+        return {"training text": hashlib.blake2b(self.tokens.ids.data, digest_size=8).hexdigest()}
+
+
+def open_corpus(data: TextOptions) -> Corpus:
+    """The corpus of a configuration."""
+    return read_corpus(
+        data.source,
+        valid=data.valid,
+        test=data.test,
+        column=data.column,
+        valid_fraction=data.valid_fraction,
+        encoding=data.encoding,
+    )

@@ -1,0 +1,144 @@
+"""A trained language model with its tokenizer: writes text, and scores it."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from selfloop import config as configuration
+from selfloop.data import Text, Tokenizer, tokenize
+from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
+from selfloop.errors import ArgumentError, ConfigError, DataError, RunError
+from selfloop.language import Cell
+from selfloop.layers import State
+from selfloop.models import LanguageModel
+from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.lm.config import LanguageModelConfig
+from selfloop.tasks.lm.score import Score, evaluation_streams, score
+from selfloop.training import Run
+
+
+class TextModel:
+    """A language model that was trained on text.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        tokenizer: between text and tokens.
+        config: what was chosen when it was trained.
+    """
+
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, config: LanguageModelConfig) -> None:
+        self.model, self.tokenizer, self.config = model.eval(), tokenizer, config
+
+    @classmethod
+    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "TextModel":
+        """The best weights of a run; see `selfloop.load`."""
+        config = read_config(run)
+        if isinstance(cell, str):
+            cell = choose_cell(cell)
+        if cell is None:
+            if config.model.is_own_cell:
+                raise RunError(
+                    f"{run.path} was trained with the cell '{config.model.cell}', and code is never loaded from a run. "
+                    f"Give the cell: --cell {config.model.cell}, or load(…, cell=…)."
+                )
+            cell = choose_cell(config.model.cell)
+        tokenizer = Tokenizer.load(run.path / "tokenizer.json")
+        model = config.model.build(tokenizer.vocab_size, cell)
+        run.load_model(model)
+        return cls(model.to(device), tokenizer, config)
+
+    def write(
+        self,
+        prompts: Sequence[str] = ("",),
+        *,
+        max_tokens: int = 500,
+        sampling: Sampling = Sampling(),
+        seed: int | None = None,
+    ) -> list[str]:
+        """Continue each prompt, all in one batch.
+
+        Args:
+            prompts: beginnings, which may be empty.
+            max_tokens: how many tokens to write.
+            sampling: how they are drawn.
+            seed: the same seed gives the same text; None draws anew.
+
+        Returns:
+            The continuations, without the prompts.
+        """
+        rows = [tokens for tokens, _ in self._draw(prompts, max_tokens, sampling, seed)]
+        columns = torch.stack(rows).T.tolist() if rows else [[] for _ in prompts]
+        return [self.tokenizer.decode(column) for column in columns]
+
+    def stream(
+        self, prompt: str = "", *, max_tokens: int = 500, sampling: Sampling = Sampling(), seed: int | None = None
+    ) -> Iterator[str]:
+        """Continue one prompt, and yield the text as it comes."""
+        drawn = self._draw([prompt], max_tokens, sampling, seed)
+        return self.tokenizer.stream(int(tokens[0]) for tokens, _ in drawn)
+
+    def search(
+        self, prompts: Sequence[str] = ("",), *, max_tokens: int = 100, beam: int = 5, length_penalty: float = 0.0
+    ) -> list[list[tuple[str, Hypothesis]]]:
+        """For each prompt its most probable continuations by beam search, the best first."""
+        logits, state = self._read(prompts)
+        found = beam_search(self.model, logits, state, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty)
+        return [[(self.tokenizer.decode(h.tokens), h) for h in hypotheses] for hypotheses in found]
+
+    @torch.inference_mode()
+    def score(self, text: Text | str, *, sample: int | None = None) -> Score:
+        """How well the model predicts a text.
+
+        Args:
+            text: a string, or a text of a corpus.
+            sample: score about so many tokens, from 32 places of the text side by side; None scores every token once,
+                in order, with the state carried through the whole text.
+
+        Raises:
+            DataError: the text has no token.
+        """
+        tokens = tokenize(Text.of(text) if isinstance(text, str) else text, self.tokenizer)
+        if not len(tokens):
+            raise DataError("The text to score has no tokens. Give a text that is not empty.")
+        streams = evaluation_streams(tokens, self.tokenizer, 1 if sample is None else 32)
+        return score(self.model, streams, tokens, sample)
+
+    def _draw(
+        self, prompts: Sequence[str], max_tokens: int, sampling: Sampling, seed: int | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        logits, state = self._read(prompts)
+        generator = torch.Generator(logits.device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        return generate(self.model, logits, state, max_tokens=max_tokens, sampling=sampling, generator=generator)
+
+    @torch.inference_mode()
+    def _read(self, prompts: Sequence[str]) -> tuple[Tensor, State]:
+        """The logits after each prompt, and the state; the start token stands before every prompt."""
+        if not prompts:
+            raise ArgumentError("The 'prompts' must hold at least one text, which may be empty. Got none.")
+        rows = [[self.tokenizer.start_id, *self.tokenizer.encode(prompt)] for prompt in prompts]
+        lengths = torch.tensor([len(row) for row in rows])
+        device = next(self.model.parameters()).device
+        tokens = torch.zeros(int(lengths.max()), len(rows), dtype=torch.long)
+        for column, row in enumerate(rows):
+            tokens[: len(row), column] = torch.tensor(row)
+        logits, state = self.model(tokens.to(device), lengths=lengths.to(device))
+        return logits[lengths - 1, torch.arange(len(rows))], state
+
+
+def read_config(run: Run) -> LanguageModelConfig:
+    """The configuration of a run.
+
+    Raises:
+        RunError: it does not hold what a configuration holds.
+    """
+    values = {name: value for name, value in run.config().items() if name not in ("selfloop", "format", "task")}
+    file = run.path / "config.json"
+    try:
+        return configuration.parse(LanguageModelConfig, values, str(file))
+    except ConfigError as error:
+        raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error

@@ -1,0 +1,49 @@
+"""``selfloop.load``: open a run, whatever its task."""
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from selfloop.errors import RunError, nearest
+from selfloop.language import Cell
+from selfloop.tasks.lm import TextModel
+from selfloop.training.run import Run
+
+_MODELS = {"lm": TextModel}
+"""What a run of each task opens as."""
+
+
+def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu") -> TextModel:
+    """Open a run with its best weights, ready to use.
+
+    Args:
+        path: a run's folder, or the name of a repository on the Hugging Face hub that holds one: ``owner/name``.
+        cell: the cell of a run that was trained with one's own, as a Cell or as ``FILE.py:NAME``; code is not kept in
+            a run, and never loaded from one.
+        device: where the model is to be.
+
+    Returns:
+        What the task's runs open as; for a language model a `TextModel`.
+
+    Raises:
+        RunError: there is no run, or it is damaged, of another version, or needs its cell.
+    """
+    run = Run.open(_folder(path))
+    task = run.config().get("task")
+    if task not in _MODELS:
+        raise RunError(f"{run.path} was trained for the task {task!r}, which is not known{nearest(str(task), _MODELS)}")
+    return _MODELS[task].open(run, cell=cell, device=device)
+
+
+def _folder(path: str | Path) -> Path:
+    """The folder itself, or a copy of the repository of that name."""
+    folder = Path(path)
+    if folder.exists() or str(path).count("/") != 1 or str(path).startswith((".", "runs/")):
+        return folder
+    try:
+        return Path(snapshot_download(str(path)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise RunError(
+            f"{path} is no folder here, and the hub has not given it: {str(error).splitlines()[0]}"
+        ) from error

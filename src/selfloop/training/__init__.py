@@ -1,0 +1,7 @@
+"""Training: the loop, the budget, checkpoints, and a run's folder."""
+
+from selfloop.training.loop import Listener, Progress, Task, train
+from selfloop.training.options import TrainingOptions
+from selfloop.training.run import Run
+
+__all__ = ["Listener", "Progress", "Run", "Task", "TrainingOptions", "train"]

@@ -1,0 +1,71 @@
+"""Tensors and facts in one file that is whole or not there: atomic writes, checked reads, nothing pickled."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from selfloop.atomic import replacing
+from selfloop.errors import RunError
+
+Tensors = dict[str, Tensor]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that, whatever happens, `path` holds either what it held or all of `content`.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; what was there is untouched.
+    """
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); what was saved before is untouched. "
+            "Make room, or choose another folder with --run."
+        ) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and facts (anything JSON holds) to a safetensors file, with a checksum."""
+    arranged = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(facts)
+    metadata = {"format": "pt", "facts": text, "checksum": _checksum(arranged, text)}
+    write_bytes(path, save(arranged, metadata))
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors and the facts.
+
+    Raises:
+        RunError: the file is missing, or not as it was written.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = metadata["facts"]
+        if metadata["checksum"] != _checksum(tensors, text):
+            raise ValueError("its checksum does not match")
+        facts: dict[str, Any] = json.loads(text)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing.") from error
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
+        raise RunError(f"{path} is damaged ({reason}).") from error
+    return tensors, facts
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

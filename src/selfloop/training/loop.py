@@ -1,0 +1,182 @@
+"""The training loop, for every task."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, broadcast_object_list
+from torch import Tensor, nn
+
+from selfloop.errors import RunError
+from selfloop.layers import State
+from selfloop.training import resume
+from selfloop.training.log import Log
+from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
+from selfloop.training.options import TrainingOptions
+from selfloop.training.run import Run
+from selfloop.training.schedule import Budget, learning_rate
+
+PLATEAU_FACTOR = 0.25
+"""What a plateau leaves of the learning rate."""
+
+AVERAGE_AFTER = 5
+"""Validations without improvement after which ASGD averages: the n of NT-ASGD (Merity et al. 2018)."""
+
+
+class Task(Protocol):
+    """What the loop needs of a task."""
+
+    steps_per_epoch: int
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+
+    def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
+        """The mean loss of update `step` over the rows `share` of its batch, over how many targets, and the state for
+        the next update, cut off from its past.
+        """
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        """Metrics on the validation data; the lowest ``loss`` is the best."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What must be the same when a run is resumed, such as the data's fingerprint."""
+
+
+class Listener(Protocol):
+    """Who watches a run: the command line, a notebook, a test."""
+
+    def reported(self, report: Mapping[str, float]) -> None:
+        """Step, spent, loss, learning rate and speed, a few times a second."""
+
+    def validated(self, metrics: Mapping[str, float], best: bool) -> None:
+        """The metrics of a validation, and whether they are the best so far."""
+
+    def stop(self) -> bool:
+        """Whether the run should save and stop now."""
+
+
+@dataclass
+class Progress:
+    """How far a run is; a checkpoint holds it."""
+
+    step: int = 0
+    elapsed: float = 0.0
+    validations: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    stale: int = 0  # validations since the best
+    scale: float = 1.0  # what plateaus have left of the learning rate
+    finished: bool = False
+
+
+def train(
+    task: Task, run: Run, options: TrainingOptions, accelerator: Accelerator, listener: Listener, resumed: bool = False
+) -> Progress:
+    """Train until the budget is spent, validation has stopped improving, or the listener says stop.
+
+    The best weights are in the run's folder, the last ones in the model. Killed at any moment and resumed, a run with a
+    budget of steps or epochs ends with the same bits as one that was never stopped.
+
+    Raises:
+        RunError: the loss is no longer finite, the folder cannot be written, or there is nothing to resume from.
+    """
+    main = accelerator.is_main_process
+    budget = Budget.of(options, task.steps_per_epoch)
+    model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))
+    torch.manual_seed(options.seed + accelerator.process_index)
+    rows = -(-options.batch_size // accelerator.num_processes)
+    share = slice(accelerator.process_index * rows, min(options.batch_size, (accelerator.process_index + 1) * rows))
+
+    progress, carry = Progress(), None
+    if resumed:
+        facts, carry = resume.restore(run, task, optimizer, accelerator, share)
+        progress = Progress(**facts)
+    log = Log(run, listener, progress.step) if main else None
+    started = time.perf_counter() - progress.elapsed
+    spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
+
+    while spent < 1 and not stop:
+        rate = learning_rate(options, spent, progress.scale)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        model.train()
+        loss, targets, carry = task.loss(model, progress.step, share, carry)
+        _check_finite(loss.item())
+        accelerator.backward(loss)
+        if options.clip:
+            accelerator.clip_grad_norm_(model.parameters(), options.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        progress.step += 1
+        progress.elapsed, stop = _agree(accelerator, time.perf_counter() - started, main and listener.stop())
+        spent = budget.spent(progress.step, progress.elapsed)
+        if log:
+            log.add(progress.step, progress.elapsed, spent, loss.item(), targets * accelerator.num_processes, rate)
+
+        if int(spent * options.validations) > progress.validations:
+            progress.validations = int(spent * options.validations)
+            metrics = _validate(task, optimizer, accelerator)
+            best = metrics["loss"] < progress.best_loss
+            _judge(progress, metrics["loss"], options, optimizer)
+            if log:
+                if best:
+                    with averaged(optimizer):
+                        run.save_model(task.model, {**metrics, "step": progress.step})
+                log.validated(progress.step, progress.elapsed, spent, metrics, best)
+            stop = stop or bool(options.patience and progress.stale >= options.patience)
+            progress.finished = spent >= 1 or bool(options.patience and progress.stale >= options.patience)
+        if stop or spent >= 1 or progress.elapsed - saved > options.save_every:
+            saved = progress.elapsed
+            resume.save(run, task, optimizer, accelerator, asdict(progress), carry)
+    if log:
+        log.close()
+    return progress
+
+
+def _agree(accelerator: Accelerator, elapsed: float, stop: bool) -> tuple[float, bool]:
+    """The first process's clock and its wish to stop, for all processes: they must take the same steps."""
+    if accelerator.num_processes == 1:
+        return elapsed, stop
+    said = broadcast(torch.tensor([elapsed, float(stop)], dtype=torch.float64, device=accelerator.device))
+    return float(said[0]), bool(said[1])
+
+
+def _validate(task: Task, optimizer: Any, accelerator: Accelerator) -> Mapping[str, float]:
+    """The first process validates, with the averaged weights if there are any, and tells the others."""
+    metrics: list[Mapping[str, float] | None] = [None]
+    if accelerator.is_main_process:
+        task.model.eval()
+        with averaged(optimizer), torch.inference_mode(), accelerator.autocast():
+            metrics[0] = task.validate(task.model)
+    if accelerator.num_processes > 1:
+        broadcast_object_list(metrics)
+    assert metrics[0] is not None
+    _check_finite(metrics[0]["loss"])
+    return metrics[0]
+
+
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise RunError(
+            "The loss is no longer finite, so training has diverged. Lower the learning rate, such as "
+            "--set training.learning_rate=0.001; the best weights so far are in the run's folder."
+        )
+
+
+def _judge(progress: Progress, loss: float, options: TrainingOptions, optimizer: Any) -> None:
+    """Remember the best; where validation stopped improving, lower the learning rate or begin to average."""
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
+        return
+    progress.stale += 1
+    if options.schedule == "plateau":
+        progress.scale *= PLATEAU_FACTOR
+    if options.optimizer == "asgd" and progress.stale >= AVERAGE_AFTER and not is_averaging(optimizer):
+        start_averaging(optimizer)

@@ -1,0 +1,52 @@
+"""The budget of a run, and the learning rate along it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from selfloop.training.options import TrainingOptions
+
+DEFAULT_MINUTES = 3.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a run has come, in [0, 1], by the clock or by the step.
+
+    >>> Budget(minutes=None, steps=200).spent(step=50, elapsed=0.0)
+    0.25
+    """
+
+    minutes: float | None
+    steps: int | None
+
+    @classmethod
+    def of(cls, options: TrainingOptions, steps_per_epoch: int) -> "Budget":
+        """The budget that was asked for, three minutes if none was."""
+        if options.epochs is not None:
+            return cls(None, max(1, round(options.epochs * steps_per_epoch)))
+        if options.steps is not None:
+            return cls(None, options.steps)
+        return cls(options.minutes or DEFAULT_MINUTES, None)
+
+    def spent(self, step: int, elapsed: float) -> float:
+        """The share that is spent after `step` updates and `elapsed` seconds."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.minutes is not None
+        return min(1.0, elapsed / (60 * self.minutes))
+
+
+_SHAPES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda spent: 0.5 * (1 + math.cos(math.pi * spent)),
+    "constant": lambda spent: 1.0,
+    "plateau": lambda spent: 1.0,  # the loop quarters it
+}
+
+
+def learning_rate(options: TrainingOptions, spent: float, scale: float) -> float:
+    """The learning rate where `spent` of the budget is spent; `scale` is what plateaus have left of it."""
+    if spent < options.warmup:
+        return options.learning_rate * scale * (spent / options.warmup)
+    after = (spent - options.warmup) / (1 - options.warmup) if options.warmup < 1 else 1.0
+    return options.learning_rate * scale * _SHAPES[options.schedule](after)
