@@ -1,5 +1,6 @@
 """Configurations: typed sections, read from TOML and from ``key=value``, with errors that offer the nearest name."""
 
+import copy
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,16 +38,7 @@ def parse(kind: type[S], values: Mapping[str, Any], source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            *sections, name = place.split(".")
-            known = _fields(kind, sections)
-            close = nearest(name, known) or f"; known are: {', '.join(known)}."
-            raise ConfigError(f"{source} sets '{place}', which does not exist{close}") from error
-        what = first["msg"][:1].lower() + first["msg"][1:]
-        got = "" if first["type"] == "missing" else f" Got {first['input']!r} instead."
-        raise ConfigError(f"{source} sets '{place}' wrongly: {what}.{got}") from error
+        raise ConfigError(f"{source} {_fault(kind, error.errors()[0])}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -57,8 +49,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The configuration {path} is not TOML, which is text in UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The configuration {path} is not TOML: {str(error).rstrip('.')}.") from error
 
@@ -72,7 +66,7 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
     Raises:
         ConfigError: an assignment is not of this form.
     """
-    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    result = copy.deepcopy(dict(values))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         *sections, name = key.strip().split(".")
@@ -94,6 +88,32 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _fault(kind: type[Section], fault: Mapping[str, Any]) -> str:
+    """What pydantic found, as the end of a sentence."""
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        *sections, name = place.split(".")
+        known = _fields(kind, sections)
+        close = nearest(name, known) or f"; known are: {', '.join(known)}."
+        return f"sets '{place}', which does not exist{close}"
+    if fault["type"] == "missing":
+        return f"sets no '{place}', which is needed."
+    if fault["type"] == "value_error":  # a Section's own, of several fields together
+        return f"cannot be followed: {fault['ctx']['error']}."
+    expected = _EXPECTED.get(fault["type"]) or fault["msg"].removeprefix("Input should be ")
+    return f"sets '{place}' wrongly: it must be {expected}. Got {fault['input']!r} instead."
+
+
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "dict_type"), "a section"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "a string",
+}
+"""What pydantic's errors say in terms of its own."""
 
 
 def _fields(kind: type[BaseModel], sections: list[str]) -> list[str]:

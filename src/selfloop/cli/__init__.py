@@ -1,5 +1,6 @@
 """The command line: ``selfloop VERB``. Each verb is a file, and imports what it needs when it runs."""
 
+import os
 import sys
 
 import typer
@@ -47,7 +48,8 @@ def main() -> None:
     try:
         app()
     except SelfloopError as error:
-        typer.echo(f"selfloop: {error}", err=True)
+        process = os.environ.get("RANK", "0")  # where there are several, most errors are all theirs
+        typer.echo(f"selfloop{f', process {process}' * (process != '0')}: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

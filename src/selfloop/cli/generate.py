@@ -14,16 +14,20 @@ def generate(
         list[str] | None, typer.Option(help="What the text begins with; repeat it for several texts at once.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to write.")] = 500,
-    temperature: Annotated[float, typer.Option(help="Below 1 is more careful, 0 always takes the likeliest.")] = 0.8,
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1 is more careful, 0 always takes the likeliest. [dim]0.8[/]")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up this share.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Search with this many hypotheses instead of drawing.")
     ] = None,
-    length_penalty: Annotated[float, typer.Option(help="With --beam: above 0 favours longer texts.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="With --beam: above 0 favours longer texts. [dim]0[/]")
+    ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each text.")] = False,
 ) -> None:
     """Let a language model write.
 
@@ -38,21 +42,30 @@ def generate(
     from selfloop.decoding import Sampling
     from selfloop.tasks import load
 
-    sampling = Sampling(temperature, top_k, top_p)
-    if beam is not None and (top_k or top_p):
-        raise ArgumentError("--beam searches and does not draw, so it does not go with --top-k or --top-p.")
+    drawing = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p, "--seed": seed}
+    given = [name for name, value in drawing.items() if value is not None]
+    if beam is not None and given:
+        raise ArgumentError(f"--beam searches and does not draw, so it does not go with {' and '.join(given)}.")
+    if beam is None and length_penalty is not None:
+        raise ArgumentError("--length-penalty ranks what --beam finds: give --beam too, such as --beam 5.")
+    sampling = Sampling(0.8 if temperature is None else temperature, top_k, top_p)
     model = load(run, cell=cell)
     prompts = prompt or [""]
-    if beam is not None:
-        found = model.search(prompts, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty)
-        texts = [hypotheses[0][0] for hypotheses in found]
-    elif len(prompts) == 1 and not as_json:
+    if beam is None and len(prompts) == 1 and not as_json:
+        pieces = model.stream(prompts[0], max_tokens=max_tokens, sampling=sampling, seed=seed)
         typer.echo(prompts[0], nl=False)
-        for piece in model.stream(prompts[0], max_tokens=max_tokens, sampling=sampling, seed=seed):
+        for piece in pieces:
             typer.echo(piece, nl=False)
         typer.echo()
         return
-    else:
+    if beam is None:
         texts = model.write(prompts, max_tokens=max_tokens, sampling=sampling, seed=seed)
-    for begin, text in zip(prompts, texts, strict=True):
-        typer.echo(json.dumps({"prompt": begin, "text": text}, ensure_ascii=False) if as_json else begin + text + "\n")
+    else:
+        found = model.search(prompts, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty or 0.0)
+        texts = [hypotheses[0][0] for hypotheses in found]
+    pairs = list(zip(prompts, texts, strict=True))
+    if as_json:
+        for begin, text in pairs:
+            typer.echo(json.dumps({"prompt": begin, "text": text}, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join(begin + text for begin, text in pairs))

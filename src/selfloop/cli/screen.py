@@ -52,8 +52,8 @@ class Screen:
         for name, text in (
             ("data", f"{task.corpus.name}: {tokens:,} tokens to train on, {valid:,} to validate with, "
                      f"{task.tokenizer.vocab_size:,} types ({task.tokenizer.kind})"),
-            ("model", f"{rnn.cell.name}, {rnn.num_layers} × {rnn.hidden_size} units, {model.num_parameters:,} parameters, "
-                      f"by {way} on {accelerator.device.type}{processes}"),
+            ("model", f"{rnn.cell.name}, {rnn.num_layers} × {rnn.hidden_size} units, {model.num_parameters:,} "
+                      f"parameters, by {way} on {accelerator.device.type}{processes}"),
             ("budget", f"{length}; one pass through the text is {task.steps_per_epoch:,} updates"),
             ("run", str(run.path)),
         ):  # fmt: skip
@@ -90,13 +90,9 @@ class Screen:
     def validated(self, metrics: Mapping[str, float], best: bool) -> None:
         """A line for each validation, which stays."""
         self._valid = f"  validation {metrics['loss']:.3f}"
-        step = int(self._report.get("step", 0))
-        line = (
-            f"update {step:>8,}   validation {metrics['loss']:.4f} nats/token   perplexity {metrics['perplexity']:.2f}"
+        self.console.print(
+            f"update {int(metrics['step']):>8,}   valid {_figures(metrics)}", style="" if best else "dim"
         )
-        if "bits_per_character" in metrics:
-            line += f"   {metrics['bits_per_character']:.3f} bits/character"
-        self.console.print(line, style="" if best else "dim")
 
     def stop(self) -> bool:
         """Whether the user has asked to stop."""
@@ -109,6 +105,8 @@ class Screen:
 
     def conclude(self, best: "TextModel", result: Mapping[str, Any]) -> None:
         """The scores, a sample, and the next commands."""
+        if self.console.quiet:
+            return
         from selfloop.decoding import Sampling
 
         speed = ""
@@ -116,15 +114,11 @@ class Screen:
             speed = f" at {self._report['tokens_per_second']:,.0f} tokens/s"
         self.console.print(
             f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}{speed}. "
-            f"The best weights are of update {result['best_step']:,}."
+            f"The best weights are of update {result['best_step']:,}. Scored on every token once:"
         )
         for name, title in (("valid", "validation"), ("test", "test")):
             if name in result:
-                m = result[name]
-                self.console.print(
-                    f"[bold]{title:>10}  {m['loss']:.4f} nats/token   perplexity {m['perplexity']:.2f}   "
-                    f"{m['bits_per_character']:.3f} bits/character[/]   every token once, state carried"
-                )
+                self.console.print(f"[bold]{title:>10}   {_figures(result[name])}")
         self.console.print("\nA sample, temperature 0.8:", style="dim")
         (sample,) = best.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
         self.console.print(Text(sample.strip("\n")))
@@ -140,6 +134,13 @@ class Screen:
         if self._stop and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._stop = True
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    return (
+        f"{metrics['loss']:.4f} nats/token   perplexity {metrics['perplexity']:.2f}   "
+        f"{metrics['bits_per_character']:.3f} bits/char"
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -81,11 +81,14 @@ def train_lm(
         "training.seed": seed,
         **{f"training.{name}": value for name, value in zip(BUDGETS, (minutes, epochs, steps), strict=True)},
     }
+    given = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
-        others = [name for name, value in {**given, "config": config, "set": set, "run": run}.items() if value]
-        if [name for name in others if name != "model.cell"]:
+        others = [*given, *(name for name, value in (("config", config), ("set", set), ("run", run)) if value)]
+        refused = [name.rpartition(".")[2] for name in others if name != "model.cell"]
+        if refused:
+            got = "a text" if refused[0] == "source" else f"--{refused[0]}"
             raise ConfigError(
-                f"--resume continues a run as it was begun; it takes no other choices, but got {others[0]}."
+                f"--resume continues a run as it was begun, and takes no other choices. Got {got} besides: leave it out."
             )
         result = _continue(resume, cell, screen)
     else:
@@ -97,37 +100,35 @@ def train_lm(
 
 
 def configuration(file: Path | None, given: dict[str, Any], assignments: list[str]) -> "LanguageModelConfig":
-    """The file's configuration, changed by options and then by assignments; a new budget replaces the file's."""
+    """The file's configuration, changed by the options given and then by assignments.
+
+    A new budget replaces the file's.
+    """
     from selfloop import config
     from selfloop.tasks.lm import LanguageModelConfig
 
     values: dict[str, Any] = config.read_toml(file) if file else {}
-    changed = {key: value for key, value in given.items() if value is not None}
-    touched = {*changed, *(a.partition("=")[0].strip() for a in assignments)}
-    if touched & {f"training.{name}" for name in BUDGETS} and isinstance(values.get("training"), dict):
-        values["training"] = {k: v for k, v in values["training"].items() if k not in BUDGETS}
-    for key, value in changed.items():
+    config.parse(LanguageModelConfig, values, str(file))  # what is wrong with the file alone is said of the file
+    touched = {*given, *(a.partition("=")[0].strip() for a in assignments)}
+    if touched & {f"training.{name}" for name in BUDGETS}:
+        values["training"] = {k: v for k, v in values.get("training", {}).items() if k not in BUDGETS}
+    for key, value in given.items():
         section, name = key.split(".")
         values.setdefault(section, {})[name] = value
     values = config.assign(values, assignments)
-    parsed = config.parse(
-        LanguageModelConfig, values, str(file) if file and not (given or assignments) else "The command"
-    )
-    source = parsed.data.source
-    if source is not None and Path(source).exists():  # so that the run can be resumed from anywhere
-        parsed = config.parse(
-            LanguageModelConfig,
-            {**parsed.model_dump(), "data": {**parsed.data.model_dump(), "source": str(Path(source).resolve())}},
-            "The command",
-        )
-    return parsed
+    texts = config.parse(LanguageModelConfig, values, "The command").data
+    for name in ("source", "valid", "test"):
+        path = getattr(texts, name)
+        if path is not None and Path(path).exists():  # so that the run can be resumed from anywhere
+            values["data"][name] = str(Path(path).resolve())
+    return config.parse(LanguageModelConfig, values, "The command")
 
 
 def _begin(chosen: "LanguageModelConfig", path: Path | None, screen: "Screen") -> dict[str, Any] | None:
     from selfloop.tasks.lm import LanguageModelling
     from selfloop.training import Run
 
-    accelerator = _accelerator(chosen)
+    accelerator = _accelerator(chosen, screen)
     if path is not None and path.exists():
         Run.create(path, "lm", {})  # says that it exists
     with accelerator.main_process_first(), screen.status("reading the text"):
@@ -151,10 +152,10 @@ def _continue(path: Path, cell: str | None, screen: "Screen") -> dict[str, Any] 
     chosen = read_config(run)
     _, facts = run.load_checkpoint()
     if facts["progress"]["finished"]:
-        raise RunError(f"{path} is finished: its budget is spent. Start a new run to train more.")
+        raise RunError(f"{path} is finished, after {facts['progress']['step']:,} updates. Train more in a new run.")
     if chosen.model.is_own_cell and cell is None:
         raise RunError(f"{path} was trained with your own cell; give it again: --cell {chosen.model.cell}.")
-    accelerator = _accelerator(chosen)
+    accelerator = _accelerator(chosen, screen)
     with accelerator.main_process_first(), screen.status("reading the text"):
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
         task = LanguageModelling(chosen, tokenizer, choose_cell(cell) if cell else None)
@@ -168,13 +169,11 @@ def _train(
     from selfloop.training.schedule import Budget
 
     training = task.config.training
-    if not accelerator.is_main_process:
-        train(task, run, training, accelerator, screen, resumed)
-        return None
     screen.introduce(task, run, Budget.of(training, task.steps_per_epoch), accelerator)
     with screen.training():
         progress = train(task, run, training, accelerator, screen, resumed)
-    return _conclude(task, run, progress, screen)
+    accelerator.end_training()
+    return _conclude(task, run, progress, screen) if accelerator.is_main_process else None
 
 
 def _conclude(task: "LanguageModelling", run: "Run", progress: "Progress", screen: "Screen") -> dict[str, Any]:
@@ -204,14 +203,18 @@ def _conclude(task: "LanguageModelling", run: "Run", progress: "Progress", scree
     return result
 
 
-def _accelerator(chosen: "LanguageModelConfig") -> "Accelerator":
-    """Devices and processes, as `accelerate launch` or `torchrun` arrange them."""
+def _accelerator(chosen: "LanguageModelConfig", screen: "Screen") -> "Accelerator":
+    """Devices and processes, as `accelerate launch` or `torchrun` arrange them; the first one has the screen."""
     import torch
     from accelerate import Accelerator
 
+    from selfloop.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
     accelerator = Accelerator(
         mixed_precision="bf16" if chosen.training.precision == "bf16" else "no", cpu=not torch.cuda.is_available()
     )
+    screen.console.quiet |= not accelerator.is_main_process
     if chosen.training.batch_size % accelerator.num_processes:
         raise ConfigError(
             f"The training.batch_size must be a multiple of the number of processes, {accelerator.num_processes}. "

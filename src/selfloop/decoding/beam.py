@@ -45,8 +45,8 @@ def beam_search(
         state: after each prompt.
         max_tokens: how many tokens a hypothesis has at the most, at least 1; without an end by then it stands as it is.
         beam: how many hypotheses are kept at each step, at least 1.
-        length_penalty: the log-probability is divided by ((5 + length) / 6) ** length_penalty (Wu et al. 2016, eq. 14);
-            0 ranks by probability, more favours longer sequences.
+        length_penalty: the log-probability is divided by ((5 + length) / 6) ** length_penalty (Wu et al. 2016, eq. 14),
+            the end token counted; 0 ranks by probability, more favours longer sequences.
         end: the token that ends a sequence; None for sequences that go on to max_tokens.
 
     Raises:
@@ -74,12 +74,8 @@ def beam_search(
         for p, k in ended.nonzero().tolist():
             if k < beam and best[p, k] > -torch.inf:
                 finished[p].append(_hypothesis(tokens[p, parent[p, k]], best[p, k], length, length_penalty))
-        scores, kept = best.masked_fill(ended, -torch.inf).topk(min(beam, best.shape[1]))
+        scores, kept = best.masked_fill(ended, -torch.inf).topk(beam)
         parent, token = parent.gather(1, kept), token.gather(1, kept)
-        if scores.shape[1] < beam:  # a vocabulary smaller than the beam
-            missing = beam - scores.shape[1]
-            scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
-            parent, token = (torch.nn.functional.pad(v, (0, missing)) for v in (parent, token))
         tokens = torch.cat([tokens.gather(1, parent[:, :, None].expand_as(tokens)), token[:, :, None]], dim=2)
         if length == max_tokens or _settled(finished, scores, length, max_tokens, beam, length_penalty):
             break

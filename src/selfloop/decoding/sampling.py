@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +12,7 @@ from selfloop.errors import ArgumentError
 from selfloop.layers import State
 
 
+@runtime_checkable
 class StepModel(Protocol):
     """What decoding needs of a model."""
 
@@ -55,8 +56,9 @@ class Sampling:
         """
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+        least = torch.finfo(logits.dtype).tiny  # what is smaller may become 0 in the tensor's dtype
         # Divided after the largest is taken off, so that a small temperature cannot overflow.
-        logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature
+        logits = (logits - logits.amax(-1, keepdim=True)) / max(self.temperature, least)
         if self.top_k is not None and self.top_k < logits.shape[-1]:
             kept = logits.topk(self.top_k, dim=-1)
             logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
@@ -65,7 +67,7 @@ class Sampling:
             return probabilities
         ordered, order = probabilities.sort(stable=True, dim=-1, descending=True)
         before = ordered.cumsum(-1) - ordered
-        ordered = ordered.masked_fill(before >= self.top_p, 0)
+        ordered = ordered.masked_fill(before >= max(self.top_p, least), 0)
         return torch.zeros_like(probabilities).scatter(-1, order, ordered / ordered.sum(-1, keepdim=True))
 
     def draw(self, logits: Float[Tensor, "B V"], generator: torch.Generator | None = None) -> Int[Tensor, " B"]:

@@ -24,7 +24,7 @@ class Way:
 
 
 WAYS: dict[str, Way] = {
-    "torch": Way("torch's own fused function, the whole sequence in one call", fused.refusal, fused.run),
+    "torch": Way("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
     "interpret": Way("torch operations, one step at a time", interpret.refusal, interpret.run),
 }
 """The fastest first."""

@@ -22,11 +22,13 @@ class Fused:
         weights: the weights it wants, from the cell's, in the cell's order.
         keep: for a cell whose state is not all in its output, the arguments of the gates, in blocks of size h, at
             which that state stays as it is.
+        projects: the output is smaller than the hidden size; torch tells by the sizes alone.
     """
 
     function: Callable[..., tuple[Tensor, ...]]
     weights: Callable[..., list[Tensor]]
     keep: tuple[float, ...] = ()
+    projects: bool = False
 
 
 def _projected(*arguments: object) -> tuple[Tensor, ...]:
@@ -39,10 +41,10 @@ def _one_bias(W_xh: Tensor, W_hh: Tensor, b: Tensor, *projection: Tensor) -> lis
     return [W_xh, W_hh, b, torch.zeros_like(b), *projection]
 
 
-_KEEP = (-CLOSED, CLOSED, 0, 0)
+_KEEP = (-CLOSED, CLOSED, 0.0, 0.0)
 _FUSED = {
     lstm.graph.form: Fused(torch.lstm, _one_bias, _KEEP),
-    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP),
+    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP, projects=True),
     gru.graph.form: Fused(torch.gru, lambda *weights: list(weights)),
     vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias),
     vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias),
@@ -51,8 +53,11 @@ _FUSED = {
 
 def refusal(problem: Problem) -> str | None:
     """Why torch has no fused function for this, or None."""
-    if problem.graph.form not in _FUSED:
+    fused = _FUSED.get(problem.graph.form)
+    if fused is None:
         return "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"
+    if fused.projects and problem.state[0].shape[-1] >= problem.state[1].shape[-1]:
+        return "torch projects to a smaller size only"
     if problem.resets is not None:
         return "torch's fused functions cannot reset the state inside a sequence"
     if problem.x.numel() == 0:

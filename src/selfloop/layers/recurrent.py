@@ -44,6 +44,8 @@ class Recurrent(nn.Module):
     (torch.Size([7, 2, 5]), State(h=(2, 2, 5), c=(2, 2, 5)))
     """
 
+    _like: Tensor
+
     def __init__(
         self,
         cell: Cell,
@@ -74,8 +76,16 @@ class Recurrent(nn.Module):
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
-        self._state_sizes = {s: cell.graph.shape(s)[0].value(numbers) for s in cell.graph.states}
+        state_sizes = {name: cell.graph.shape(name)[0] for name in cell.graph.states}
+        self._state_sizes = {name: size.value(numbers) for name, size in state_sizes.items()}
         self.output_size = self._state_sizes[cell.graph.states[0]] * (2 if bidirectional else 1)
+        if num_layers > 1 and self.output_size != input_size and any("x" in s.names for s in state_sizes.values()):
+            raise ArgumentError(
+                f"A state of '{cell.name}' has the input's size, so its layers must all have one input size. "
+                f"Got {input_size} and then {self.output_size} instead."
+            )
+        # Of the stack's device and dtype, which a cell without parameters would not show.
+        self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer in range(num_layers):
             numbers["x"] = input_size if layer == 0 else self.output_size
             for suffix in self._suffixes(layer):
@@ -103,7 +113,7 @@ class Recurrent(nn.Module):
         Raises:
             ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
-        like = next(self.parameters())
+        like = self._like
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
         first = self._first_state(state, layout.x)
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
@@ -152,7 +162,7 @@ class Recurrent(nn.Module):
 
     def zero_state(self, batch_size: int) -> State:
         """A State of zeros, on the parameters' device and in their dtype."""
-        like = next(self.parameters())
+        like = self._like
         rows = self.num_layers * self._directions
         return State(**{name: like.new_zeros(rows, batch_size, size) for name, size in self._state_sizes.items()})
 
@@ -162,12 +172,11 @@ class Recurrent(nn.Module):
         Args:
             resets: explain a call that resets the state inside a sequence.
         """
-        like = next(self.parameters())
-        empty = like.new_zeros(1, 1, self.input_size)
+        like = self._like
         problem = Problem(
             graph=self.cell.graph,
-            params=self._weights("_l0"),
-            x=empty,
+            params=self._cell_weights("_l0"),
+            x=like.new_zeros(1, 1, self.input_size),
             state=tuple(s[0] for s in self.zero_state(1)),
             resets=torch.zeros(1, 1, dtype=torch.bool, device=like.device) if resets else None,
         )

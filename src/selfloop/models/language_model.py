@@ -1,10 +1,15 @@
 """A language model: at every step, the distribution of the next token given all before it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
+from selfloop.layers.dropout import check_rate
 
 
 class LanguageModel(nn.Module):
@@ -23,8 +28,13 @@ class LanguageModel(nn.Module):
         variational: these three use one mask for all steps (Gal & Ghahramani 2016); else a new mask each step
             (Zaremba et al. 2014).
         weight_drop: the share of the recurrent weights that is off in a batch (Merity et al. 2018).
+        sizes: a number for each further size that the cell names.
         backend: as in `Recurrent`.
 
+    Raises:
+        ArgumentError: an argument does not fit.
+
+    >>> import torch
     >>> from selfloop import cells
     >>> model = LanguageModel(65, cells.lstm, embedding_size=16, hidden_size=32)
     >>> logits, state = model(torch.zeros(7, 2, dtype=torch.long))
@@ -47,23 +57,29 @@ class LanguageModel(nn.Module):
         output_dropout: float = 0.0,
         variational: bool = True,
         weight_drop: float = 0.0,
+        sizes: Mapping[str, int] | None = None,
         backend: str = "auto",
     ) -> None:
         super().__init__()
+        for name, size in (("vocab_size", vocab_size), ("embedding_size", embedding_size)):
+            if size < 1:
+                raise ArgumentError(f"The '{name}' of LanguageModel must be at least 1. Got {size} instead.")
+        own_sizes: dict[str, Any] = {**(sizes or {})}
         dropout = VariationalDropout if variational else nn.Dropout
         table = nn.Embedding(vocab_size, embedding_size)
-        self.embedding = EmbeddingDropout(table, embedding_dropout)
-        self.input_dropout = dropout(input_dropout)
+        self.embedding = EmbeddingDropout(table, check_rate("embedding_dropout", embedding_dropout))
+        self.input_dropout = dropout(check_rate("input_dropout", input_dropout))
         self.rnn = Recurrent(
             cell,
             embedding_size,
             hidden_size,
             num_layers,
-            dropout=dropout(hidden_dropout),
+            dropout=dropout(check_rate("hidden_dropout", hidden_dropout)),
             weight_drop=weight_drop,
             backend=backend,
+            **own_sizes,
         )
-        self.output_dropout = dropout(output_dropout)
+        self.output_dropout = dropout(check_rate("output_dropout", output_dropout))
         self.projection = (
             nn.Linear(self.rnn.output_size, embedding_size)
             if tied and self.rnn.output_size != embedding_size

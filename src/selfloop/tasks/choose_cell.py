@@ -1,6 +1,7 @@
 """A cell by name: of the zoo, or of the user's own file."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from selfloop.cells import ZOO
@@ -23,10 +24,11 @@ def choose_cell(name: str) -> Cell:
     path = Path(file)
     if not path.is_file():
         raise ConfigError(f"The cell '{name}' is to come from {file}, which is not a file here.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"selfloop_own_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"The cell '{name}' is to come from {file}, which is not a Python file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a dataclass of the file looks for its names
     try:
         spec.loader.exec_module(module)
     except SelfloopError:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from selfloop.errors import RunError, nearest
+from selfloop.errors import ArgumentError, RunError, nearest
 from selfloop.language import Cell
 from selfloop.tasks.lm import TextModel
 from selfloop.training.run import Run
@@ -28,11 +29,14 @@ def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu
 
     Raises:
         RunError: there is no run, or it is damaged, of another version, or needs its cell.
+        ArgumentError: torch has no such device here.
     """
+    _check_device(device)
     run = Run.open(_folder(path))
-    task = run.config().get("task")
+    task = str(run.config().get("task"))
     if task not in _MODELS:
-        raise RunError(f"{run.path} was trained for the task {task!r}, which is not known{nearest(str(task), _MODELS)}")
+        hint = nearest(task, _MODELS) or f"; known are: {', '.join(_MODELS)}."
+        raise RunError(f"{run.path} was trained for the task '{task}', which is not known{hint}")
     return _MODELS[task].open(run, cell=cell, device=device)
 
 
@@ -45,5 +49,14 @@ def _folder(path: str | Path) -> Path:
         return Path(snapshot_download(str(path)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise RunError(
-            f"{path} is no folder here, and the hub has not given it: {str(error).splitlines()[0]}"
+            f"{path} is no folder here, and the hub has not given it: {(str(error).splitlines() or [''])[0]}"
+        ) from error
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(
+            f"The 'device' must be one that torch has here, such as 'cpu'. Got '{device}' instead."
         ) from error

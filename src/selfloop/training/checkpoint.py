@@ -1,7 +1,9 @@
 """Tensors and facts in one file that is whole or not there: atomic writes, checked reads, nothing pickled."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); what was saved before is untouched. "
-            "Make room, or choose another folder with --run."
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Add to the end of a file.
+
+    Raises:
+        RunError: as `write_bytes`.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -61,6 +74,13 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is damaged ({reason}).") from error
     return tensors, facts
+
+
+def _not_written(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path} cannot be written ({error.strerror or error}); what was saved before is untouched. "
+        "Make room, or choose another folder with --run."
+    )
 
 
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -1,11 +1,14 @@
 """The picture of a run: its learning curves."""
 
+import io
 import json
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from selfloop.training.checkpoint import write_bytes
 from selfloop.training.run import Run
 
 # Two of Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -13,7 +16,11 @@ TRAIN, VALID = "#0072B2", "#D55E00"
 
 
 def draw_curves(run: Run) -> Path:
-    """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates."""
+    """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates.
+
+    Raises:
+        RunError: the picture cannot be written.
+    """
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     train = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
@@ -22,29 +29,38 @@ def draw_curves(run: Run) -> Path:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if train:
-        axes.plot(*zip(*train, strict=True), color=TRAIN, linewidth=1.6, label="training")
+        axes.plot(*zip(*train, strict=True), color=TRAIN, linewidth=1, alpha=0.35)
+        axes.plot(*zip(*_smooth(train), strict=True), color=TRAIN, linewidth=2, label="training")
     if valid:
-        axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=1.6, marker="o", markersize=5, label="validation")
         step, best = min(valid, key=lambda point: point[1])
-        axes.annotate(
-            f"best {best:.3f}",
-            (step, best),
-            xytext=(0, 14),
-            textcoords="offset points",
-            ha="right",
-            color=VALID,
-            fontsize=12,
-        )
+        label = f"validation, best {best:.3f} at {step:,}"
+        axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=2, marker="o", markersize=5, label=label)
+        axes.plot(step, best, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
         late = [loss for s, loss in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
-        axes.set_ylim(top=max([*late, *(loss for _, loss in valid)]) * 1.03)
-    axes.set_xlabel("updates", fontsize=12)
-    axes.set_ylabel("loss, nats per token", fontsize=12)
-    axes.set_title(run.path.name, fontsize=13, loc="left")
-    axes.tick_params(labelsize=11)
+        top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, best])
+        axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
+    axes.set_xlabel("updates", fontsize=13)
+    axes.set_ylabel("loss, nats per token", fontsize=13)
+    axes.set_title(run.path.name, fontsize=14, loc="left")
+    axes.tick_params(labelsize=12)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=12)
+    axes.legend(frameon=False, fontsize=13, loc="upper right")
+    picture = io.BytesIO()
+    figure.savefig(picture)
     path = run.path / "curves.png"
-    figure.savefig(path)
+    write_bytes(path, picture.getvalue())
     return path
+
+
+def _smooth(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The means of a window of a twentieth of the points around each."""
+    reach = len(points) // 40
+    means = []
+    for i, (step, _) in enumerate(points):
+        around = points[max(0, i - reach) : i + reach + 1]
+        means.append((step, sum(loss for _, loss in around) / len(around)))
+    return means

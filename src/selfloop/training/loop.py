@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather
 from torch import Tensor, nn
 
 from selfloop.errors import RunError
@@ -18,7 +18,7 @@ from selfloop.training.log import Log
 from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
 from selfloop.training.options import TrainingOptions
 from selfloop.training.run import Run
-from selfloop.training.schedule import Budget, learning_rate
+from selfloop.training.schedule import Budget, learning_rate, passed
 
 PLATEAU_FACTOR = 0.25
 """What a plateau leaves of the learning rate."""
@@ -55,7 +55,7 @@ class Listener(Protocol):
         """Step, spent, loss, learning rate and speed, a few times a second."""
 
     def validated(self, metrics: Mapping[str, float], best: bool) -> None:
-        """The metrics of a validation, and whether they are the best so far."""
+        """The step and the metrics of a validation, and whether they are the best so far."""
 
     def stop(self) -> bool:
         """Whether the run should save and stop now."""
@@ -93,21 +93,20 @@ def train(
     rows = -(-options.batch_size // accelerator.num_processes)
     share = slice(accelerator.process_index * rows, min(options.batch_size, (accelerator.process_index + 1) * rows))
 
-    progress, carry = Progress(), None
+    progress, carry, pending = Progress(), None, None
     if resumed:
-        facts, carry = resume.restore(run, task, optimizer, accelerator, share)
-        progress = Progress(**facts)
-    log = Log(run, listener, progress.step) if main else None
+        checkpoint, carry = resume.restore(run, task, options, optimizer, accelerator, share)
+        progress, pending = Progress(**checkpoint["progress"]), checkpoint["pending"]
     started = time.perf_counter() - progress.elapsed
     spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
 
+    log = Log(run, listener, progress.step, pending) if main else None
     while spent < 1 and not stop:
         rate = learning_rate(options, spent, progress.scale)
         for group in optimizer.param_groups:
             group["lr"] = rate
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
-        _check_finite(loss.item())
         accelerator.backward(loss)
         if options.clip:
             accelerator.clip_grad_norm_(model.parameters(), options.clip)
@@ -115,13 +114,16 @@ def train(
         optimizer.zero_grad()
 
         progress.step += 1
-        progress.elapsed, stop = _agree(accelerator, time.perf_counter() - started, main and listener.stop())
+        elapsed = time.perf_counter() - started
+        progress.elapsed, mean, stop = _agree(accelerator, elapsed, loss.item(), main and listener.stop())
+        _check_finite(mean)
         spent = budget.spent(progress.step, progress.elapsed)
         if log:
-            log.add(progress.step, progress.elapsed, spent, loss.item(), targets * accelerator.num_processes, rate)
+            log.add(progress.step, progress.elapsed, spent, mean, targets * accelerator.num_processes, rate)
 
-        if int(spent * options.validations) > progress.validations:
-            progress.validations = int(spent * options.validations)
+        validate = passed(spent, options.validations) > progress.validations
+        if validate:
+            progress.validations = passed(spent, options.validations)
             metrics = _validate(task, optimizer, accelerator)
             best = metrics["loss"] < progress.best_loss
             _judge(progress, metrics["loss"], options, optimizer)
@@ -130,22 +132,23 @@ def train(
                     with averaged(optimizer):
                         run.save_model(task.model, {**metrics, "step": progress.step})
                 log.validated(progress.step, progress.elapsed, spent, metrics, best)
-            stop = stop or bool(options.patience and progress.stale >= options.patience)
             progress.finished = spent >= 1 or bool(options.patience and progress.stale >= options.patience)
-        if stop or spent >= 1 or progress.elapsed - saved > options.save_every:
+            stop = stop or progress.finished
+        if stop or validate or progress.elapsed - saved > options.save_every:
             saved = progress.elapsed
-            resume.save(run, task, optimizer, accelerator, asdict(progress), carry)
-    if log:
-        log.close()
+            facts = {"progress": asdict(progress), "pending": log and log.pending(), "options": options.model_dump()}
+            resume.save(run, task, optimizer, accelerator, facts, carry)
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what uses the model now computes in its own precision
     return progress
 
 
-def _agree(accelerator: Accelerator, elapsed: float, stop: bool) -> tuple[float, bool]:
-    """The first process's clock and its wish to stop, for all processes: they must take the same steps."""
+def _agree(accelerator: Accelerator, elapsed: float, loss: float, stop: bool) -> tuple[float, float, bool]:
+    """For all processes, which must take the same steps: the first one's clock, the mean loss, and whether to stop."""
     if accelerator.num_processes == 1:
-        return elapsed, stop
-    said = broadcast(torch.tensor([elapsed, float(stop)], dtype=torch.float64, device=accelerator.device))
-    return float(said[0]), bool(said[1])
+        return elapsed, loss, stop
+    said = torch.tensor([[elapsed, loss, float(stop)]], dtype=torch.float64, device=accelerator.device)
+    everyone = gather(said)
+    return float(everyone[0, 0]), float(everyone[:, 1].mean()), bool(everyone[0, 2])
 
 
 def _validate(task: Task, optimizer: Any, accelerator: Accelerator) -> Mapping[str, float]:

@@ -1,10 +1,12 @@
 """What can be chosen about training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from selfloop.config import Section
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingOptions(Section):
@@ -38,9 +40,9 @@ class TrainingOptions(Section):
     batch_size: int = Field(default=32, gt=0)
     optimizer: Literal["adamw", "sgd", "asgd"] = "adamw"
     learning_rate: float = Field(default=5e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Share, Share] = (0.9, 0.99)
     weight_decay: float = Field(default=0.1, ge=0)
-    momentum: float = Field(default=0.0, ge=0, lt=1)
+    momentum: Share = 0.0
     clip: float = Field(default=1.0, ge=0)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -48,11 +50,11 @@ class TrainingOptions(Section):
     patience: int = Field(default=0, ge=0)
     save_every: float = Field(default=30.0, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _one_budget(self) -> "TrainingOptions":
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"one budget at the most can be given, but there are {' and '.join(given)}")
+            raise ValueError(f"a run has one budget, but it gives {' and '.join(given)}; keep one of them")
         return self

@@ -10,6 +10,7 @@ from accelerate.utils import gather
 from selfloop.errors import RunError
 from selfloop.layers import State
 from selfloop.training.checkpoint import Tensors
+from selfloop.training.options import TrainingOptions
 from selfloop.training.run import Run, load_into, weights
 
 
@@ -18,10 +19,10 @@ def save(
     task: Any,
     optimizer: Any,
     accelerator: Accelerator,
-    progress: Mapping[str, Any],
+    facts: Mapping[str, Any],
     carry: State | None,
 ) -> None:
-    """Write a checkpoint: weights, optimizer, randomness of every process, the carried state, and the progress."""
+    """Write a checkpoint: weights, optimizer, randomness of every process, the carried state, and facts of the loop."""
     generators = gather(_generator(accelerator)[None])
     states = {} if carry is None else {n: gather(t.transpose(0, 1).contiguous()) for n, t in carry.tensors.items()}
     if not accelerator.is_main_process:
@@ -33,25 +34,31 @@ def save(
     for index, values in kept["state"].items():
         tensors |= {f"optimizer/{index}/{key}": v for key, v in values.items() if isinstance(v, torch.Tensor)}
     metrics = run.path / "metrics.jsonl"
-    facts = {
-        "progress": dict(progress),
+    more = {
         "groups": kept["param_groups"],
         "states": list(states),
         "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
         "task": dict(task.facts()),
     }
-    run.save_checkpoint(tensors, facts)
+    run.save_checkpoint(tensors, {**facts, **more})
 
 
 def restore(
-    run: Run, task: Any, optimizer: Any, accelerator: Accelerator, share: slice
+    run: Run, task: Any, options: TrainingOptions, optimizer: Any, accelerator: Accelerator, share: slice
 ) -> tuple[dict[str, Any], State | None]:
-    """Put a checkpoint back; returns the progress and this process's rows of the carried state.
+    """Put a checkpoint back; returns the facts of the loop and this process's rows of the carried state.
 
     Raises:
-        RunError: there is no checkpoint, it is damaged, or the task's data has changed since.
+        RunError: there is no checkpoint, it is damaged, or the options or the task's data have changed since.
     """
     tensors, facts = run.load_checkpoint()
+    was = TrainingOptions(**facts["options"])
+    for name in TrainingOptions.model_fields:
+        if getattr(was, name) != getattr(options, name):
+            raise RunError(
+                f"The training.{name} in {run.path / 'config.json'} has changed since the run was begun: it was "
+                f"{getattr(was, name)!r} and is {getattr(options, name)!r}. Put it back to resume, or start a new run."
+            )
     for name, value in task.facts().items():
         if facts["task"].get(name) != value:
             raise RunError(
@@ -75,7 +82,7 @@ def restore(
     if facts["states"]:
         states = {n: tensors[f"carry/{n}"][share].transpose(0, 1).contiguous() for n in facts["states"]}
         carry = State(**states).to(accelerator.device)
-    return facts["progress"], carry
+    return facts, carry
 
 
 def _under(prefix: str, tensors: Tensors) -> Tensors:

@@ -80,8 +80,8 @@ class Run:
         file = self.path / "config.json"
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            what = "has no config.json, so it is not a run" if self.path.is_dir() else "does not exist"
+        except (FileNotFoundError, NotADirectoryError) as error:
+            what = "has no config.json, so it is not a run" if self.path.exists() else "does not exist"
             raise RunError(
                 f"{self.path} {what}. Give the folder that `selfloop train` made, such as runs/NAME."
             ) from error
@@ -101,8 +101,11 @@ class Run:
         Raises:
             RunError: they are missing, damaged or do not fit.
         """
-        tensors, facts = read_tensors(self.path / "model.safetensors")
-        load_into(model, tensors, self.path / "model.safetensors")
+        file = self.path / "model.safetensors"
+        if not file.exists():
+            raise RunError(f"{file} is missing: a run has weights from its first validation on. Train it for longer.")
+        tensors, facts = read_tensors(file)
+        load_into(model, tensors, file)
         return facts
 
     def save_checkpoint(self, tensors: Tensors, facts: Mapping[str, Any]) -> None:
@@ -121,20 +124,15 @@ class Run:
         for folder in (self.path, self.path / "resume"):
             remove_leftovers(folder)
         last = self.path / "resume" / "last.safetensors"
-        previous = last.with_name("previous.safetensors")
-        if not last.exists():
+        previous, best = last.with_name("previous.safetensors"), self.path / "model.safetensors"
+        if not last.exists() and not previous.exists():
             raise RunError(f"{self.path} has no checkpoint to resume from: it stopped before its first. Train it anew.")
         try:
             return read_tensors(last)
         except RunError as error:
-            hint = (
-                f" Delete it and rename {previous} to it to go on from the checkpoint before."
-                if previous.exists()
-                else ""
-            )
-            raise RunError(
-                f"{error}{hint} The best weights so far are in {self.path / 'model.safetensors'}."
-            ) from error
+            going_on = f" Rename {previous} to {last.name} to go on from the checkpoint before." * previous.exists()
+            saved = f" The best weights so far are in {best}." * best.exists()
+            raise RunError(f"{error}{going_on}{saved}") from error
 
 
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

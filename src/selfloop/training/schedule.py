@@ -37,6 +37,15 @@ class Budget:
         return min(1.0, elapsed / (60 * self.minutes))
 
 
+def passed(spent: float, marks: int) -> int:
+    """How many of `marks` marks, evenly over the budget, lie behind.
+
+    >>> passed(29 / 100, marks=100)  # though 29 / 100 * 100 is 28.999999999999996
+    29
+    """
+    return int(spent * marks + 1e-9)
+
+
 _SHAPES: dict[str, Callable[[float], float]] = {
     "cosine": lambda spent: 0.5 * (1 + math.cos(math.pi * spent)),
     "constant": lambda spent: 1.0,

@@ -44,9 +44,11 @@ class ModelOptions(Section):
 
     Attributes:
         cell: a name of the zoo, or ``FILE.py:NAME``.
+        sizes: a number for each further size that the cell names, as ``model.sizes.p=128``.
     """
 
     cell: str = "lstm"
+    sizes: dict[str, int] = Field(default_factory=dict)
     embedding_size: int = Field(default=64, gt=0)
     hidden_size: int = Field(default=512, gt=0)
     num_layers: int = Field(default=1, gt=0)

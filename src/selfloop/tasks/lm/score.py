@@ -7,6 +7,7 @@ forcing), and the cross-entropies of the steps add up.
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -54,7 +55,8 @@ class Score:
 
 def negative_log_likelihood(logits: Float[Tensor, "T B V"], targets: Int[Tensor, "T B"]) -> Float[Tensor, ""]:
     """The sum over all steps of -log p(target), in nats."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+    exact = torch.promote_types(logits.dtype, torch.float32)  # bfloat16 is too coarse for a sum
+    return F.cross_entropy(logits.flatten(0, 1).to(exact), targets.flatten(), reduction="sum")
 
 
 def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -> Streams:
@@ -69,6 +71,7 @@ def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -
     )
 
 
+@torch.inference_mode()
 def score(model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | None = None) -> Score:
     """Score a text: the state is carried from window to window, and each token is scored once.
 

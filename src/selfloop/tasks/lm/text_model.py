@@ -1,6 +1,7 @@
 """A trained language model with its tokenizer: writes text, and scores it."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -62,21 +63,24 @@ class TextModel:
             prompts: beginnings, which may be empty.
             max_tokens: how many tokens to write.
             sampling: how they are drawn.
-            seed: the same seed gives the same text; None draws anew.
+            seed: at least 0; the same seed gives the same text, None draws anew.
 
         Returns:
-            The continuations, without the prompts.
+            The continuations, without the prompts: a prompt and its continuation, joined, are the text.
+
+        Raises:
+            ArgumentError: there is no prompt, or one is not text; or the seed is out of its range.
         """
         rows = [tokens for tokens, _ in self._draw(prompts, max_tokens, sampling, seed)]
         columns = torch.stack(rows).T.tolist() if rows else [[] for _ in prompts]
-        return [self.tokenizer.decode(column) for column in columns]
+        return ["".join(self._after(prompt, column)) for prompt, column in zip(prompts, columns, strict=True)]
 
     def stream(
         self, prompt: str = "", *, max_tokens: int = 500, sampling: Sampling = Sampling(), seed: int | None = None
     ) -> Iterator[str]:
         """Continue one prompt, and yield the text as it comes."""
         drawn = self._draw([prompt], max_tokens, sampling, seed)
-        return self.tokenizer.stream(int(tokens[0]) for tokens, _ in drawn)
+        return self._after(prompt, (int(tokens[0]) for tokens, _ in drawn))
 
     def search(
         self, prompts: Sequence[str] = ("",), *, max_tokens: int = 100, beam: int = 5, length_penalty: float = 0.0
@@ -84,9 +88,11 @@ class TextModel:
         """For each prompt its most probable continuations by beam search, the best first."""
         logits, state = self._read(prompts)
         found = beam_search(self.model, logits, state, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty)
-        return [[(self.tokenizer.decode(h.tokens), h) for h in hypotheses] for hypotheses in found]
+        return [
+            [("".join(self._after(prompt, h.tokens)), h) for h in hypotheses]
+            for prompt, hypotheses in zip(prompts, found, strict=True)
+        ]
 
-    @torch.inference_mode()
     def score(self, text: Text | str, *, sample: int | None = None) -> Score:
         """How well the model predicts a text.
 
@@ -111,15 +117,31 @@ class TextModel:
         generator = torch.Generator(logits.device)
         if seed is None:
             generator.seed()
-        else:
+        elif 0 <= seed < 2**64:
             generator.manual_seed(seed)
+        else:
+            raise ArgumentError(f"The 'seed' must be at least 0 and below 2**64. Got {seed} instead.")
         return generate(self.model, logits, state, max_tokens=max_tokens, sampling=sampling, generator=generator)
+
+    def _after(self, prompt: str, tokens: Iterable[int]) -> Iterator[str]:
+        """The text of tokens as they go on after a prompt: a word's space comes from one of the two."""
+        last = self.tokenizer.encode(prompt)[-1:]
+        shown = self.tokenizer.decode(last)
+        skip, spaced = len(shown), prompt.endswith(" ") and not shown.endswith(" ")
+        for piece in self.tokenizer.stream(itertools.chain(last, tokens)):
+            text, skip = piece[skip:], max(0, skip - len(piece))
+            if text:
+                yield text.removeprefix(" ") if spaced else text
+                spaced = False
 
     @torch.inference_mode()
     def _read(self, prompts: Sequence[str]) -> tuple[Tensor, State]:
         """The logits after each prompt, and the state; the start token stands before every prompt."""
-        if not prompts:
-            raise ArgumentError("The 'prompts' must hold at least one text, which may be empty. Got none.")
+        if isinstance(prompts, str) or not prompts:
+            raise ArgumentError(f"The 'prompts' must be a list of at least one text. Got {prompts!r} instead.")
+        for prompt in prompts:
+            if any("\ud800" <= character <= "\udfff" for character in prompt):  # as of bytes that are not UTF-8
+                raise ArgumentError(f"A prompt must be text, in Unicode. Got {prompt!r} instead.")
         rows = [[self.tokenizer.start_id, *self.tokenizer.encode(prompt)] for prompt in prompts]
         lengths = torch.tensor([len(row) for row in rows])
         device = next(self.model.parameters()).device

@@ -1,0 +1,95 @@
+"""The shape of the house: names, homes, and what a fast start leaves unimported."""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import selfloop
+
+SOURCE = Path(selfloop.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# A library has one home, or a few that are named here.
+HOMES = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "matplotlib": {"training"},
+    "pydantic": {"config.py", "training", "tasks"},
+    "datasets": {"data"},
+    "tokenizers": {"data"},
+    "accelerate": {"training", "cli"},
+    "llvmlite": {"cli"},
+    "huggingface_hub": {"tasks", "data"},
+}
+
+
+def imported(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(SOURCE)))
+def test_a_library_is_imported_in_its_home_only(file):
+    where = file.relative_to(SOURCE).parts[0]
+    for library in imported(file) & set(HOMES):
+        assert where in HOMES[library], f"{library} in {file}"
+
+
+def test_the_language_and_the_cells_do_without_torch():
+    for file in FILES:
+        if file.relative_to(SOURCE).parts[0] in ("language", "cells", "errors.py", "config.py", "atomic.py"):
+            assert "torch" not in imported(file), file
+
+
+def test_nothing_is_unpickled():
+    for file in FILES:
+        text = file.read_text(encoding="utf-8")
+        assert "torch.load(" not in text, file
+        assert "pickle" not in imported(file), file
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    nameless = {"utils", "util", "helpers", "helper", "misc", "common", "base", "manager"}
+    assert not [file for file in FILES if file.stem in nameless]
+
+
+@pytest.mark.parametrize("name", selfloop.__all__)
+def test_public_names_are_there(name):
+    assert getattr(selfloop, name) is not None
+    assert name in dir(selfloop)
+
+
+@pytest.mark.parametrize("package", [m.name for m in pkgutil.iter_modules(selfloop.__path__) if m.ispkg])
+def test_packages_name_what_is_public(package):
+    module = importlib.import_module(f"selfloop.{package}")
+    for name in getattr(module, "__all__", ()):
+        assert hasattr(module, name)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'lstm_cell'"):
+        _ = selfloop.lstm_cell
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "lm", "--help"], ["--version"]])
+def test_help_waits_for_no_heavy_library(arguments):
+    code = (
+        "import sys; sys.argv = ['selfloop', *%r]\n"
+        "from selfloop.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'numpy', 'datasets', 'tokenizers', 'accelerate', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    ) % (arguments,)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,128 @@
+"""Every cell once: the zoo, and cells that use what the zoo does not. The contracts hold for each."""
+
+import functools
+from dataclasses import dataclass, field
+
+import torch
+
+import selfloop as sl
+from selfloop import cells, param, state
+from selfloop.language import Cell
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell, and the sizes it needs beside x and h."""
+
+    cell: Cell
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def layer(self, input_size=3, hidden_size=4, dtype=torch.float64, **options) -> sl.Recurrent:
+        rnn = sl.Recurrent(self.cell, input_size, hidden_size, dtype=dtype, **self.sizes, **options)
+        with torch.no_grad():
+            for weight in rnn.parameters():
+                weight.normal_(std=0.5)  # vectors and scalars start at 0, where gradients can hide
+        return rnn
+
+    def __str__(self) -> str:
+        return self.cell.name
+
+
+@sl.cell
+def layer_norm_lstm(x, h, c, *, W=param("4h x"), U=param("4h h"), gain=param("4h", init=1), b=param("4h")):
+    i, f, g, o = sl.split(gain * sl.layer_norm(W @ x + U @ h) + b, 4)
+    c = sl.sigmoid(f + 1) * c + sl.sigmoid(i) * sl.tanh(g)
+    h = sl.sigmoid(o) * sl.tanh(sl.rms_norm(c))
+    return h, c
+
+
+@sl.cell
+def reset_before(x, h, *, W=param("2h h+x"), V=param("h h+x")):
+    """A GRU that resets before its product (Cho et al. 2014): the second product is a stage of its own."""
+    r, z = sl.split(sl.sigmoid(W @ sl.concat(h, x)), 2)
+    n = sl.tanh(V @ sl.concat(r * h, x))
+    h = z * h + (1 - z) * n
+    return h
+
+
+@sl.cell
+def deep_transition(x, h, *, W=param("h x"), U=param("h h"), V=param("h h"), R=param("h h")):
+    h = sl.relu(W @ x + U @ h)
+    for matrix in (V, R):
+        h = sl.tanh(matrix @ h) + 0.5 * h
+    return h
+
+
+@sl.cell
+def independent(x, h, *, W=param("h x"), u=param("h"), a=param("", init=0.5)):
+    """An IndRNN with a learned leak: no matrix on the state, and a scalar parameter."""
+    h = a * sl.softplus(W @ x + u * h) + (1 - a) * h
+    return h
+
+
+@sl.cell
+def leaky(x, h=state("x")):
+    """No parameter at all."""
+    h = 0.9 * h + x / 10
+    return h
+
+
+@sl.cell
+def clipped(x, h, m, *, W=param("h x"), U=param("h h"), key=param("h")):
+    """Comparisons, reductions and clipping; one state is the softmax of the other."""
+    s = W @ x + U @ h
+    s = sl.where(s > 0.1, s, sl.minimum(0.3 * s, sl.abs(s)))
+    s = sl.where(sl.sum(m * key) <= 0, s, sl.clip(s, -1, 1))
+    h = sl.maximum(s, -2) - sl.mean(s) * sl.silu(m)
+    m = sl.softmax(h)
+    return h, m
+
+
+@sl.cell
+def waves(x, h, c=state("k"), *, W=param("h x"), U=param("k h"), V=param("h k")):
+    """The other functions, and a state of another size."""
+    v = sl.sin(W @ x) + sl.cos(h)
+    c = sl.exp(-sl.gelu(U @ v)) / (1 + sl.sqrt(c * c + 1)) + sl.log(c * c + 2)
+    h = V @ c
+    return h, c
+
+
+@sl.cell
+def feedforward(x, h, *, W=param("h x")):
+    """The new state does not depend on the old one."""
+    h = sl.where(W @ x >= 0, W @ x, -1)
+    h = sl.where(h < 0.5, h, 2 - h)
+    return h
+
+
+OWN = (
+    Entry(layer_norm_lstm),
+    Entry(reset_before),
+    Entry(deep_transition),
+    Entry(independent),
+    Entry(leaky),
+    Entry(clipped),
+    Entry(waves, {"k": 5}),
+    Entry(feedforward),
+)
+ZOO = (
+    Entry(cells.gru),
+    Entry(cells.lstm),
+    Entry(cells.projected_lstm, {"p": 2}),
+    Entry(cells.vanilla),
+    Entry(cells.vanilla_relu),
+)
+CELLS = ZOO + OWN
+
+TOLERANCE = {torch.float64: {"rtol": 1e-9, "atol": 1e-11}, torch.float32: {"rtol": 1e-4, "atol": 2e-6}}
+
+
+def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
+    """Equal to within the tolerance of the dtype."""
+    torch.testing.assert_close(got, expected, **TOLERANCE[got.dtype])
+
+
+@functools.cache
+def operations() -> set[str]:
+    """Every operation that some cell here uses."""
+    return {node.op for entry in CELLS for node in entry.cell.graph.nodes}

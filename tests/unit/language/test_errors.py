@@ -1,0 +1,217 @@
+"""What cannot be a cell is refused when it is defined: the error names the cell, the line and what was expected."""
+
+import inspect
+import re
+
+import pytest
+import torch
+
+from selfloop import cell, concat, param, sigmoid, split, state, tanh, where
+from selfloop.errors import CellError
+
+
+def unknown_size(x, h, *, W=param("4*h x")):
+    return W @ x
+
+
+def too_many_sizes(x, h, *, W=param("h x h")):
+    return W @ x
+
+
+def wrong_vector(x, h, *, W=param("4h x")):
+    i, _, _, _ = split(W @ h, 4)  # line
+    return i
+
+
+def vector_at_left(x, h, *, b=param("h")):
+    return b @ h  # line
+
+
+def two_sizes(x, h, *, b=param("2h")):
+    return tanh(b) * h  # line
+
+
+def matrix_elementwise(x, h, *, U=param("h h")):
+    return U * h  # line
+
+
+def unused(x, h, *, W=param("h x"), U=param("h h")):
+    return tanh(W @ x)
+
+
+def undeclared(x, h, *, W):
+    return W @ x
+
+
+def undeclared_inside(x, h, *, W=param("h x")):
+    return tanh(W @ x + bias)  # line # noqa: F821
+
+
+def misspelt(x, h, *, W=param("h x")):
+    return sigmod(W @ x)  # line # noqa: F821
+
+
+def forgotten_state(x, h, c, *, W=param("h x")):
+    return tanh(W @ x) + c  # line
+
+
+def too_many_returned(x, h, *, W=param("h x")):
+    return h, tanh(W @ x)  # line
+
+
+def nothing_returned(x, h, *, W=param("h x")):
+    h = tanh(W @ x)  # line
+
+
+def scalar_returned(x, h):
+    return tanh(h).sum()  # line
+
+
+def wrong_state_size(x, h, c=state("k"), *, W=param("h x")):
+    return W @ x, h + W @ x  # line
+
+
+def torch_inside(x, h, *, W=param("h x")):
+    return torch.tanh(W @ x)  # line
+
+
+def number_times_text(x, h):
+    return h * "2"  # line
+
+
+def looks_at_a_value(x, h, *, W=param("h x")):
+    if h > 0:  # line
+        return h
+    return W @ x
+
+
+def unpacks(x, h, *, W=param("2h x")):
+    a, _ = W @ x  # line
+    return a
+
+
+def indexes(x, h):
+    return h[0]  # line
+
+
+def raises_to_a_power(x, h):
+    return h**2  # line
+
+
+def compares_for_equality(x, h):
+    return where(h == 0, h, 1)  # line
+
+
+def comparison_as_number(x, h):
+    return h + (h > 0)  # line
+
+
+def where_without_comparison(x, h):
+    return where(h, h, 1)  # line
+
+
+def uneven_split(x, h):
+    a, _ = split(h, 2)  # line
+    return concat(a, a)
+
+
+def bad_init(x, h, *, W=param("h x", init="orthonormal")):
+    return W @ x
+
+
+def init_of_wrong_parts(x, h, *, b=param("4h", init=(0, 1))):
+    return split(b, 3)[0]  # line
+
+
+def init_for_a_matrix(x, h, *, b=param("h", init="orthogonal")):
+    return h + b
+
+
+def default_state(x, h=0.0):
+    return h
+
+
+def no_state(x):
+    return x
+
+
+def many(x, *states):
+    return states
+
+
+SAYS = [
+    (unknown_size, "the shape of 'W' has an unknown size: '4*h' is not a size"),
+    (too_many_sizes, "'h x h' has 3 sizes"),
+    (wrong_vector, "W is a 4h × x matrix, so @ needs a vector of size x on its right, but h is a vector of size h"),
+    (vector_at_left, "@ needs a matrix on its left, but b is a vector of size h"),
+    (two_sizes, "the 'tanh' is a vector of size 2h and h is a vector of size h"),
+    (matrix_elementwise, "U is a h × h matrix, which can only stand to the left of @"),
+    (unused, "the parameter 'U' is never used"),
+    (undeclared, "the parameter 'W' must be declared as W=param(SHAPE); got nothing"),
+    (undeclared_inside, "'bias' is neither a word of the language nor declared as a parameter"),
+    (misspelt, "'sigmod' is neither a word of the language nor declared as a parameter; did you mean 'sigmoid'?"),
+    (forgotten_state, "the state 'c' is not returned: the function has 2 states, so write 'return h, c'"),
+    (too_many_returned, "more is returned than there are states"),
+    (nothing_returned, "must return its new states, 'return h', but returned nothing"),
+    (scalar_returned, "a value has no '.sum'"),
+    (wrong_state_size, "the new 'c' must be a vector of size k, but is a vector of size h"),
+    (torch_inside, "the function raised TypeError"),
+    (number_times_text, "'mul' takes values and numbers, but got a str"),
+    (looks_at_a_value, "write where(condition, a, b)"),
+    (unpacks, "a value cannot be unpacked or looped over"),
+    (indexes, "a value cannot be indexed"),
+    (raises_to_a_power, "** is not a word of the language"),
+    (compares_for_equality, "== between values"),
+    (comparison_as_number, "is a comparison, which can only be the condition of where"),
+    (where_without_comparison, "where needs a comparison as its condition, like x > 0, but h is none"),
+    (uneven_split, "h is a vector of size h, which does not split into 2 equal parts"),
+    (bad_init, "the init of 'W' must be a number, a tuple, or one of orthogonal, glorot, uniform; got 'orthonormal'"),
+    (init_of_wrong_parts, "does not split into 3 equal parts"),
+    (init_for_a_matrix, "the init 'orthogonal' of 'b' is for matrices; 'b' is a vector of size h"),
+    (default_state, "the state 'h' takes no default but h=state(SIZE)"),
+    (no_state, "the arguments must be the input, one state or more"),
+    (many, "the arguments must be the input, one state or more"),
+]
+
+
+@pytest.mark.parametrize(("function", "says"), SAYS, ids=lambda v: getattr(v, "__name__", ""))
+def test_a_mistake_is_named_with_its_cell_and_line(function, says):
+    with pytest.raises(CellError) as caught:
+        cell(function)
+    message = str(caught.value)
+    assert says in message
+    assert f"In cell '{function.__name__}' (test_errors.py, line " in message
+    assert message.count("\n") == 0
+    assert message[-1] in ".?"
+    assert not message.endswith(("..", "?."))
+    source, start = inspect.getsourcelines(function)
+    marked = [start + k for k, text in enumerate(source) if "# line" in text]
+    named = re.search(r"\(test_errors\.py, line (\d+): (.*?)\) ", message)
+    assert named is not None
+    assert int(named[1]) == (marked or [start])[0]
+
+
+@pytest.mark.parametrize("thing", [lambda: 0, int, "lstm", None])
+def test_only_functions_are_cells(thing):
+    with pytest.raises(CellError):
+        cell(thing)
+
+
+def test_a_word_outside_of_a_cell_says_so():
+    with pytest.raises(CellError, match="only inside a function with @cell"):
+        sigmoid(1.0)
+
+
+def test_a_value_of_another_cell_is_refused():
+    kept = []
+
+    @cell
+    def one(x, h):
+        kept.append(h)
+        return h + 1
+
+    with pytest.raises(CellError, match="a value of another cell"):
+
+        @cell
+        def two(x, h):
+            return h + kept[0]
