@@ -1,8 +1,8 @@
 """Run a command and keep what it printed, with the machine it ran on.
 
-    python benchmarks/record.py NAME -- COMMAND …
+    python benchmarks/record.py NAME 'COMMAND …'
 
-writes benchmarks/results/NAME.txt: the command, the machine, the seconds it took, and its output.
+writes benchmarks/results/NAME.txt: the command as it was typed, the machine, the seconds it took, and its output.
 """
 
 import os
@@ -20,15 +20,17 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    if len(sys.argv) < 4 or sys.argv[2] != "--":
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    name, command = sys.argv[1], sys.argv[3:]
+    name, command = sys.argv[1:]
     start = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     seconds = time.perf_counter() - start
     machine = f"{llvm.get_host_cpu_name()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
     text = (
-        f"$ {' '.join(command)}\n"
+        f"$ {command}\n"
         f"# selfloop {selfloop.__version__}, torch {torch.__version__}, {machine}\n"
         f"# {seconds:.1f} s in all, exit status {done.returncode}\n\n{done.stdout}"
     )

@@ -5,6 +5,7 @@ Processes are forked from a server that has imported everything: they start in a
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from selfloop.cli import main
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["accelerate", "datasets", "selfloop.tasks", "selfloop.cli", "selfloop.training.curves"]
+    ["accelerate", "datasets", "torch._dynamo", "selfloop.tasks", "selfloop.cli", "selfloop.training.curves"]
 )
 
 
@@ -34,12 +37,16 @@ class Launched:
         self._process.start()
 
     def signal(self, number: int) -> None:
-        os.kill(self._process.pid, number)
+        if self._process.is_alive():
+            os.kill(self._process.pid, number)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until the condition holds, or the process has ended."""
         while self._process.is_alive() and not condition():
             time.sleep(0.002)
+
+    def wait_at_most(self, seconds: float) -> None:
+        self._process.join(seconds)
 
     def end(self) -> Ended:
         self._process.join(100)
@@ -61,6 +68,11 @@ def fill_the_disk(number: int) -> None:
     _in_fsync(number, fail)
 
 
+def limit_file_size(size: int) -> None:
+    """Let no file grow beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 def _in_fsync(number: int, act: Callable[[], None]) -> None:
     real, calls = os.fsync, iter(range(1, 10**9))
 
@@ -73,8 +85,6 @@ def _in_fsync(number: int, act: Callable[[], None]) -> None:
 
 
 def _run(folder: Path, words: list[str], out: Path, err: Path, prepare: tuple) -> None:
-    from selfloop.cli import main
-
     os.chdir(folder)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

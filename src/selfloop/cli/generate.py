@@ -23,9 +23,6 @@ def generate(
     beam: Annotated[
         int | None, typer.Option(min=1, help="Search with this many hypotheses instead of drawing.")
     ] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option(help="With --beam: above 0 favours longer texts. [dim]0[/]")
-    ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each text.")] = False,
 ) -> None:
@@ -46,8 +43,6 @@ def generate(
     given = [name for name, value in drawing.items() if value is not None]
     if beam is not None and given:
         raise ArgumentError(f"--beam searches and does not draw, so it does not go with {' and '.join(given)}.")
-    if beam is None and length_penalty is not None:
-        raise ArgumentError("--length-penalty ranks what --beam finds: give --beam too, such as --beam 5.")
     sampling = Sampling(0.8 if temperature is None else temperature, top_k, top_p)
     model = load(run, cell=cell)
     prompts = prompt or [""]
@@ -61,7 +56,7 @@ def generate(
     if beam is None:
         texts = model.write(prompts, max_tokens=max_tokens, sampling=sampling, seed=seed)
     else:
-        found = model.search(prompts, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty or 0.0)
+        found = model.search(prompts, max_tokens=max_tokens, beam=beam)
         texts = [hypotheses[0][0] for hypotheses in found]
     pairs = list(zip(prompts, texts, strict=True))
     if as_json:

@@ -88,7 +88,7 @@ def train_lm(
         if refused:
             got = "a text" if refused[0] == "source" else f"--{refused[0]}"
             raise ConfigError(
-                f"--resume continues a run as it was begun, and takes no other choices. Got {got} besides: leave it out."
+                f"--resume continues a run as it was begun, and takes no other choices. Got {got} too: leave it out."
             )
         result = _continue(resume, cell, screen)
     else:
@@ -127,6 +127,7 @@ def configuration(file: Path | None, given: dict[str, Any], assignments: list[st
 def _begin(chosen: "LanguageModelConfig", path: Path | None, screen: "Screen") -> dict[str, Any] | None:
     from selfloop.tasks.lm import LanguageModelling
     from selfloop.training import Run
+    from selfloop.training.checkpoint import writing
 
     accelerator = _accelerator(chosen, screen)
     if path is not None and path.exists():
@@ -135,7 +136,8 @@ def _begin(chosen: "LanguageModelConfig", path: Path | None, screen: "Screen") -
         task = LanguageModelling(chosen)
     if accelerator.is_main_process:
         run = Run.create(path or _free(Path("runs") / task.corpus.name), "lm", chosen.model_dump())
-        task.tokenizer.save(run.path / "tokenizer.json")
+        with writing(run.path / "tokenizer.json"):
+            task.tokenizer.save(run.path / "tokenizer.json")
     else:
         run = Run(path or Path())
     return _train(task, run, accelerator, screen, resumed=False)
@@ -152,7 +154,9 @@ def _continue(path: Path, cell: str | None, screen: "Screen") -> dict[str, Any] 
     chosen = read_config(run)
     _, facts = run.load_checkpoint()
     if facts["progress"]["finished"]:
-        raise RunError(f"{path} is finished, after {facts['progress']['step']:,} updates. Train more in a new run.")
+        spent = facts["progress"]["validations"] >= chosen.training.validations
+        why = "its budget is spent" if spent else "validation had stopped improving"
+        raise RunError(f"{path} is finished: {why}. Start a new run to train more.")
     if chosen.model.is_own_cell and cell is None:
         raise RunError(f"{path} was trained with your own cell; give it again: --cell {chosen.model.cell}.")
     accelerator = _accelerator(chosen, screen)

@@ -77,7 +77,6 @@ class Sampling:
         return torch.multinomial(self.probabilities(logits.float()), 1, generator=generator)[:, 0]
 
 
-@torch.inference_mode()
 def generate(
     model: StepModel,
     logits: Float[Tensor, "B V"],
@@ -105,11 +104,13 @@ def generate(
     """
     going = torch.ones(logits.shape[0], dtype=torch.bool, device=logits.device)
     for left in reversed(range(max_tokens)):
-        tokens = sampling.draw(logits, generator)
+        with torch.inference_mode():  # not around the loop: at the yield the caller's code runs
+            tokens = sampling.draw(logits, generator)
         yield tokens, going
         if end is not None:
             going = going & (tokens != end)
             if not going.any():
                 return
         if left:
-            logits, state = model.step(tokens, state)
+            with torch.inference_mode():
+                logits, state = model.step(tokens, state)

@@ -70,6 +70,10 @@ class Cell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.function.__doc__)
+        object.__setattr__(self, "__module__", self.function.__module__)
+
+    def __reduce__(self) -> str:
+        return self.function.__qualname__  # pickled as a function is: by its name, which holds the cell
 
     @property
     def name(self) -> str:
@@ -180,13 +184,14 @@ def _read(function: Callable[..., object], name: str, text: object) -> Shape:
 
 
 def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
+    numbers = init if isinstance(init, tuple) else (init,)
+    if init is not None and init not in INITS and not all(type(number) in (int, float) for number in numbers):
+        refuse(
+            function.__code__,
+            f"the init of '{name}' must be a number, a tuple of numbers, or one of {', '.join(INITS)}; got {init!r}",
+        )
     match init:
-        case str() if init not in INITS:
-            refuse(
-                function.__code__,
-                f"the init of '{name}' must be a number, a tuple, or one of {', '.join(INITS)}; got {init!r}",
-            )
         case "orthogonal" | "glorot" if len(shape) != 2:
             refuse(function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}")
-        case tuple() if len(shape) != 1 or shape[0].divided(len(init)) is None:
+        case tuple() if len(shape) != 1 or not init or shape[0].divided(len(init)) is None:
             refuse(function.__code__, f"the init of '{name}' has {len(init)} parts; '{name}' is {describe(shape)}")

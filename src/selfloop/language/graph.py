@@ -7,6 +7,7 @@ prints as equations.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 
 from selfloop.language.sizes import Shape
 
@@ -127,10 +128,11 @@ def _equations(graph: Graph) -> Iterator[str]:
     yield f"{graph.name}: {graph.input}[t], {', '.join(f'{s}[t-1]' for s in graph.states)} -> " + ", ".join(
         f"{s}[t]" for s in graph.states
     )
-    yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
+    if graph.params:
+        yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
 
     text: dict[int, tuple[str, int]] = {k: (name, _ATOM) for k, name in title.items()}
-    unnamed = 0
+    free = (name for name in map("v{}".format, count(1)) if name not in graph.leaves and name not in graph.names)
     for k, node in enumerate(graph.nodes):
         if k in text:
             continue
@@ -140,8 +142,7 @@ def _equations(graph: Graph) -> Iterator[str]:
         elif k in local:
             name = local[k]
         elif uses[k] > 1 and node.op != "const":
-            unnamed += 1
-            name = f"v{unnamed}"
+            name = next(free)
         else:
             text[k] = expression
             continue
@@ -157,8 +158,8 @@ def _expression(node: Node, text: Callable[[int], tuple[str, int]]) -> tuple[str
         return f"{node.value:g}", _ATOM
     if node.op == "part":
         assert isinstance(node.value, tuple)
-        index, count = node.value
-        return f"split({text(node.args[0])[0]}, {count})[{index}]", _ATOM
+        index, parts = node.value
+        return f"split({text(node.args[0])[0]}, {parts})[{index}]", _ATOM
     if node.op in _INFIX:
         template, own, needed = _INFIX[node.op]
         inner = [text(a) for a in node.args]

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import NoReturn
 
 from selfloop.errors import CellError, nearest
 from selfloop.language.graph import Graph, Node
 from selfloop.language.sizes import Shape, describe
-from selfloop.language.words import COMPARISONS, OPERATIONS, WORDS, Misfit, Number, Operand, Symbol
+from selfloop.language.words import COMPARISONS, OPERATIONS, WORDS, Misfit, NoValue, Number, Operand, Symbol
 
 
 def trace(
@@ -30,9 +30,9 @@ def trace(
     with _locals_at_return(function.__code__) as found:
         try:
             returned = function(**leaves)
-        except CellError:
-            raise
         except Exception as error:
+            if isinstance(error, CellError) and not isinstance(error, NoValue):
+                raise
             _explain(writer, error, leaves)
     outputs = _check_returned(writer, returned, states)
     names = {name: value.index for name, value in found.items() if isinstance(value, Symbol) and value.trace is writer}
@@ -131,7 +131,10 @@ def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> N
         if step.tb_frame.f_code is writer.code:
             line = step.tb_lineno
         step = step.tb_next
-    if isinstance(error, NameError) and error.name:
+    if isinstance(error, NoValue):
+        word = str(error).partition(" ")[0]
+        writer.fail(f"{word} was given no value of the cell; for numbers alone use Python's own math", line)
+    if isinstance(error, NameError | AttributeError) and _is_ours(error) and error.name:
         known = [*WORDS, *leaves]
         state = f"'{error.name}' is neither a word of the language nor declared as a parameter"
         writer.fail(f"{state}{nearest(error.name, known) or '; declare it after the * as NAME=param(SHAPE)'}", line)
@@ -140,6 +143,13 @@ def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> N
         "language, numbers and Python's control flow",
         line,
     )
+
+
+def _is_ours(error: NameError | AttributeError) -> bool:
+    """Whether a name is missing in the cell's own file, or in selfloop: ``sigmod`` or ``sl.sigmod``."""
+    if isinstance(error, NameError):
+        return True
+    return isinstance(error.obj, ModuleType) and error.obj.__name__.partition(".")[0] == "selfloop"
 
 
 def _check_returned(writer: Trace, returned: object, states: Mapping[str, Shape]) -> tuple[int, ...]:
@@ -157,8 +167,9 @@ def _check_returned(writer: Trace, returned: object, states: Mapping[str, Shape]
             f"{what}: the function has {len(states)} states, so write '{wanted}'; it returns {len(values)}", line
         )
     for (name, shape), value in zip(states.items(), values, strict=True):
-        if value.shape != shape or writer._operand(value).is_condition:
-            writer.fail(f"the new '{name}' must be {describe(shape)}, but is {describe(value.shape)}", line)
+        new = writer._operand(value)
+        if new.shape != shape or new.is_condition:
+            writer.fail(f"the new '{name}' must be {describe(shape)}, but is {new.kind}", line)
     return tuple(value.index for value in values)
 
 

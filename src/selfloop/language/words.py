@@ -102,6 +102,10 @@ class Misfit(Exception):
     """Shapes that an operation cannot take; the trace adds the cell and the line."""
 
 
+class NoValue(CellError):
+    """A word was given numbers alone; within a cell, the trace adds the cell and the line."""
+
+
 @dataclass(frozen=True)
 class Operand:
     """What a shape rule sees of an argument."""
@@ -109,6 +113,11 @@ class Operand:
     text: str
     shape: Shape
     is_condition: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "a comparison" if self.is_condition else describe(self.shape)
 
 
 ShapeRule = Callable[..., Shape]
@@ -138,10 +147,9 @@ def _product(matrix: Operand, vector: Operand) -> Shape:
         raise Misfit(f"@ needs a matrix on its left, but {matrix.text} is {describe(matrix.shape)}")
     rows, columns = matrix.shape
     if vector.shape != (columns,) or vector.is_condition:
-        got = "a comparison" if vector.is_condition else describe(vector.shape)
         raise Misfit(
             f"{matrix.text} is {describe(matrix.shape)}, so @ needs a vector of size {columns} on its right, "
-            f"but {vector.text} is {got}"
+            f"but {vector.text} is {vector.kind}"
         )
     return (rows,)
 
@@ -175,8 +183,7 @@ def _part(vector: Operand, which: tuple[int, int]) -> Shape:
 
 def _vector(operand: Operand) -> Size:
     if len(operand.shape) != 1 or operand.is_condition:
-        got = "a comparison" if operand.is_condition else describe(operand.shape)
-        raise Misfit(f"a vector is needed, but {operand.text} is {got}")
+        raise Misfit(f"a vector is needed, but {operand.text} is {operand.kind}")
     return operand.shape[0]
 
 
@@ -200,7 +207,7 @@ def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | None = None)
     for argument in args:
         if isinstance(argument, Symbol):
             return argument.trace.add(op, args, value)
-    raise CellError(f"'{op}' needs a value of a cell; the words of the language work only inside a function with @cell")
+    raise NoValue(f"'{op}' was given no value of a cell; the words of the language work only inside a function with @cell")
 
 
 def sigmoid(v: Symbol) -> Symbol:

@@ -55,7 +55,7 @@ class LanguageModel(nn.Module):
         input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         output_dropout: float = 0.0,
-        variational: bool = True,
+        variational: bool = False,
         weight_drop: float = 0.0,
         sizes: Mapping[str, int] | None = None,
         backend: str = "auto",
@@ -86,9 +86,9 @@ class LanguageModel(nn.Module):
             else nn.Identity()
         )
         self.readout = nn.Linear(embedding_size if tied else self.rnn.output_size, vocab_size)
-        nn.init.normal_(table.weight, std=embedding_size**-0.5)
         nn.init.zeros_(self.readout.bias)
-        if tied:
+        if tied:  # one scale that suits both: torch's own for a table would make logits too large
+            nn.init.normal_(table.weight, std=embedding_size**-0.5)
             self.readout.weight = table.weight
 
     def forward(

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,26 @@ from selfloop.errors import RunError
 Tensors = dict[str, Tensor]
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, a disk that is full or a folder that cannot be written is a RunError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); what was saved before is untouched. "
+            "Make room, or choose another folder with --run."
+        ) from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, `path` holds either what it held or all of `content`.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; what was there is untouched.
     """
-    try:
-        with replacing(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise _not_written(path, error) from error
+    with writing(path), replacing(path) as file:
+        file.write(content)
 
 
 def append_bytes(path: Path, content: bytes) -> None:
@@ -38,12 +48,9 @@ def append_bytes(path: Path, content: bytes) -> None:
     Raises:
         RunError: as `write_bytes`.
     """
-    try:
-        with path.open("ab", buffering=0) as file:
-            if file.write(content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        raise _not_written(path, error) from error
+    with writing(path), path.open("ab", buffering=0) as file:
+        if file.write(content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -74,13 +81,6 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is damaged ({reason}).") from error
     return tensors, facts
-
-
-def _not_written(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path} cannot be written ({error.strerror or error}); what was saved before is untouched. "
-        "Make room, or choose another folder with --run."
-    )
 
 
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:

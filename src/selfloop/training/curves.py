@@ -48,7 +48,8 @@ def draw_curves(run: Run) -> Path:
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=13, loc="upper right")
+    if lines:
+        axes.legend(frameon=False, fontsize=13, loc="upper right")
     picture = io.BytesIO()
     figure.savefig(picture)
     path = run.path / "curves.png"

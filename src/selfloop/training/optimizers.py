@@ -38,7 +38,7 @@ def start_averaging(optimizer: torch.optim.Optimizer) -> None:
     """From the next step on, ASGD averages the weights."""
     for group in optimizer.param_groups:
         steps = [int(optimizer.state[p]["step"]) for p in group["params"] if p in optimizer.state]
-        group["t0"] = max(steps, default=0)
+        group["t0"] = max(steps, default=0) - 1  # torch weighs a step by the count of the one before
 
 
 @contextmanager

@@ -99,9 +99,9 @@ def _generator(accelerator: Accelerator) -> torch.Tensor:
 
 def _set_generator(accelerator: Accelerator, state: torch.Tensor) -> None:
     on_cpu = torch.get_rng_state().numel()
-    torch.set_rng_state(state[:on_cpu].cpu())
+    torch.set_rng_state(state[:on_cpu].cpu().clone())  # it reads a view from the start of its storage
     if accelerator.device.type == "cuda" and state.numel() > on_cpu:
-        torch.cuda.set_rng_state(state[on_cpu:].cpu(), accelerator.device)
+        torch.cuda.set_rng_state(state[on_cpu:].cpu().clone(), accelerator.device)
 
 
 def _truncate(run: Run, size: int) -> None:

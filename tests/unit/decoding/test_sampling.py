@@ -109,6 +109,16 @@ def test_max_tokens_is_the_most_and_no_step_is_made_for_nothing(random_tree):
     assert collect(model, [], max_tokens=0) == [[]]
 
 
+def test_the_callers_code_between_two_tokens_runs_with_gradients(random_tree):
+    model = random_tree(1, 3, 4)
+    modes = [
+        (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        for _ in generate(model, *model.after([]), max_tokens=3)
+    ]
+    assert modes == [(True, False)] * 3
+    assert model.inference == [True, True]
+
+
 def test_prompts_of_different_lengths_get_what_each_gets_alone(random_tree):
     model, greedy = random_tree(3, 3, 6), {"max_tokens": 3, "sampling": Sampling(temperature=0.0), "end": 0}
     prompts = [[], [1, 2], [2], [1, 1, 0]]

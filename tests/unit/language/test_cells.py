@@ -1,6 +1,9 @@
+import copy
+import pickle
+
 import pytest
 
-from selfloop import cell, cells, param, sigmoid, split, tanh
+from selfloop import cell, cells, param, sigmoid, split, state, tanh
 from selfloop.errors import ArgumentError
 from selfloop.language.sizes import Size, parse_shape
 
@@ -29,6 +32,44 @@ def test_brackets_print_where_they_are_needed_and_only_there():
     assert str(brackets).splitlines()[-1].strip() == (
         "h[t] = (a - (h[t-1] - a)) / (a * (h[t-1] + 1)) - -(h[t-1] * a) + W @ x[t] * -a"
     )
+
+
+def test_a_name_is_printed_for_one_value_only():
+    @cell
+    def clash(x, h, *, W=param("h x"), v2=param("h")):
+        v1 = tanh(W @ x)
+        h = (v1 + h) * (v1 + h) + sigmoid(h - v2) * sigmoid(h - v2)
+        return h
+
+    left = [line.split(" = ")[0].strip() for line in str(clash).splitlines()[2:]]
+    assert left == ["v1", "v3", "v4", "h[t]"]
+
+
+def test_a_cell_without_parameters_prints_without_their_line():
+    @cell
+    def leaky(x, h=state("x")):
+        h = 0.9 * h + x / 10
+        return h
+
+    assert str(leaky) == "leaky: x[t], h[t-1] -> h[t]\n  h[t] = 0.9 * h[t-1] + x[t] / 10"
+
+
+def test_states_that_are_one_value_or_stay_print_as_such():
+    @cell
+    def one_value(x, a, b, c):
+        a = tanh(a)
+        return a, a, c
+
+    assert str(one_value).splitlines()[1:] == ["  b[t] = tanh(a[t-1])", "  a[t] = b[t]", "  c[t] = c[t-1]"]
+
+
+def test_a_lambda_is_a_function_too():
+    assert str(cell(lambda x, h: tanh(h))).startswith("<lambda>: x[t], h[t-1] -> h[t]")
+
+
+def test_cells_of_a_module_pickle_as_functions_do():
+    assert pickle.loads(pickle.dumps(cells.lstm)) is cells.lstm
+    assert copy.deepcopy(cells.lstm) is cells.lstm
 
 
 def test_local_variables_name_values():

@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from selfloop import cell, concat, param, sigmoid, split, state, tanh, where
+import selfloop as sl
+from selfloop import cell, concat, param, sigmoid, split, sqrt, state, tanh, where
 from selfloop.errors import CellError
 
 
@@ -64,6 +65,18 @@ def nothing_returned(x, h, *, W=param("h x")):
 
 
 def scalar_returned(x, h):
+    return sl.sum(h)  # line
+
+
+def comparison_returned(x, h):
+    return h > 0  # line
+
+
+def number_returned(x, h):
+    return 0.0  # line
+
+
+def method_of_a_value(x, h):
     return tanh(h).sum()  # line
 
 
@@ -131,8 +144,93 @@ def default_state(x, h=0.0):
     return h
 
 
+def state_as_matrix(x, h=state("h h")):
+    return h
+
+
+def size_as_number(x, h, *, b=param(3)):
+    return h + b
+
+
+def parameter_with_a_number(x, h, *, leak=0.1):
+    return leak * h
+
+
+def init_of_no_parts(x, h, *, b=param("h", init=())):
+    return h + b
+
+
+def init_as_a_list(x, h, *, b=param("h", init=[1])):
+    return h + b
+
+
+def init_of_words(x, h, *, b=param("h", init=("one",))):
+    return h + b
+
+
+def init_of_truth(x, h, *, b=param("h", init=True)):
+    return h + b
+
+
+def word_of_numbers(x, h):
+    return h / sqrt(2.0)  # line
+
+
+def word_of_nothing(x, h):
+    return concat()  # line
+
+
+def parts_of_a_number(x, h):
+    a, _ = split(3, 2)  # line
+    return a
+
+
+def no_parts(x, h):
+    return split(h, 0)[0]  # line
+
+
+def misspelt_after_a_dot(x, h):
+    return sl.sigmod(h)  # line
+
+
+def chained_comparison(x, h):
+    return where(0 < h < 1, h, 1)  # line
+
+
+def assigns_to_a_part(x, h):
+    h[0] = 1  # line
+    return h
+
+
+def matrix_after_vector(x, h, *, U=param("h h")):
+    return h @ U  # line
+
+
+def product_of_matrices(x, h, *, U=param("h h"), V=param("h h")):
+    return U @ V @ h  # line
+
+
+def own_exception(x, h):
+    raise ValueError("no")  # line
+
+
+def over_several_lines(x, h, *, U=param("h h")):
+    h = tanh(
+        U @ x  # line
+    )
+    return h
+
+
 def no_state(x):
     return x
+
+
+def after_a_slash(x, /, h):
+    return h
+
+
+def any_keyword(x, h, **rest):
+    return h
 
 
 def many(x, *states):
@@ -153,7 +251,10 @@ SAYS = [
     (forgotten_state, "the state 'c' is not returned: the function has 2 states, so write 'return h, c'"),
     (too_many_returned, "more is returned than there are states"),
     (nothing_returned, "must return its new states, 'return h', but returned nothing"),
-    (scalar_returned, "a value has no '.sum'"),
+    (scalar_returned, "the new 'h' must be a vector of size h, but is a scalar"),
+    (comparison_returned, "the new 'h' must be a vector of size h, but is a comparison"),
+    (number_returned, "must return its new states, 'return h', but returned a float"),
+    (method_of_a_value, "a value has no '.sum'"),
     (wrong_state_size, "the new 'c' must be a vector of size k, but is a vector of size h"),
     (torch_inside, "the function raised TypeError"),
     (number_times_text, "'mul' takes values and numbers, but got a str"),
@@ -165,10 +266,31 @@ SAYS = [
     (comparison_as_number, "is a comparison, which can only be the condition of where"),
     (where_without_comparison, "where needs a comparison as its condition, like x > 0, but h is none"),
     (uneven_split, "h is a vector of size h, which does not split into 2 equal parts"),
-    (bad_init, "the init of 'W' must be a number, a tuple, or one of orthogonal, glorot, uniform; got 'orthonormal'"),
+    (bad_init, "the init of 'W' must be a number, a tuple of numbers, or one of orthogonal, glorot, uniform; got 'orthonormal'"),
     (init_of_wrong_parts, "does not split into 3 equal parts"),
     (init_for_a_matrix, "the init 'orthogonal' of 'b' is for matrices; 'b' is a vector of size h"),
     (default_state, "the state 'h' takes no default but h=state(SIZE)"),
+    (state_as_matrix, "the state 'h' must be a vector; got a h × h matrix"),
+    (size_as_number, "the shape of 'b' must be a text like '4h x'; got 3"),
+    (parameter_with_a_number, "the parameter 'leak' must be declared as leak=param(SHAPE); got 0.1"),
+    (init_of_no_parts, "the init of 'b' has 0 parts; 'b' is a vector of size h"),
+    (init_as_a_list, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
+    (init_of_words, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
+    (init_of_truth, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
+    (word_of_numbers, "'sqrt' was given no value of the cell; for numbers alone use Python's own math"),
+    (word_of_nothing, "'concat' was given no value of the cell"),
+    (parts_of_a_number, "'part' was given no value of the cell"),
+    (no_parts, "split needs a whole number of parts, at least 1; got 0"),
+    (misspelt_after_a_dot, "'sigmod' is neither a word of the language nor declared"),
+    (misspelt_after_a_dot, "did you mean 'sigmoid'?"),
+    (chained_comparison, "write where(condition, a, b)"),
+    (assigns_to_a_part, "the function raised TypeError"),
+    (matrix_after_vector, "@ needs a matrix on its left, but h is a vector of size h"),
+    (product_of_matrices, "@ needs a vector of size h on its right, but V is a h × h matrix"),
+    (own_exception, "the function raised ValueError: no; a cell uses only the words of the language"),
+    (over_several_lines, "@ needs a vector of size h on its right, but x is a vector of size x"),
+    (after_a_slash, "the arguments must be the input, one state or more"),
+    (any_keyword, "the arguments must be the input, one state or more"),
     (no_state, "the arguments must be the input, one state or more"),
     (many, "the arguments must be the input, one state or more"),
 ]
@@ -191,9 +313,11 @@ def test_a_mistake_is_named_with_its_cell_and_line(function, says):
     assert int(named[1]) == (marked or [start])[0]
 
 
-@pytest.mark.parametrize("thing", [lambda: 0, int, "lstm", None])
-def test_only_functions_are_cells(thing):
-    with pytest.raises(CellError):
+@pytest.mark.parametrize(
+    ("thing", "kind"), [(int, "type"), (len, "builtin_function_or_method"), (sl.cells.lstm, "Cell"), (None, "NoneType")]
+)
+def test_only_functions_are_cells(thing, kind):
+    with pytest.raises(CellError, match=f"@cell takes a function. Got a {kind} instead."):
         cell(thing)
 
 

@@ -55,6 +55,11 @@ def test_a_cell_that_is_not_the_runs_does_not_fit(make_run):
         load(run.path, cell="gru")
 
 
+def test_the_model_is_on_the_device_that_was_asked_for(make_run):
+    run, _ = make_run()
+    assert {p.device.type for p in load(run.path, device="meta").model.parameters()} == {"meta"}
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
 def test_a_device_that_is_not_there_is_named(make_run, device):
     run, _ = make_run()

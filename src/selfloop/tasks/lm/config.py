@@ -57,7 +57,7 @@ class ModelOptions(Section):
     input_dropout: float = Field(default=0.1, ge=0, lt=1)
     hidden_dropout: float = Field(default=0.0, ge=0, lt=1)
     output_dropout: float = Field(default=0.2, ge=0, lt=1)
-    variational: bool = True
+    variational: bool = False
     weight_drop: float = Field(default=0.0, ge=0, lt=1)
     backend: str = "auto"
 

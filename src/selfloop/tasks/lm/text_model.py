@@ -83,11 +83,11 @@ class TextModel:
         return self._after(prompt, (int(tokens[0]) for tokens, _ in drawn))
 
     def search(
-        self, prompts: Sequence[str] = ("",), *, max_tokens: int = 100, beam: int = 5, length_penalty: float = 0.0
+        self, prompts: Sequence[str] = ("",), *, max_tokens: int = 100, beam: int = 5
     ) -> list[list[tuple[str, Hypothesis]]]:
         """For each prompt its most probable continuations by beam search, the best first."""
         logits, state = self._read(prompts)
-        found = beam_search(self.model, logits, state, max_tokens=max_tokens, beam=beam, length_penalty=length_penalty)
+        found = beam_search(self.model, logits, state, max_tokens=max_tokens, beam=beam)
         return [
             [("".join(self._after(prompt, h.tokens)), h) for h in hypotheses]
             for prompt, hypotheses in zip(prompts, found, strict=True)

@@ -4,12 +4,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from selfloop.cells import ZOO
 from selfloop.config import parse
 from selfloop.decoding import Sampling
 from selfloop.errors import ConfigError, DataError
 from selfloop.tasks import load
 from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling, TextModel
-from selfloop.tasks.lm.score import negative_log_likelihood
+from selfloop.tasks.lm.score import negative_log_likelihood, score
 from selfloop.training import Run, train
 
 
@@ -101,10 +102,28 @@ def test_validation_is_the_score_of_the_validation_text(make_task):
     assert got == pytest.approx(every.metrics(), rel=1e-5)
 
 
+def test_a_validation_on_the_way_stops_at_its_limit(make_task):
+    text = "the cat sat on the mat\n" * 300
+    limited, whole = make_task(text, valid_tokens=1), make_task(text)
+    first = score(limited.model.eval(), limited._valid_streams, limited.valid_tokens, 1)
+    assert first.tokens < len(whole.valid_tokens)
+    assert limited.validate(limited.model) == first.metrics() != whole.validate(whole.model.eval())
+
+
 def test_the_text_as_the_runs_tokenizer_reads_it_decides_the_facts(make_task):
     task = make_task("abc" * 100)
     same, other = (make_task(text * 100, tokenizer=task.tokenizer).facts() for text in ("abc", "abd"))
     assert task.facts() == same != other
+
+
+def test_the_runs_seed_decides_the_first_weights(make_task):
+    one, other = (make_task("the cat\n" * 50).model.readout.weight for _ in range(2))
+    assert torch.equal(one, other)
+
+
+def test_a_cell_that_is_given_stands_for_the_one_that_is_named(make_task):
+    task = make_task("the cat\n" * 50)
+    assert LanguageModelling(task.config, task.tokenizer, ZOO["gru"]).model.rnn.cell is ZOO["gru"]
 
 
 def test_a_text_too_short_to_learn_from_is_refused(make_task):

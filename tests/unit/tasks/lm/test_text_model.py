@@ -70,6 +70,11 @@ def test_one_space_stands_between_the_words_of_the_prompt_and_those_after_it(mak
     assert "".join(model._after(prompt, ids)) == expected
 
 
+def test_a_space_that_the_prompt_and_the_text_after_it_both_have_is_there_twice(make_model):
+    model = make_model("char")
+    assert "".join(model._after("the ", model.tokenizer.encode(" cat"))) == " cat"
+
+
 def test_nothing_is_written_where_no_token_is_asked_for(make_model):
     model = make_model()
     assert model.write(["a", "b"], max_tokens=0) == ["", ""]

@@ -1,0 +1,204 @@
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from unit.training.toy import Straight, Toy, Watcher, weights
+
+from selfloop.errors import RunError
+from selfloop.training import Run
+from selfloop.training.checkpoint import read_tensors
+
+
+def best(folder):
+    return load_file(folder / "run" / "model.safetensors")
+
+
+def lines(folder, key):
+    text = (folder / "run" / "metrics.jsonl").read_text()
+    return [(line["step"], line[key]) for line in map(json.loads, text.splitlines()) if key in line]
+
+
+@pytest.mark.parametrize("options", [{"steps": 30}, {"steps": None, "epochs": 3}])
+def test_it_takes_the_updates_of_its_budget_and_validates_evenly(fit, tmp_path, options):
+    task = Toy()
+    progress = fit(task, **options, validations=5)
+    assert (progress.step, progress.finished) == (30, True)
+    assert [step for step, _ in lines(tmp_path, "valid_loss")] == [6, 12, 18, 24, 30]
+
+
+def test_minutes_are_a_budget(fit):
+    progress = fit(Toy(), steps=None, minutes=0.3 / 60)
+    assert progress.finished
+    assert 0.3 <= progress.elapsed < 5
+    assert progress.step > 1
+
+
+def test_the_learning_rate_follows_the_schedule(fit, tmp_path):
+    fit(Toy(), steps=10, warmup=0.2, learning_rate=4)
+    rates = dict(lines(tmp_path, "learning_rate"))
+    assert rates == pytest.approx(
+        {1: 0, 2: 2, **{step + 1: 2 + 2 * math.cos(math.pi * (step - 2) / 8) for step in range(2, 10)}}
+    )
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_it_stops_when_validation_has_not_improved_for_so_long(fit, tmp_path, patience):
+    valid = [3, 2, 2.5, 1, 1, 1, 1, 1, 1, 1] if patience == 3 else [3, 2, 2, 1, 0, 0, 0, 0, 0, 0]
+    progress = fit(Toy(valid=valid), validations=10, patience=patience)
+    assert progress.finished
+    assert (progress.step, progress.best_step) == ((14, 8) if patience == 3 else (6, 4))
+    _, facts = read_tensors(tmp_path / "run" / "resume" / "last.safetensors")
+    assert facts["progress"]["finished"]
+
+
+def test_the_best_weights_are_those_of_the_best_validation(fit, tmp_path):
+    task = Toy(gradient=None, valid=[3, 1, 2, 1])
+    fit(task)
+    kept, facts = read_tensors(tmp_path / "run" / "model.safetensors")
+    assert facts == {"loss": 1, "perplexity": 1, "step": 10}
+    assert all(torch.equal(kept[name], value) for name, value in task.at_validation[1].items())
+    assert not torch.equal(kept["vector"], task.model.vector)
+
+
+def test_each_validation_without_improvement_quarters_the_learning_rate(fit, tmp_path):
+    fit(Toy(valid=[2, 3, 1, 1]), schedule="plateau", learning_rate=1, optimizer="sgd")
+    rates = [rate for _, rate in lines(tmp_path, "learning_rate")]
+    assert rates == [1] * 10 + [0.25] * 10
+
+
+def test_asgd_averages_when_validation_has_stopped_improving_and_validates_the_averages(fit, tmp_path):
+    """Five validations in a row improve nothing; the steps after them are averaged, and the sixth is the best."""
+    task = Toy(gradient=None, valid=[2, 3, 3, 3, 3, 3, 1, 4])
+    options = {"optimizer": "asgd", "schedule": "constant", "learning_rate": 1, "weight_decay": 0, "clip": 0}
+    fit(task, steps=24, validations=8, **options)
+    after = [w["matrix"] for w in (*task.at_step[1:], weights(task.model))]  # after each step
+    torch.testing.assert_close(task.at_validation[5]["matrix"], after[17])
+    mean = torch.stack(after[18:21]).mean(0)
+    torch.testing.assert_close(task.at_validation[6]["matrix"], mean)
+    torch.testing.assert_close(best(tmp_path)["matrix"], mean)
+    torch.testing.assert_close(task.at_step[21]["matrix"], after[20])  # training goes on from the last weights
+
+
+@pytest.mark.parametrize(("clip", "norm"), [(1.0, 1.0), (0.0, 6.0)])
+def test_a_gradient_is_clipped_to_its_norm(fit, clip, norm):
+    task = Toy(gradient=2.0)  # nine numbers
+    fit(
+        task,
+        steps=1,
+        validations=1,
+        optimizer="sgd",
+        learning_rate=0.01,
+        weight_decay=0,
+        clip=clip,
+        schedule="constant",
+    )
+    moved = [(Straight().state_dict()[name] - value).flatten() for name, value in weights(task.model).items()]
+    assert torch.cat(moved).norm().item() == pytest.approx(0.01 * norm, rel=1e-3)
+
+
+@pytest.mark.parametrize("where", ["training", "validation"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_what_was_good(fit, tmp_path, where, value):
+    class Diverging(Toy):
+        def loss(self, model, step, share, carry):
+            self.gradient = value if step == 12 and where == "training" else 0.1
+            return super().loss(model, step, share, carry)
+
+    task = Diverging(valid=[1, 2, value if where == "validation" else 2, 2])
+    with pytest.raises(
+        RunError, match=r"diverged. Lower the learning rate, such as --set training.learning_rate=0.001;"
+    ):
+        fit(task)
+    assert all(torch.equal(best(tmp_path)[name], w) for name, w in task.at_validation[0].items())
+    tensors, _ = read_tensors(tmp_path / "run" / "resume" / "last.safetensors")
+    assert all(t.isfinite().all() for t in tensors.values() if t.is_floating_point())
+
+
+def test_a_listener_that_says_stop_gets_a_checkpoint(fit, tmp_path):
+    progress = fit(Toy(), listener=Watcher(stop_at=7), validations=1)
+    assert (progress.step, progress.finished) == (7, False)
+    _, facts = read_tensors(tmp_path / "run" / "resume" / "last.safetensors")
+    assert facts["progress"]["step"] == 7
+
+
+def test_a_listener_hears_of_each_validation(fit):
+    watcher = Watcher()
+    fit(Toy(valid=[2, 3, 1, 1]), listener=watcher)
+    told = [(metrics["step"], metrics["loss"], best) for metrics, best in watcher.validations]
+    assert told == [(5, 2, True), (10, 3, False), (15, 1, True), (20, 1, False)]
+
+
+def test_there_is_a_checkpoint_at_each_validation_and_every_so_many_seconds(fit, monkeypatch):
+    saved = []
+    real = Run.save_checkpoint
+    monkeypatch.setattr(Run, "save_checkpoint", lambda *a: (saved.append(a[2]["progress"]["step"]), real(*a)))
+    fit(Toy())
+    assert saved == [5, 10, 15, 20]
+    saved.clear()
+    fit(Toy(), folder="other", save_every=1e-9)
+    assert saved == list(range(1, 21))
+
+
+OPTIMIZERS = {
+    "adamw": {},
+    "sgd": {"momentum": 0.9, "schedule": "plateau"},
+    "asgd": {"schedule": "constant"},
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop_at", [1, 9, 13, 19])
+def test_stopped_and_resumed_it_is_the_run_that_never_stopped(fit, tmp_path, optimizer, stop_at):
+    options = {"optimizer": optimizer, "validations": 20, **OPTIMIZERS[optimizer]}
+    valid = [3, *[4] * 7, *[2 - i / 10 for i in range(12)]]
+    whole, part, rest = (Toy(gradient=None, valid=valid) for _ in range(3))
+    reached = fit(whole, folder="whole", **options)
+    fit(part, listener=Watcher(stop_at), **options)
+    rest.at_validation = [*part.at_validation]  # where the list of losses goes on
+    resumed = fit(rest, **options)
+    for name, value in weights(whole.model).items():
+        assert torch.equal(weights(rest.model)[name], value)
+    assert part.carries + rest.carries == whole.carries
+    assert {**vars(resumed), "elapsed": 0} == {**vars(reached), "elapsed": 0}
+    for file in ("model.safetensors", "resume/last.safetensors"):
+        a, b = (load_file(tmp_path / folder / file) for folder in ("run", "whole"))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_finished_run_takes_no_more_steps(fit):
+    fit(Toy())
+    again = Toy()
+    assert fit(again).step == 20
+    assert again.at_step == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "sgd"}, "The training.optimizer in .*config.json has changed .* was 'adamw' and is 'sgd'"),
+        ({"steps": 40}, "The training.steps in .*config.json has changed .* was 20 and is 40. Put it back to resume"),
+        ({"batch_size": 8}, "The training.batch_size in .*config.json has changed"),
+    ],
+)
+def test_it_goes_on_as_it_was_begun_or_not_at_all(fit, change, message):
+    fit(Toy(), listener=Watcher(stop_at=7))
+    with pytest.raises(RunError, match=message):
+        fit(Toy(), **change)
+
+
+def test_it_goes_on_with_the_same_data_or_not_at_all(fit):
+    fit(Toy(text="a"), listener=Watcher(stop_at=7))
+    with pytest.raises(
+        RunError, match=r"^The text of .*run has changed since it was trained: it was 'a' and is 'b'. Put"
+    ):
+        fit(Toy(text="b"))
+
+
+@pytest.mark.parametrize("accelerator", ["bf16"], indirect=True)
+def test_after_training_in_bf16_the_model_computes_in_its_own_precision(fit):
+    task, x = Toy(), torch.full((1, 2), 0.123)
+    fit(task, precision="bf16")
+    assert torch.equal(task.model(x), x @ task.model.matrix + task.model.vector)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+from selfloop.training import TrainingOptions
+from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
+
+
+def make(**options):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    return model, make_optimizer(model, TrainingOptions(**options))
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "asgd"])
+def test_weights_decay_in_matrices_alone(name):
+    model, optimizer = make(optimizer=name, learning_rate=0.1, weight_decay=0.5)
+    before = [p.detach().clone() for p in (model.weight, model.bias)]
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), before[0] * (1 - 0.1 * 0.5))
+    assert torch.equal(model.bias, before[1])
+
+
+def test_a_model_of_vectors_alone_has_an_optimizer():
+    assert len(make_optimizer(nn.LayerNorm(3), TrainingOptions()).param_groups) == 1
+
+
+def test_asgd_is_the_mean_of_the_weights_since_it_began_to_average():
+    model, optimizer = make(optimizer="asgd", learning_rate=0.5, weight_decay=0.0)
+    seen = []
+    for step in range(7):
+        if step == 3:
+            start_averaging(optimizer)
+        assert is_averaging(optimizer) == (step >= 3)
+        for p in model.parameters():
+            p.grad = torch.rand_like(p)
+        optimizer.step()
+        seen.append(model.weight.detach().clone())
+        with averaged(optimizer):
+            mean = torch.stack(seen[3:]).mean(0) if step >= 3 else seen[-1]
+            torch.testing.assert_close(model.weight.detach(), mean)
+        assert torch.equal(model.weight, seen[-1])
+
+
+def test_the_weights_come_back_though_the_block_raises():
+    model, optimizer = make(optimizer="asgd")
+    for _ in range(2):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        start_averaging(optimizer)
+    before = model.weight.detach().clone()
+    with pytest.raises(KeyError), averaged(optimizer):
+        model.weight.data.zero_()
+        raise KeyError
+    assert torch.equal(model.weight, before)
