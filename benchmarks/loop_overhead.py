@@ -3,8 +3,7 @@
     python benchmarks/loop_overhead.py TEXT [--rounds 5] [--steps 60]
 
 Both run in turns, on fresh models of the shipped defaults. The loop's time holds all that `train lm` does at an update:
-batches, carried state, learning rate, finiteness, log. Validation and checkpoints, which it does now and then, are counted
-apart, as the share of a three-minute run.
+batches, carried state, learning rate, finiteness, log. Validation and checkpoints come on top, now and then.
 """
 
 import argparse

@@ -24,9 +24,7 @@ def main() -> None:
         sys.exit(__doc__)
     name, command = sys.argv[1:]
     start = time.perf_counter()
-    done = subprocess.run(
-        command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     seconds = time.perf_counter() - start
     machine = f"{llvm.get_host_cpu_name()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
     text = (

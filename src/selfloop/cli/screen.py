@@ -109,11 +109,8 @@ class Screen:
             return
         from selfloop.decoding import Sampling
 
-        speed = ""
-        if self._report:
-            speed = f" at {self._report['tokens_per_second']:,.0f} tokens/s"
         self.console.print(
-            f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}{speed}. "
+            f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, {result['tokens_per_second']:,} tokens/s. "
             f"The best weights are of update {result['best_step']:,}. Scored on every token once:"
         )
         for name, title in (("valid", "validation"), ("test", "test")):

@@ -185,11 +185,13 @@ def _conclude(task: "LanguageModelling", run: "Run", progress: "Progress", scree
     from selfloop.tasks.lm import TextModel
     from selfloop.training.curves import draw_curves
 
+    tokens = progress.step * task.config.training.batch_size * task.config.data.window
     result: dict[str, Any] = {
         "run": str(run.path),
         "finished": progress.finished,
         "steps": progress.step,
         "seconds": round(progress.elapsed, 1),
+        "tokens_per_second": round(tokens / progress.elapsed) if progress.elapsed else 0,
         "best_step": progress.best_step,
         "parameters": task.model.num_parameters,
     }

@@ -185,7 +185,8 @@ def _read(function: Callable[..., object], name: str, text: object) -> Shape:
 
 def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
     numbers = init if isinstance(init, tuple) else (init,)
-    if init is not None and init not in INITS and not all(type(number) in (int, float) for number in numbers):
+    is_numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    if not (init is None or is_numbers or init in INITS):
         refuse(
             function.__code__,
             f"the init of '{name}' must be a number, a tuple of numbers, or one of {', '.join(INITS)}; got {init!r}",

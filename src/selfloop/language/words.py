@@ -207,7 +207,7 @@ def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | None = None)
     for argument in args:
         if isinstance(argument, Symbol):
             return argument.trace.add(op, args, value)
-    raise NoValue(f"'{op}' was given no value of a cell; the words of the language work only inside a function with @cell")
+    raise NoValue(f"'{op}' needs a value of a cell; the words of the language work only inside a function with @cell")
 
 
 def sigmoid(v: Symbol) -> Symbol:

@@ -61,7 +61,7 @@ def too_many_returned(x, h, *, W=param("h x")):
 
 
 def nothing_returned(x, h, *, W=param("h x")):
-    h = tanh(W @ x)  # line
+    tanh(W @ x)  # line
 
 
 def scalar_returned(x, h):
@@ -215,10 +215,9 @@ def own_exception(x, h):
 
 
 def over_several_lines(x, h, *, U=param("h h")):
-    h = tanh(
+    return tanh(
         U @ x  # line
     )
-    return h
 
 
 def no_state(x):
@@ -266,7 +265,7 @@ SAYS = [
     (comparison_as_number, "is a comparison, which can only be the condition of where"),
     (where_without_comparison, "where needs a comparison as its condition, like x > 0, but h is none"),
     (uneven_split, "h is a vector of size h, which does not split into 2 equal parts"),
-    (bad_init, "the init of 'W' must be a number, a tuple of numbers, or one of orthogonal, glorot, uniform; got 'orthonormal'"),
+    (bad_init, "a number, a tuple of numbers, or one of orthogonal, glorot, uniform; got 'orthonormal'"),
     (init_of_wrong_parts, "does not split into 3 equal parts"),
     (init_for_a_matrix, "the init 'orthogonal' of 'b' is for matrices; 'b' is a vector of size h"),
     (default_state, "the state 'h' takes no default but h=state(SIZE)"),

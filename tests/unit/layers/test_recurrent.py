@@ -50,7 +50,7 @@ MISUSE = [
         lambda: sl.LSTM(3, 4)(X, torch.zeros(1, 2, 4)),
         "The 'hx' of LSTM must be a pair (h_0, c_0), or a State. Got Tensor",
     ),
-    (lambda: sl.State(), "A State needs at least one tensor"),
+    (sl.State, "A State needs at least one tensor"),
     (lambda: lstm().zero_state(2).reset(torch.tensor([True])), "must have one entry a sequence, 2."),
     (lambda: lstm()(pack_padded_sequence(X, [5, 2]), lengths=[5, 2]), "A PackedSequence carries its own lengths."),
 ]
