@@ -110,7 +110,8 @@ class Screen:
         from selfloop.decoding import Sampling
 
         self.console.print(
-            f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, {result['tokens_per_second']:,} tokens/s. "
+            f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, "
+            f"{result['tokens_per_second']:,} tokens/s. "
             f"The best weights are of update {result['best_step']:,}. Scored on every token once:"
         )
         for name, title in (("valid", "validation"), ("test", "test")):
