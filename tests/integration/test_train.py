@@ -48,7 +48,16 @@ def test_json_is_one_object_on_stdout_and_nothing_else(finished):
     assert ended.stderr == ""
     assert ended.stdout.count("\n") == 1
     result = json.loads(ended.stdout)
-    assert result.keys() == {"run", "finished", "steps", "seconds", "best_step", "parameters", "valid"}
+    assert result.keys() == {
+        "run",
+        "finished",
+        "steps",
+        "seconds",
+        "tokens_per_second",
+        "best_step",
+        "parameters",
+        "valid",
+    }
     assert result["valid"].keys() == {"loss", "perplexity", "bits_per_character"}
     assert (result["run"], result["finished"], result["steps"]) == ("runs/my play", True, 30)
 

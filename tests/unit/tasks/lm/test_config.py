@@ -49,6 +49,7 @@ def test_every_model_option_reaches_the_model(monkeypatch):
             "input_dropout": 0.5,
             "hidden_dropout": 0.6,
             "output_dropout": 0.7,
+            "variational": True,
             "backend": "torch",
         }
     )
