@@ -24,6 +24,11 @@ class Entry:
                 weight.normal_(std=0.5)  # vectors and scalars start at 0, where gradients can hide
         return rnn
 
+    @property
+    def can_stack(self) -> bool:
+        """Whether the cell takes an input of its output's size: not where a state has the input's size."""
+        return not any("x" in self.cell.graph.shape(name)[0].names for name in self.cell.graph.states)
+
     def __str__(self) -> str:
         return self.cell.name
 
@@ -95,6 +100,20 @@ def feedforward(x, h, *, W=param("h x")):
     return h
 
 
+@sl.cell
+def autonomous(x, h, *, U=param("h h"), b=param("h")):
+    """The new state does not depend on the input."""
+    h = sl.tanh(U @ h + b)
+    return h
+
+
+@sl.cell
+def delayed(x, h, before, fixed, *, W=param("h x"), U=param("h h"), b=param("h")):
+    """A state that hands on another, and one that sees neither input nor state."""
+    new = sl.tanh(W @ x + U @ before * fixed)
+    return new, h, b
+
+
 OWN = (
     Entry(layer_norm_lstm),
     Entry(reset_before),
@@ -104,6 +123,8 @@ OWN = (
     Entry(clipped),
     Entry(waves, {"k": 5}),
     Entry(feedforward),
+    Entry(autonomous),
+    Entry(delayed),
 )
 ZOO = (
     Entry(cells.gru),
@@ -117,9 +138,19 @@ CELLS = ZOO + OWN
 TOLERANCE = {torch.float64: {"rtol": 1e-9, "atol": 1e-11}, torch.float32: {"rtol": 1e-4, "atol": 2e-6}}
 
 
-def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal to within the tolerance of the dtype."""
-    torch.testing.assert_close(got, expected, **TOLERANCE[got.dtype])
+def assert_close(got: torch.Tensor, expected: torch.Tensor, **tolerance: float) -> None:
+    """Equal to within the tolerance of the dtype, or the one given."""
+    torch.testing.assert_close(got, expected, **TOLERANCE[got.dtype] | tolerance)
+
+
+def everything(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, run) -> list[torch.Tensor]:
+    """Output, final states, and the gradients of input, initial state and parameters, of a weighing of them all."""
+    x, *states = (v.detach().clone().requires_grad_() for v in (x, *start))
+    y, final = run(x, sl.State(**dict(zip(start.tensors, states, strict=True))))
+    outputs, generator = [y, *final], torch.Generator().manual_seed(1)
+    loss = sum((o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in outputs)
+    leaves = [x, *states, *rnn.parameters()]
+    return outputs + list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 
 
 @functools.cache

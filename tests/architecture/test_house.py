@@ -12,6 +12,7 @@ import pytest
 import selfloop
 
 SOURCE = Path(selfloop.__file__).parent
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # A library has one home, or a few that are named here.
@@ -45,6 +46,16 @@ def test_a_library_is_imported_in_its_home_only(file):
         assert where in HOMES[library], f"{library} in {file}"
 
 
+def test_imports_run_down_the_house():
+    """The contract in pyproject.toml, in a process whose path import-linter may change."""
+    code = (
+        "import sys; from importlinter.cli import lint_imports\n"
+        f"sys.exit(lint_imports(config_filename={str(PYPROJECT)!r}, no_cache=True))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_language_and_the_cells_do_without_torch():
     for file in FILES:
         if file.relative_to(SOURCE).parts[0] in ("language", "cells", "errors.py", "config.py", "atomic.py"):
@@ -74,6 +85,12 @@ def test_packages_name_what_is_public(package):
     module = importlib.import_module(f"selfloop.{package}")
     for name in getattr(module, "__all__", ()):
         assert hasattr(module, name)
+
+
+@pytest.mark.parametrize("package", ["selfloop.language", "selfloop.layers"])
+def test_what_these_packages_name_is_public(package):
+    inner = {"Graph", "Node"}  # what the kernels read
+    assert set(importlib.import_module(package).__all__) - inner <= set(selfloop.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -1,11 +1,12 @@
 """The drop-ins against torch.nn: outputs, final states and all gradients."""
 
+import functools
 import warnings
 
 import pytest
 import torch
 from catalogue import assert_close
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -25,98 +26,99 @@ kinds = pytest.mark.parametrize(
 
 def twins(ours, theirs, *sizes, **options):
     """Our layer and torch's with the same weights."""
-    a, b = ours(*sizes, **options), theirs(*sizes, **options)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says that one layer has no dropout between layers
-        a.load_state_dict(b.state_dict())
+        warnings.filterwarnings("ignore", message="dropout option adds dropout after all but last")
+        a, b = ours(*sizes, **options), theirs(*sizes, **options)
+    a.load_state_dict(b.state_dict())
     return a, b
 
 
-def answers(layer, x, hx, weigh):
-    """Output, final states, and the gradients of input, initial states and weights."""
-    layer.zero_grad()
+def initial_states(layer, *batch):
+    """h_0, and c_0 for an LSTM, in torch's shapes; the batch is left out for one sequence."""
+    rows = layer.num_layers * (1 + layer.bidirectional)
+    sizes = [layer.proj_size or layer.hidden_size] + [layer.hidden_size] * (layer.mode == "LSTM")
+    return tuple(torch.randn(rows, *batch, size, dtype=layer.weight_ih_l0.dtype) for size in sizes)
+
+
+def answers(layer, x, hx, call=None):
+    """Output, final states, and the gradients of input, initial states and weights, of a weighing of them all."""
     x = x.detach().clone().requires_grad_()
-    first = None if hx is None else tuple(h.detach().clone().requires_grad_() for h in hx)
+    first = tuple(h.detach().clone().requires_grad_() for h in hx or ())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LSTM with projections")
-        y, last = layer(x, first if first is None or len(first) > 1 else first[0])
-    last = last if isinstance(last, tuple) else (last,)
-    sum((o * w).sum() for o, w in zip((y, *last), weigh((y, *last)), strict=True)).backward()
-    gradients = [x.grad, *(h.grad for h in first or ()), *(p.grad for p in layer.parameters())]
-    return [y, *last, *gradients]
-
-
-def weights(outputs):
+        y, last = (call or layer)(x, (first if len(first) > 1 else first[0]) if first else None)
+    outputs = [y, *(last if isinstance(last, tuple) else (last,))]
     generator = torch.Generator().manual_seed(7)
-    return [torch.randn(o.shape, generator=generator, dtype=o.dtype) for o in outputs]
+    loss = sum((o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in outputs)
+    return outputs + list(torch.autograd.grad(loss, [x, *first, *layer.parameters()]))
 
 
+@settings(max_examples=100)
 @given(
     kind=st.sampled_from(BOTH),
     input_size=st.sampled_from([1, 3, 17]),
     hidden_size=st.sampled_from([3, 8, 19]),
     layers=st.integers(1, 3),
     T=st.integers(1, 7),
-    B=st.integers(1, 4),
-    bias=st.booleans(),
+    B=st.one_of(st.none(), st.integers(1, 4)),
     batch_first=st.booleans(),
-    bidirectional=st.booleans(),
-    unbatched=st.booleans(),
     given_state=st.booleans(),
     backend=st.sampled_from(["auto", "interpret"]),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
+    options=st.fixed_dictionaries(
+        {
+            "bias": st.booleans(),
+            "bidirectional": st.booleans(),
+            "dropout": st.sampled_from([0.0, 0.5]),
+            "dtype": st.sampled_from([torch.float32, torch.float64]),
+        }
+    ),
 )
 def test_drop_ins_give_torchs_numbers(
-    kind,
-    input_size,
-    hidden_size,
-    layers,
-    T,
-    B,
-    bias,
-    batch_first,
-    bidirectional,
-    unbatched,
-    given_state,
-    backend,
-    dtype,
+    kind, input_size, hidden_size, layers, T, B, batch_first, given_state, backend, options
 ):
-    ours, theirs, options = kind
-    shape = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, "dtype": dtype, **options}
-    a, b = twins(ours, theirs, input_size, hidden_size, layers, **shape)
+    ours, theirs, own = kind
+    a, b = twins(ours, theirs, input_size, hidden_size, layers, batch_first=batch_first, **options, **own)
     a.backend = backend
-    x = torch.randn(*((T,) if unbatched else (B, T) if batch_first else (T, B)), input_size, dtype=dtype)
-    hx = None
-    if given_state:
-        rows = (layers * (1 + bidirectional), *(() if unbatched else (B,)))
-        names = (hidden_size,) if ours is not sl.LSTM else (options.get("proj_size") or hidden_size, hidden_size)
-        hx = tuple(torch.randn(*rows, size, dtype=dtype) for size in names)
-    for got, expected in zip(answers(a, x, hx, weights), answers(b, x, hx, weights), strict=True):
+    a.eval()
+    b.eval()
+    batch = () if B is None else (B,)
+    x = torch.randn(*((*batch, T) if batch_first else (T, *batch)), input_size, dtype=options["dtype"])
+    hx = initial_states(b, *batch) if given_state else None
+    for got, expected in zip(answers(a, x, hx), answers(b, x, hx), strict=True):
         assert_close(got, expected)
 
 
 @kinds
-@pytest.mark.parametrize("is_sorted", [True, False])
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_packed_sequences_come_back_as_torchs(ours, theirs, options, is_sorted, bidirectional):
-    a, b = twins(ours, theirs, 3, 5, 2, bidirectional=bidirectional, **options)
-    lengths = [6, 4, 1] if is_sorted else [4, 6, 1]
-    packed = pack_padded_sequence(torch.randn(6, 3, 3), lengths, enforce_sorted=is_sorted)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="LSTM with projections")
-        expected, state = b(packed)
-    got, own = a(packed)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("given_state", [False, True])
+@pytest.mark.parametrize("lengths", [[6, 4, 1], [4, 6, 1]], ids=["sorted", "unsorted"])
+def test_packed_sequences_and_lengths_give_torchs_numbers(ours, theirs, options, bidirectional, given_state, lengths):
+    a, b = twins(ours, theirs, 3, 5, 2, bidirectional=bidirectional, dtype=torch.float64, **options)
+    x, hx = torch.randn(6, 3, 3, dtype=torch.float64), initial_states(b, 3) if given_state else None
+
+    def packed(layer):
+        def call(x, hx):
+            y, last = layer(pack_padded_sequence(x, lengths, enforce_sorted=lengths[0] == 6), hx)
+            return pad_packed_sequence(y)[0], last
+
+        return call
+
+    expected = answers(b, x, hx, packed(b))
+    for call in (packed(a), functools.partial(a, lengths=lengths)):
+        for got, torchs in zip(answers(a, x, hx, call), expected, strict=True):
+            assert_close(got, torchs)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("lengths", [[6, 4, 1], [4, 6, 1]], ids=["sorted", "unsorted"])
+def test_a_packed_sequence_comes_back_packed_as_it_was(batch_first, lengths):
+    a, b = twins(sl.GRU, torch.nn.GRU, 3, 5, batch_first=batch_first)
+    packed = pack_padded_sequence(torch.randn(6, 3, 3), lengths, enforce_sorted=lengths[0] == 6)
+    (got, _), (expected, _) = a(packed), b(packed)
+    for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
+        one, other = getattr(got, field), getattr(expected, field)
+        assert (one is None and other is None) or torch.equal(one, other)
     assert_close(got.data, expected.data)
-    assert torch.equal(got.batch_sizes, expected.batch_sizes)
-    for one, other in (
-        (got.sorted_indices, expected.sorted_indices),
-        (got.unsorted_indices, expected.unsorted_indices),
-    ):
-        assert (one is None) == (other is None)
-        assert one is None or torch.equal(one, other)
-    assert_close(pad_packed_sequence(got)[0], a(pad_packed_sequence(packed)[0], lengths=lengths)[0])
-    for s, t in zip(*((v if isinstance(v, tuple) else (v,)) for v in (own, state)), strict=True):
-        assert_close(s, t)
 
 
 @kinds
@@ -130,10 +132,14 @@ def test_the_same_seed_starts_the_same_weights(ours, theirs, options):
 
 
 @kinds
-def test_weights_load_both_ways(ours, theirs, options):
-    a, b = ours(4, 6, bias=False, **options), theirs(4, 6, bias=False, **options)
-    b.load_state_dict(a.state_dict())
-    a.load_state_dict(b.state_dict())
+@pytest.mark.parametrize("shape", [{"bias": False}, {"num_layers": 2, "bidirectional": True}], ids=str)
+def test_weights_load_both_ways(ours, theirs, options, shape):
+    a, b = ours(4, 6, **shape, **options), theirs(4, 6, **shape, **options)
+    b.load_state_dict(a.state_dict(), strict=True)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    other = theirs(4, 6, **shape, **options)
+    a.load_state_dict(other.state_dict(), strict=True)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), other.parameters(), strict=True))
 
 
 def test_given_a_state_a_drop_in_returns_one():

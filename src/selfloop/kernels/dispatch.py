@@ -32,12 +32,11 @@ WAYS: dict[str, Way] = {
 BACKENDS = ("auto", *WAYS)
 
 
-def check_backend(backend: str) -> None:
+def check_backend(backend: object) -> None:
     """Raise ArgumentError unless this is the name of a backend."""
     if backend not in BACKENDS:
-        raise ArgumentError(
-            f"The 'backend' must be one of {', '.join(BACKENDS)}. Got {backend!r} instead{nearest(backend, BACKENDS)}"
-        )
+        stop = nearest(str(backend), BACKENDS) or "."
+        raise ArgumentError(f"The 'backend' must be one of {', '.join(BACKENDS)}. Got {backend!r} instead{stop}")
 
 
 def run(problem: Problem, backend: str) -> Answer:

@@ -10,7 +10,7 @@ from torch import Tensor
 from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
 from selfloop.kernels.problem import Answer, Problem
 
-CLOSED = 1e4  # a gate's argument beyond which sigmoid is exactly 0 or 1, in every dtype
+CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,15 @@ class Fused:
     Attributes:
         function: the function.
         weights: the weights it wants, from the cell's, in the cell's order.
-        keep: for a cell whose state is not all in its output, the arguments of the gates, in blocks of size h, at
-            which that state stays as it is.
+        hold: what to add to the arguments of the gates, in blocks of size h, beyond a sequence's end: for a cell whose
+            state is not all in its output, so that it stays as it is; for one whose state can grow without bound, so
+            that it is zero, since infinity there would be NaN in a gradient.
         projects: the output is smaller than the hidden size; torch tells by the sizes alone.
     """
 
     function: Callable[..., tuple[Tensor, ...]]
     weights: Callable[..., list[Tensor]]
-    keep: tuple[float, ...] = ()
+    hold: tuple[float, ...] = ()
     projects: bool = False
 
 
@@ -41,13 +42,13 @@ def _one_bias(W_xh: Tensor, W_hh: Tensor, b: Tensor, *projection: Tensor) -> lis
     return [W_xh, W_hh, b, torch.zeros_like(b), *projection]
 
 
-_KEEP = (-CLOSED, CLOSED, 0.0, 0.0)
+_KEEP_CELL_STATE = (-CLOSED, CLOSED, 0.0, 0.0)
 _FUSED = {
-    lstm.graph.form: Fused(torch.lstm, _one_bias, _KEEP),
-    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP, projects=True),
+    lstm.graph.form: Fused(torch.lstm, _one_bias, _KEEP_CELL_STATE),
+    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP_CELL_STATE, projects=True),
     gru.graph.form: Fused(torch.gru, lambda *weights: list(weights)),
     vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias),
-    vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias),
+    vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias, hold=(-CLOSED,)),
 }
 
 
@@ -70,16 +71,16 @@ def run(problem: Problem) -> Answer:
 
     Ragged sequences run padded, which is faster than torch's packed ones. Where a state does not show in the output,
     as the LSTM's cell state, one more input feature holds the gates so beyond a sequence's end that it stays: exactly,
-    since sigmoid(±10,000) is 0 or 1.
+    since sigmoid(±10,000) is 0 or 1. The same feature switches rectified units off.
     """
     graph, x, active = problem.graph, problem.x, problem.active
     fused = _FUSED[graph.form]
     weights = fused.weights(*(problem.params[name] for name in graph.params))
     if active is not None:
         x = _from_start(x, problem)
-        if fused.keep:
+        if fused.hold:
             hidden = problem.state[-1].shape[-1]
-            column = torch.tensor(fused.keep, dtype=x.dtype, device=x.device).repeat_interleave(hidden)
+            column = torch.tensor(fused.hold, dtype=x.dtype, device=x.device).repeat_interleave(hidden)
             x = torch.cat([x, (~active).to(x.dtype)[:, :, None]], dim=-1)
             weights[0] = torch.cat([weights[0], column[:, None]], dim=-1)
     elif problem.reverse:

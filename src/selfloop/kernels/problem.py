@@ -20,8 +20,8 @@ class Problem:
         x: the input; what lies beyond a sequence's length has been set to zero.
         state: the state before the first step that is taken, in the order of `graph.states`.
         lengths: how many steps each sequence has; None means all of them.
-        resets: where true, the state is zeroed before the step, so that a sequence can hold several. In reverse the
-            same segments are walked from their ends.
+        resets: where true, the state is zeroed before the step, so that a sequence can hold several; nowhere true
+            beyond a sequence's length. In reverse the same segments are walked from their ends.
         reverse: walk from the last step to the first.
     """
 

@@ -48,6 +48,10 @@ class Graph:
     outputs: tuple[int, ...]
     names: Mapping[str, int] = field(compare=False)
 
+    def __post_init__(self) -> None:
+        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form"):
+            getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
+
     @cached_property
     def leaves(self) -> dict[str, int]:
         """The node of the input, of each state and of each parameter, by name."""

@@ -216,4 +216,4 @@ def refuse(code: CodeType, message: str, line: int | None = None) -> NoReturn:
     source = linecache.getline(code.co_filename, line).strip()
     where = f"{Path(code.co_filename).name}, line {line}" + (f": {source}" if source else "")
     stop = "" if message.endswith("?") else "."
-    raise CellError(f"In cell '{code.co_name}' ({where}) {message}{stop}") from None
+    raise CellError(f"In cell '{code.co_name}' ({where}): {message}{stop}") from None

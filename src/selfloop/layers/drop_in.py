@@ -129,10 +129,10 @@ class LSTM(_DropIn):
         proj_size: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= proj_size < hidden_size:
+        if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             raise ArgumentError(
                 f"The 'proj_size' of LSTM must be 0 for none, or smaller than hidden_size, {hidden_size}. "
-                f"Got {proj_size} instead."
+                f"Got {proj_size!r} instead."
             )
         arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
         if proj_size:

@@ -8,15 +8,15 @@ from torch.nn import functional as F
 from selfloop.errors import ArgumentError
 
 
-def check_rate(name: str, rate: float) -> float:
-    """The rate, if it lies in [0, 1).
+def check_rate(name: str, rate: object) -> float:
+    """The rate, if it is a number in [0, 1).
 
     Raises:
         ArgumentError: it does not.
     """
-    if not 0 <= rate < 1:
+    if not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise ArgumentError(f"The '{name}' must be a share of at least 0 and below 1. Got {rate!r} instead.")
-    return rate
+    return float(rate)
 
 
 class VariationalDropout(nn.Module):

@@ -20,7 +20,8 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
     match init:
         case "orthogonal":
             for block in weight.chunk(_stacked(shape[0])):
-                block.copy_(nn.init.orthogonal_(torch.empty_like(block)))
+                wide = block.dtype if block.dtype == torch.float64 else torch.float32  # QR knows no smaller one
+                block.copy_(nn.init.orthogonal_(torch.empty_like(block, dtype=wide)))
         case "glorot":
             for block in weight.chunk(_stacked(shape[0])):
                 nn.init.xavier_uniform_(block)

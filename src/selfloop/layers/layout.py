@@ -15,7 +15,7 @@ Lengths = Tensor | list[int] | None
 
 @dataclass(frozen=True)
 class Layout:
-    """An input as (T, B, I), zero beyond the lengths, and the way back for an output."""
+    """An input as (T, B, I), zero and without resets beyond the lengths, and the way back for an output."""
 
     x: Tensor
     lengths: Tensor | None
@@ -63,10 +63,12 @@ def arrange(
         return v.squeeze(1) if unbatched else v.transpose(0, 1) if swapped else v
 
     if resets is not None:
-        if resets.dtype != torch.bool or resets.shape != x.shape[:-1]:
+        is_tensor = isinstance(resets, Tensor)
+        if not is_tensor or resets.dtype != torch.bool or resets.shape != x.shape[:-1]:
+            got = f"{resets.dtype} of shape {tuple(resets.shape)}" if is_tensor else type(resets).__name__
             raise ArgumentError(
                 f"The 'resets' of {title} must be bool of shape {tuple(x.shape[:-1])}, a mark a step. "
-                f"Got {resets.dtype} of shape {tuple(resets.shape)} instead."
+                f"Got {got} instead."
             )
         resets = there(resets.to(x.device))
     x = there(x)
@@ -75,7 +77,7 @@ def arrange(
     numbers = _check_lengths(title, lengths, x)
     beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= numbers
     x = x.masked_fill(beyond[:, :, None], 0)  # what lies there may be anything, NaN too
-    return Layout(x, numbers, resets, back)
+    return Layout(x, numbers, None if resets is None else resets & ~beyond, back)
 
 
 def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
@@ -91,7 +93,12 @@ def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
 
 
 def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor:
-    numbers = torch.as_tensor(lengths) if len(lengths) else torch.zeros(0, dtype=torch.int64)
+    try:
+        numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {lengths!r} instead.") from error
+    if not isinstance(lengths, Tensor) and not numbers.numel():
+        numbers = numbers.long()  # an empty list tells no dtype
     if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
         raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {numbers.dtype} instead.")
     if numbers.shape != (x.shape[1],):

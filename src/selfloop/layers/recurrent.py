@@ -68,7 +68,9 @@ class Recurrent(nn.Module):
                 f"The 'cell' of {self._title} must be made by @selfloop.cell. Got {type(cell).__name__} instead."
             )
         if not isinstance(num_layers, int) or num_layers < 1:
-            raise ArgumentError(f"The 'num_layers' of {self._title} must be at least 1. Got {num_layers!r} instead.")
+            raise ArgumentError(
+                f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
+            )
         dispatch.check_backend(backend)
         numbers = cell.bind(input_size, hidden_size, sizes)
         self.cell, self.sizes = cell, sizes
@@ -155,6 +157,11 @@ class Recurrent(nn.Module):
                 f"A bidirectional {self._title} cannot step, since it reads from both ends. "
                 "Call it on the whole sequence, or make it with bidirectional=False."
             )
+        if x.dim() not in (1, 2):
+            raise ArgumentError(
+                f"The 'x' of {self._title}.step must be of shape (B, I), or (I,) for one sequence: a step has no time. "
+                f"Got shape {tuple(x.shape)} instead."
+            )
         time = 1 if self.batch_first and x.dim() == 2 else 0
         y, state = Recurrent.forward(self, x.unsqueeze(time), state)
         assert isinstance(y, Tensor)
@@ -239,6 +246,10 @@ class Recurrent(nn.Module):
         """The state before the first step, one tensor for each of the cell's, checked against the input (T, B, I)."""
         if state is None:
             return tuple(self.zero_state(x.shape[1]))
+        if not isinstance(state, State):
+            raise ArgumentError(
+                f"The 'state' of {self._title} must be a State, as a call returns. Got {type(state).__name__} instead."
+            )
         if set(state.tensors) != set(self._state_sizes):
             raise ArgumentError(
                 f"The 'state' of {self._title} must hold {', '.join(self._state_sizes)}. Got {state} instead."
@@ -255,5 +266,10 @@ class Recurrent(nn.Module):
                 raise ArgumentError(
                     f"The state '{name}' of {self._title} must be on {x.device}, as the input. Got {tensor.device} "
                     "instead; move it with state.to(x.device)."
+                )
+            if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+                raise ArgumentError(
+                    f"The state '{name}' of {self._title} must be {x.dtype}, as the input. Got {tensor.dtype} instead; "
+                    "cast it with state.to(x.dtype)."
                 )
         return tuple(state.tensors[name] for name in self._state_sizes)

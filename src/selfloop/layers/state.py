@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from selfloop.errors import ArgumentError, RunError
 
@@ -98,11 +98,19 @@ def _flatten(state: State) -> tuple[list[Tensor], tuple[str, ...]]:
     return list(state.tensors.values()), tuple(state.tensors)
 
 
+def _flatten_with_keys(state: State) -> tuple[list[tuple[Any, Tensor]], tuple[str, ...]]:
+    return [(GetAttrKey(name), t) for name, t in state.tensors.items()], tuple(state.tensors)
+
+
 def _unflatten(tensors: Any, names: tuple[str, ...]) -> State:
     return State(**dict(zip(names, tensors, strict=True)))
 
 
 # torch.compile, torch.export and DistributedDataParallel see the tensors inside.
-torch.utils._pytree.register_pytree_node(
-    State, _flatten, _unflatten, serialized_type_name="selfloop.State", flatten_with_keys_fn=None
+register_pytree_node(
+    State,
+    _flatten,
+    _unflatten,
+    serialized_type_name="selfloop.State",
+    flatten_with_keys_fn=_flatten_with_keys,
 )

@@ -307,7 +307,7 @@ def test_a_mistake_is_named_with_its_cell_and_line(function, says):
     assert not message.endswith(("..", "?."))
     source, start = inspect.getsourcelines(function)
     marked = [start + k for k, text in enumerate(source) if "# line" in text]
-    named = re.search(r"\(test_errors\.py, line (\d+): (.*?)\) ", message)
+    named = re.search(r"\(test_errors\.py, line (\d+): (.*?)\): ", message)
     assert named is not None
     assert int(named[1]) == (marked or [start])[0]
 

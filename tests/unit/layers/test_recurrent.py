@@ -1,9 +1,9 @@
-import subprocess
-import sys
+import copy
+import pickle
 
 import pytest
 import torch
-from catalogue import assert_close
+from catalogue import assert_close, waves
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import selfloop as sl
@@ -19,8 +19,10 @@ X = torch.zeros(5, 2, 3)
 
 MISUSE = [
     (lambda: sl.Recurrent("lstm", 3, 4), "The 'cell' of Recurrent must be made by @selfloop.cell. Got str instead."),
-    (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be at least 1. Got 0 instead."),
+    (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be a whole number ≥ 1. Got 0 instead."),
     (lambda: lstm(backend="tourch"), "Got 'tourch' instead; did you mean 'torch'?"),
+    (lambda: lstm(backend=None), "The 'backend' must be one of auto, torch, interpret. Got None instead."),
+    (lambda: lstm(dropout="half"), "The 'dropout' must be a share of at least 0 and below 1. Got 'half' instead."),
     (lambda: lstm(dropout=1.0), "The 'dropout' must be a share of at least 0 and below 1. Got 1.0 instead."),
     (lambda: lstm(weight_drop=-0.1), "The 'weight_drop' must be a share"),
     (lambda: lstm(p=3), "The cell 'lstm' has no size 'p'"),
@@ -30,6 +32,11 @@ MISUSE = [
     ),
     (lambda: sl.RNN(3, 4, nonlinearity="sigmoid"), "The 'nonlinearity' of RNN must be 'tanh' or 'relu'."),
     (lambda: sl.LSTM(3, 4, proj_size=4), "The 'proj_size' of LSTM must be 0 for none, or smaller than hidden_size, 4."),
+    (lambda: sl.LSTM(3, 4, proj_size="2"), "smaller than hidden_size, 4. Got '2' instead."),
+    (
+        lambda: lstm()([[0.0] * 3]),
+        "The 'x' of Recurrent must be a tensor of shape (T, B, I), or (T, I) for one sequence.",
+    ),
     (lambda: lstm()(torch.zeros(3)), "must be a tensor of shape (T, B, I), or (T, I) for one sequence. Got shape (3,)"),
     (lambda: lstm()(torch.zeros(5, 2, 4)), "must have 3 features in its last dimension, its input_size."),
     (
@@ -41,17 +48,30 @@ MISUSE = [
     (lambda: lstm()(X, lengths=[6, 1]), "must lie between 0 and 5, the number of steps. Got 6 instead."),
     (lambda: lstm()(X, lengths=[-1, 1]), "must lie between 0 and 5, the number of steps. Got -1 instead."),
     (lambda: lstm()(X, lengths=[1.0, 2.0]), "The 'lengths' of Recurrent must be whole numbers. Got torch.float32"),
+    (lambda: lstm()(X, lengths=2), "The 'lengths' of Recurrent must have one entry a sequence, 2. Got shape ()"),
+    (lambda: lstm()(X, lengths="ab"), "The 'lengths' of Recurrent must be whole numbers. Got 'ab' instead."),
+    (lambda: lstm()(X, resets=[True]), "must be bool of shape (5, 2), a mark a step. Got list instead."),
     (lambda: lstm()(X, resets=torch.zeros(5, 2)), "must be bool of shape (5, 2), a mark a step. Got torch.float32"),
     (lambda: lstm()(X, sl.State(h=torch.zeros(1, 2, 4))), "must hold h, c. Got State(h=(1, 2, 4)) instead."),
     (lambda: lstm()(X, lstm().zero_state(3)), "The state 'h' of Recurrent must have shape (1, 2, 4)"),
     (lambda: lstm()(X, lstm().zero_state(2).to("meta")), "must be on cpu, as the input. Got meta instead"),
+    (
+        lambda: lstm()(X, lstm().zero_state(2).to(torch.float64)),
+        "must be torch.float32, as the input. Got torch.float64 instead",
+    ),
+    (
+        lambda: lstm()(X, torch.zeros(1, 2, 4)),
+        "The 'state' of Recurrent must be a State, as a call returns. Got Tensor",
+    ),
+    (lambda: sl.LSTM(3, 4).step(X[0], (X, X)), "The 'state' of LSTM must be a State, as a call returns. Got tuple"),
+    (lambda: lstm().step(X), "The 'x' of Recurrent.step must be of shape (B, I), or (I,) for one sequence"),
+    (lambda: sl.GRU(3, 4)(X, (X, X)), "The 'hx' of GRU must be a tensor h_0, or a State. Got 2 values instead."),
     (lambda: lstm(bidirectional=True).step(X[0]), "A bidirectional Recurrent cannot step"),
     (
         lambda: sl.LSTM(3, 4)(X, torch.zeros(1, 2, 4)),
         "The 'hx' of LSTM must be a pair (h_0, c_0), or a State. Got Tensor",
     ),
     (sl.State, "A State needs at least one tensor"),
-    (lambda: lstm().zero_state(2).reset(torch.tensor([True])), "must have one entry a sequence, 2."),
     (lambda: lstm()(pack_padded_sequence(X, [5, 2]), lengths=[5, 2]), "A PackedSequence carries its own lengths."),
 ]
 
@@ -68,13 +88,40 @@ def test_a_backend_by_name_never_falls_back():
         sl.Recurrent(cells.projected_lstm, 3, 4, p=4, backend="torch")(X)
 
 
-def test_explain_says_what_runs_and_why_nothing_faster():
-    text = lstm(num_layers=2).explain()
-    assert "runs as    torch" in text
-    assert "2 times a call" in text
-    text = lstm().explain(resets=True)
-    assert "runs as    interpret" in text
-    assert "not as     torch: torch's fused functions cannot reset the state inside a sequence" in text
+EXPLAINED = [
+    (
+        lambda: sl.LSTM(3, 4, 2, bidirectional=True).explain(),
+        """\
+LSTM(lstm, 3 → 4, 2 layers, bidirectional) on cpu, float32, backend='auto'
+  runs as    torch: torch's own function for this cell, the whole sequence in one call, 4 times a call""",
+    ),
+    (
+        lambda: lstm(batch_first=True, dtype=torch.float64).explain(resets=True),
+        """\
+Recurrent(lstm, 3 → 4, batch_first) on cpu, float64, backend='auto'
+  runs as    interpret: torch operations, one step at a time, 1 time a call
+  not as     torch: torch's fused functions cannot reset the state inside a sequence""",
+    ),
+    (
+        lambda: sl.Recurrent(waves, 3, 4, k=5).explain(),
+        """\
+Recurrent(waves, 3 → 4, k=5) on cpu, float32, backend='auto'
+  runs as    interpret: torch operations, one step at a time, 1 time a call
+  not as     torch: torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of \
+them""",
+    ),
+    (
+        lambda: lstm(backend="interpret").explain(),
+        """\
+Recurrent(lstm, 3 → 4) on cpu, float32, backend='interpret'
+  runs as    interpret: torch operations, one step at a time, 1 time a call""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("explain", "text"), EXPLAINED, ids=["fused", "resets", "own", "by name"])
+def test_explain_says_what_runs_and_why_nothing_faster(explain, text):
+    assert explain() == text
 
 
 def test_explaining_draws_no_random_numbers():
@@ -99,6 +146,19 @@ def test_a_stack_starts_orthogonal_with_an_open_forget_gate():
     assert 0 < rnn.W_xh_l0.abs().max() <= (6 / 7) ** 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_stack_starts_orthogonal_in_any_dtype(dtype):
+    weight = sl.Recurrent(cells.vanilla, 3, 4, dtype=dtype).W_hh_l0.detach()
+    assert weight.dtype == dtype
+    torch.testing.assert_close((weight @ weight.T).float(), torch.eye(4), rtol=0, atol=0.02)
+
+
+def test_matrices_of_the_input_start_glorot_and_vectors_at_zero():
+    rnn = sl.Recurrent(cells.gru, 300, 100)
+    assert_close(rnn.W_xh_l0.abs().max(), torch.tensor((6 / 400) ** 0.5), rtol=1e-2)
+    assert not rnn.b_xh_l0.any()
+
+
 def test_a_cell_may_say_how_it_starts():
     @sl.cell
     def starts(x, h, *, W=sl.param("h x", init="uniform"), U=sl.param("h h", init=0.5), a=sl.param("", init=2)):
@@ -117,6 +177,23 @@ def test_weight_drop_is_for_recurrent_matrices_while_training():
     assert (dropped["W_xh"] == rnn.W_xh_l0).all()
     rnn.eval()
     assert (rnn._weights("_l0")["W_hh"] == rnn.W_hh_l0).all()
+
+
+def test_weight_drop_draws_anew_at_each_call_and_never_touches_the_weights():
+    rnn, x = lstm(weight_drop=0.5), torch.randn(4, 2, 3)
+    before = copy.deepcopy(rnn.state_dict())
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    assert all(torch.equal(rnn.state_dict()[name], weight) for name, weight in before.items())
+    rnn(x)[0].sum().backward()
+    assert rnn.W_hh_l0.grad.eq(0).any()
+
+
+def test_dropout_may_be_a_module_between_layers():
+    rnn = lstm(num_layers=3, dropout=torch.nn.Identity())
+    seen = []
+    rnn.dropout.register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    rnn(torch.zeros(5, 2, 3))
+    assert seen == [(5, 2, 4)] * 2
 
 
 def test_dropout_between_layers_is_off_when_not_training():
@@ -145,29 +222,17 @@ def test_embedding_dropout_drops_whole_types():
     assert torch.equal(table(tokens), table.embedding(tokens))
 
 
-def test_a_state_keeps_its_order_on_disk(tmp_path):
-    state = lstm().zero_state(2)
-    state.save(str(tmp_path / "state.safetensors"))
-    loaded = sl.State.load(str(tmp_path / "state.safetensors"))
-    assert list(loaded.tensors) == ["h", "c"]
-    assert all(torch.equal(a, b) for a, b in zip(loaded, state, strict=True))
+def test_a_stack_can_be_copied_and_pickled():
+    rnn, x = sl.LSTM(3, 4, 2, bidirectional=True), torch.randn(4, 2, 3)
+    for twin in (copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn))):
+        assert torch.equal(twin(x)[0], rnn(x)[0])
 
 
-def test_a_damaged_state_is_an_error(tmp_path):
-    (tmp_path / "state").write_bytes(b"not a state")
-    with pytest.raises(sl.SelfloopError, match="cannot be read"):
-        sl.State.load(str(tmp_path / "state"))
-
-
-def test_a_state_selects_resets_and_detaches():
-    state = sl.State(h=torch.arange(6.0).view(1, 3, 2).requires_grad_())
-    assert state.select(torch.tensor([2, 0, 2])).h[0, :, 0].tolist() == [4, 0, 4]
-    assert state.reset(torch.tensor([False, True, False])).h[0, :, 1].tolist() == [1, 0, 5]
-    assert not state.detach().h.requires_grad
-    assert state.to(torch.float64).h.dtype == torch.float64
-    assert len(state) == 1
-    with pytest.raises(AttributeError, match="holds h, not 'c'"):
-        _ = state.c
+def test_a_stack_prints_its_cell_sizes_and_options():
+    assert repr(lstm(num_layers=2, bidirectional=True, batch_first=True)) == (
+        "Recurrent(lstm, 3 → 4, 2 layers, bidirectional, batch_first)"
+    )
+    assert repr(sl.LSTM(3, 4, proj_size=2)) == "LSTM(projected_lstm, 3 → 4, p=2)"
 
 
 def test_carried_state_continues_a_sequence_and_stops_gradients():
@@ -179,19 +244,6 @@ def test_carried_state_continues_a_sequence_and_stops_gradients():
     assert_close(torch.cat([first, second]), whole)
     second.sum().backward()
     assert not x.grad[:4].any()
-
-
-def test_a_stack_compiles_without_a_break():
-    """In a process of its own: the tests' shape checks are no part of what users compile."""
-    code = (
-        "import torch, selfloop as sl\n"
-        "rnn = sl.Recurrent(sl.cells.lstm, 3, 4, num_layers=2)\n"
-        "x = torch.randn(4, 2, 3)\n"
-        "y, state = torch.compile(rnn, backend='eager', fullgraph=True)(x)\n"
-        "torch.testing.assert_close(y, rnn(x)[0])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_cell_without_parameters_has_a_dtype_and_a_device():

@@ -71,8 +71,9 @@ class LanguageModelling:
         return score(model, self._valid_streams, self.valid_tokens, limit).metrics()
 
     def facts(self) -> Mapping[str, Any]:
-        """A hash of the training text as tokens."""
-        return {"training text": hashlib.blake2b(self.tokens.ids.data, digest_size=8).hexdigest()}
+        """Hashes of the texts as tokens."""
+        texts = {"training text": self.tokens, "validation text": self.valid_tokens}
+        return {name: hashlib.blake2b(t.ids.data, digest_size=8).hexdigest() for name, t in texts.items()}
 
 
 def open_corpus(data: TextOptions) -> Corpus:
