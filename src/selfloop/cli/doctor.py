@@ -60,8 +60,7 @@ def examine() -> dict[str, Any]:
     ways = {}
     for name, cell in ZOO.items():
         sizes: dict[str, Any] = dict.fromkeys(cell.sizes, 4)
-        runs_as = Recurrent(cell, 8, 8, **sizes).explain().splitlines()[1].removeprefix("  runs as")
-        ways[name] = runs_as.partition(":")[0].strip()
+        ways[name] = Recurrent(cell, 8, 8, **sizes).way
     packages = ("torch", "llvmlite", "numpy", "accelerate", "datasets", "tokenizers")
     return {
         "selfloop": __version__,

@@ -48,12 +48,11 @@ class Screen:
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
         tokens, valid = len(task.tokens), len(task.valid_tokens)
         length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
-        way = rnn.explain().splitlines()[1].split(":")[0].removeprefix("  runs as").strip()
         for name, text in (
             ("data", f"{task.corpus.name}: {tokens:,} tokens to train on, {valid:,} to validate with, "
                      f"{task.tokenizer.vocab_size:,} types ({task.tokenizer.kind})"),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {rnn.hidden_size} units, {model.num_parameters:,} "
-                      f"parameters, by {way} on {accelerator.device.type}{processes}"),
+                      f"parameters, by {rnn.way} on {accelerator.device.type}{processes}"),
             ("budget", f"{length}; one pass through the text is {task.steps_per_epoch:,} updates"),
             ("run", str(run.path)),
         ):  # fmt: skip

@@ -179,22 +179,19 @@ class Recurrent(nn.Module):
         Args:
             resets: explain a call that resets the state inside a sequence.
         """
-        like = self._like
-        problem = Problem(
-            graph=self.cell.graph,
-            params=self._cell_weights("_l0"),
-            x=like.new_zeros(1, 1, self.input_size),
-            state=tuple(s[0] for s in self.zero_state(1)),
-            resets=torch.zeros(1, 1, dtype=torch.bool, device=like.device) if resets else None,
-        )
-        way, reasons = dispatch.choose(problem, self.backend)
+        way, reasons = self._choose(resets)
         passes = self.num_layers * self._directions
         lines = [
-            f"{self} on {like.device}, {str(like.dtype).removeprefix('torch.')}, backend='{self.backend}'",
+            f"{self} on {self._like.device}, {str(self._like.dtype).removeprefix('torch.')}, backend='{self.backend}'",
             f"  runs as    {way}: {dispatch.WAYS[way].description}, {passes} time{'s' if passes > 1 else ''} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
         return "\n".join(lines)
+
+    @property
+    def way(self) -> str:
+        """The name of the way that runs this stack, as `explain` gives it."""
+        return self._choose(resets=False)[0]
 
     def reset_parameters(self) -> None:
         """Start anew, as the cell declares."""
@@ -227,6 +224,18 @@ class Recurrent(nn.Module):
     @property
     def _title(self) -> str:
         return type(self).__name__
+
+    def _choose(self, resets: bool) -> tuple[str, dict[str, str]]:
+        """The way that runs this stack, and why each faster one does not."""
+        like = self._like
+        problem = Problem(
+            graph=self.cell.graph,
+            params=self._cell_weights("_l0"),
+            x=like.new_zeros(1, 1, self.input_size),
+            state=tuple(s[0] for s in self.zero_state(1)),
+            resets=torch.zeros(1, 1, dtype=torch.bool, device=like.device) if resets else None,
+        )
+        return dispatch.choose(problem, self.backend)
 
     @property
     def _directions(self) -> int:

@@ -21,7 +21,7 @@ def draw_curves(run: Run) -> Path:
     Raises:
         RunError: the picture cannot be written.
     """
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
     train = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
 

@@ -35,7 +35,7 @@ class Log:
 
     def __init__(self, run: Run, listener: "Listener", step: int, pending: Mapping[str, float] | None) -> None:
         self._listener = listener
-        self._metrics = run.path / "metrics.jsonl"
+        self._metrics = run.metrics
         self._events = Events(run.path, step)
         self._live, self._written = _Window(), _Window(**(pending or {}))
 

@@ -121,9 +121,10 @@ def train(
         if log:
             log.add(progress.step, progress.elapsed, spent, mean, targets * accelerator.num_processes, rate)
 
-        validate = passed(spent, options.validations) > progress.validations
+        due = passed(spent, options.validations)
+        validate = due > progress.validations
         if validate:
-            progress.validations = passed(spent, options.validations)
+            progress.validations = due
             metrics = _validate(task, optimizer, accelerator)
             best = metrics["loss"] < progress.best_loss
             _judge(progress, metrics["loss"], options, optimizer)

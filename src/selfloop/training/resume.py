@@ -33,11 +33,10 @@ def save(
     kept = optimizer.state_dict()
     for index, values in kept["state"].items():
         tensors |= {f"optimizer/{index}/{key}": v for key, v in values.items() if isinstance(v, torch.Tensor)}
-    metrics = run.path / "metrics.jsonl"
     more = {
         "groups": kept["param_groups"],
         "states": list(states),
-        "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
+        "metrics_bytes": run.metrics.stat().st_size if run.metrics.exists() else 0,
         "task": dict(task.facts()),
     }
     run.save_checkpoint(tensors, {**facts, **more})
@@ -106,7 +105,6 @@ def _set_generator(accelerator: Accelerator, state: torch.Tensor) -> None:
 
 def _truncate(run: Run, size: int) -> None:
     """Drop what was reported after the checkpoint: those steps are taken again."""
-    metrics = run.path / "metrics.jsonl"
-    if metrics.exists() and metrics.stat().st_size > size:
-        with metrics.open("r+b") as file:
+    if run.metrics.exists() and run.metrics.stat().st_size > size:
+        with run.metrics.open("r+b") as file:
             file.truncate(size)

@@ -32,6 +32,11 @@ class Run:
 
     path: Path
 
+    @property
+    def metrics(self) -> Path:
+        """The file of reports."""
+        return self.path / "metrics.jsonl"
+
     @classmethod
     def create(cls, path: Path, task: str, config: Mapping[str, Any]) -> "Run":
         """A new folder with its configuration.

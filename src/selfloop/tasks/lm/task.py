@@ -1,5 +1,6 @@
 """Training a language model: what the loop asks of it."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -72,6 +73,11 @@ class LanguageModelling:
 
     def facts(self) -> Mapping[str, Any]:
         """Hashes of the texts as tokens."""
+        return self._hashes
+
+    @functools.cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Made once, since it reads all tokens, and each checkpoint holds it."""
         texts = {"training text": self.tokens, "validation text": self.valid_tokens}
         return {name: hashlib.blake2b(t.ids.data, digest_size=8).hexdigest() for name, t in texts.items()}
 
