@@ -1,0 +1,114 @@
+"""What a processor offers, as data: everything that the emitter asks of it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import llvmlite.binding as llvm
+
+from selfloop.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Target:
+    """A family of processors.
+
+    Attributes:
+        name: how it is called here.
+        architecture: the first part of LLVM's triple.
+        needs: the features of LLVM without which it is not this family.
+        features: what LLVM is told beside them.
+        vector_bytes: the width of a vector register.
+        registers: how many vector registers there are.
+        rows: how many rows of the batch a tile of products holds at most.
+        columns: how many vectors of outputs a tile of products holds at most.
+        intrinsics: the instructions that LLVM does not choose by itself, by what they do and the element's bits.
+    """
+
+    name: str
+    architecture: str
+    needs: tuple[str, ...]
+    features: str
+    vector_bytes: int
+    registers: int
+    rows: int
+    columns: int
+    intrinsics: Mapping[str, str] = field(default_factory=dict)
+
+    def lanes(self, element_bytes: int) -> int:
+        """How many elements of this size a vector holds."""
+        return self.vector_bytes // element_bytes
+
+
+TARGETS = (
+    Target(
+        name="avx512",
+        architecture="x86_64",
+        needs=("avx512f", "avx512dq", "avx512bw", "avx512vl", "fma"),
+        features="-prefer-256-bit",
+        vector_bytes=64,
+        registers=32,
+        rows=6,
+        columns=4,
+        intrinsics={
+            "reciprocal32": "llvm.x86.avx512.rcp14.ps.512",
+            "scale32": "llvm.x86.avx512.mask.scalef.ps.512",
+            "scale64": "llvm.x86.avx512.mask.scalef.pd.512",
+        },
+    ),
+    Target(
+        name="avx2",
+        architecture="x86_64",
+        needs=("avx2", "fma"),
+        features="-avx512f",
+        vector_bytes=32,
+        registers=16,
+        rows=6,
+        columns=2,
+        intrinsics={"reciprocal32": "llvm.x86.avx.rcp.ps.256"},
+    ),
+    Target(
+        name="sse2",
+        architecture="x86_64",
+        needs=("sse2",),
+        features="-avx",
+        vector_bytes=16,
+        registers=16,
+        rows=6,
+        columns=2,
+        intrinsics={"reciprocal32": "llvm.x86.sse.rcp.ps"},
+    ),
+    Target(
+        name="neon",
+        architecture="aarch64",
+        needs=("neon",),
+        features="",
+        vector_bytes=16,
+        registers=32,
+        rows=6,
+        columns=4,
+    ),
+)
+"""The widest first."""
+
+VARIABLE = "SELFLOOP_TARGET"
+"""The environment variable that names a narrower target than the processor's own."""
+
+
+def host() -> Target:
+    """The target of this processor.
+
+    Raises:
+        BackendError: no target fits, or the one that SELFLOOP_TARGET names.
+    """
+    architecture = llvm.get_default_triple().partition("-")[0].replace("arm64", "aarch64")
+    has = llvm.get_host_cpu_features()
+    fitting = [t for t in TARGETS if t.architecture == architecture and all(has.get(f) for f in t.needs)]
+    wanted = os.environ.get(VARIABLE)
+    for target in fitting:
+        if wanted in (None, "", target.name):
+            return target
+    if wanted:
+        names = ", ".join(t.name for t in fitting) or "none"
+        raise BackendError(f"{VARIABLE} must be one of {names} on this processor. Got '{wanted}' instead.")
+    raise BackendError(f"There is no target for this processor ({architecture}).")
