@@ -126,12 +126,30 @@ OWN = (
     Entry(autonomous),
     Entry(delayed),
 )
-ZOO = (
+FUSED = (
     Entry(cells.gru),
     Entry(cells.lstm),
     Entry(cells.projected_lstm, {"p": 2}),
     Entry(cells.vanilla),
     Entry(cells.vanilla_relu),
+)
+"""Those that torch has a function for."""
+ZOO = (
+    *FUSED,
+    Entry(cells.cifg_lstm),
+    Entry(cells.fastgrnn),
+    Entry(cells.gru_reset_before),
+    Entry(cells.indrnn),
+    Entry(cells.janet),
+    Entry(cells.layer_norm_lstm),
+    Entry(cells.mgu),
+    Entry(cells.min_gru),
+    Entry(cells.min_lstm),
+    Entry(cells.multiplicative_lstm),
+    Entry(cells.peephole_lstm),
+    Entry(cells.recurrent_highway),
+    Entry(cells.slstm),
+    Entry(cells.ugrnn),
 )
 CELLS = ZOO + OWN
 

@@ -4,14 +4,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from catalogue import CELLS, ZOO, assert_close, everything
+from catalogue import CELLS, FUSED, assert_close, everything
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import selfloop as sl
 
-WAYS = [pytest.param(e, way, id=f"{e}-{way}") for way, cells in (("interpret", CELLS), ("torch", ZOO)) for e in cells]
+WAYS = [pytest.param(e, way, id=f"{e}-{way}") for way, cells in (("interpret", CELLS), ("torch", FUSED)) for e in cells]
 directions = pytest.mark.parametrize("bidirectional", [False, True])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from catalogue import CELLS, ZOO, assert_close
+from catalogue import CELLS, FUSED, assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +62,7 @@ def test_layouts_are_one_layout(entry):
 
 
 @given(
-    entry=st.sampled_from(ZOO),
+    entry=st.sampled_from(FUSED),
     T=st.integers(1, 6),
     lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4),
     layers=st.integers(1, 3),

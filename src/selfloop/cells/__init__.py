@@ -1,12 +1,69 @@
 """The zoo: cells as equations, a file each."""
 
+from selfloop.cells.cifg_lstm import cifg_lstm
+from selfloop.cells.fastgrnn import fastgrnn
 from selfloop.cells.gru import gru
+from selfloop.cells.gru_reset_before import gru_reset_before
+from selfloop.cells.indrnn import indrnn
+from selfloop.cells.janet import janet
+from selfloop.cells.layer_norm_lstm import layer_norm_lstm
 from selfloop.cells.lstm import lstm
+from selfloop.cells.mgu import mgu
+from selfloop.cells.min_gru import min_gru
+from selfloop.cells.min_lstm import min_lstm
+from selfloop.cells.multiplicative_lstm import multiplicative_lstm
+from selfloop.cells.peephole_lstm import peephole_lstm
 from selfloop.cells.projected_lstm import projected_lstm
+from selfloop.cells.recurrent_highway import recurrent_highway
+from selfloop.cells.slstm import slstm
+from selfloop.cells.ugrnn import ugrnn
 from selfloop.cells.vanilla import vanilla
 from selfloop.cells.vanilla_relu import vanilla_relu
 
-__all__ = ["gru", "lstm", "projected_lstm", "vanilla", "vanilla_relu"]
+__all__ = [
+    "cifg_lstm",
+    "fastgrnn",
+    "gru",
+    "gru_reset_before",
+    "indrnn",
+    "janet",
+    "layer_norm_lstm",
+    "lstm",
+    "mgu",
+    "min_gru",
+    "min_lstm",
+    "multiplicative_lstm",
+    "peephole_lstm",
+    "projected_lstm",
+    "recurrent_highway",
+    "slstm",
+    "ugrnn",
+    "vanilla",
+    "vanilla_relu",
+]
 
-ZOO = {cell.name: cell for cell in (gru, lstm, projected_lstm, vanilla, vanilla_relu)}
-"""Every cell by its name."""
+ZOO = {
+    cell.name: cell
+    for cell in (
+        cifg_lstm,
+        fastgrnn,
+        gru,
+        gru_reset_before,
+        indrnn,
+        janet,
+        layer_norm_lstm,
+        lstm,
+        mgu,
+        min_gru,
+        min_lstm,
+        multiplicative_lstm,
+        peephole_lstm,
+        projected_lstm,
+        recurrent_highway,
+        slstm,
+        ugrnn,
+        vanilla,
+        vanilla_relu,
+    )
+}
+"""Every cell by its name, in the order of the names."""

@@ -49,7 +49,7 @@ def test_a_file_of_ones_own_gives_its_cell(own, absolute):
     ("name", "message"),
     [
         ("lstmm", "The cell 'lstmm' is not in the zoo; did you mean 'lstm'?"),
-        ("zzz", "The cell 'zzz' is not in the zoo; known are gru, .*, and FILE.py:NAME for one's own."),
+        ("zzz", "The cell 'zzz' is not in the zoo; known are cifg_lstm, .*, and FILE.py:NAME for one's own."),
         ("none.py:mine", "The cell 'none.py:mine' is to come from none.py, which is not a file here."),
         ("notes.txt:mine", "The cell 'notes.txt:mine' is to come from notes.txt, which is not a Python file."),
         ("own.py:other", "own.py has no cell 'other'; its cells are: mine."),

@@ -1,0 +1,205 @@
+"""Machine code on disk, so that a kernel is compiled once and not once a process.
+
+A key, the sha256 of everything that the code depends on, names a file, which holds a digest and the code. The folder is
+the user's cache folder or the one that SELFLOOP_CACHE names; SELFLOOP_CACHE=off does without. What is loaded is run, so
+nothing is read that another user could have written. Nothing here raises for the disk's sake: without a cache one
+compiles, which is slower and no error.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from selfloop.atomic import replacing
+
+VARIABLE = "SELFLOOP_CACHE"
+"""The environment variable that names another folder, or is ``off``."""
+
+LIMIT = 256 * 2**20
+"""How many bytes the files may have together; those that were not used for longest go first."""
+
+_ENTRY = re.compile(r"[0-9a-f]{64}\.o")
+_LEFTOVER = re.compile(r"\.[0-9a-f]{64}\.o\.[0-9a-f]{32}\.tmp")
+_DIGEST = hashlib.sha256().digest_size
+_HOUR = 3600.0
+
+
+class _UnusableError(OSError):
+    """There is no folder that may be used; the message says why."""
+
+
+def load(key: str) -> bytes | None:
+    """The code that was stored under ``key``, or None when there is none that can be trusted."""
+    name = _name(key)
+    try:
+        folder = _folder()
+        with _opened(folder) as handle, _open_file(folder, handle, name) as file:
+            held = _read(file, folder / name)
+        if held[:_DIGEST] == _digest(key, held[_DIGEST:]):
+            return held[_DIGEST:]
+        (folder / name).unlink()  # damaged: it would be read in vain each time
+    except OSError:
+        pass
+    return None
+
+
+def store(key: str, code: bytes) -> None:
+    """Keep ``code`` under ``key``, and forget what was not used for longest when there is too much."""
+    name = _name(key)
+    if _DIGEST + len(code) > LIMIT:
+        return
+    with suppress(OSError):
+        folder = _folder()
+        _make(folder)
+        with _opened(folder), replacing(folder / name) as file:
+            if sys.platform != "win32":
+                os.fchmod(file.fileno(), 0o600)  # whatever the umask: a file that the group may write is not loaded
+            file.write(_digest(key, code))
+            file.write(code)
+        _prune(folder)
+
+
+def state() -> str:
+    """One line that says where the cache is and what it holds, or why there is none."""
+    try:
+        folder = _folder()
+        try:
+            with _opened(folder):
+                sizes = [entry.stat().st_size for entry in _matching(folder, _ENTRY)]
+        except FileNotFoundError:
+            return f"{folder}: empty"
+        held = f"{len(sizes)} compiled, {sum(sizes) / 2**20:.1f} of {LIMIT // 2**20} MB"
+        return f"{folder}: {held}" + ("" if os.access(folder, os.W_OK) else ", read only")
+    except OSError as error:
+        return f"not used: {error}"
+
+
+def _folder() -> Path:
+    """Where the files are, whether it exists or not."""
+    named = os.environ.get(VARIABLE)
+    if named == "off":
+        raise _UnusableError(f"{VARIABLE} is off")
+    try:
+        return Path(named).expanduser().absolute() if named else _user_caches() / "selfloop" / "kernels"
+    except RuntimeError as error:  # pathlib's way to say that the user has no home
+        raise _UnusableError(f"there is no home folder; {VARIABLE} may name a folder") from error
+
+
+def _user_caches() -> Path:
+    """The folder in which a platform's programs keep what they can make again."""
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else Path.home() / "AppData" / "Local"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".cache"  # the XDG standard ignores relative paths
+
+
+def _make(folder: Path) -> None:
+    """Create the folder and what is missing above it, for this user alone."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A descriptor of the folder, found to be this user's alone; None on Windows, which has none.
+
+    Files are opened relative to the descriptor: what was checked is what is used, even if the path is replaced.
+    """
+    if sys.platform == "win32":  # the profile's access list keeps other users out
+        folder.stat()
+        yield None
+        return
+    if folder.is_symlink():
+        raise _UnusableError(f"{folder} is a link")
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _check_owner(os.fstat(handle), folder)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _open_file(folder: Path, handle: int | None, name: str) -> Iterator[int]:
+    """A descriptor of a regular file that only this user can have written."""
+    if sys.platform == "win32":
+        file = os.open(folder / name, os.O_RDONLY | os.O_BINARY)
+    else:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)  # a pipe would block
+    try:
+        if sys.platform != "win32":
+            _check_owner(os.fstat(file), folder / name)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise _UnusableError(f"{folder / name} is not a file")
+        yield file
+    finally:
+        os.close(file)
+
+
+def _check_owner(found: os.stat_result, path: Path) -> None:
+    if sys.platform != "win32" and found.st_uid != os.geteuid():
+        raise _UnusableError(f"{path} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _UnusableError(f"{path} can be written by other users")
+
+
+def _read(file: int, path: Path) -> bytes:
+    """What the file holds; it counts as used now."""
+    if os.fstat(file).st_size > LIMIT:
+        raise _UnusableError(f"{path} is larger than all files may be")
+    with suppress(OSError):  # a disk that is read only keeps the old time
+        os.utime(file if os.utime in os.supports_fd else path)
+    with os.fdopen(file, "rb", closefd=False) as whole:
+        return whole.read()
+
+
+def _name(key: str) -> str:
+    name = f"{key}.o"
+    if not _ENTRY.fullmatch(name):
+        raise ValueError(f"The 'key' of a compiled kernel must be a sha256 in hexadecimal. Got '{key}' instead.")
+    return name
+
+
+def _digest(key: str, code: bytes) -> bytes:
+    """Covers the key as well: a file under a wrong name is as damaged as one that is cut short."""
+    digest = hashlib.sha256(key.encode())
+    digest.update(code)
+    return digest.digest()
+
+
+def _matching(folder: Path, names: re.Pattern[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if names.fullmatch(entry.name)]
+
+
+def _prune(folder: Path) -> None:
+    """Remove the files that were not used for longest until the rest fit, and what killed writers left behind.
+
+    Several processes may prune at once: each removes the oldest of what it saw, and those are the same files.
+    """
+    found = []
+    for entry in _matching(folder, _ENTRY):
+        with suppress(OSError):  # another process was faster
+            about = entry.stat(follow_symlinks=False)
+            found.append((about.st_mtime, about.st_size, entry.name))
+    total = sum(size for _, size, _ in found)
+    for _, size, name in sorted(found):
+        if total <= LIMIT:
+            break
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+            total -= size
+    for entry in _matching(folder, _LEFTOVER):
+        with suppress(OSError):
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _HOUR:
+                (folder / entry.name).unlink(missing_ok=True)

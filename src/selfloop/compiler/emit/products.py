@@ -1,0 +1,47 @@
+"""Products of a few rows with packed weights, summed in registers."""
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from selfloop.compiler.emit.loops import Function, Index
+
+UNROLL = 4
+"""Steps of k in one turn of the loop."""
+
+
+def sums(
+    function: Function, rows: Sequence[Sequence[ir.Value]], lengths: Sequence[int], weights: ir.Value, width: int
+) -> list[list[ir.Value]]:
+    """For each row and each of `width` vectors of units, the sum over k of an element of the row times a weight.
+
+    Args:
+        function: where the code goes.
+        rows: for each thing that is read, the address of each row.
+        lengths: how many elements of each thing.
+        weights: the packed weights, [k][width][lane], one thing after another.
+        width: the vectors.
+    """
+    lanes = function.vectors.lanes
+    height = len(rows[0])
+    total = [function.vectors.const(0.0)] * (height * width)
+    for own, length in zip(rows, lengths, strict=True):
+
+        def turn(k: Index, carried: list[ir.Value], count: int, own: Sequence[ir.Value] = own) -> list[ir.Value]:
+            for n in range(count):
+                at = function.plus(k, n)
+                base = function.times(at, width * lanes)
+                columns = [function.load(function.at(weights, function.plus(base, c * lanes))) for c in range(width)]
+                carried = [
+                    function.vectors.fma(element, column, carried[r * width + c])
+                    for r, element in enumerate(function.load_scalar(function.at(row, at)) for row in own)
+                    for c, column in enumerate(columns)
+                ]
+            return carried
+
+        whole = length - length % UNROLL
+        if whole:
+            total = function.fold(0, whole, total, lambda k, carried, turn=turn: turn(k, carried, UNROLL), UNROLL)  # type: ignore[misc]
+        total = turn(whole, total, length - whole)
+        weights = function.at(weights, length * width * lanes)
+    return [total[r * width : (r + 1) * width] for r in range(height)]

@@ -1,0 +1,191 @@
+"""Program -> Layout: where its values lie, how its weights are packed, and what its function is given."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from selfloop.compiler.passes.schedule import Program, Tiles
+from selfloop.compiler.step import LEAVES, SCALAR, Place, Weight
+from selfloop.compiler.targets import Target
+
+HEADER = ("first", "stride", "part", "parts", "barrier", "give_way", "begin", "end", "starts", "counts", "seed")
+"""What comes first in the block: this thread's rows are first, first + stride, …; its units are one part of so many,
+which meet at a barrier; the steps; where each step's rows start in the tables, and how many there are."""
+
+BY_TABLE = ("input", "old", "new", "above", "later", "earlier", "below")
+"""Arrays of which each row has an address of its own, in a table: they belong to the user, or move from step to step."""
+
+BY_STEP = ("record", "delta")
+"""Arrays with a row for each sequence at each step, one after another."""
+
+BY_ROW = ("scratch", "total")
+"""Arrays with a row for each sequence."""
+
+SPACES = (*BY_STEP, *BY_ROW)
+"""Arrays whose fields are laid out here, padded to whole vectors."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of an array: where each starts in a row, by name and first element, and how long a row is."""
+
+    offsets: Mapping[tuple[str, int], int]
+    stride: int
+
+    @classmethod
+    def of(cls, sizes: Mapping[tuple[str, int], int], lanes: int) -> "Fields":
+        """Vectors first, each padded to whole vectors, then scalars."""
+        offsets, end = {}, 0
+        for name, size in sorted(sizes.items(), key=lambda item: item[1] == SCALAR):
+            offsets[name] = end
+            end += padded(size, lanes) if size else 1
+        return cls(offsets, padded(end, lanes))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Products of one group that read the same things, as one packed matrix.
+
+    The packed order is [block of units][columns at once][k][vector][lane].
+
+    Attributes:
+        products: the values, in the order of the columns.
+        terms: for each thing that is read, the weight of each product.
+        lengths: the size of each thing that is read.
+        size: the units.
+        unroll: the vectors of units in a block.
+        widths: the vectors that are summed at once; their sum is the products times `unroll`.
+    """
+
+    products: tuple[int, ...]
+    terms: tuple[tuple[Weight, ...], ...]
+    lengths: tuple[int, ...]
+    size: int
+    unroll: int
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tiles with their shape: so many vectors of units in a block, at most so many rows, and the packed products."""
+
+    tiles: Tiles
+    unroll: int
+    rows: int
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a Program meets memory.
+
+    Attributes:
+        program: the program.
+        target: the processor.
+        bits: of an element.
+        groups: for each stage of tiles, its groups.
+        arguments: the block: the place of each number or address in it.
+        fields: the arrays that are laid out here, by kind.
+    """
+
+    program: Program
+    target: Target
+    bits: int
+    groups: tuple[tuple[Group, ...], ...]
+    arguments: Mapping[tuple[str, str], int]
+    fields: Mapping[str, Fields]
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All packed matrices, in the order of the block."""
+        return tuple(panel for stage in self.groups for group in stage for panel in group.panels)
+
+
+def padded(size: int, width: int) -> int:
+    """The size rounded up to whole vectors."""
+    return ceil(size / width) * width
+
+
+def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fields]) -> Layout:
+    """Give every value its place; `fields` has the arrays that more than one program shares."""
+    lanes = target.lanes(bits // 8)
+    groups = tuple(
+        tuple(_group(program, tiles, target, lanes) for tiles in stage) if isinstance(stage, tuple) else ()
+        for stage in program.stages
+    )
+    places = _places(program)
+    own = {
+        kind: Fields.of({(p.name, p.offset): size for p, size in places.items() if p.kind == kind}, lanes)
+        for kind in BY_ROW
+        if kind not in fields
+    }
+    arrays: dict[tuple[str, str], None] = {}
+    for place in places:
+        arrays[place.kind, "" if place.kind in SPACES else place.name] = None
+    names: list[tuple[str, str]] = [("header", name) for name in HEADER]
+    names += sorted(arrays)
+    names += [("panel", str(k)) for k in range(sum(len(group.panels) for stage in groups for group in stage))]
+    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, {**fields, **own})
+
+
+def _places(program: Program) -> dict[Place, int]:
+    """Every place the program reads or writes, and the size of what lies there."""
+    values = program.step.values
+    places = {v.detail: v.size for v in values if isinstance(v.detail, Place)}
+    return places | {s.place: values[s.value].size for s in program.step.stores}
+
+
+def _group(program: Program, tiles: Tiles, target: Target, lanes: int) -> Group:
+    values = program.step.values
+    vectors = ceil(tiles.size / lanes)
+    by_reading: dict[tuple[int, ...], list[int]] = {}
+    for k in tiles.products:
+        by_reading.setdefault(values[k].args, []).append(k)
+    most = max((len(own) for own in by_reading.values()), default=1)
+    unroll = _unroll(vectors, most, target.columns)
+    panels = []
+    for reading, own in by_reading.items():
+        weights = [values[k].detail for k in own]
+        panels.append(
+            Panel(
+                products=tuple(own),
+                terms=tuple(tuple(w[k] for w in weights) for k in range(len(reading))),  # type: ignore[index]
+                lengths=tuple(values[a].size for a in reading),
+                size=tiles.size,
+                unroll=unroll,
+                widths=_widths(len(own) * unroll, target.columns),
+            )
+        )
+    widest = max((w for panel in panels for w in panel.widths), default=target.columns)
+    rows = min(8, (target.registers - widest - 2) // widest)
+    return Group(tiles, unroll, rows, tuple(panels))
+
+
+def _unroll(vectors: int, products: int, columns: int) -> int:
+    """How many vectors of units make a block: enough to fill the columns, and with little padding."""
+    most = max(1, min(vectors, columns // products))
+    return min(range(1, most + 1), key=lambda u: (ceil(vectors / u) * u, -u))
+
+
+def _widths(total: int, columns: int) -> tuple[int, ...]:
+    """So many vectors in rounds of nearly equal width."""
+    rounds = ceil(total / columns)
+    return tuple(total * (k + 1) // rounds - total * k // rounds for k in range(rounds))
+
+
+def reads(program: Program, value: int) -> Place:
+    """Where an argument of a product lies."""
+    own = program.step.values[value]
+    if own.op in LEAVES:
+        assert isinstance(own.detail, Place)
+        return own.detail
+    return program.kept[value][1]
+
+
+def spans(sizes: Iterable[int]) -> list[tuple[int, int]]:
+    """Where each of these starts when they lie one after another, and its size."""
+    result, start = [], 0
+    for size in sizes:
+        result.append((start, size))
+        start += size
+    return result

@@ -1,0 +1,167 @@
+"""A cell in numbers -> its kernels: the passes in order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from llvmlite import ir
+
+from selfloop.compiler.build import Code, build
+from selfloop.compiler.emit.outer import emit_outer
+from selfloop.compiler.emit.sequence import emit_sequence
+from selfloop.compiler.layout import Fields, Layout, lay_out
+from selfloop.compiler.passes.differentiate import differentiate
+from selfloop.compiler.passes.fuse import fuse
+from selfloop.compiler.passes.hoist import Hoisted, hoist
+from selfloop.compiler.passes.keep import Gradient, keep
+from selfloop.compiler.passes.pieces import pieces
+from selfloop.compiler.passes.schedule import Program, schedule, shared
+from selfloop.compiler.step import Place, Step, Store, Weight, Writer
+from selfloop.compiler.targets import Target
+from selfloop.language.graph import Graph
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The functions of a cell, and how they meet memory.
+
+    Attributes:
+        project: the products of the input for all steps; None where there are none, or where they stay in the step.
+        infer: the step forward.
+        train: the step forward, which keeps a record.
+        back: the step backward.
+        below: the gradient of the input for all steps; None where nothing is owed through products.
+        gradients: those of the weights.
+        direct: whether the step backward itself writes a gradient of the input.
+        states: the size of each state.
+        key: what the machine code is for.
+    """
+
+    target: Target
+    bits: int
+    project: Layout | None
+    infer: Layout
+    train: Layout
+    back: Layout
+    below: Layout | None
+    gradients: tuple[Gradient, ...]
+    direct: bool
+    states: Mapping[str, int]
+    key: str
+
+    @cached_property
+    def forward_code(self) -> Code:
+        """`project`, `infer` and `train`."""
+
+        def write(module: ir.Module) -> None:
+            for name in ("project", "infer", "train"):
+                layout = getattr(self, name)
+                if layout is not None:
+                    emit_sequence(module, name, layout, backward=False)
+
+        return build("forward " + self.key, self.target, write)
+
+    @cached_property
+    def backward_code(self) -> Code:
+        """`back`, `below` and `outer`."""
+
+        def write(module: ir.Module) -> None:
+            emit_sequence(module, "back", self.back, backward=True)
+            if self.below is not None:
+                emit_sequence(module, "below", self.below, backward=False)
+            emit_outer(module, "outer", self.target, self.bits)
+
+        return build("backward " + self.key, self.target, write)
+
+
+HOIST_FROM = 48
+"""The input size from which its products leave the loop: below, a few more turns of the loop cost less than writing and
+reading what they give."""
+
+
+def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target) -> Kernels:
+    """The kernels of a cell."""
+    lanes = target.lanes(bits // 8)
+    states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
+    step = fuse(pieces(graph, sizes))  # Graph -> Step
+    hoisted: tuple[Hoisted, ...] = ()
+    if sizes["x"] >= HOIST_FROM:
+        hoisted, step = hoist(step)  # Step -> products of the input, Step
+    derivative = differentiate(step, states)  # Step -> Derivative
+    kept = keep(step, derivative)  # Derivative -> what is kept, Step
+
+    infer = schedule(step)  # Step -> Program
+    train = schedule(Step(step.values, (*step.stores, *kept.stores)))
+    back = schedule(kept.step)
+
+    record = _record(train, hoisted, lanes)
+    delta = Fields.of(_sizes(back, "delta"), lanes)
+    gradients = kept.gradients + tuple(
+        Gradient(h.weight, h.size, h.length, kept.projected[h.place.name], h.argument)
+        for h in hoisted
+        if h.place.name in kept.projected
+    )
+    below = _below(gradients, _sizes(back, "delta"), kept.step)
+    return Kernels(
+        target=target,
+        bits=bits,
+        project=lay_out(_project(hoisted), target, bits, {"record": record}) if hoisted else None,
+        infer=lay_out(infer, target, bits, {"record": record}),
+        train=lay_out(train, target, bits, {"record": record}),
+        back=lay_out(back, target, bits, {"record": record, "delta": delta}),
+        below=lay_out(below, target, bits, {"delta": delta}) if below else None,
+        gradients=gradients,
+        direct=any(s.place.kind == "below" for s in kept.step.stores),
+        states=states,
+        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits)),
+    )
+
+
+def _sizes(program: Program, kind: str) -> dict[tuple[str, int], int]:
+    """The fields of one kind that a program stores."""
+    return {s.place[1:]: program.step.values[s.value].size for s in program.step.stores if s.place.kind == kind}
+
+
+def _record(train: Program, hoisted: tuple[Hoisted, ...], lanes: int) -> Fields:
+    """What is kept lies, where it can, in the place of the products of the input that it was made of."""
+    sizes = _sizes(train, "record") | {h.place[1:]: h.size for h in hoisted}
+    same = shared(train)
+    fields = Fields.of({field: size for field, size in sizes.items() if field[0] not in same}, lanes)
+    shares = {(name, 0): fields.offsets[other, 0] for name, other in same.items()}
+    return Fields({**fields.offsets, **shares}, fields.stride)
+
+
+def _project(hoisted: tuple[Hoisted, ...]) -> Program:
+    """The products of the input."""
+    writer = Writer()
+    stores = [
+        Store(h.place, writer.product(h.size, [(h.weight, writer.load(h.argument, h.length))])) for h in hoisted
+    ]
+    return schedule(Step(tuple(writer.values), tuple(stores)))
+
+
+def _below(gradients: tuple[Gradient, ...], deltas: Mapping[tuple[str, int], int], back: Step) -> Program | None:
+    """What the input gets through the transposed weights, added to what the step backward has given it."""
+    owed = [g for g in gradients if g.argument.kind == "input"]
+    direct = {s.place for s in back.stores if s.place.kind == "below"}
+    bounds = {b for g in owed for b in (g.argument.offset, g.argument.offset + g.columns)}
+    bounds |= {b for s in back.stores if s.place in direct for b in (s.place.offset, s.place.offset + back.values[s.value].size)}
+    if not owed:
+        return None
+    writer, stores = Writer(), []
+    edges = sorted(bounds)
+    for start, end in zip(edges, edges[1:], strict=False):
+        terms = []
+        for g in owed:
+            column = g.weight.column + start - g.argument.offset
+            if g.argument.offset <= start and end <= g.argument.offset + g.columns:
+                weight = Weight(g.weight.name, g.weight.row, column, transposed=True)
+                terms.append((weight, writer.load(Place("delta", g.delta), deltas[g.delta, 0])))
+        if terms:
+            place = Place("below", owed[0].argument.name, start)
+            total = writer.product(end - start, terms)
+            if any(s.place.offset <= start and end <= s.place.offset + back.values[s.value].size for s in back.stores if s.place in direct):
+                total = writer.apply("add", total, writer.load(place, end - start))
+            stores.append(Store(place, total))
+    return schedule(Step(tuple(writer.values), tuple(stores)))
+

@@ -1,0 +1,212 @@
+"""Each cell of the zoo against its paper, written out on one example: a matrix a gate, sums by loops."""
+
+import numpy as np
+import pytest
+import torch
+from catalogue import ZOO
+
+import selfloop as sl
+
+
+def sigma(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def times(W, v):
+    return np.array([sum(W[row, column] * v[column] for column in range(len(v))) for row in range(len(W))])
+
+
+def normal(v):
+    mean = sum(v) / len(v)
+    variance = sum((u - mean) ** 2 for u in v) / len(v)
+    return np.array([(u - mean) / np.sqrt(variance + 1e-5) for u in v])
+
+
+def vanilla(p, x, h):
+    return (np.tanh(times(p["W_xh"], x) + times(p["W_hh"], h) + p["b"]),)
+
+
+def vanilla_relu(p, x, h):
+    return (np.maximum(0, times(p["W_xh"], x) + times(p["W_hh"], h) + p["b"]),)
+
+
+def indrnn(p, x, h):
+    drive = times(p["W_xh"], x)
+    return (np.array([max(0, drive[k] + p["w_hh"][k] * h[k] + p["b"][k]) for k in range(len(h))]),)
+
+
+def gru(p, x, h):
+    W_r, W_z, W_n = np.split(p["W_xh"], 3)
+    U_r, U_z, U_n = np.split(p["W_hh"], 3)
+    a_r, a_z, a_n = np.split(p["b_xh"], 3)
+    b_r, b_z, b_n = np.split(p["b_hh"], 3)
+    r = sigma(times(W_r, x) + a_r + times(U_r, h) + b_r)
+    z = sigma(times(W_z, x) + a_z + times(U_z, h) + b_z)
+    n = np.tanh(times(W_n, x) + a_n + r * (times(U_n, h) + b_n))
+    return ((1 - z) * n + z * h,)
+
+
+def gru_reset_before(p, x, h):
+    W_r, W_z, W = np.split(p["W_xh"], 3)
+    U_r, U_z = np.split(p["W_hg"], 2)
+    b_r, b_z, b = np.split(p["b"], 3)
+    r = sigma(times(W_r, x) + times(U_r, h) + b_r)
+    z = sigma(times(W_z, x) + times(U_z, h) + b_z)
+    candidate = np.tanh(times(W, x) + times(p["W_hn"], [r[k] * h[k] for k in range(len(h))]) + b)
+    return (np.array([z[k] * h[k] + (1 - z[k]) * candidate[k] for k in range(len(h))]),)
+
+
+def mgu(p, x, h):
+    W_f, W_h = (np.hstack(pair) for pair in zip((p["W_hf"], p["W_hn"]), np.split(p["W_xh"], 2), strict=True))
+    b_f, b_h = np.split(p["b"], 2)
+    f = sigma(times(W_f, np.concatenate([h, x])) + b_f)
+    candidate = np.tanh(times(W_h, np.concatenate([f * h, x])) + b_h)
+    return ((1 - f) * h + f * candidate,)
+
+
+def ugrnn(p, x, h):
+    W_gx, W_cx = np.split(p["W_xh"], 2)
+    W_gh, W_ch = np.split(p["W_hh"], 2)
+    b_g, b_c = np.split(p["b"], 2)
+    c = np.tanh(times(W_ch, h) + times(W_cx, x) + b_c)
+    g = sigma(times(W_gh, h) + times(W_gx, x) + b_g)
+    return (g * h + (1 - g) * c,)
+
+
+def janet(p, x, h, beta=1.0):
+    W_f, W_c = np.split(p["W_xh"], 2)
+    U_f, U_c = np.split(p["W_hh"], 2)
+    b_f, b_c = np.split(p["b"], 2)
+    s = times(U_f, h) + times(W_f, x) + b_f
+    candidate = np.tanh(times(U_c, h) + times(W_c, x) + b_c)
+    return (sigma(s) * h + (1 - sigma(s - beta)) * candidate,)
+
+
+def fastgrnn(p, x, h):
+    b_z, b_h = np.split(p["b"], 2)
+    zeta, nu = float(sigma(p["zeta"])), float(sigma(p["nu"]))
+    z = sigma(times(p["W_xh"], x) + times(p["W_hh"], h) + b_z)
+    candidate = np.tanh(times(p["W_xh"], x) + times(p["W_hh"], h) + b_h)
+    return (np.array([(zeta * (1 - z[k]) + nu) * candidate[k] + z[k] * h[k] for k in range(len(h))]),)
+
+
+def min_gru(p, x, h):
+    W_z, W_h = np.split(p["W_xh"], 2)
+    b_z, b_h = np.split(p["b"], 2)
+    z = sigma(times(W_z, x) + b_z)
+    return ((1 - z) * h + z * (times(W_h, x) + b_h),)
+
+
+def min_lstm(p, x, h):
+    W_i, W_f, W_h = np.split(p["W_xh"], 3)
+    b_i, b_f, b_h = np.split(p["b"], 3)
+    i, f = sigma(times(W_i, x) + b_i), sigma(times(W_f, x) + b_f)
+    return ((f * h + i * (times(W_h, x) + b_h)) / (f + i),)
+
+
+def recurrent_highway(p, x, h):
+    s = h
+    for layer in (1, 2, 3):
+        R_H, R_T = np.split(p[f"W_{layer}"], 2)
+        b_H, b_T = np.split(p[f"b_{layer}"], 2)
+        W_H, W_T = np.split(p["W_xh"] * (layer == 1), 2)
+        candidate = np.tanh(times(W_H, x) + times(R_H, s) + b_H)
+        transform = sigma(times(W_T, x) + times(R_T, s) + b_T)
+        carry = 1 - transform
+        s = candidate * transform + s * carry
+    return (s,)
+
+
+def lstm(p, x, h, c):
+    W_i, W_f, W_g, W_o = np.split(p["W_xh"], 4)
+    U_i, U_f, U_g, U_o = np.split(p["W_hh"], 4)
+    b_i, b_f, b_g, b_o = np.split(p["b"], 4)
+    i = sigma(times(W_i, x) + times(U_i, h) + b_i)
+    f = sigma(times(W_f, x) + times(U_f, h) + b_f)
+    o = sigma(times(W_o, x) + times(U_o, h) + b_o)
+    c = f * c + i * np.tanh(times(W_g, x) + times(U_g, h) + b_g)
+    return o * np.tanh(c), c
+
+
+def projected_lstm(p, x, h, c):
+    m, c = lstm(p, x, h, c)
+    return times(p["W_hr"], m), c
+
+
+def peephole_lstm(p, x, h, c):
+    W_xi, W_xf, W_xc, W_xo = np.split(p["W_xh"], 4)
+    W_hi, W_hf, W_hc, W_ho = np.split(p["W_hh"], 4)
+    W_ci, W_cf, W_co = (np.diag(w) for w in np.split(p["w_ch"], 3))
+    b_i, b_f, b_c, b_o = np.split(p["b"], 4)
+    i = sigma(times(W_xi, x) + times(W_hi, h) + times(W_ci, c) + b_i)
+    f = sigma(times(W_xf, x) + times(W_hf, h) + times(W_cf, c) + b_f)
+    c = f * c + i * np.tanh(times(W_xc, x) + times(W_hc, h) + b_c)
+    o = sigma(times(W_xo, x) + times(W_ho, h) + times(W_co, c) + b_o)
+    return o * np.tanh(c), c
+
+
+def cifg_lstm(p, x, h, c):
+    W_i, W_z, W_o = np.split(p["W_xh"], 3)
+    R_i, R_z, R_o = np.split(p["W_hh"], 3)
+    b_i, b_z, b_o = np.split(p["b"], 3)
+    z = np.tanh(times(W_z, x) + times(R_z, h) + b_z)
+    i = sigma(times(W_i, x) + times(R_i, h) + b_i)
+    f = 1 - i
+    c = z * i + c * f
+    o = sigma(times(W_o, x) + times(R_o, h) + b_o)
+    return np.tanh(c) * o, c
+
+
+def layer_norm_lstm(p, x, h, c):
+    from_x = p["gain_x"] * normal(times(p["W_xh"], x))
+    from_h = p["gain_h"] * normal(times(p["W_hh"], h))
+    i, f, g, o = np.split(from_h + from_x + p["b"], 4)
+    c = sigma(f) * c + sigma(i) * np.tanh(g)
+    return sigma(o) * np.tanh(p["gain_c"] * normal(c) + p["b_c"]), c
+
+
+def multiplicative_lstm(p, x, h, c):
+    m = times(p["W_xm"], x) * times(p["W_hm"], h)
+    W_ix, W_fx, W_hx, W_ox = np.split(p["W_xh"], 4)
+    W_im, W_fm, W_hm, W_om = np.split(p["W_mh"], 4)
+    b_i, b_f, b_h, b_o = np.split(p["b"], 4)
+    candidate = times(W_hx, x) + times(W_hm, m) + b_h
+    i = sigma(times(W_ix, x) + times(W_im, m) + b_i)
+    o = sigma(times(W_ox, x) + times(W_om, m) + b_o)
+    f = sigma(times(W_fx, x) + times(W_fm, m) + b_f)
+    c = f * c + i * np.tanh(candidate)
+    return np.tanh(c) * o, c
+
+
+def slstm(p, x, h, c, n, m):
+    """Without the stabiliser, which only scales c and n: they are multiplied out before the step, and divided after."""
+    w_i, w_f, w_z, w_o = np.split(p["W_xh"], 4)
+    r_i, r_f, r_z, r_o = np.split(p["W_hh"], 4)
+    b_i, b_f, b_z, b_o = np.split(p["b"], 4)
+    z = np.tanh(times(w_z, x) + times(r_z, h) + b_z)
+    i = np.exp(times(w_i, x) + times(r_i, h) + b_i)
+    f = sigma(times(w_f, x) + times(r_f, h) + b_f)
+    o = sigma(times(w_o, x) + times(r_o, h) + b_o)
+    whole_c, whole_n = f * c * np.exp(m) + i * z, f * n * np.exp(m) + i
+    before = np.array([m[k] if n[k] else -np.inf for k in range(len(m))])  # the paper starts from there
+    m = np.maximum(np.log(f) + before, np.log(i))
+    return o * (whole_c / whole_n), whole_c / np.exp(m), whole_n / np.exp(m), m
+
+
+@pytest.mark.parametrize("start", ["zero", "given"])
+@pytest.mark.parametrize("entry", ZOO, ids=str)
+def test_a_cell_is_its_papers_equations(entry, start):
+    rnn = entry.layer(backend="interpret")
+    params = {name: getattr(rnn, f"{name}_l0").detach().numpy() for name in entry.cell.graph.params}
+    first = rnn.zero_state(2)
+    if start == "given":
+        first = sl.State(**{name: torch.rand_like(s) for name, s in first.tensors.items()})
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    y, final = rnn(x, first)
+    for row in range(2):
+        states = [s[0, row].numpy() for s in first]
+        for t in range(5):
+            states = globals()[entry.cell.name](params, x[t, row].numpy(), *states)
+            np.testing.assert_allclose(y[t, row].detach().numpy(), states[0], rtol=1e-12, atol=1e-12)
+        for got, expected in zip(final, states, strict=True):
+            np.testing.assert_allclose(got[0, row].detach().numpy(), expected, rtol=1e-12, atol=1e-12)
