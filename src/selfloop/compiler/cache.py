@@ -73,6 +73,9 @@ def state() -> str:
             with _opened(folder):
                 sizes = [entry.stat().st_size for entry in _matching(folder, _ENTRY)]
         except FileNotFoundError:
+            above = next(parent for parent in folder.parents if parent.exists())
+            if not os.access(above, os.W_OK):
+                raise _UnusableError(f"{above} is read only") from None
             return f"{folder}: empty"
         held = f"{len(sizes)} compiled, {sum(sizes) / 2**20:.1f} of {LIMIT // 2**20} MB"
         return f"{folder}: {held}" + ("" if os.access(folder, os.W_OK) else ", read only")

@@ -50,16 +50,18 @@ class Panel:
 
     Attributes:
         products: the values, in the order of the columns.
-        terms: for each thing that is read, the weight of each product.
-        lengths: the size of each thing that is read.
+        reads: where the things that are read lie.
+        lengths: the size of each.
+        terms: for each, the weight of each product.
         size: the units.
         unroll: the vectors of units in a block.
         widths: the vectors that are summed at once; their sum is the products times `unroll`.
     """
 
     products: tuple[int, ...]
-    terms: tuple[tuple[Weight, ...], ...]
+    reads: tuple[Place, ...]
     lengths: tuple[int, ...]
+    terms: tuple[tuple[Weight, ...], ...]
     size: int
     unroll: int
     widths: tuple[int, ...]
@@ -109,23 +111,24 @@ def padded(size: int, width: int) -> int:
 def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fields]) -> Layout:
     """Give every value its place; `fields` has the arrays that more than one program shares."""
     lanes = target.lanes(bits // 8)
-    groups = tuple(
-        tuple(_group(program, tiles, target, lanes) for tiles in stage) if isinstance(stage, tuple) else ()
-        for stage in program.stages
-    )
     places = _places(program)
     own = {
         kind: Fields.of({(p.name, p.offset): size for p, size in places.items() if p.kind == kind}, lanes)
         for kind in BY_ROW
         if kind not in fields
     }
+    fields = {**fields, **own}
+    groups = tuple(
+        tuple(_group(program, tiles, target, lanes, fields) for tiles in stage) if isinstance(stage, tuple) else ()
+        for stage in program.stages
+    )
     arrays: dict[tuple[str, str], None] = {}
     for place in places:
         arrays[place.kind, "" if place.kind in SPACES else place.name] = None
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(arrays)
     names += [("panel", str(k)) for k in range(sum(len(group.panels) for stage in groups for group in stage))]
-    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, {**fields, **own})
+    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, fields)
 
 
 def _places(program: Program) -> dict[Place, int]:
@@ -135,30 +138,50 @@ def _places(program: Program) -> dict[Place, int]:
     return places | {s.place: values[s.value].size for s in program.step.stores}
 
 
-def _group(program: Program, tiles: Tiles, target: Target, lanes: int) -> Group:
-    values = program.step.values
-    vectors = ceil(tiles.size / lanes)
+def _group(program: Program, tiles: Tiles, target: Target, lanes: int, fields: Mapping[str, Fields]) -> Group:
     by_reading: dict[tuple[int, ...], list[int]] = {}
     for k in tiles.products:
-        by_reading.setdefault(values[k].args, []).append(k)
+        by_reading.setdefault(program.step.values[k].args, []).append(k)
     most = max((len(own) for own in by_reading.values()), default=1)
-    unroll = _unroll(vectors, most, target.columns)
-    panels = []
-    for reading, own in by_reading.items():
-        weights = [values[k].detail for k in own]
-        panels.append(
-            Panel(
-                products=tuple(own),
-                terms=tuple(tuple(w[k] for w in weights) for k in range(len(reading))),  # type: ignore[index]
-                lengths=tuple(values[a].size for a in reading),
-                size=tiles.size,
-                unroll=unroll,
-                widths=_widths(len(own) * unroll, target.columns),
-            )
-        )
+    unroll = _unroll(ceil(tiles.size / lanes), most, target.columns)
+    panels = tuple(
+        Panel(tuple(own), *_terms(program, reading, own, fields), tiles.size, unroll, _widths(len(own) * unroll, target.columns))
+        for reading, own in by_reading.items()
+    )
     widest = max((w for panel in panels for w in panel.widths), default=target.columns)
-    rows = min(8, (target.registers - widest - 2) // widest)
-    return Group(tiles, unroll, rows, tuple(panels))
+    return Group(tiles, unroll, target.rows(widest), panels)
+
+
+_Terms = tuple[tuple[Place, ...], tuple[int, ...], tuple[tuple[Weight, ...], ...]]
+
+
+def _terms(program: Program, reading: Iterable[int], products: Iterable[int], fields: Mapping[str, Fields]) -> _Terms:
+    """What is read, how long it is, and by which weights. Neighbours in memory are read as one."""
+    values = program.step.values
+    places: list[Place] = []
+    lengths: list[int] = []
+    terms: list[tuple[Weight, ...]] = []
+    offsets = {kind: own.offsets for kind, own in fields.items()}
+    found = [(_read(program, a), k, a) for k, a in enumerate(reading)]
+    for place, k, a in sorted(found, key=lambda f: offsets[f[0].kind][f[0][1:]] if f[0].kind in offsets else -1):
+        weights = tuple(values[p].detail[k] for p in products)  # type: ignore[index]
+        if places and place.kind in fields and place.kind == places[-1].kind:
+            own, end = offsets[place.kind], lengths[-1]
+            near = own[place[1:]] == own[places[-1][1:]] + end
+            if near and weights == tuple(_shifted(w, end) for w in terms[-1]):
+                lengths[-1] += values[a].size
+                continue
+        places.append(place)
+        lengths.append(values[a].size)
+        terms.append(weights)
+    return tuple(places), tuple(lengths), tuple(terms)
+
+
+def _shifted(weight: Weight, by: int) -> Weight:
+    """The block of the matrix that multiplies what comes `by` elements later."""
+    if weight.transposed:
+        return weight._replace(row=weight.row + by)
+    return weight._replace(column=weight.column + by)
 
 
 def _unroll(vectors: int, products: int, columns: int) -> int:
@@ -173,19 +196,10 @@ def _widths(total: int, columns: int) -> tuple[int, ...]:
     return tuple(total * (k + 1) // rounds - total * k // rounds for k in range(rounds))
 
 
-def reads(program: Program, value: int) -> Place:
+def _read(program: Program, value: int) -> Place:
     """Where an argument of a product lies."""
     own = program.step.values[value]
     if own.op in LEAVES:
         assert isinstance(own.detail, Place)
         return own.detail
     return program.kept[value][1]
-
-
-def spans(sizes: Iterable[int]) -> list[tuple[int, int]]:
-    """Where each of these starts when they lie one after another, and its size."""
-    result, start = [], 0
-    for size in sizes:
-        result.append((start, size))
-        start += size
-    return result

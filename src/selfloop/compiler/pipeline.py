@@ -1,15 +1,16 @@
 """A cell in numbers -> its kernels: the passes in order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from llvmlite import ir
 
 from selfloop.compiler.build import Code, build
 from selfloop.compiler.emit.outer import emit_outer
 from selfloop.compiler.emit.sequence import emit_sequence
-from selfloop.compiler.layout import Fields, Layout, lay_out
+from selfloop.compiler.layout import Fields, Layout, lay_out, padded
 from selfloop.compiler.passes.differentiate import differentiate
 from selfloop.compiler.passes.fuse import fuse
 from selfloop.compiler.passes.hoist import Hoisted, hoist
@@ -31,7 +32,8 @@ class Kernels:
         train: the step forward, which keeps a record.
         back: the step backward.
         below: the gradient of the input for all steps; None where nothing is owed through products.
-        gradients: those of the weights.
+        outers: those of the weights, as products over all steps.
+        totals: the size of each field of `total`: the gradients of vectors and scalars, a row for each sequence.
         direct: whether the step backward itself writes a gradient of the input.
         states: the size of each state.
         key: what the machine code is for.
@@ -44,7 +46,8 @@ class Kernels:
     train: Layout
     back: Layout
     below: Layout | None
-    gradients: tuple[Gradient, ...]
+    outers: tuple["Outer", ...]
+    totals: Mapping[tuple[str, int], int]
     direct: bool
     states: Mapping[str, int]
     key: str
@@ -72,6 +75,23 @@ class Kernels:
             emit_outer(module, "outer", self.target, self.bits)
 
         return build("backward " + self.key, self.target, write)
+
+
+class Outer(NamedTuple):
+    """Weights' gradients that are one product over all steps: of one thing that was read, and neighbours in `delta`.
+
+    Attributes:
+        argument: where what was read lies.
+        columns: its size.
+        start, width: where in a row of `delta` they are, and how much of it.
+        weights: for each, where it starts within, how many rows of the matrix it has, and which.
+    """
+
+    argument: Place
+    columns: int
+    start: int
+    width: int
+    weights: tuple[tuple[int, int, Weight], ...]
 
 
 HOIST_FROM = 48
@@ -110,7 +130,8 @@ def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target) -
         train=lay_out(train, target, bits, {"record": record}),
         back=lay_out(back, target, bits, {"record": record, "delta": delta}),
         below=lay_out(below, target, bits, {"delta": delta}) if below else None,
-        gradients=gradients,
+        outers=_outers(gradients, delta, lanes),
+        totals={place: max(1, size) for place, size in _sizes(back, "total").items()},
         direct=any(s.place.kind == "below" for s in kept.step.stores),
         states=states,
         key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits)),
@@ -129,6 +150,19 @@ def _record(train: Program, hoisted: tuple[Hoisted, ...], lanes: int) -> Fields:
     fields = Fields.of({field: size for field, size in sizes.items() if field[0] not in same}, lanes)
     shares = {(name, 0): fields.offsets[other, 0] for name, other in same.items()}
     return Fields({**fields.offsets, **shares}, fields.stride)
+
+
+def _outers(gradients: Iterable[Gradient], delta: Fields, lanes: int) -> tuple[Outer, ...]:
+    found: list[Outer] = []
+    for g in sorted(gradients, key=lambda g: (g.argument, g.columns, g.weight.column, delta.offsets[g.delta, 0])):
+        start, width = delta.offsets[g.delta, 0], padded(g.rows, lanes)
+        before = found[-1] if found else None
+        if before and before[:2] == (g.argument, g.columns) and before.start + before.width == start:
+            weights = (*before.weights, (before.width, g.rows, g.weight))
+            found[-1] = before._replace(width=before.width + width, weights=weights)
+        else:
+            found.append(Outer(g.argument, g.columns, start, width, ((0, g.rows, g.weight),)))
+    return tuple(found)
 
 
 def _project(hoisted: tuple[Hoisted, ...]) -> Program:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import llvmlite.binding as llvm
 
 from selfloop.errors import BackendError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """A family of processors.
 
@@ -20,7 +21,6 @@ class Target:
         features: what LLVM is told beside them.
         vector_bytes: the width of a vector register.
         registers: how many vector registers there are.
-        rows: how many rows of the batch a tile of products holds at most.
         columns: how many vectors of outputs a tile of products holds at most.
         intrinsics: the instructions that LLVM does not choose by itself, by what they do and the element's bits.
     """
@@ -31,13 +31,16 @@ class Target:
     features: str
     vector_bytes: int
     registers: int
-    rows: int
     columns: int
     intrinsics: Mapping[str, str] = field(default_factory=dict)
 
     def lanes(self, element_bytes: int) -> int:
         """How many elements of this size a vector holds."""
         return self.vector_bytes // element_bytes
+
+    def rows(self, columns: int) -> int:
+        """How many rows of so many vectors of sums the registers hold, beside a vector of weights for each column."""
+        return min(8, (self.registers - columns - 2) // columns)
 
 
 TARGETS = (
@@ -48,7 +51,6 @@ TARGETS = (
         features="-prefer-256-bit",
         vector_bytes=64,
         registers=32,
-        rows=6,
         columns=4,
         intrinsics={
             "reciprocal32": "llvm.x86.avx512.rcp14.ps.512",
@@ -63,7 +65,6 @@ TARGETS = (
         features="-avx512f",
         vector_bytes=32,
         registers=16,
-        rows=6,
         columns=2,
         intrinsics={"reciprocal32": "llvm.x86.avx.rcp.ps.256"},
     ),
@@ -74,7 +75,6 @@ TARGETS = (
         features="-avx",
         vector_bytes=16,
         registers=16,
-        rows=6,
         columns=2,
         intrinsics={"reciprocal32": "llvm.x86.sse.rcp.ps"},
     ),
@@ -85,7 +85,6 @@ TARGETS = (
         features="",
         vector_bytes=16,
         registers=32,
-        rows=6,
         columns=4,
     ),
 )
@@ -101,10 +100,14 @@ def host() -> Target:
     Raises:
         BackendError: no target fits, or the one that SELFLOOP_TARGET names.
     """
+    return _host(os.environ.get(VARIABLE))
+
+
+@lru_cache(maxsize=None)
+def _host(wanted: str | None) -> Target:
     architecture = llvm.get_default_triple().partition("-")[0].replace("arm64", "aarch64")
     has = llvm.get_host_cpu_features()
     fitting = [t for t in TARGETS if t.architecture == architecture and all(has.get(f) for f in t.needs)]
-    wanted = os.environ.get(VARIABLE)
     for target in fitting:
         if wanted in (None, "", target.name):
             return target

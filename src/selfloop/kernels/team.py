@@ -3,7 +3,8 @@
 torch's OpenMP workers spin for a while after every operation of torch and hold the processors; threads of our own would
 have to fight them for each kernel. So on Linux the rows run on that same team, through the ``GOMP_parallel`` that torch
 itself calls. Where there is none (macOS, Windows), in a forked child, and where OpenMP gives fewer threads than there
-are rows that wait for each other, they run on a pool of Python threads.
+are rows that wait for each other, they run on a pool of Python threads. With two threads an empty run takes 3 us on
+torch's team and 11 on the pool; a single row takes 1.
 """
 
 import ctypes
@@ -46,6 +47,7 @@ def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> Non
     rows, width = blocks.shape
     if rows == 0:
         return
+    # As many threads as torch, be the rows fewer: libgomp makes threads anew when the number changes, up to 1000 us.
     team = max(rows, threads()) if together else threads()
     first = ctypes.addressof(ctypes.c_char.from_buffer(blocks.data)) if width else 0  # 0.3 us; .ctypes.data takes 0.8
     if rows == 1 or team == 1:

@@ -4,12 +4,13 @@ A Graph is what tracing yields and what everything below reads: the interpreter 
 prints as equations.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import count
 
-from selfloop.language.sizes import Shape
+from selfloop.language.sizes import Shape, Size
 
 LEAVES = ("input", "state", "param", "const")
 """The operations without arguments; their `value` is a name, or the number of a constant."""
@@ -49,7 +50,7 @@ class Graph:
     names: Mapping[str, int] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form"):
+        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text"):
             getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
 
     @cached_property
@@ -89,6 +90,35 @@ class Graph:
         return (
             tuple((n.op, n.args, n.shape, order.get(n.value, n.value)) for n in self.nodes),  # type: ignore[arg-type]
             self.outputs,
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """The Graph as JSON, which `read` reads; the names of local variables are left out."""
+        nodes = [(n.op, n.args, [size.terms for size in n.shape], n.value) for n in self.nodes]
+        return json.dumps([self.name, nodes, self.input, self.states, self.params, self.outputs])
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def read(text: str) -> "Graph":
+        """The Graph of a text."""
+        name, nodes, input, states, params, outputs = json.loads(text)
+        return Graph(
+            name=name,
+            nodes=tuple(
+                Node(
+                    op,
+                    tuple(args),
+                    tuple(Size(tuple((n, c) for n, c in terms)) for terms in shape),
+                    tuple(value) if isinstance(value, list) else value,
+                )
+                for op, args, shape, value in nodes
+            ),
+            input=input,
+            states=tuple(states),
+            params=tuple(params),
+            outputs=tuple(outputs),
+            names={},
         )
 
     def _reached_from(self, op: str) -> tuple[bool, ...]:

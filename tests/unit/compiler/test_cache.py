@@ -232,6 +232,11 @@ def test_the_state_says_what_there_is(folder):
     assert cache.state() == f"{folder}: 2 compiled, 1.5 of 256 MB"
 
 
+def test_the_state_says_that_no_folder_can_be_made(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert cache.state() == f"not used: {tmp_path} is read only"
+
+
 def test_the_folder_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.delenv("SELFLOOP_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)

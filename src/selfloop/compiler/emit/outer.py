@@ -20,7 +20,7 @@ def emit_outer(module: ir.Module, name: str, target: Target, bits: int) -> None:
     f = Function(module, name, target, bits)
     b, v = f.builder, f.vectors
     width = target.columns
-    height = min(8, (target.registers - width - 2) // width)
+    height = target.rows(width)
     given = {key: f.argument(k) for k, key in enumerate(BLOCK)}
     table, delta, result = (b.inttoptr(given[key], ir.PointerType()) for key in ("read", "delta", "result"))
     tall = b.sdiv(f.plus(given["features"], height - 1), I64(height))

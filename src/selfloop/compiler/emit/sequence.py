@@ -10,7 +10,7 @@ from selfloop.compiler.emit.loops import Function, Index
 from selfloop.compiler.emit.operations import OPERATIONS
 from selfloop.compiler.emit.products import sums
 from selfloop.compiler.emit.vectors import I32, I64
-from selfloop.compiler.layout import BY_STEP, BY_TABLE, Group, Layout, reads
+from selfloop.compiler.layout import BY_STEP, BY_TABLE, Group, Layout
 from selfloop.compiler.passes.schedule import Reductions
 from selfloop.compiler.step import REDUCTIONS, SCALAR, Place, Value
 
@@ -107,8 +107,7 @@ class _Sequence(Function):
             column = 0
             total = sum(len(panel.products) * panel.unroll for panel in group.panels)
             for panel in group.panels:
-                read = [reads(self.program, a) for a in self.values[panel.products[0]].args]
-                addresses = [[self.address_of(place, row) for row in own] for place in read]
+                addresses = [[self.address_of(place, row) for row in own] for place in panel.reads]
                 depth = sum(panel.lengths)
                 width_all = sum(panel.widths)
                 weights = self.at(

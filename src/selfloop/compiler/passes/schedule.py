@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from selfloop.compiler.step import LEAVES, REDUCTIONS, SCALAR, Place, Step, Store, Value
 
-CHEAP = ("add", "sub", "mul", "neg", "minimum", "maximum", "where", "lt", "le", "gt", "ge", "eq", "relu", "abs", "spread")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq")
+CHEAP = ("add", "sub", "mul", "neg", "minimum", "maximum", "where", "relu", "abs", "spread", *COMPARISONS)
 """Operations of about one instruction, made again where they are needed rather than kept."""
 
 
@@ -173,7 +174,7 @@ class _Demand:
         else:
             here = value.op in CHEAP or (not by_row and levels.tile[k] == level)
             here = here and value.op != "product"
-        if here:
+        if here or value.op in COMPARISONS:  # a comparison is never kept: it is no number
             for a in value.args:
                 self._visit(a, by_row, level)
         else:
