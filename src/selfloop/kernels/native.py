@@ -227,7 +227,7 @@ class _Outers:
                 offset = fields.offsets[place.name, place.offset]
             vectors = job.width // lanes
             result = delta.new_zeros(job.columns, job.width)
-            items = -(-job.columns // target.rows(target.columns)) * -(-vectors // target.columns)
+            items = outer.tiles(target, job.columns, vectors)
             share = items * np.arange(threads + 1) // threads
             blocks = np.zeros((threads, len(outer.BLOCK)), dtype=np.int64)
             values: dict[str, int | Int[Array, " threads"]] = {

@@ -51,6 +51,11 @@ class Function:
         a, b = self.number(a), self.number(b)
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
+    def most(self, a: Index, b: Index) -> ir.Value:
+        """The larger."""
+        a, b = self.number(a), self.number(b)
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
     # Memory.
 
     def at(self, base: ir.Value, index: Index, element: ir.Type | None = None) -> ir.Value:

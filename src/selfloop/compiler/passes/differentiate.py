@@ -161,11 +161,12 @@ def differentiate(step: Step, states: Mapping[str, int]) -> Derivative:
         if place.kind in _GRADIENTS
     ]
     stores += _nothing(writer, stores, states)
+    projected = {place: owed.at(place) for place in owed.places if place.kind == "record"}
     return Derivative(
         Step(tuple(writer.values), tuple(stores)),
         tuple(forward[k] for k in range(len(step.values))),
         tuple(outers),
-        {place: owed.at(place) for place in owed.places if place.kind == "record"},
+        projected,
     )
 
 
