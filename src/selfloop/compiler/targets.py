@@ -22,6 +22,7 @@ class Target:
         vector_bytes: the width of a vector register.
         registers: how many vector registers there are.
         columns: how many vectors of outputs a tile of products holds at most.
+        rounds: whether it has an instruction that rounds to whole numbers.
         intrinsics: the instructions that LLVM does not choose by itself, by what they do and the element's bits.
     """
 
@@ -32,6 +33,7 @@ class Target:
     vector_bytes: int
     registers: int
     columns: int
+    rounds: bool = True
     intrinsics: Mapping[str, str] = field(default_factory=dict)
 
     def lanes(self, element_bytes: int) -> int:
@@ -76,7 +78,7 @@ TARGETS = (
         vector_bytes=16,
         registers=16,
         columns=2,
-        intrinsics={"reciprocal32": "llvm.x86.sse.rcp.ps"},
+        rounds=False,
     ),
     Target(
         name="neon",

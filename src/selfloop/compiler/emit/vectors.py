@@ -16,6 +16,7 @@ class Vectors:
         self.builder, self.target, self.bits = builder, target, bits
         self.bytes = bits // 8
         self.lanes = target.lanes(self.bytes)
+        self.precision = 24 if bits == 32 else 53
         self.element = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.type = ir.VectorType(self.element, self.lanes)
         self.integer = ir.IntType(bits)
