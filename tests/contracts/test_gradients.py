@@ -10,7 +10,7 @@ WHOLE, RAGGED = {}, {"lengths": torch.tensor([3, 1])}
 RESET = {**RAGGED, "resets": torch.tensor([[False, True], [False, False], [True, True]])}
 CASES = [
     pytest.param(entry, backend, options, id=f"{entry}-{backend}-{what}")
-    for backend, cells in (("interpret", CELLS), ("torch", FUSED))
+    for backend, cells in (("native", CELLS), ("interpret", CELLS), ("torch", FUSED))
     for what, options in (("whole", WHOLE), ("ragged", RAGGED), ("resets", RESET))
     for entry in cells
     if not (backend == "torch" and options is RESET)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from selfloop.errors import ArgumentError, BackendError, nearest
-from selfloop.kernels import fused, interpret
+from selfloop.kernels import fused, interpret, operators
 from selfloop.kernels.problem import Answer, Problem
 
 
@@ -24,6 +24,7 @@ class Way:
 
 
 WAYS: dict[str, Way] = {
+    "native": Way("machine code compiled for this cell and processor", operators.refusal, operators.run),
     "torch": Way("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
     "interpret": Way("torch operations, one step at a time", interpret.refusal, interpret.run),
 }

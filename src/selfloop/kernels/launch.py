@@ -50,7 +50,7 @@ class Launch:
             if kind == "param":
                 self.array(kind, name, F.pad(params[name].reshape(-1), (0, lanes)))
 
-    def run(self, starts: Int[Array, " S+1"], counts: Int[Array, " S"], begin: int, end: int) -> None:
+    def run(self, starts: Int[Array, " _"], counts: Int[Array, " _"], begin: int, end: int) -> None:
         """Run the steps from `begin` up to `end`; the threads share the rows."""
         self._header("starts", starts.ctypes.data)
         self._header("counts", counts.ctypes.data)

@@ -14,10 +14,9 @@ from selfloop.compiler import targets
 from selfloop.compiler.emit import outer
 from selfloop.compiler.layout import BY_TABLE
 from selfloop.compiler.pipeline import Kernels, compile
-from selfloop.errors import BackendError
 from selfloop.kernels import team
 from selfloop.kernels.launch import Launch
-from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.problem import Problem
 from selfloop.kernels.rows import Rows, arrange
 from selfloop.language.graph import Graph
 
@@ -301,23 +300,3 @@ def _kernels(cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: 
                 rest = sum(count * known[name] for name, count in terms.items() if name in known)
                 known[unknown[0]] = (number - rest) // terms[unknown[0]]
     return compile(graph, {name: number for name, number in known.items() if name}, bits, target)
-
-
-def refusal(problem: Problem) -> str | None:
-    """Why there is no kernel for this, or None."""
-    if problem.x.device.type != "cpu":
-        return "compiled kernels run on the CPU"
-    if problem.x.dtype not in BITS:
-        return f"compiled kernels take float32 and float64, not {str(problem.x.dtype).removeprefix('torch.')}"
-    try:
-        targets.host()
-    except BackendError as error:
-        return str(error).rstrip(".")
-    return None
-
-
-def run(problem: Problem) -> Answer:
-    """The outputs and the final state."""
-    from selfloop.kernels import operators
-
-    return operators.run(problem)

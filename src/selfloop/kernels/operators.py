@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfloop.compiler import targets
+from selfloop.errors import BackendError
 from selfloop.kernels import native
 from selfloop.kernels.problem import Answer, Problem
 from selfloop.language.graph import Graph
@@ -45,6 +47,32 @@ def backward(
     y, final, kept = outputs[0], outputs[1 : 1 + len(state)], outputs[1 + len(state) :]
     dx, gradients, earlier = native.backward(call, y, final, kept, _rows_of_numbers(above), later)
     return [dx, *earlier, *gradients.values()]
+
+
+def _unsupported() -> str | None:
+    try:
+        targets.host()
+    except BackendError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+UNSUPPORTED = _unsupported()
+"""Why this processor has no kernels, or None."""
+
+
+def refusal(problem: Problem) -> str | None:
+    """Why there is no kernel for this, or None."""
+    tensors = (problem.x, *problem.state, *problem.params.values())
+    if problem.x.device.type != "cpu":
+        return "compiled kernels run on the CPU"
+    if torch.is_autocast_enabled("cpu"):
+        return "compiled kernels do not take part in autocast"
+    dtypes = {t.dtype for t in tensors}
+    if len(dtypes) > 1 or problem.x.dtype not in native.BITS:
+        found = ", ".join(sorted(str(d).removeprefix("torch.") for d in dtypes))
+        return f"compiled kernels take float32 or float64, and this is {found}"
+    return UNSUPPORTED
 
 
 def run(problem: Problem) -> Answer:

@@ -33,7 +33,7 @@ class Rows:
     lengths: Int[Array, " B"]
     active: Bool[Array, "T B"] | None
     counts: Int[Array, " T"]
-    starts: Int[Array, " T+1"]
+    starts: Int[Array, " _"]
     time: Int[Array, "T _"]
     resets: Bool[Array, "T B"] | None
 
