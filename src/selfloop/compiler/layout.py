@@ -102,6 +102,12 @@ class Layout:
         """All packed matrices, in the order of the block."""
         return tuple(panel for stage in self.groups for group in stage for panel in group.panels)
 
+    @property
+    def weight_bytes(self) -> int:
+        """What a step reads of packed matrices."""
+        elements = sum(sum(p.lengths) * len(p.products) * p.size for p in self.panels)
+        return elements * self.bits // 8
+
 
 def padded(size: int, width: int) -> int:
     """The size rounded up to whole vectors."""

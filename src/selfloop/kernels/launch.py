@@ -14,15 +14,27 @@ from selfloop.kernels import team
 
 
 class Launch:
-    """A function's block for each thread, while it is filled in. It keeps alive what it has the addresses of."""
+    """A function's block for each thread, while it is filled in. It keeps alive what it has the addresses of.
 
-    def __init__(self, layout: Layout, function: int, threads: int) -> None:
-        self.layout, self.function, self.threads = layout, function, threads
+    Args:
+        layout: of the function.
+        function: its address.
+        threads: how many.
+        by_units: the threads share the units of each step and wait for each other, rather than share the rows.
+    """
+
+    def __init__(self, layout: Layout, function: int, threads: int, by_units: bool = False) -> None:
+        self.layout, self.function, self.by_units = layout, function, by_units and threads > 1
         self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
+        self._barrier = np.zeros(1, dtype=np.int64)
         self._alive: list[object] = []
-        self._header("first", np.arange(threads))
-        self._header("stride", threads)
-        self._header("parts", 1)
+        own, all_ = np.arange(threads), threads
+        self._header("first", 0 if self.by_units else own)
+        self._header("stride", 1 if self.by_units else all_)
+        self._header("part", own if self.by_units else 0)
+        self._header("parts", all_ if self.by_units else 1)
+        self._header("barrier", self._barrier.ctypes.data)
+        self._header("give_way", team.give_way())
 
     def array(self, kind: str, name: str, where: Int[Array, " R"] | Tensor, shift: int = 0) -> None:
         """A table of addresses, or a tensor; `shift` is that of its start, in bytes.
@@ -56,7 +68,8 @@ class Launch:
         self._header("counts", counts.ctypes.data)
         self._header("begin", begin)
         self._header("end", end)
-        team.run(self.function, self.blocks)
+        self._barrier[0] = 0
+        team.run(self.function, self.blocks, together=self.by_units)
 
     def run_rows(self, low: int, high: int, at_once: int) -> None:
         """For a function without steps: run the rows from `low` up to `high`, so many at once."""

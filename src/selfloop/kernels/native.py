@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfloop.compiler import targets
 from selfloop.compiler.emit import outer
-from selfloop.compiler.layout import BY_TABLE
+from selfloop.compiler.layout import BY_TABLE, Layout
 from selfloop.compiler.pipeline import Kernels, compile
 from selfloop.kernels import team
 from selfloop.kernels.launch import Launch
@@ -25,6 +25,10 @@ BITS = {torch.float32: 32, torch.float64: 64}
 CHUNK = 1 << 20
 """Bytes for each thread that products over all steps go through at once, so that what one kernel writes the next one
 finds in the second cache."""
+
+import os
+UNITS=bool(int(os.environ.get('UNITS','0')))
+CACHE = int(os.environ.get('CACHEB',1 << 20))
 
 Tables = dict[tuple[str, str], Int[Array, " R"]]
 
@@ -53,10 +57,14 @@ class Call:
         """The state that is the output."""
         return next(iter(self.kernels.states))
 
-    @property
-    def threads(self) -> int:
-        """How many threads share the rows."""
-        return max(1, min(team.threads(), self.rows.batch))
+    def launch(self, layout: Layout, function: int) -> Launch:
+        """A function that walks the steps.
+
+        Where the weights are more than a core's cache holds, the threads share the units, so that each reads its own
+        part of the weights at each step; else they share the rows, and need not wait for each other.
+        """
+        by_units = UNITS or layout.weight_bytes > CACHE
+        return Launch(layout, function, team.threads() if by_units else min(team.threads(), self.rows.batch), by_units)
 
     def tables(self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor]) -> tuple[Tables, list[Tensor]]:
         """Where input and states lie; and tensors that must live as long as the tables."""
@@ -80,7 +88,7 @@ class Call:
     def chunks(self, row_bytes: int) -> list[tuple[int, int]]:
         """The steps in chunks of so many rows as the cache holds."""
         rows = self.rows
-        at_once = max(1, CHUNK * self.threads // max(1, row_bytes))
+        at_once = max(1, CHUNK * team.threads() // max(1, row_bytes))
         bounds = [0]
         while bounds[-1] < rows.steps:
             end = int(np.searchsorted(rows.starts, rows.starts[bounds[-1]] + at_once, side="right")) - 1
@@ -107,7 +115,7 @@ def forward(call: Call, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]
 
     code = kernels.forward_code
     tables, alive = call.tables(y, final, histories)
-    step = Launch(layout, code.address("train" if keep else "infer"), call.threads)
+    step = call.launch(layout, code.address("train" if keep else "infer"))
     project = Launch(kernels.project, code.address("project"), team.threads()) if kernels.project else None
     for launch in (step, project):
         if launch:
@@ -153,7 +161,7 @@ def backward(
     tables, alive = call.tables(y, final, histories)
     tables["above", call.output] = rows.packed(rows.at_steps(above))
     tables["below", input] = rows.packed(rows.at_steps(dx))
-    step = Launch(kernels.back, code.address("back"), call.threads)
+    step = call.launch(kernels.back, code.address("back"))
     for name, last, first in zip(kernels.states, later, earlier, strict=True):
         alive += _carry(rows, tables, name, last.contiguous(), first)
     below = Launch(kernels.below, code.address("below"), team.threads()) if kernels.below else None
@@ -216,6 +224,8 @@ class _Outers:
         item = delta.element_size()
         threads = team.threads()
         target, lanes = kernels.target, kernels.target.lanes(item)
+        most = max((job.columns for job in kernels.outers), default=0)
+        self.room = delta.new_empty(threads, outer.room(target, item, most))
         for job in kernels.outers:
             place = job.argument
             if place.kind in BY_TABLE:
@@ -235,6 +245,7 @@ class _Outers:
                 "features": job.columns,
                 "vectors": vectors,
                 "offset": offset,
+                "room": self.room.data_ptr() + np.arange(threads) * self.room.stride(0) * item,
                 "delta": delta.data_ptr() + job.start * item,
                 "stride": delta.shape[1],
                 "result": result.data_ptr(),

@@ -58,6 +58,16 @@ def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> Non
         _POOL.run(_callable(function), [first + row * width * 8 for row in range(rows)], team)
 
 
+@lru_cache(maxsize=1)
+def give_way() -> int:
+    """The address of the system's function by which a thread that waits lets others run."""
+    if sys.platform == "win32":
+        function = ctypes.WinDLL("kernel32").SwitchToThread
+    else:
+        function = ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 _INT64 = np.dtype(np.int64)
 _Call = Callable[[int], None]
 _Data = ctypes.c_int64 * len(trampoline.WORDS)
