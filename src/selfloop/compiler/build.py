@@ -18,10 +18,13 @@ class Code:
 
     def __init__(self, engine: llvm.ExecutionEngine) -> None:
         self._engine = engine
+        self._known: dict[str, int] = {}
 
     def address(self, name: str) -> int:
         """Where a function starts."""
-        return int(self._engine.get_function_address(name))
+        if name not in self._known:
+            self._known[name] = int(self._engine.get_function_address(name))
+        return self._known[name]
 
 
 def build(key: str, target: Target, write: Callable[[ir.Module], None]) -> Code:

@@ -1,8 +1,12 @@
 """Program -> Layout: where its values lie, how its weights are packed, and what its function is given."""
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from math import ceil
+from typing import NamedTuple
 
 from selfloop.compiler.passes.schedule import Program, Tiles
 from selfloop.compiler.step import LEAVES, SCALAR, Place, Weight
@@ -102,11 +106,60 @@ class Layout:
         """All packed matrices, in the order of the block."""
         return tuple(panel for stage in self.groups for group in stage for panel in group.panels)
 
+    @cached_property
+    def packing(self) -> "Packing":
+        """How the weights are packed."""
+        return Packing.of(self.panels, self.target.lanes(self.bits // 8))
+
     @property
     def weight_bytes(self) -> int:
         """What a step reads of packed matrices."""
         elements = sum(sum(p.lengths) * len(p.products) * p.size for p in self.panels)
         return elements * self.bits // 8
+
+
+class Packed(NamedTuple):
+    """A vector of each block of units of a panel: what `emit.pack` is told, but for addresses and strides."""
+
+    weight: Weight
+    units: int
+    first: int
+    step: int
+    length: int
+    goal: int
+    goal_step: int
+    goal_k: int
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """The packed weights of a function: where each panel starts, in elements; their size; and the vectors in them."""
+
+    starts: tuple[int, ...]
+    size: int
+    vectors: tuple[Packed, ...]
+
+    @classmethod
+    def of(cls, panels: Iterable[Panel], lanes: int) -> "Packing":
+        """Panel after panel."""
+        starts: list[int] = []
+        vectors: list[Packed] = []
+        size = 0
+        for panel in panels:
+            starts.append(size)
+            depth, columns, step = sum(panel.lengths), sum(panel.widths), panel.unroll * lanes
+            first = list(accumulate(panel.widths, initial=0))
+            for q in range(columns):
+                group = bisect(first, q) - 1
+                before = size + first[group] * depth * lanes + (q - first[group]) * lanes
+                pitch, done = panel.widths[group] * lanes, 0
+                for weights, length in zip(panel.terms, panel.lengths, strict=True):
+                    weight, own = weights[q // panel.unroll], q % panel.unroll * lanes
+                    goal = before + done * pitch
+                    vectors.append(Packed(weight, panel.size, own, step, length, goal, depth * columns * lanes, pitch))
+                    done += length
+            size += ceil(panel.size / step) * depth * columns * lanes
+        return cls(tuple(starts), size, tuple(vectors))
 
 
 def padded(size: int, width: int) -> int:

@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from selfloop.compiler.build import Code, build
 from selfloop.compiler.emit.outer import emit_outer
+from selfloop.compiler.emit.pack import emit_pack
 from selfloop.compiler.emit.sequence import emit_sequence
 from selfloop.compiler.layout import Fields, Layout, lay_out, padded
 from selfloop.compiler.passes.differentiate import differentiate
@@ -61,6 +62,7 @@ class Kernels:
                 layout = getattr(self, name)
                 if layout is not None:
                     emit_sequence(module, name, layout, backward=False)
+            emit_pack(module, "pack", self.target, self.bits)
 
         return build("forward " + self.key, self.target, write)
 
@@ -73,6 +75,7 @@ class Kernels:
             if self.below is not None:
                 emit_sequence(module, "below", self.below, backward=False)
             emit_outer(module, "outer", self.target, self.bits)
+            emit_pack(module, "pack", self.target, self.bits)
 
         return build("backward " + self.key, self.target, write)
 

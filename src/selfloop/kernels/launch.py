@@ -1,15 +1,16 @@
 """Calling a compiled function: its weights packed, its block of addresses filled in for each thread."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from numpy import ndarray as Array
 from torch import Tensor
-from torch.nn import functional as F
 
-from selfloop.compiler.layout import Layout, Panel
+from selfloop.compiler.build import Code
+from selfloop.compiler.emit import pack
+from selfloop.compiler.layout import Layout, Packing
 from selfloop.kernels import team
 
 
@@ -18,13 +19,15 @@ class Launch:
 
     Args:
         layout: of the function.
-        function: its address.
+        code: where it is, and the function that packs.
+        function: its name.
         threads: how many.
         by_units: the threads share the units of each step and wait for each other, rather than share the rows.
     """
 
-    def __init__(self, layout: Layout, function: int, threads: int, by_units: bool = False) -> None:
-        self.layout, self.function, self.by_units = layout, function, by_units and threads > 1
+    def __init__(self, layout: Layout, code: Code, function: str, threads: int, by_units: bool = False) -> None:
+        self.layout, self.code, self.function = layout, code, code.address(function)
+        self.by_units = by_units and threads > 1
         self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
         self._barrier = np.zeros(1, dtype=np.int64)
         self._alive: list[object] = []
@@ -54,13 +57,26 @@ class Launch:
         return tensor
 
     def weights(self, params: Mapping[str, Tensor]) -> None:
-        """Matrices packed, vectors with room beyond their end."""
-        lanes = self.layout.target.lanes(self.layout.bits // 8)
-        for k, panel in enumerate(self.layout.panels):
-            self.array("panel", str(k), pack(panel, params, lanes))
+        """Matrices packed, vectors as they are."""
         for kind, name in self.layout.arguments:
             if kind == "param":
-                self.array(kind, name, F.pad(params[name].reshape(-1), (0, lanes)))
+                self.array(kind, name, params[name].contiguous())
+        packing = self.layout.packing
+        if not packing.vectors:
+            return
+        some = next(iter(params.values()))
+        item = some.element_size()
+        packed = some.new_empty(packing.size)
+        for k, start in enumerate(packing.starts):
+            self.array("panel", str(k), packed, start * item)
+        names, which, row, column, is_transposed, static = _template(packing)
+        start, down, along = (np.array(v)[which] for v in zip(*(_place(params[name]) for name in names), strict=True))
+        blocks = static.copy()
+        blocks[:, _SOURCE] = start + (row * down + column * along) * item
+        blocks[:, _LANE] = np.where(is_transposed, along, down)
+        blocks[:, _K] = np.where(is_transposed, down, along)
+        blocks[:, _GOAL] = packed.data_ptr() + static[:, _GOAL] * item
+        team.run(self.code.address("pack"), blocks)
 
     def run(self, starts: Int[Array, " _"], counts: Int[Array, " _"], begin: int, end: int) -> None:
         """Run the steps from `begin` up to `end`; the threads share the rows."""
@@ -80,23 +96,22 @@ class Launch:
         self.blocks[:, self.layout.arguments["header", name]] = value
 
 
-def pack(panel: Panel, params: Mapping[str, Tensor], lanes: int) -> Tensor:
-    """The weights of a panel as its docstring has them."""
-    unit = panel.unroll * lanes
-    blocks = -(-panel.size // unit)
-    parts = []
-    for weights, length in zip(panel.terms, panel.lengths, strict=True):
-        columns = []
-        for w in weights:
-            rows, width = (length, panel.size) if w.transposed else (panel.size, length)
-            block = params[w.name][w.row : w.row + rows, w.column : w.column + width]
-            columns.append(block.T if w.transposed else block)
-        stacked = columns[0][None] if len(columns) == 1 else torch.stack(columns)
-        if blocks * unit > panel.size:
-            stacked = F.pad(stacked, (0, 0, 0, blocks * unit - panel.size))
-        stacked = stacked.unflatten(1, (blocks, panel.unroll, lanes))
-        parts.append(stacked.permute(1, 4, 0, 2, 3).reshape(blocks, length, -1, lanes))
-    whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    if len(panel.widths) == 1:
-        return whole.contiguous()
-    return torch.cat([own.reshape(blocks, -1) for own in whole.split(panel.widths, dim=2)], dim=1)
+_SOURCE, _LANE, _K, _GOAL = (pack.BLOCK.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
+
+
+@lru_cache(maxsize=1024)
+def _template(packing: Packing) -> tuple[tuple[str, ...], *tuple[Array, ...]]:
+    """What of the blocks of `emit.pack` is the same at each call: names, and arrays with an entry for each vector."""
+    names = tuple(dict.fromkeys(v.weight.name for v in packing.vectors))
+    which = np.array([names.index(v.weight.name) for v in packing.vectors])
+    weights = [v.weight for v in packing.vectors]
+    row, column, is_transposed = (np.array([w[k] for w in weights]) for k in (1, 2, 3))
+    static = np.zeros((len(packing.vectors), len(pack.BLOCK)), dtype=np.int64)
+    for name in ("units", "first", "step", "length", "goal", "goal_step", "goal_k"):
+        static[:, pack.BLOCK.index(name)] = [getattr(v, name) for v in packing.vectors]
+    return names, which, row, column, is_transposed, static
+
+
+def _place(matrix: Tensor) -> tuple[int, int, int]:
+    """Where a matrix starts, and how far its rows and columns are apart."""
+    return matrix.data_ptr(), *matrix.stride()  # type: ignore[return-value]

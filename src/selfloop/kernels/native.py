@@ -11,6 +11,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from selfloop.compiler import targets
+from selfloop.compiler.build import Code
 from selfloop.compiler.emit import outer
 from selfloop.compiler.layout import BY_TABLE, Layout
 from selfloop.compiler.pipeline import Kernels, compile
@@ -57,14 +58,14 @@ class Call:
         """The state that is the output."""
         return next(iter(self.kernels.states))
 
-    def launch(self, layout: Layout, function: int) -> Launch:
+    def launch(self, layout: Layout, code: Code, function: str) -> Launch:
         """A function that walks the steps.
 
         Where the weights are more than a core's cache holds, the threads share the units, so that each reads its own
         part of the weights at each step; else they share the rows, and need not wait for each other.
         """
         by_units = UNITS or layout.weight_bytes > CACHE
-        return Launch(layout, function, team.threads() if by_units else min(team.threads(), self.rows.batch), by_units)
+        return Launch(layout, code, function, team.threads() if by_units else min(team.threads(), self.rows.batch), by_units)
 
     def tables(self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor]) -> tuple[Tables, list[Tensor]]:
         """Where input and states lie; and tensors that must live as long as the tables."""
@@ -115,8 +116,8 @@ def forward(call: Call, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]
 
     code = kernels.forward_code
     tables, alive = call.tables(y, final, histories)
-    step = call.launch(layout, code.address("train" if keep else "infer"))
-    project = Launch(kernels.project, code.address("project"), team.threads()) if kernels.project else None
+    step = call.launch(layout, code, "train" if keep else "infer")
+    project = Launch(kernels.project, code, "project", team.threads()) if kernels.project else None
     for launch in (step, project):
         if launch:
             for (kind, name), table in tables.items():
@@ -152,19 +153,18 @@ def backward(
     earlier = [d.clone(memory_format=torch.contiguous_format) for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
     dx = torch.empty_like(x) if complete else torch.zeros_like(x)
-    gradients = {name: torch.zeros_like(weight) for name, weight in problem.params.items()}
     if rows.total == 0:
-        return dx, gradients, earlier
+        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
 
     code = kernels.backward_code
     record, *histories = kept
     tables, alive = call.tables(y, final, histories)
     tables["above", call.output] = rows.packed(rows.at_steps(above))
     tables["below", input] = rows.packed(rows.at_steps(dx))
-    step = call.launch(kernels.back, code.address("back"))
+    step = call.launch(kernels.back, code, "back")
     for name, last, first in zip(kernels.states, later, earlier, strict=True):
         alive += _carry(rows, tables, name, last.contiguous(), first)
-    below = Launch(kernels.below, code.address("below"), team.threads()) if kernels.below else None
+    below = Launch(kernels.below, code, "below", team.threads()) if kernels.below else None
     for launch in (step, below):
         if launch:
             for (kind, name), table in tables.items():
@@ -188,10 +188,10 @@ def backward(
             below.run_rows(low, high, high - low)
         products.add(low, high)
     del alive
-    products.finish(gradients)
+    gradients = {name: products.gradient(name, weight) for name, weight in problem.params.items()}
     for (name, offset), start in kernels.back.fields["total"].offsets.items():
         size = kernels.totals[name, offset]
-        gradients[name].view(-1)[offset : offset + size] += total[:, start : start + size].sum(0)
+        torch.sum(total[:, start : start + size], 0, out=gradients[name].view(-1)[offset : offset + size])
     return dx, gradients, earlier
 
 
@@ -267,13 +267,16 @@ class _Outers:
             self.blocks[own, outer.BLOCK.index("read")] = table.ctypes.data + low * 8
         team.run(self.function, self.blocks)
 
-    def finish(self, gradients: Mapping[str, Tensor]) -> None:
-        """Give each weight its own."""
-        for job, _, result, _ in self.jobs:
-            for start, rows, weight in job.weights:
-                own = gradients[weight.name]
-                block = own[weight.row : weight.row + rows, weight.column : weight.column + job.columns]
-                block += result[:, start : start + rows].T
+    def gradient(self, name: str, weight: Tensor) -> Tensor:
+        """The gradient of a parameter; of a vector or scalar, room for it."""
+        parts = [(result[:, a : a + n].T, w) for job, _, result, _ in self.jobs for a, n, w in job.weights if w.name == name]
+        if len(parts) == 1 and parts[0][0].shape == weight.shape:
+            return parts[0][0].contiguous()
+        gradient = torch.zeros_like(weight)
+        for part, w in parts:
+            rows, columns = part.shape
+            gradient[w.row : w.row + rows, w.column : w.column + columns] += part
+        return gradient
 
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:

@@ -74,6 +74,14 @@ class Function:
         name = f"llvm.masked.load.v{v.lanes}f{v.bits}.p0"
         return v.call(name, v.type, [address, *self._aligned(), mask, v.const(0.0)])
 
+    def gather(self, base: ir.Value, offsets: ir.Value, mask: ir.Value) -> ir.Value:
+        """Elements at offsets from an address; zero where the mask is not set."""
+        v = self.vectors
+        pointers = self.builder.gep(base, [offsets], source_etype=v.element)
+        pointers.type = ir.VectorType(POINTER, v.lanes)
+        name = f"llvm.masked.gather.v{v.lanes}f{v.bits}.v{v.lanes}p0"
+        return v.call(name, v.type, [pointers, *self._aligned(), mask, v.const(0.0)])
+
     def store(self, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
         """A vector to memory; where the mask is not set, memory stays."""
         v = self.vectors

@@ -10,7 +10,7 @@ from selfloop.compiler.emit.loops import Function, Index
 from selfloop.compiler.emit.operations import OPERATIONS
 from selfloop.compiler.emit.products import sums
 from selfloop.compiler.emit.vectors import I32, I64
-from selfloop.compiler.layout import BY_STEP, BY_TABLE, Group, Layout
+from selfloop.compiler.layout import BY_STEP, BY_TABLE, SPACES, Group, Layout
 from selfloop.compiler.passes.schedule import Reductions
 from selfloop.compiler.step import REDUCTIONS, SCALAR, Place, Value
 
@@ -150,7 +150,7 @@ class _Sequence(Function):
             results = [made[s.value] for s in group.tiles.stores]
             for s, result in zip(group.tiles.stores, results, strict=True):
                 address = self.at(self.address_of(s.place, row), lane)
-                outer = mask if s.place.kind in BY_TABLE else None
+                outer = mask if s.place.kind not in SPACES else None
                 if s.add:
                     result = b.fadd(self.load(address, outer), result)
                 self.store(result, address, outer)
@@ -272,6 +272,6 @@ class _Values:
         address = self.sequence.address_of(place, self.row)
         if size == SCALAR:
             return self.sequence.load_scalar(address)
-        mask = self.mask if place.kind in BY_TABLE else None
+        mask = self.mask if place.kind not in SPACES else None
         return self.sequence.load(self.sequence.at(address, self.lane), mask)
 

@@ -1,0 +1,43 @@
+"""Matrices in the order in which tiles read them."""
+
+from llvmlite import ir
+
+from selfloop.compiler.emit.loops import Function
+from selfloop.compiler.emit.vectors import I64, POINTER
+from selfloop.compiler.targets import Target
+
+BLOCK = ("source", "lane_stride", "k_stride", "units", "first", "step", "length", "goal", "goal_step", "goal_k")
+"""The block: a matrix from its first element, and its strides along the units and along what is summed, in elements;
+how many units it has; at which unit its vectors start, and how far apart they are; how many elements are summed; and
+where the vectors go, how far apart those of neighbouring blocks of units, and of neighbouring elements of the sum."""
+
+
+def emit_pack(module: ir.Module, name: str, target: Target, bits: int) -> None:
+    """Write the function `name`, which packs one vector of each block of units."""
+    f = Function(module, name, target, bits)
+    b, v = f.builder, f.vectors
+    given = {key: f.argument(k) for k, key in enumerate(BLOCK)}
+    source, goal = (b.inttoptr(given[key], POINTER) for key in ("source", "goal"))
+    kind = ir.VectorType(I64, v.lanes)
+    lanes = ir.Constant(kind, list(range(v.lanes)))
+    side_by_side = b.icmp_signed("==", given["lane_stride"], I64(1))
+    blocks = b.sdiv(f.plus(b.sub(given["units"], given["first"]), b.sub(given["step"], I64(1))), given["step"])
+
+    def pack(is_near: bool) -> None:
+        offsets = b.mul(lanes, v.splat(given["lane_stride"]))
+        with f.loop(0, blocks) as block:
+            unit = f.plus(given["first"], f.times(block, given["step"]))
+            mask = b.icmp_signed("<", lanes, v.splat(b.sub(given["units"], unit)))
+            start = f.at(source, f.times(unit, given["lane_stride"]))
+            end = f.at(goal, f.times(block, given["goal_step"]))
+            with f.loop(0, given["length"]) as k:
+                place = f.at(start, f.times(k, given["k_stride"]))
+                value = f.load(place, mask) if is_near else f.gather(place, offsets, mask)
+                f.store(value, f.at(end, f.times(k, given["goal_k"])))
+
+    with b.if_else(side_by_side) as (near, far):
+        with near:
+            pack(True)
+        with far:
+            pack(False)
+    f.finish()
