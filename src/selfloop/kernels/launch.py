@@ -1,7 +1,8 @@
 """Calling a compiled function: its weights packed, its block of addresses filled in for each thread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -11,7 +12,11 @@ from torch import Tensor
 from selfloop.compiler.build import Code
 from selfloop.compiler.emit import pack
 from selfloop.compiler.layout import Layout, Packing
-from selfloop.kernels import team
+from selfloop.kernels import memory, team
+
+
+ALONE = 1 << 16
+"""Elements below which one thread packs alone: waking the others takes as long."""
 
 
 class Launch:
@@ -56,28 +61,6 @@ class Launch:
         self.array(kind, "", tensor)
         return tensor
 
-    def weights(self, params: Mapping[str, Tensor]) -> None:
-        """Matrices packed, vectors as they are."""
-        for kind, name in self.layout.arguments:
-            if kind == "param":
-                self.array(kind, name, params[name].contiguous())
-        packing = self.layout.packing
-        if not packing.vectors:
-            return
-        some = next(iter(params.values()))
-        item = some.element_size()
-        packed = some.new_empty(packing.size)
-        for k, start in enumerate(packing.starts):
-            self.array("panel", str(k), packed, start * item)
-        names, which, row, column, is_transposed, static = _template(packing)
-        start, down, along = (np.array(v)[which] for v in zip(*(_place(params[name]) for name in names), strict=True))
-        blocks = static.copy()
-        blocks[:, _SOURCE] = start + (row * down + column * along) * item
-        blocks[:, _LANE] = np.where(is_transposed, along, down)
-        blocks[:, _K] = np.where(is_transposed, down, along)
-        blocks[:, _GOAL] = packed.data_ptr() + static[:, _GOAL] * item
-        team.run(self.code.address("pack"), blocks)
-
     def run(self, starts: Int[Array, " _"], counts: Int[Array, " _"], begin: int, end: int) -> None:
         """Run the steps from `begin` up to `end`; the threads share the rows."""
         self._header("starts", starts.ctypes.data)
@@ -96,22 +79,61 @@ class Launch:
         self.blocks[:, self.layout.arguments["header", name]] = value
 
 
-_SOURCE, _LANE, _K, _GOAL = (pack.BLOCK.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
+def give_weights(launches: Sequence[Launch], params: Mapping[str, Tensor]) -> None:
+    """Give functions their weights: matrices packed, vectors as they are."""
+    for launch in launches:
+        for kind, name in launch.layout.arguments:
+            if kind == "param":
+                launch.array(kind, name, params[name].contiguous())
+    template = _template(tuple(launch.layout.packing for launch in launches))
+    if not len(template.static):
+        return
+    some = next(iter(params.values()))
+    item = some.element_size()
+    packed = memory.empty(template.size, 1, some.dtype)
+    starts = iter(template.starts)
+    for launch in launches:
+        for k in range(len(launch.layout.panels)):
+            launch.array("panel", str(k), packed, next(starts) * item)
+    matrices = np.array([(params[name].data_ptr(), *params[name].stride()) for name in template.names])
+    start, down, along = matrices[template.which].T
+    vectors = template.static.copy()
+    vectors[:, _SOURCE] = start + (template.row * down + template.column * along) * item
+    vectors[:, _LANE] = np.where(template.is_transposed, along, down)
+    vectors[:, _K] = np.where(template.is_transposed, down, along)
+    vectors[:, _GOAL] = packed.data_ptr() + template.static[:, _GOAL] * item
+    threads = min(team.threads(), len(vectors)) if template.size >= ALONE else 1
+    share = len(vectors) * np.arange(threads + 1) // threads
+    blocks = np.stack([vectors.ctypes.data + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
+    team.run(launches[0].code.address("pack"), blocks)
+
+
+_SOURCE, _LANE, _K, _GOAL = (pack.VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
+
+
+class _Template(NamedTuple):
+    """What of packing is the same at each call: arrays have an entry for each vector."""
+
+    names: tuple[str, ...]
+    which: Array
+    row: Array
+    column: Array
+    is_transposed: Array
+    static: Array
+    starts: tuple[int, ...]
+    size: int
 
 
 @lru_cache(maxsize=1024)
-def _template(packing: Packing) -> tuple[tuple[str, ...], *tuple[Array, ...]]:
-    """What of the blocks of `emit.pack` is the same at each call: names, and arrays with an entry for each vector."""
-    names = tuple(dict.fromkeys(v.weight.name for v in packing.vectors))
-    which = np.array([names.index(v.weight.name) for v in packing.vectors])
-    weights = [v.weight for v in packing.vectors]
-    row, column, is_transposed = (np.array([w[k] for w in weights]) for k in (1, 2, 3))
-    static = np.zeros((len(packing.vectors), len(pack.BLOCK)), dtype=np.int64)
+def _template(packings: tuple[Packing, ...]) -> _Template:
+    ends = np.cumsum([0, *(own.size for own in packings)])
+    vectors = [(v, end) for own, end in zip(packings, ends, strict=False) for v in own.vectors]
+    names = tuple(dict.fromkeys(v.weight.name for v, _ in vectors))
+    which = np.array([names.index(v.weight.name) for v, _ in vectors], dtype=np.int64)
+    static = np.zeros((len(vectors), len(pack.VECTOR)), dtype=np.int64)
     for name in ("units", "first", "step", "length", "goal", "goal_step", "goal_k"):
-        static[:, pack.BLOCK.index(name)] = [getattr(v, name) for v in packing.vectors]
-    return names, which, row, column, is_transposed, static
-
-
-def _place(matrix: Tensor) -> tuple[int, int, int]:
-    """Where a matrix starts, and how far its rows and columns are apart."""
-    return matrix.data_ptr(), *matrix.stride()  # type: ignore[return-value]
+        static[:, pack.VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
+    static[:, _GOAL] += np.array([end for _, end in vectors], dtype=np.int64)
+    row, column, is_transposed = (np.array([v.weight[k] for v, _ in vectors]) for k in (1, 2, 3))
+    starts = tuple(int(end) + start for own, end in zip(packings, ends, strict=False) for start in own.starts)
+    return _Template(names, which, row, column, is_transposed, static, starts, int(ends[-1]))

@@ -15,8 +15,8 @@ from selfloop.compiler.build import Code
 from selfloop.compiler.emit import outer
 from selfloop.compiler.layout import BY_TABLE, Layout
 from selfloop.compiler.pipeline import Kernels, compile
-from selfloop.kernels import team
-from selfloop.kernels.launch import Launch
+from selfloop.kernels import memory, team
+from selfloop.kernels.launch import Launch, give_weights
 from selfloop.kernels.problem import Problem
 from selfloop.kernels.rows import Rows, arrange
 from selfloop.language.graph import Graph
@@ -67,7 +67,9 @@ class Call:
         by_units = UNITS or layout.weight_bytes > CACHE
         return Launch(layout, code, function, team.threads() if by_units else min(team.threads(), self.rows.batch), by_units)
 
-    def tables(self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor]) -> tuple[Tables, list[Tensor]]:
+    def tables(
+        self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor], keep: bool = True
+    ) -> tuple[Tables, list[Tensor]]:
         """Where input and states lie; and tensors that must live as long as the tables."""
         rows, problem = self.rows, self.problem
         tables: Tables = {("input", problem.graph.input): rows.packed(rows.at_steps(problem.x))}
@@ -77,7 +79,7 @@ class Call:
                 new = rows.at_steps(y)
             else:
                 history = histories[k - 1]
-                new = rows.in_turn(history) if history.dim() == 3 else rows.one_after_another(history)
+                new = rows.one_after_another(history) if keep else rows.in_turn(history)
                 rows.put_last(new, rows.at_once(final[k]))
             old = np.concatenate([rows.at_once(first)[None], new[:-1]])
             if rows.resets is not None:
@@ -108,21 +110,21 @@ def forward(call: Call, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]
     width = layout.fields["record"].stride
     chunks = call.chunks(width * x.element_size() if kernels.project else 0)
     most = max((int(rows.starts[b] - rows.starts[a]) for a, b in chunks), default=0)
-    record = x.new_empty(rows.steps * rows.batch if keep else most, width)
-    turns = (rows.steps * rows.batch,) if keep else (2, rows.batch)
-    histories = [x.new_empty(*turns, s.shape[1]) for s in final[1:]]
+    record = memory.empty(rows.steps * rows.batch if keep else most, width, x.dtype)
+    turns = rows.steps if keep else 2
+    histories = [memory.empty(turns * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
     if rows.total == 0:
         return y, final, [record, *histories]
 
     code = kernels.forward_code
-    tables, alive = call.tables(y, final, histories)
+    tables, alive = call.tables(y, final, histories, keep)
     step = call.launch(layout, code, "train" if keep else "infer")
     project = Launch(kernels.project, code, "project", team.threads()) if kernels.project else None
-    for launch in (step, project):
-        if launch:
-            for (kind, name), table in tables.items():
-                launch.array(kind, name, table)
-            launch.weights(problem.params)
+    launches = [launch for launch in (step, project) if launch]
+    for launch in launches:
+        for (kind, name), table in tables.items():
+            launch.array(kind, name, table)
+    give_weights(launches, problem.params)
     step.space("scratch", rows.batch, x)
     for begin, end in chunks:
         low, high = int(rows.starts[begin]), int(rows.starts[end])
@@ -165,18 +167,18 @@ def backward(
     for name, last, first in zip(kernels.states, later, earlier, strict=True):
         alive += _carry(rows, tables, name, last.contiguous(), first)
     below = Launch(kernels.below, code, "below", team.threads()) if kernels.below else None
-    for launch in (step, below):
-        if launch:
-            for (kind, name), table in tables.items():
-                launch.array(kind, name, table)
-            launch.weights(problem.params)
+    launches = [launch for launch in (step, below) if launch]
+    for launch in launches:
+        for (kind, name), table in tables.items():
+            launch.array(kind, name, table)
+    give_weights(launches, problem.params)
     step.array("record", "", record)
     step.space("scratch", rows.batch, x)
     total = step.space("total", rows.batch, x)
     width = kernels.back.fields["delta"].stride
     chunks = call.chunks(width * x.element_size())
     most = max(int(rows.starts[b] - rows.starts[a]) for a, b in chunks)
-    delta = x.new_empty(most, width)
+    delta = memory.empty(most, width, x.dtype)
     products = _Outers(call, tables, record, delta, code.address("outer"))
     for begin, end in reversed(chunks):
         low, high = int(rows.starts[begin]), int(rows.starts[end])
@@ -189,9 +191,10 @@ def backward(
         products.add(low, high)
     del alive
     gradients = {name: products.gradient(name, weight) for name, weight in problem.params.items()}
+    sums = total.sum(0)
     for (name, offset), start in kernels.back.fields["total"].offsets.items():
         size = kernels.totals[name, offset]
-        torch.sum(total[:, start : start + size], 0, out=gradients[name].view(-1)[offset : offset + size])
+        gradients[name].view(-1)[offset : offset + size] = sums[start : start + size]
     return dx, gradients, earlier
 
 
@@ -201,7 +204,7 @@ def _carry(rows: Rows, tables: Tables, name: str, last: Tensor, first: Tensor) -
     At a sequence's last step it comes from `last`; at its first it goes to `first`. Before a step that resets the state
     nothing comes from it.
     """
-    turns, nothing = last.new_empty(2, rows.batch, last.shape[1]), last.new_zeros(last.shape[1])
+    turns, nothing = last.new_empty(2 * rows.batch, last.shape[1]), last.new_zeros(last.shape[1])
     goes = rows.in_turn(turns)
     comes = np.concatenate([goes[1:], goes[:1]])
     goes[0] = rows.at_once(first)
@@ -225,7 +228,7 @@ class _Outers:
         threads = team.threads()
         target, lanes = kernels.target, kernels.target.lanes(item)
         most = max((job.columns for job in kernels.outers), default=0)
-        self.room = delta.new_empty(threads, outer.room(target, item, most))
+        self.room = memory.empty(threads, outer.room(target, item, most), delta.dtype)
         for job in kernels.outers:
             place = job.argument
             if place.kind in BY_TABLE:

@@ -5,6 +5,7 @@ resets, layouts and strides are all in the tables, so that kernels know none of 
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -54,8 +55,7 @@ class Rows:
 
     def at_steps(self, tensor: Tensor) -> Table:
         """Where the rows of a (T, B, ·) tensor lie."""
-        time, row = (stride * tensor.element_size() for stride in tensor.stride()[:2])
-        return (tensor.data_ptr() + self.users * row)[None, :] + self.time * time
+        return tensor.data_ptr() + self._offsets(*tensor.stride()[:2]) * tensor.element_size()
 
     def at_once(self, tensor: Tensor) -> Int[Array, " B"]:
         """Where the rows of a (B, ·) tensor lie."""
@@ -63,14 +63,30 @@ class Rows:
 
     def one_after_another(self, tensor: Tensor) -> Table:
         """Where the rows of all steps lie in a tensor that has them one after another."""
-        place = self.starts[:-1, None] + np.arange(self.batch)
-        return tensor.data_ptr() + place * (tensor.stride(0) * tensor.element_size())
+        return tensor.data_ptr() + self._places * (tensor.stride(0) * tensor.element_size())
 
     def in_turn(self, tensor: Tensor) -> Table:
-        """Where the rows lie in a (2, B, ·) tensor of which steps use the halves in turn."""
-        turn, row = (stride * tensor.element_size() for stride in tensor.stride()[:2])
-        place = tensor.data_ptr() + np.arange(self.batch) * row
-        return np.resize(np.stack([place, place + turn]), (self.steps, self.batch))
+        """Where the rows lie in a (2 B, ·) tensor of which steps use the halves in turn."""
+        return tensor.data_ptr() + self._turns * (tensor.stride(0) * tensor.element_size())
+
+    def _offsets(self, time: int, row: int) -> Table:
+        """How far from the first row of a tensor with these strides."""
+        known = self._known.get((time, row))
+        if known is None:
+            known = self._known[time, row] = (self.users * row)[None, :] + self.time * time
+        return known
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, int], Table]:
+        return {}
+
+    @cached_property
+    def _places(self) -> Table:
+        return self.starts[:-1, None] + np.arange(self.batch)
+
+    @cached_property
+    def _turns(self) -> Table:
+        return np.arange(self.steps)[:, None] % 2 * self.batch + np.arange(self.batch)
 
     def put_last(self, table: Table, where: Int[Array, " B"]) -> None:
         """What belongs to the last step of each sequence lies elsewhere."""
@@ -93,6 +109,19 @@ def arrange(
     reverse: bool,
 ) -> Rows:
     """The rows of a batch; `lengths`, `resets` and `reverse` are those of a Problem."""
+    if lengths is None and resets is None:
+        return _even(steps, batch, reverse)
+    return _arrange(steps, batch, lengths, resets, reverse)
+
+
+@lru_cache(maxsize=32)
+def _even(steps: int, batch: int, reverse: bool) -> Rows:
+    return _arrange(steps, batch, None, None, reverse)
+
+
+def _arrange(
+    steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None, reverse: bool
+) -> Rows:
     users = np.arange(batch)
     own = np.full(batch, steps)
     counts = np.full(steps, batch)

@@ -6,17 +6,29 @@ from selfloop.compiler.emit.loops import Function
 from selfloop.compiler.emit.vectors import I64, POINTER
 from selfloop.compiler.targets import Target
 
-BLOCK = ("source", "lane_stride", "k_stride", "units", "first", "step", "length", "goal", "goal_step", "goal_k")
-"""The block: a matrix from its first element, and its strides along the units and along what is summed, in elements;
-how many units it has; at which unit its vectors start, and how far apart they are; how many elements are summed; and
-where the vectors go, how far apart those of neighbouring blocks of units, and of neighbouring elements of the sum."""
+VECTOR = ("source", "lane_stride", "k_stride", "units", "first", "step", "length", "goal", "goal_step", "goal_k")
+"""A vector of each block of units: a matrix from its first element, and its strides along the units and along what is
+summed, in elements; how many units it has; at which unit its vectors start, and how far apart they are; how many elements
+are summed; and where the vectors go, how far apart those of neighbouring blocks of units, and of neighbouring elements of
+the sum."""
+
+BLOCK = ("vectors", "count")
+"""The block: where the vectors' descriptions lie, one after another, and how many there are."""
 
 
 def emit_pack(module: ir.Module, name: str, target: Target, bits: int) -> None:
-    """Write the function `name`, which packs one vector of each block of units."""
+    """Write the function `name`, which packs vectors."""
     f = Function(module, name, target, bits)
+    vectors, count = f.pointer(BLOCK.index("vectors")), f.argument(BLOCK.index("count"))
+    with f.loop(0, count) as k:
+        f.block = f.at(vectors, f.times(k, len(VECTOR)), I64)
+        _pack(f)
+    f.finish()
+
+
+def _pack(f: Function) -> None:
     b, v = f.builder, f.vectors
-    given = {key: f.argument(k) for k, key in enumerate(BLOCK)}
+    given = {key: f.argument(k) for k, key in enumerate(VECTOR)}
     source, goal = (b.inttoptr(given[key], POINTER) for key in ("source", "goal"))
     kind = ir.VectorType(I64, v.lanes)
     lanes = ir.Constant(kind, list(range(v.lanes)))
@@ -40,4 +52,3 @@ def emit_pack(module: ir.Module, name: str, target: Target, bits: int) -> None:
             pack(True)
         with far:
             pack(False)
-    f.finish()
