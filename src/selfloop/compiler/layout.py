@@ -81,7 +81,7 @@ class Group:
     panels: tuple[Panel, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How a Program meets memory.
 
@@ -111,7 +111,7 @@ class Layout:
         """How the weights are packed."""
         return Packing.of(self.panels, self.target.lanes(self.bits // 8))
 
-    @property
+    @cached_property
     def weight_bytes(self) -> int:
         """What a step reads of packed matrices."""
         elements = sum(sum(p.lengths) * len(p.products) * p.size for p in self.panels)

@@ -33,16 +33,10 @@ class Launch:
     def __init__(self, layout: Layout, code: Code, function: str, threads: int, by_units: bool = False) -> None:
         self.layout, self.code, self.function = layout, code, code.address(function)
         self.by_units = by_units and threads > 1
-        self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
+        self.blocks = _blocks(layout, threads, self.by_units).copy()
         self._barrier = np.zeros(1, dtype=np.int64)
         self._alive: list[object] = []
-        own, all_ = np.arange(threads), threads
-        self._header("first", 0 if self.by_units else own)
-        self._header("stride", 1 if self.by_units else all_)
-        self._header("part", own if self.by_units else 0)
-        self._header("parts", all_ if self.by_units else 1)
         self._header("barrier", self._barrier.ctypes.data)
-        self._header("give_way", team.give_way())
 
     def array(self, kind: str, name: str, where: Int[Array, " R"] | Tensor, shift: int = 0) -> None:
         """A table of addresses, or a tensor; `shift` is that of its start, in bytes.
@@ -75,8 +69,21 @@ class Launch:
         starts = np.append(np.arange(low, high, at_once), high)
         self.run(starts, np.diff(starts), 0, len(starts) - 1)
 
-    def _header(self, name: str, value: int | Int[Array, " threads"]) -> None:
+    def _header(self, name: str, value: int) -> None:
         self.blocks[:, self.layout.arguments["header", name]] = value
+
+
+@lru_cache(maxsize=1024)
+def _blocks(layout: Layout, threads: int, by_units: bool) -> Int[Array, "threads _"]:
+    """The blocks as far as they are the same at each call."""
+    blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
+    own = np.arange(threads)
+    shares = (("first", 0), ("stride", 1), ("part", own), ("parts", threads))
+    if not by_units:
+        shares = (("first", own), ("stride", threads), ("part", 0), ("parts", 1))
+    for name, value in (*shares, ("give_way", team.give_way())):
+        blocks[:, layout.arguments["header", name]] = value
+    return blocks
 
 
 def give_weights(launches: Sequence[Launch], params: Mapping[str, Tensor]) -> None:
