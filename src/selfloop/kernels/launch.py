@@ -109,10 +109,15 @@ def give_weights(launches: Sequence[Launch], params: Mapping[str, Tensor]) -> No
     vectors[:, _LANE] = np.where(template.is_transposed, along, down)
     vectors[:, _K] = np.where(template.is_transposed, down, along)
     vectors[:, _GOAL] = packed.data_ptr() + template.static[:, _GOAL] * item
-    threads = min(team.threads(), len(vectors)) if template.size >= ALONE else 1
+    move(launches[0].code, vectors, template.size)
+
+
+def move(code: Code, vectors: Int[Array, "V _"], elements: int) -> None:
+    """Run `emit.pack` on vectors, so many elements in all."""
+    threads = min(team.threads(), len(vectors)) if elements >= ALONE else 1
     share = len(vectors) * np.arange(threads + 1) // threads
     blocks = np.stack([vectors.ctypes.data + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
-    team.run(launches[0].code.address("pack"), blocks)
+    team.run(code.address("pack"), blocks)
 
 
 _SOURCE, _LANE, _K, _GOAL = (pack.VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
