@@ -49,6 +49,11 @@ class Launch:
             start = where.data_ptr() if isinstance(where, Tensor) else where.ctypes.data
             self.blocks[:, place] = start + shift
 
+    def tables(self, tables: Mapping[tuple[str, str], Int[Array, " R"]]) -> None:
+        """Tables of addresses."""
+        for (kind, name), table in tables.items():
+            self.array(kind, name, table)
+
     def space(self, kind: str, rows: int, like: Tensor) -> Tensor:
         """Room for the fields of an array that no one else needs, zeros at first."""
         tensor = like.new_zeros(rows, self.layout.fields[kind].stride)

@@ -88,6 +88,18 @@ class Call:
             tables["new", name], tables["old", name] = rows.packed(new), rows.packed(old)
         return tables, alive
 
+    def elsewhere(self, tables: Tables) -> tuple[Tables, list[Tensor]]:
+        """The tables with new states where they harm no one, for steps that are only run again; and the room."""
+        rows, again, room = self.rows, dict(tables), []
+        for name, first in zip(self.kernels.states, self.problem.state, strict=True):
+            room.append(first.new_empty(2 * rows.batch, first.shape[1]))
+            again["new", name] = rows.packed(rows.in_turn(room[-1]))
+        return again, room
+
+    def most(self, chunks: Sequence[tuple[int, int]]) -> int:
+        """The rows of the largest chunk."""
+        return max((int(self.rows.starts[b] - self.rows.starts[a]) for a, b in chunks), default=0)
+
     def chunks(self, row_bytes: int) -> list[tuple[int, int]]:
         """The steps in chunks of so many rows as the cache holds."""
         rows = self.rows
@@ -101,53 +113,78 @@ class Call:
         return list(zip(bounds, bounds[1:], strict=False))
 
 
-def forward(call: Call, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The output, the final state, and what is kept for `backward`: the record, and the history of each other state."""
+def forward(call: Call, keep: bool, checkpoint: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The output, the final state, and what is kept for `backward`: the record, and the history of each other state.
+
+    Args:
+        call: what to run.
+        keep: whether there will be a `backward`.
+        checkpoint: keep no record, but make it again in so many steps at a time; 0 to keep it.
+    """
     kernels, rows, problem = call.kernels, call.rows, call.problem
     x = problem.x
     final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]
     shape = (rows.steps, rows.batch, final[0].shape[1])
     y = x.new_empty(shape) if rows.active is None else x.new_zeros(shape)
-    layout = kernels.train if keep else kernels.infer
-    width = layout.fields["record"].stride
+    is_recorded = keep and not checkpoint
+    width = kernels.train.fields["record"].stride
     chunks = call.chunks(width * x.element_size() if kernels.project else 0)
-    most = max((int(rows.starts[b] - rows.starts[a]) for a, b in chunks), default=0)
-    record = memory.empty(rows.steps * rows.batch if keep else most, width, x.dtype)
+    record = memory.empty(rows.steps * rows.batch if is_recorded else call.most(chunks), width, x.dtype)
     turns = rows.steps if keep else 2
     histories = [memory.empty(turns * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
+    kept = [record if is_recorded else record[:0].clone(), *histories]
     if rows.total == 0:
-        return y, final, [record, *histories]
+        return y, final, kept
 
-    code = kernels.forward_code
     tables, alive = call.tables(y, final, histories, keep)
-    step = call.launch(layout, code, "train" if keep else "infer")
-    project = Launch(kernels.project, code, "project", team.threads()) if kernels.project else None
-    launches = [launch for launch in (step, project) if launch]
-    for launch in launches:
-        for (kind, name), table in tables.items():
-            launch.array(kind, name, table)
-    give_weights(launches, problem.params)
-    step.space("scratch", rows.batch, x)
+    steps = _Steps(call, "train" if is_recorded else "infer", tables)
     for begin, end in chunks:
-        low, high = int(rows.starts[begin]), int(rows.starts[end])
-        shift = 0 if keep else -low * width * x.element_size()
-        step.array("record", "", record, shift)
-        if project:
-            project.array("record", "", record, shift)
-            project.run_rows(low, high, high - low)
-        step.run(rows.starts, rows.counts, begin, end)
+        steps.run(record, begin, end, is_whole=is_recorded)
     del alive
     _copy_last(rows, y, final[0])
-    return y, final, [record, *histories] if keep else []
+    return y, final, kept if keep else []
+
+
+class _Steps:
+    """The step forward, with the products of the input that it reads."""
+
+    def __init__(self, call: Call, function: str, tables: Tables) -> None:
+        self.call = call
+        kernels, rows, problem = call.kernels, call.rows, call.problem
+        code = kernels.forward_code
+        self.step = call.launch(getattr(kernels, function), code, function)
+        self.project = Launch(kernels.project, code, "project", team.threads()) if kernels.project else None
+        launches = [launch for launch in (self.step, self.project) if launch]
+        for launch in launches:
+            launch.tables(tables)
+        give_weights(launches, problem.params)
+        self.step.space("scratch", rows.batch, problem.x)
+
+    def run(self, record: Tensor, begin: int, end: int, is_whole: bool) -> None:
+        """Run some steps; the record is of all steps, or of these."""
+        rows = self.call.rows
+        low, high = int(rows.starts[begin]), int(rows.starts[end])
+        shift = 0 if is_whole else -low * record.shape[1] * record.element_size()
+        self.step.array("record", "", record, shift)
+        if self.project:
+            self.project.array("record", "", record, shift)
+            self.project.run_rows(low, high, high - low)
+        self.step.run(rows.starts, rows.counts, begin, end)
 
 
 def backward(
-    call: Call, y: Tensor, final: Sequence[Tensor], kept: Sequence[Tensor], above: Tensor, later: Sequence[Tensor]
+    call: Call,
+    y: Tensor,
+    final: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    above: Tensor,
+    later: Sequence[Tensor],
+    checkpoint: int,
 ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
     """The gradients of the input, of the weights by name, and of the first state.
 
     Args:
-        call: the same as forward.
+        call, checkpoint: the same as forward.
         y, final, kept: what `forward` returned.
         above: the gradient of the output.
         later: the gradients of the final state.
@@ -163,6 +200,15 @@ def backward(
     code = kernels.backward_code
     record, *histories = kept
     tables, alive = call.tables(y, final, histories)
+    width = kernels.back.fields["delta"].stride
+    chunks = call.chunks(width * x.element_size())
+    steps = None
+    if checkpoint:
+        chunks = [(t, min(t + checkpoint, rows.steps)) for t in range(0, rows.steps, checkpoint)]
+        record = memory.empty(call.most(chunks), record.shape[1], x.dtype)
+        again, room = call.elsewhere(tables)
+        alive += room
+        steps = _Steps(call, "train", again)
     tables["above", call.output] = rows.packed(rows.at_steps(above))
     tables["below", input] = rows.packed(rows.at_steps(dx))
     step = call.launch(kernels.back, code, "back")
@@ -171,28 +217,26 @@ def backward(
     below = Launch(kernels.below, code, "below", team.threads()) if kernels.below else None
     launches = [launch for launch in (step, below) if launch]
     for launch in launches:
-        for (kind, name), table in tables.items():
-            launch.array(kind, name, table)
+        launch.tables(tables)
     give_weights(launches, problem.params)
-    step.array("record", "", record)
     step.space("scratch", rows.batch, x)
     total = step.space("total", rows.batch, x)
-    width = kernels.back.fields["delta"].stride
-    chunks = call.chunks(width * x.element_size())
-    most = max(int(rows.starts[b] - rows.starts[a]) for a, b in chunks)
-    delta = memory.empty(most, width, x.dtype)
-    products = _Outers(call, tables, record, delta, code.address("outer"))
+    delta = memory.empty(call.most(chunks), width, x.dtype)
+    products = _Outers(call, tables, record, delta, code, is_whole=steps is None)
     for begin, end in reversed(chunks):
         low, high = int(rows.starts[begin]), int(rows.starts[end])
-        shift = -low * width * x.element_size()
-        step.array("delta", "", delta, shift)
+        shift = -low * x.element_size()
+        if steps:
+            steps.run(record, begin, end, is_whole=False)
+        step.array("record", "", record, shift * record.shape[1] if steps else 0)
+        step.array("delta", "", delta, shift * width)
         step.run(rows.starts, rows.counts, begin, end)
         if below:
-            below.array("delta", "", delta, shift)
+            below.array("delta", "", delta, shift * width)
             below.run_rows(low, high, high - low)
         products.add(low, high)
     del alive
-    gradients = products.gradients(problem.params, code)
+    gradients = products.gradients(problem.params)
     sums = total.sum(0)
     for (name, offset), start in kernels.back.fields["total"].offsets.items():
         size = kernels.totals[name, offset]
@@ -222,9 +266,11 @@ def _carry(rows: Rows, tables: Tables, name: str, last: Tensor, first: Tensor) -
 class _Outers:
     """The gradients of matrices: sums of outer products, grown chunk by chunk."""
 
-    def __init__(self, call: Call, tables: Tables, record: Tensor, delta: Tensor, function: int) -> None:
+    def __init__(
+        self, call: Call, tables: Tables, record: Tensor, delta: Tensor, code: Code, is_whole: bool
+    ) -> None:
         kernels = call.kernels
-        self.kernels, self.function, self.delta = kernels, function, delta
+        self.kernels, self.code, self.delta, self.is_whole = kernels, code, delta, is_whole
         self.jobs = []
         item = delta.element_size()
         threads = team.threads()
@@ -237,7 +283,7 @@ class _Outers:
                 table, offset = tables[place.kind, place.name], place.offset
             else:
                 fields = kernels.train.fields[place.kind]
-                table = record.data_ptr() + np.arange(call.rows.total) * (fields.stride * item)
+                table = record.data_ptr() + np.arange(len(record)) * (fields.stride * item)
                 offset = fields.offsets[place.name, place.offset]
             vectors = job.width // lanes
             result = delta.new_zeros(job.columns, job.width)
@@ -267,12 +313,13 @@ class _Outers:
         if self.blocks is None:
             return
         self.blocks[:, outer.BLOCK.index("rows")] = high - low
-        for k, (_, table, _, _) in enumerate(self.jobs):
+        for k, (job, table, _, _) in enumerate(self.jobs):
             own = slice(k * self.threads, (k + 1) * self.threads)
-            self.blocks[own, outer.BLOCK.index("read")] = table.ctypes.data + low * 8
-        team.run(self.function, self.blocks)
+            first = low if self.is_whole or job.argument.kind != "record" else 0
+            self.blocks[own, outer.BLOCK.index("read")] = table.ctypes.data + first * table.itemsize
+        team.run(self.code.address("outer"), self.blocks)
 
-    def gradients(self, params: Mapping[str, Tensor], code: Code) -> dict[str, Tensor]:
+    def gradients(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The gradient of each matrix; of a vector or scalar, room for it."""
         lanes, item = self.kernels.target.lanes(self.delta.element_size()), self.delta.element_size()
         found: dict[str, Tensor] = {}
@@ -293,7 +340,7 @@ class _Outers:
                 block = found[name][w.row : w.row + rows, w.column : w.column + job.columns]
                 block += result[:, start : start + rows].T
         if moves:
-            move(code, np.array(moves, dtype=np.int64), sum(g.numel() for g in found.values()))
+            move(self.code, np.array(moves, dtype=np.int64), sum(g.numel() for g in found.values()))
         return found
 
 

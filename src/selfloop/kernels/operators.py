@@ -13,7 +13,7 @@ from selfloop.kernels import native
 from selfloop.kernels.problem import Answer, Problem
 from selfloop.language.graph import Graph
 
-GIVEN = "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse"
+GIVEN = "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, int checkpoint"
 """What a Problem is made of, as torch's operators take it."""
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
@@ -25,7 +25,8 @@ LIBRARY.define(f"backward({GIVEN}, Tensor[] outputs, Tensor above, Tensor[] late
 def _forward(*given: Any) -> list[Tensor]:
     """The output, the final state, and what is kept for the gradient."""
     *problem, keep = given
-    y, final, kept = native.forward(native.Call.of(_problem(*problem)), keep)
+    call = native.Call.of(_problem(*problem))
+    y, final, kept = native.forward(call, keep, call.problem.checkpoint)
     return [y, *final, *kept]
 
 
@@ -35,7 +36,7 @@ def _backward(*given: Any) -> list[Tensor]:
     call = native.Call.of(_problem(*problem))
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    dx, gradients, earlier = native.backward(call, y, final, kept, _rows_of_numbers(above), later)
+    dx, gradients, earlier = native.backward(call, y, final, kept, _rows_of_numbers(above), later, call.problem.checkpoint)
     return [dx, *earlier, *gradients.values()]
 
 
@@ -43,12 +44,20 @@ class _Differentiable(Function):
     """The operator with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, cell: str, states: int, reverse: bool, lengths: Tensor | None, resets: Tensor | None, *tensors: Tensor) -> Any:  # fmt: skip
+    def forward(
+        ctx: Any,
+        cell: str,
+        states: int,
+        options: tuple[bool, int],
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        *tensors: Tensor,
+    ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         with torch._C._AutoDispatchBelowAutograd():
-            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, reverse, True)
+            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, True)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.given = cell, states, reverse, len(tensors)
+        ctx.given = cell, states, options, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
@@ -56,7 +65,7 @@ class _Differentiable(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, reverse, count = ctx.given
+        cell, states, options, count = ctx.given
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
@@ -64,14 +73,15 @@ class _Differentiable(Function):
             torch.zeros_like(output) if d is None else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
-        owed = torch.ops.selfloop.backward(cell, x, state, params, lengths, resets, reverse, outputs, above, later)
+        owed = torch.ops.selfloop.backward(cell, x, state, params, lengths, resets, *options, outputs, above, later)
         return None, None, None, None, None, *owed
 
 
 def _differentiable(*given: Any) -> list[Tensor]:
-    cell, x, state, params, lengths, resets, reverse, keep = given
+    cell, x, state, params, lengths, resets, *options, keep = given
     if keep:
-        return list(_Differentiable.apply(cell, len(state), reverse, lengths, resets, x, *state, *params))  # type: ignore[no-untyped-call]
+        tensors = (x, *state, *params)
+        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, *tensors))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
 
@@ -82,8 +92,9 @@ def _forward_shapes(*given: Any) -> list[Tensor]:
     steps, batch = x.shape[:2]
     outputs = [x.new_empty(steps, batch, state[0].shape[1]), *(s.new_empty(s.shape) for s in state)]
     if keep:
-        kernels = native.kernels_of(_problem(*problem))
-        outputs.append(x.new_empty(steps * batch, kernels.train.fields["record"].stride))
+        own = _problem(*problem)
+        kernels = native.kernels_of(own)
+        outputs.append(x.new_empty(0 if own.checkpoint else steps * batch, kernels.train.fields["record"].stride))
         outputs += [x.new_empty(steps * batch, s.shape[1]) for s in state[1:]]
     return outputs
 
@@ -140,6 +151,7 @@ def run(problem: Problem) -> Answer:
         problem.lengths,
         problem.resets,
         problem.reverse,
+        problem.checkpoint,
         keep,
     )
     return y, tuple(rest[: len(state)])
@@ -153,9 +165,11 @@ def _problem(
     lengths: Tensor | None,
     resets: Tensor | None,
     reverse: bool,
+    checkpoint: int,
 ) -> Problem:
     graph = Graph.read(cell)
-    return Problem(graph, dict(zip(graph.params, params, strict=True)), x, tuple(state), lengths, resets, reverse)
+    weights = dict(zip(graph.params, params, strict=True))
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint)
 
 
 def _rows_of_numbers(v: Tensor) -> Tensor:

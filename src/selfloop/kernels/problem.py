@@ -23,6 +23,8 @@ class Problem:
         resets: where true, the state is zeroed before the step, so that a sequence can hold several; nowhere true
             beyond a sequence's length. In reverse the same segments are walked from their ends.
         reverse: walk from the last step to the first.
+        checkpoint: keep nothing but the states for the gradient, and make the rest again in so many steps at a time; 0
+            to keep what is needed. Only compiled kernels heed it.
     """
 
     graph: Graph
@@ -32,6 +34,7 @@ class Problem:
     lengths: Int[Tensor, " B"] | None = None
     resets: Bool[Tensor, "T B"] | None = None
     reverse: bool = False
+    checkpoint: int = 0
 
     @property
     def active(self) -> Bool[Tensor, "T B"] | None:
