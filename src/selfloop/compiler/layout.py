@@ -92,6 +92,7 @@ class Layout:
         groups: for each stage of tiles, its groups.
         arguments: the block: the place of each number or address in it.
         fields: the arrays that are laid out here, by kind.
+        few: whether it is for few rows, each of which then has several sums under way.
     """
 
     program: Program
@@ -100,6 +101,11 @@ class Layout:
     groups: tuple[tuple[Group, ...], ...]
     arguments: Mapping[tuple[str, str], int]
     fields: Mapping[str, Fields]
+    few: bool = False
+
+    def chains(self, sums: int) -> int:
+        """In how many chains each of so many sums is made: enough that no addition waits for the one before it."""
+        return max(n for n in (1, 2, 4) if n == 1 or (self.few and n * sums <= self.target.registers // 2))
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -167,7 +173,7 @@ def padded(size: int, width: int) -> int:
     return ceil(size / width) * width
 
 
-def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fields]) -> Layout:
+def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fields], few: bool = False) -> Layout:
     """Give every value its place; `fields` has the arrays that more than one program shares."""
     lanes = target.lanes(bits // 8)
     places = _places(program)
@@ -187,7 +193,7 @@ def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fi
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(arrays)
     names += [("panel", str(k)) for k in range(sum(len(group.panels) for stage in groups for group in stage))]
-    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, fields)
+    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, fields, few)
 
 
 def _places(program: Program) -> dict[Place, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -11,6 +11,7 @@ from selfloop.compiler.build import Code, build
 from selfloop.compiler.emit.outer import emit_outer
 from selfloop.compiler.emit.pack import emit_pack
 from selfloop.compiler.emit.sequence import emit_sequence
+from selfloop.compiler.emit.stack import emit_stack
 from selfloop.compiler.layout import Fields, Layout, lay_out, padded
 from selfloop.compiler.passes.differentiate import differentiate
 from selfloop.compiler.passes.fuse import fuse
@@ -62,22 +63,28 @@ class Kernels:
                 layout = getattr(self, name)
                 if layout is not None:
                     emit_sequence(module, name, layout, backward=False)
-            emit_pack(module, "pack", self.target, self.bits)
 
         return build("forward " + self.key, self.target, write)
 
     @cached_property
     def backward_code(self) -> Code:
-        """`back`, `below` and `outer`."""
+        """`back` and `below`."""
 
         def write(module: ir.Module) -> None:
             emit_sequence(module, "back", self.back, backward=True)
             if self.below is not None:
                 emit_sequence(module, "below", self.below, backward=False)
-            emit_outer(module, "outer", self.target, self.bits)
-            emit_pack(module, "pack", self.target, self.bits)
 
         return build("backward " + self.key, self.target, write)
+
+    @cached_property
+    def step_code(self) -> Code:
+        """`infer`, for one step at a time."""
+
+        def write(module: ir.Module) -> None:
+            emit_sequence(module, "infer", self.infer, backward=False)
+
+        return build("step " + self.key, self.target, write)
 
 
 class Outer(NamedTuple):
@@ -102,13 +109,16 @@ HOIST_FROM = 48
 reading what they give."""
 
 
-def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target) -> Kernels:
-    """The kernels of a cell."""
+def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target, few: bool = False) -> Kernels:
+    """The kernels of a cell; `few` for those of one step at a time, where weights are read but for few rows.
+
+    The products of the input then stay in the step, in one walk with those of the state.
+    """
     lanes = target.lanes(bits // 8)
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
     step = fuse(pieces(graph, sizes))  # Graph -> Step
     hoisted: tuple[Hoisted, ...] = ()
-    if sizes["x"] >= HOIST_FROM:
+    if sizes["x"] >= HOIST_FROM and not few:
         hoisted, step = hoist(step)  # Step -> products of the input, Step
     derivative = differentiate(step, states)  # Step -> Derivative
     kept = keep(step, derivative)  # Derivative -> what is kept, Step
@@ -129,7 +139,7 @@ def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target) -
         target=target,
         bits=bits,
         project=lay_out(_project(hoisted), target, bits, {"record": record}) if hoisted else None,
-        infer=lay_out(infer, target, bits, {"record": record}),
+        infer=lay_out(infer, target, bits, {"record": record}, few),
         train=lay_out(train, target, bits, {"record": record}),
         back=lay_out(back, target, bits, {"record": record, "delta": delta}),
         below=lay_out(below, target, bits, {"delta": delta}) if below else None,
@@ -137,8 +147,29 @@ def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target) -
         totals={place: max(1, size) for place, size in _sizes(back, "total").items()},
         direct=any(s.place.kind == "below" for s in kept.step.stores),
         states=states,
-        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits)),
+        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits, few)),
     )
+
+
+@lru_cache(maxsize=8)
+def tools(bits: int, target: Target) -> Code:
+    """What serves all cells: `outer` and `pack`."""
+
+    def write(module: ir.Module) -> None:
+        emit_outer(module, "outer", target, bits)
+        emit_pack(module, "pack", target, bits)
+
+    return build(f"tools {bits}", target, write)
+
+
+@lru_cache(maxsize=8)
+def stack_code(bits: int, target: Target) -> Code:
+    """`stack`, which runs one step of layers."""
+
+    def write(module: ir.Module) -> None:
+        emit_stack(module, "stack", target, bits)
+
+    return build(f"stack {bits}", target, write)
 
 
 def _sizes(program: Program, kind: str) -> dict[tuple[str, int], int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from selfloop.compiler.build import Code
 from selfloop.compiler.emit import pack
 from selfloop.compiler.layout import Layout, Packing
+from selfloop.compiler.pipeline import tools
 from selfloop.kernels import memory, team
 
 
@@ -24,7 +25,7 @@ class Launch:
 
     Args:
         layout: of the function.
-        code: where it is, and the function that packs.
+        code: where it is.
         function: its name.
         threads: how many.
         by_units: the threads share the units of each step and wait for each other, rather than share the rows.
@@ -114,11 +115,12 @@ def give_weights(launches: Sequence[Launch], params: Mapping[str, Tensor]) -> No
     vectors[:, _LANE] = np.where(template.is_transposed, along, down)
     vectors[:, _K] = np.where(template.is_transposed, down, along)
     vectors[:, _GOAL] = packed.data_ptr() + template.static[:, _GOAL] * item
-    move(launches[0].code, vectors, template.size)
+    layout = launches[0].layout
+    move(tools(layout.bits, layout.target), vectors, template.size)
 
 
 def move(code: Code, vectors: Int[Array, "V _"], elements: int) -> None:
-    """Run `emit.pack` on vectors, so many elements in all."""
+    """Run `emit.pack` of the tools on vectors, so many elements in all."""
     threads = min(team.threads(), len(vectors)) if elements >= ALONE else 1
     share = len(vectors) * np.arange(threads + 1) // threads
     blocks = np.stack([vectors.ctypes.data + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)

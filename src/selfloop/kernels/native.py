@@ -14,7 +14,7 @@ from selfloop.compiler import targets
 from selfloop.compiler.build import Code
 from selfloop.compiler.emit import outer
 from selfloop.compiler.layout import BY_TABLE, Layout
-from selfloop.compiler.pipeline import Kernels, compile
+from selfloop.compiler.pipeline import Kernels, compile, tools
 from selfloop.kernels import memory, team
 from selfloop.kernels.launch import Launch, give_weights, move
 from selfloop.kernels.problem import Problem
@@ -222,7 +222,7 @@ def backward(
     step.space("scratch", rows.batch, x)
     total = step.space("total", rows.batch, x)
     delta = memory.empty(call.most(chunks), width, x.dtype)
-    products = _Outers(call, tables, record, delta, code, is_whole=steps is None)
+    products = _Outers(call, tables, record, delta, is_whole=steps is None)
     for begin, end in reversed(chunks):
         low, high = int(rows.starts[begin]), int(rows.starts[end])
         shift = -low * x.element_size()
@@ -267,10 +267,11 @@ class _Outers:
     """The gradients of matrices: sums of outer products, grown chunk by chunk."""
 
     def __init__(
-        self, call: Call, tables: Tables, record: Tensor, delta: Tensor, code: Code, is_whole: bool
+        self, call: Call, tables: Tables, record: Tensor, delta: Tensor, is_whole: bool
     ) -> None:
         kernels = call.kernels
-        self.kernels, self.code, self.delta, self.is_whole = kernels, code, delta, is_whole
+        self.kernels, self.delta, self.is_whole = kernels, delta, is_whole
+        self.tools = tools(kernels.bits, kernels.target)
         self.jobs = []
         item = delta.element_size()
         threads = team.threads()
@@ -317,7 +318,7 @@ class _Outers:
             own = slice(k * self.threads, (k + 1) * self.threads)
             first = low if self.is_whole or job.argument.kind != "record" else 0
             self.blocks[own, outer.BLOCK.index("read")] = table.ctypes.data + first * table.itemsize
-        team.run(self.code.address("outer"), self.blocks)
+        team.run(self.tools.address("outer"), self.blocks)
 
     def gradients(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The gradient of each matrix; of a vector or scalar, room for it."""
@@ -340,7 +341,7 @@ class _Outers:
                 block = found[name][w.row : w.row + rows, w.column : w.column + job.columns]
                 block += result[:, start : start + rows].T
         if moves:
-            move(self.code, np.array(moves, dtype=np.int64), sum(g.numel() for g in found.values()))
+            move(self.tools, np.array(moves, dtype=np.int64), sum(g.numel() for g in found.values()))
         return found
 
 

@@ -11,7 +11,12 @@ UNROLL = 4
 
 
 def sums(
-    function: Function, rows: Sequence[Sequence[ir.Value]], lengths: Sequence[int], weights: ir.Value, width: int
+    function: Function,
+    rows: Sequence[Sequence[ir.Value]],
+    lengths: Sequence[int],
+    weights: ir.Value,
+    width: int,
+    chains: int = 1,
 ) -> list[list[ir.Value]]:
     """For each row and each of `width` vectors of units, the sum over k of an element of the row times a weight.
 
@@ -21,10 +26,12 @@ def sums(
         lengths: how many elements of each thing.
         weights: the packed weights, [k][width][lane], one thing after another.
         width: the vectors.
+        chains: in how many chains each sum is made, which are added in the end: 1, 2 or 4.
     """
     lanes = function.vectors.lanes
     height = len(rows[0])
-    total = [function.vectors.const(0.0)] * (height * width)
+    size = height * width
+    total = [function.vectors.const(0.0)] * (size * chains)
     for own, length in zip(rows, lengths, strict=True):
 
         def turn(k: Index, carried: list[ir.Value], count: int, own: Sequence[ir.Value] = own) -> list[ir.Value]:
@@ -32,11 +39,13 @@ def sums(
                 at = function.plus(k, n)
                 base = function.times(at, width * lanes)
                 columns = [function.load(function.at(weights, function.plus(base, c * lanes))) for c in range(width)]
-                carried = [
-                    function.vectors.fma(element, column, carried[r * width + c])
-                    for r, element in enumerate(function.load_scalar(function.at(row, at)) for row in own)
-                    for c, column in enumerate(columns)
+                chain = slice(n % chains * size, (n % chains + 1) * size)
+                elements = [function.load_scalar(function.at(row, at)) for row in own]
+                pairs = ((element, column) for element in elements for column in columns)
+                added = [
+                    function.vectors.fma(*pair, before) for pair, before in zip(pairs, carried[chain], strict=True)
                 ]
+                carried = [*carried[: chain.start], *added, *carried[chain.stop :]]
             return carried
 
         whole = length - length % UNROLL
@@ -44,4 +53,7 @@ def sums(
             total = function.fold(0, whole, total, lambda k, carried, turn=turn: turn(k, carried, UNROLL), UNROLL)  # type: ignore[misc]
         total = turn(whole, total, length - whole)
         weights = function.at(weights, length * width * lanes)
+    while len(total) > size:
+        half = len(total) // 2
+        total = [function.builder.fadd(a, b) for a, b in zip(total[:half], total[half:], strict=True)]
     return [total[r * width : (r + 1) * width] for r in range(height)]

@@ -56,6 +56,7 @@ class _Sequence(Function):
         starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
         with self.loop(begin, end) as k:
             t = b.sub(self.plus(begin, end), self.plus(k, 1)) if backward else k
+            self.is_odd = b.icmp_signed("!=", b.and_(t, I64(1)), I64(0))
             self.start = self.plus(b.load(self.at(starts, t, I64), typ=I64), self.first)
             left = b.sub(self.plus(b.load(self.at(counts, t, I64), typ=I64), self.stride), self.plus(self.first, 1))
             self.rows = b.sdiv(left, self.stride)
@@ -82,7 +83,10 @@ class _Sequence(Function):
         blocks = ceil(vectors / group.unroll)
         begin = b.sdiv(self.times(self.part, blocks), self.parts)
         end = b.sdiv(self.times(self.plus(self.part, 1), blocks), self.parts)
-        with self.loop(begin, end) as block:
+        with self.loop(begin, end) as k:
+            # Up at even steps, down at odd ones: each begins with the weights that the one before left in the cache, where
+            # not all have room (an LSTM of 2 MiB and one sequence, in a cache of 2 MiB: 20 µs a step instead of 30).
+            block = b.select(self.is_odd, b.sub(self.plus(begin, end), self.plus(k, 1)), k)
             here = self.least(group.unroll, b.sub(I64(vectors), self.times(block, group.unroll)))
             if group.panels:
                 rounds = b.sdiv(self.plus(self.rows, group.rows - 1), I64(group.rows))
@@ -116,7 +120,7 @@ class _Sequence(Function):
                 start = 0
                 for width in panel.widths:
                     here = self.at(weights, start * depth * self.vectors.lanes)
-                    result = sums(self, addresses, panel.lengths, here, width)
+                    result = sums(self, addresses, panel.lengths, here, width, self.layout.chains(rows * width))
                     for r in range(rows):
                         for c in range(width):
                             slot = r * total + column + start + c

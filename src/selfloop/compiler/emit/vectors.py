@@ -10,12 +10,15 @@ I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 
 class Vectors:
-    """Writes instructions on vectors of float32 (bits=32) or float64 (bits=64) at the builder's place."""
+    """Writes instructions on vectors of float32 (bits=32) or float64 (bits=64) at the builder's place.
 
-    def __init__(self, builder: ir.IRBuilder, target: Target, bits: int) -> None:
+    A vector fills a register, or several when more lanes are asked for.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, target: Target, bits: int, lanes: int | None = None) -> None:
         self.builder, self.target, self.bits = builder, target, bits
         self.bytes = bits // 8
-        self.lanes = target.lanes(self.bytes)
+        self.lanes = lanes or target.lanes(self.bytes)
         self.precision = 24 if bits == 32 else 53
         self.element = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.type = ir.VectorType(self.element, self.lanes)
@@ -57,7 +60,9 @@ class Vectors:
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """A * b + c: rounded once where the processor can, twice where it cannot."""
-        return self.intrinsic("fma" if "fma" in self.target.needs or "neon" in self.target.needs else "fmuladd", a, b, c)
+        return self.intrinsic(
+            "fma" if "fma" in self.target.needs or "neon" in self.target.needs else "fmuladd", a, b, c
+        )
 
     def select(self, mask: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
         """A where the mask is set, b elsewhere."""
