@@ -24,7 +24,7 @@ HOMES = {
     "datasets": {"data"},
     "tokenizers": {"data"},
     "accelerate": {"training", "cli"},
-    "llvmlite": {"compiler", "cli"},
+    "llvmlite": {"compiler"},
     "huggingface_hub": {"tasks", "data"},
 }
 

