@@ -166,7 +166,8 @@ def everything(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, run) -> list
     x, *states = (v.detach().clone().requires_grad_() for v in (x, *start))
     y, final = run(x, sl.State(**dict(zip(start.tensors, states, strict=True))))
     outputs, generator = [y, *final], torch.Generator().manual_seed(1)
-    loss = sum((o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in outputs)
+    weights = (torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in outputs)
+    loss = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
     leaves = [x, *states, *rnn.parameters()]
     return outputs + list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 

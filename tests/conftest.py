@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,20 @@ settings.register_profile("explore", settings.get_profile("selfloop"), max_examp
 settings.load_profile("selfloop")  # --hypothesis-profile=explore draws other examples at each run
 
 
-def pytest_configure():
+KERNELS = pytest.StashKey[str]()
+
+
+def pytest_configure(config):
     torch.set_num_threads(1)  # workers share the processors
+    if "SELFLOOP_CACHE" not in os.environ:  # nor do they compile twice: those that xdist starts inherit the folder
+        os.environ["SELFLOOP_CACHE"] = config.stash[KERNELS] = tempfile.mkdtemp(prefix="selfloop-kernels-")
+
+
+def pytest_unconfigure(config):
+    folder = config.stash.get(KERNELS, None)
+    if folder is not None:
+        del os.environ["SELFLOOP_CACHE"]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

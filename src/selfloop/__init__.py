@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _LANGUAGE = (
-    "Cell", "abs", "cell", "clip", "concat", "cos", "exp", "gelu", "layer_norm", "log", "maximum", "mean", "minimum",
+    "Cell", "abs", "cell", "clip", "concat", "cos", "dropout", "exp", "gelu", "layer_norm", "log", "maximum", "mean", "minimum",
     "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt", "state", "sum",
-    "tanh", "where",
+    "tanh", "variational_dropout", "where", "zoneout",
 )  # fmt: skip
 _HOMES = {
     **dict.fromkeys(_LANGUAGE, "selfloop.language"),
     **dict.fromkeys(
-        ("GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "VariationalDropout"), "selfloop.layers"
+        ("GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout"),
+        "selfloop.layers",
     ),
     "LanguageModel": "selfloop.models",
     "load": "selfloop.tasks",

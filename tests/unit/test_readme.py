@@ -16,7 +16,7 @@ SHOWN = re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", README, flags=re.DOTA
 
 
 def test_the_readme_shows_examples():
-    assert len(SHOWN) == 2
+    assert len(SHOWN) == 3
 
 
 @pytest.mark.parametrize(("name", "code"), SHOWN)
@@ -30,7 +30,15 @@ def test_the_example_runs():
     )
     assert done.returncode == 0, done.stderr
     assert "torch.Size([20, 3, 32])" in done.stdout
-    assert "interpret" in done.stdout
+    assert "native" in done.stdout
+
+
+def test_the_example_of_a_stream_runs():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "stream.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(32,) State(h=(2, 1, 32), c=(2, 1, 32))" in done.stdout
 
 
 def test_the_error_in_the_readme_is_the_one_that_is_raised(tmp_path):

@@ -19,6 +19,9 @@ which meet at a barrier; the steps; where each step's rows start in the tables, 
 BY_TABLE = ("input", "old", "new", "above", "later", "earlier", "below")
 """Arrays of which each row has an address of its own, in a table: they belong to the user, or move from step to step."""
 
+DRAWN_FOR = ("when", "who")
+"""What is drawn depends on the user's step of each row at each step, and on the user's row of each row."""
+
 BY_STEP = ("record", "delta")
 """Arrays with a row for each sequence at each step, one after another."""
 
@@ -190,6 +193,8 @@ def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fi
     arrays: dict[tuple[str, str], None] = {}
     for place in places:
         arrays[place.kind, "" if place.kind in SPACES else place.name] = None
+    if any(value.op == "bernoulli" for value in program.step.values):
+        arrays |= {(kind, ""): None for kind in DRAWN_FOR}
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(arrays)
     names += [("panel", str(k)) for k in range(sum(len(group.panels) for stage in groups for group in stage))]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.random import bernoulli
 from selfloop.language.graph import LEAVES, Node
 
 
@@ -70,6 +71,12 @@ def run(problem: Problem) -> Answer:
     values[graph.leaves[graph.input]] = x
     for name, weight in problem.params.items():
         values[graph.leaves[name]] = weight
+    if graph.is_random:
+        assert problem.seed is not None
+        for k, node in enumerate(graph.nodes):
+            if node.op == "bernoulli":
+                drawn = bernoulli(problem.seed, *node.value, steps, batch, node.shape[0].value(problem.sizes))  # type: ignore[misc]
+                values[k] = drawn.to(x.dtype)
     hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
     _evaluate(graph.nodes, hoisted, values, x)
 

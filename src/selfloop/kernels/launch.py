@@ -37,7 +37,7 @@ class Launch:
         self.blocks = _blocks(layout, threads, self.by_units).copy()
         self._barrier = np.zeros(1, dtype=np.int64)
         self._alive: list[object] = []
-        self._header("barrier", self._barrier.ctypes.data)
+        self.header("barrier", self._barrier.ctypes.data)
 
     def array(self, kind: str, name: str, where: Int[Array, " R"] | Tensor, shift: int = 0) -> None:
         """A table of addresses, or a tensor; `shift` is that of its start, in bytes.
@@ -63,10 +63,10 @@ class Launch:
 
     def run(self, starts: Int[Array, " _"], counts: Int[Array, " _"], begin: int, end: int) -> None:
         """Run the steps from `begin` up to `end`; the threads share the rows."""
-        self._header("starts", starts.ctypes.data)
-        self._header("counts", counts.ctypes.data)
-        self._header("begin", begin)
-        self._header("end", end)
+        self.header("starts", starts.ctypes.data)
+        self.header("counts", counts.ctypes.data)
+        self.header("begin", begin)
+        self.header("end", end)
         self._barrier[0] = 0
         team.run(self.function, self.blocks, together=self.by_units)
 
@@ -75,7 +75,8 @@ class Launch:
         starts = np.append(np.arange(low, high, at_once), high)
         self.run(starts, np.diff(starts), 0, len(starts) - 1)
 
-    def _header(self, name: str, value: int) -> None:
+    def header(self, name: str, value: int) -> None:
+        """A number at the start, the same for all threads."""
         self.blocks[:, self.layout.arguments["header", name]] = value
 
 

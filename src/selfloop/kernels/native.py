@@ -65,7 +65,10 @@ class Call:
         """A function that walks the steps: the threads share the rows, or the units of each step."""
         threads, batch = team.threads(), self.rows.batch
         by_units = layout.weight_bytes > (FEW if batch < 2 * threads else CACHE)
-        return Launch(layout, code, function, threads if by_units else min(threads, batch), by_units)
+        launch = Launch(layout, code, function, threads if by_units else min(threads, batch), by_units)
+        if self.problem.seed is not None:
+            launch.header("seed", int(self.problem.seed))
+        return launch
 
     def tables(
         self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor], keep: bool = True
@@ -74,6 +77,9 @@ class Call:
         rows, problem = self.rows, self.problem
         tables: Tables = {("input", problem.graph.input): rows.packed(rows.at_steps(problem.x))}
         alive: list[Tensor] = []
+        if problem.seed is not None:
+            tables["when", ""] = rows.packed(np.broadcast_to(rows.time, (rows.steps, rows.batch)) + 1)
+            tables["who", ""] = rows.users + 1
         for k, (name, first) in enumerate(zip(self.kernels.states, problem.state, strict=True)):
             if k == 0:
                 new = rows.at_steps(y)
@@ -371,16 +377,4 @@ def kernels_of(problem: Problem) -> Kernels:
 def _kernels(cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
-    known = {"": 1}
-    equations = [
-        (dict(size.terms), number)
-        for name, numbers in zip(names, shapes, strict=True)
-        for size, number in zip(graph.shape(name), numbers, strict=True)
-    ]
-    for _ in equations:
-        for terms, number in equations:
-            unknown = [name for name in terms if name not in known]
-            if len(unknown) == 1:
-                rest = sum(count * known[name] for name, count in terms.items() if name in known)
-                known[unknown[0]] = (number - rest) // terms[unknown[0]]
-    return compile(graph, {name: number for name, number in known.items() if name}, bits, target)
+    return compile(graph, graph.solve(dict(zip(names, shapes, strict=True))), bits, target)

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
@@ -13,7 +12,7 @@ from selfloop.kernels import native
 from selfloop.kernels.problem import Answer, Problem
 from selfloop.language.graph import Graph
 
-GIVEN = "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, int checkpoint"
+GIVEN = "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, int checkpoint, Tensor? seed"
 """What a Problem is made of, as torch's operators take it."""
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
@@ -51,37 +50,38 @@ class _Differentiable(Function):
         options: tuple[bool, int],
         lengths: Tensor | None,
         resets: Tensor | None,
+        seed: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         with torch._C._AutoDispatchBelowAutograd():
-            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, True)
-        ctx.save_for_backward(lengths, resets, *tensors, *outputs)
+            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, seed, True)
+        ctx.save_for_backward(lengths, resets, seed, *tensors, *outputs)
         ctx.given = cell, states, options, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         cell, states, options, count = ctx.given
-        lengths, resets, *saved = ctx.saved_tensors
+        lengths, resets, seed, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         above, *later = (
             torch.zeros_like(output) if d is None else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
-        owed = torch.ops.selfloop.backward(cell, x, state, params, lengths, resets, *options, outputs, above, later)
-        return None, None, None, None, None, *owed
+        given = cell, x, state, params, lengths, resets, *options, seed
+        owed = torch.ops.selfloop.backward(*given, outputs, above, later)
+        return None, None, None, None, None, None, *owed
 
 
 def _differentiable(*given: Any) -> list[Tensor]:
-    cell, x, state, params, lengths, resets, *options, keep = given
+    cell, x, state, params, lengths, resets, *options, seed, keep = given
     if keep:
         tensors = (x, *state, *params)
-        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, *tensors))  # type: ignore[no-untyped-call]
+        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, seed, *tensors))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
 
@@ -107,6 +107,7 @@ def _backward_shapes(*given: Any) -> list[Tensor]:
 LIBRARY.impl("forward", _forward, "CPU")
 LIBRARY.impl("backward", _backward, "CPU")
 LIBRARY.impl("forward", _differentiable, "Autograd")
+LIBRARY.impl("backward", _once, "Autograd")
 torch.library.register_fake("selfloop::forward", _forward_shapes)
 torch.library.register_fake("selfloop::backward", _backward_shapes)
 
@@ -134,14 +135,36 @@ def refusal(problem: Problem) -> str | None:
     if len(dtypes) > 1 or problem.x.dtype not in native.BITS:
         found = ", ".join(sorted(str(d).removeprefix("torch.") for d in dtypes))
         return f"compiled kernels take float32 or float64, and this is {found}"
-    return UNSUPPORTED
+    return UNSUPPORTED or _failure(problem)
+
+
+FAILED: dict[tuple[str, torch.dtype], str] = {}
+"""Why cells could not be compiled, so that it is tried once."""
+
+
+def _failure(problem: Problem) -> str | None:
+    """Why the kernels cannot be compiled, or None. What the call will need is compiled here."""
+    if torch.compiler.is_compiling():
+        return None
+    key = problem.graph.text, problem.x.dtype
+    if key not in FAILED:
+        try:
+            kernels = native.kernels_of(problem)
+            _ = kernels.forward_code, kernels.backward_code if _is_kept(problem) else None
+        except Exception as error:  # whatever LLVM or a pass says: the other ways need neither
+            FAILED[key] = f"it could not be compiled ({type(error).__name__}: {error})"
+    return FAILED.get(key)
+
+
+def _is_kept(problem: Problem) -> bool:
+    """Whether a gradient may be asked for."""
+    tensors = (problem.x, *problem.state, *problem.params.values())
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def run(problem: Problem) -> Answer:
     """The outputs and the final state."""
     params = list(problem.params.values())
-    tensors = (problem.x, *problem.state, *params)
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     state = [s.contiguous() for s in problem.state]
     y, *rest = torch.ops.selfloop.forward(
         problem.graph.text,
@@ -152,6 +175,7 @@ def run(problem: Problem) -> Answer:
         problem.resets,
         problem.reverse,
         problem.checkpoint,
+        problem.seed,
         keep,
     )
     return y, tuple(rest[: len(state)])
@@ -166,10 +190,11 @@ def _problem(
     resets: Tensor | None,
     reverse: bool,
     checkpoint: int,
+    seed: Tensor | None,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed)
 
 
 def _rows_of_numbers(v: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Problem:
         reverse: walk from the last step to the first.
         checkpoint: keep nothing but the states for the gradient, and make the rest again in so many steps at a time; 0
             to keep what is needed. Only compiled kernels heed it.
+        seed: of what the graph draws; None where it draws nothing.
     """
 
     graph: Graph
@@ -35,6 +36,14 @@ class Problem:
     resets: Bool[Tensor, "T B"] | None = None
     reverse: bool = False
     checkpoint: int = 0
+    seed: Int[Tensor, ""] | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of each named size."""
+        tensors = (self.x, *self.state, *self.params.values())
+        names = (self.graph.input, *self.graph.states, *self.params)
+        return self.graph.solve({name: tuple(t.shape) for name, t in zip(names, tensors, strict=True)})
 
     @property
     def active(self) -> Bool[Tensor, "T B"] | None:

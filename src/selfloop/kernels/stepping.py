@@ -3,15 +3,16 @@
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from time import perf_counter
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
 from selfloop.compiler import targets
 from selfloop.compiler.emit.stack import LAYER, SHARED, WORDS
+from selfloop.compiler.layout import Layout
 from selfloop.compiler.pipeline import Kernels, compile, stack_code
 from selfloop.kernels import team
 from selfloop.kernels.launch import Launch, give_weights
@@ -19,8 +20,13 @@ from selfloop.kernels.native import BITS
 from selfloop.language.graph import Graph
 
 SHORT = 3 << 19
-"""Bytes of weights up to which a step of few sequences runs on one thread and keeps Python's lock. It takes 10 µs then:
-waking the others takes 3, and who gives the lock away may wait for milliseconds until another thread gives it back."""
+"""Bytes of weights up to which a step of few sequences runs on one thread and keeps Python's lock. It takes 10 µs:
+sharing the units costs 4, and who gives the lock away may wait for milliseconds until another thread gives it back."""
+
+PAUSE, WAKE = 0.5e-3, 2e-3
+"""Seconds. Threads that wait fall asleep after about a millisecond, and waking them can take two. So a step runs alone
+after a pause, and until as much time has gone into steps without one (an LSTM of 256 units: 12 µs a step together and
+21 alone, but after pauses of 10 ms 1900 and 50)."""
 
 FEW = 4
 """Sequences that cost little more than one, which must read the weights too."""
@@ -43,7 +49,7 @@ class Steps:
         shared: its first number is the address of the input of the next step; unless set, that of `x`.
         x: room for the input.
         y: where the output is after a step.
-        threads: how many run.
+        threads: how many share the units while steps follow one another without a pause.
     """
 
     def __init__(
@@ -65,17 +71,20 @@ class Steps:
         is_short = weight_bytes * max(1, batch / FEW) <= SHORT
         self.threads = 1 if is_short else team.threads()
 
-        self._tables = np.zeros((self.threads, batch), dtype=np.int64)
+        # A block for a thread alone, then one for each of those that share the units.
+        members = 1 + self.threads
+        self._part, self._parts = np.arange(-1, self.threads).clip(0), np.array([1] + [self.threads] * self.threads)
+        self._tables = np.zeros((members, batch), dtype=np.int64)
         self._starts, self._counts = np.zeros(2, dtype=np.int64), np.full(2, batch, dtype=np.int64)
         self._barriers = np.zeros((2, len(sizes)), dtype=np.int64)
         self.shared = (ctypes.c_int64 * len(SHARED))(self.x.data_ptr(), 0)
         output = self._states[self._output]
-        self._blocks = np.zeros((self.threads, len(WORDS) + len(LAYER) * len(sizes)), dtype=np.int64)
-        words: dict[str, int | Int[Array, " threads"]] = {
-            "part": np.arange(self.threads),
+        self._blocks = np.zeros((members, len(WORDS) + len(LAYER) * len(sizes)), dtype=np.int64)
+        words: dict[str, int | Int[Array, " members"]] = {
+            "part": self._part,
             "shared": ctypes.addressof(self.shared),
             "own": self.x.data_ptr(),
-            "table": self._tables.ctypes.data + np.arange(self.threads) * self._tables.strides[0],
+            "table": self._tables.ctypes.data + np.arange(members) * self._tables.strides[0],
             "rows": batch,
             "pitch": self.x.stride(0) * self.x.element_size(),
             "y": self.y.data_ptr(),
@@ -90,47 +99,67 @@ class Steps:
         self.give(weights)
 
         self._code = stack_code(bits, target)
-        function = self._code.address("stack")
-        self.run: Callable[[object], None]
-        self.block: object
-        if self.threads == 1:
-            prototype = ctypes.PYFUNCTYPE if is_short else ctypes.CFUNCTYPE
-            self.run = prototype(None, ctypes.c_void_p)(function)
-            self.block = self._blocks.ctypes.data
-        else:
-            self.run = lambda blocks: team.run(function, blocks, together=True)  # type: ignore[arg-type]
-            self.block = self._blocks
+        self._function = self._code.address("stack")
+        prototype = ctypes.PYFUNCTYPE if is_short else ctypes.CFUNCTYPE
+        self._alone: Callable[[int], None] = prototype(None, ctypes.c_void_p)(self._function)
+        self._together = self._blocks[1:]
+        self._end = self._spent = 0.0
+        self.block: int = self._blocks.ctypes.data
+        self.run = self._alone if self.threads == 1 else self._run_at_pace
 
     def give(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
         """Take other weights."""
         self._alive: list[object] = []
         for layer, (kernels, own) in enumerate(zip(self._kernels, weights, strict=True)):
-            places = kernels.infer.arguments
-            launch = Launch(kernels.infer, kernels.step_code, "infer", self.threads, by_units=True)
-            # What is packed is a copy already; vectors are read where they lie.
-            give_weights([launch], {name: w.detach() if w.dim() == 2 else w.detach().clone() for name, w in own.items()})
+            launch = Launch(kernels.infer, kernels.step_code, "infer", 1)
+            detached = {name: weight.detach() for name, weight in own.items()}
+            # Matrices are packed, which copies them; vectors are read where they lie.
+            give_weights([launch], {name: w if w.dim() == 2 else w.clone() for name, w in detached.items()})
             launch.space("scratch", self._batch, self.x)
-            first = len(WORDS) + len(LAYER) * layer
-            self._blocks[:, first] = launch.code.address("infer")
-            for turn in (0, 1):
-                blocks = launch.blocks.copy()
-                tables = {("header", "starts"): self._starts, ("header", "counts"): self._counts}
-                for name in self._states:
-                    tables["old", name] = self._rows(name, turn, layer)
-                    tables["new", name] = self._rows(name, 1 - turn, layer)
-                if layer:
-                    tables["input", self._input] = self._rows(self._output, 1 - turn, layer - 1)
-                elif ("input", self._input) in places:
-                    blocks[:, places["input", self._input]] = self._blocks[:, WORDS.index("table")]
-                for key, table in tables.items():
-                    if key in places:
-                        blocks[:, places[key]] = table.ctypes.data
-                blocks[:, places["header", "barrier"]] = self._barriers[turn, layer :].ctypes.data
-                blocks[:, places["header", "begin"]], blocks[:, places["header", "end"]] = turn, turn + 1
-                own_blocks = blocks.ctypes.data + np.arange(self.threads) * blocks.strides[0]
-                self._blocks[:, first + LAYER.index(f"turn{turn}")] = own_blocks
-                self._alive += [blocks, tables]
             self._alive.append(launch)
+            self._blocks[:, len(WORDS) + len(LAYER) * layer] = launch.code.address("infer")
+            for turn in (0, 1):
+                self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
+
+    def _lay(self, layer: int, turn: int, layout: Layout, blocks: Int[Array, "members _"]) -> None:
+        """Fill in the blocks of a layer in a turn, given those with its weights."""
+        places = layout.arguments
+        tables = {("header", "starts"): self._starts, ("header", "counts"): self._counts}
+        for name in self._states:
+            tables["old", name] = self._rows(name, turn, layer)
+            tables["new", name] = self._rows(name, 1 - turn, layer)
+        if layer:
+            tables["input", self._input] = self._rows(self._output, 1 - turn, layer - 1)
+        addresses = {key: table.ctypes.data for key, table in tables.items()}
+        values: dict[tuple[str, str], int | Int[Array, " members"]] = {
+            **addresses,
+            ("header", "barrier"): self._barriers[turn, layer:].ctypes.data,
+            ("header", "give_way"): team.give_way(),
+            ("header", "begin"): turn,
+            ("header", "end"): turn + 1,
+            ("header", "part"): self._part,
+            ("header", "parts"): self._parts,
+        }
+        if not layer:
+            values["input", self._input] = self._blocks[:, WORDS.index("table")]
+        for key, value in values.items():
+            if key in places:
+                blocks[:, places[key]] = value
+        place = len(WORDS) + len(LAYER) * layer + LAYER.index(f"turn{turn}")
+        self._blocks[:, place] = blocks.ctypes.data + np.arange(len(blocks)) * blocks.strides[0]
+        self._alive += [blocks, tables]
+
+    def _run_at_pace(self, block: int) -> None:
+        start = perf_counter()
+        if start - self._end > PAUSE:
+            self._spent = 0.0
+        if self._spent < WAKE:
+            self._alone(block)
+            self._end = perf_counter()
+            self._spent += self._end - start
+        else:
+            team.run(self._function, self._together, together=True)
+            self._end = perf_counter()
 
     @property
     def states(self) -> dict[str, Float[Tensor, "L B _"]]:

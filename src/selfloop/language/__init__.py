@@ -7,6 +7,7 @@ from selfloop.language.words import (
     clip,
     concat,
     cos,
+    dropout,
     exp,
     gelu,
     layer_norm,
@@ -25,7 +26,9 @@ from selfloop.language.words import (
     sqrt,
     sum,
     tanh,
+    variational_dropout,
     where,
+    zoneout,
 )
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "clip",
     "concat",
     "cos",
+    "dropout",
     "exp",
     "gelu",
     "layer_norm",
@@ -57,5 +61,7 @@ __all__ = [
     "state",
     "sum",
     "tanh",
+    "variational_dropout",
     "where",
+    "zoneout",
 ]

@@ -6,14 +6,17 @@ prints as equations.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import count
 
 from selfloop.language.sizes import Shape, Size
 
-LEAVES = ("input", "state", "param", "const")
-"""The operations without arguments; their `value` is a name, or the number of a constant."""
+LEAVES = ("input", "state", "param", "const", "bernoulli")
+"""The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
+random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
+
+Drawn = tuple[float, int, bool]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Node:
     op: str
     args: tuple[int, ...]
     shape: Shape
-    value: str | float | tuple[int, int] | None = None
+    value: str | float | tuple[int, int] | Drawn | None = None
     line: int = field(default=0, compare=False)
 
 
@@ -50,17 +53,32 @@ class Graph:
     names: Mapping[str, int] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text"):
+        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text", "expected"):
             getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
 
     @cached_property
     def leaves(self) -> dict[str, int]:
         """The node of the input, of each state and of each parameter, by name."""
-        return {str(node.value): k for k, node in enumerate(self.nodes) if node.op in LEAVES and node.op != "const"}
+        return {str(node.value): k for k, node in enumerate(self.nodes) if node.op in ("input", "state", "param")}
 
     def shape(self, name: str) -> Shape:
         """The shape of the input, a state or a parameter."""
         return self.nodes[self.leaves[name]].shape
+
+    def solve(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """The number of each named size, from the shapes of input, states and parameters, of which the last sizes count."""
+        known = {"": 1}
+        equations = []
+        for name, numbers in shapes.items():
+            sizes = self.shape(name)
+            equations += [(dict(s.terms), n) for s, n in zip(sizes, numbers[len(numbers) - len(sizes) :], strict=True)]
+        for _ in equations:
+            for terms, number in equations:
+                unknown = [name for name in terms if name not in known]
+                if len(unknown) == 1:
+                    rest = sum(count * known[name] for name, count in terms.items() if name in known)
+                    known[unknown[0]] = (number - rest) // terms[unknown[0]]
+        return {name: number for name, number in known.items() if name}
 
     @cached_property
     def stepwise(self) -> tuple[bool, ...]:
@@ -69,9 +87,22 @@ class Graph:
 
     @cached_property
     def constant(self) -> tuple[bool, ...]:
-        """For each node, whether it depends on neither input nor state: parameters, constants and what they make."""
-        from_input, from_state = self._reached_from("input"), self._reached_from("state")
-        return tuple(not (x or s) for x, s in zip(from_input, from_state, strict=True))
+        """For each node, whether it is the same at all steps: parameters, constants and what they make."""
+        changing = [self._reached_from(op) for op in ("input", "state", "bernoulli")]
+        return tuple(not any(reached) for reached in zip(*changing, strict=True))
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether anything is drawn."""
+        return any(node.op == "bernoulli" for node in self.nodes)
+
+    @cached_property
+    def expected(self) -> "Graph":
+        """The Graph outside of training: what is drawn is its mean."""
+        if not self.is_random:
+            return self
+        nodes = (Node("const", (), (), n.value[0], n.line) if n.op == "bernoulli" else n for n in self.nodes)  # type: ignore[index, misc]
+        return replace(self, nodes=tuple(nodes))
 
     @cached_property
     def recurrent_params(self) -> tuple[str, ...]:
@@ -132,14 +163,14 @@ class Graph:
 
 
 # How an operation prints, and how tightly it binds: (template, its own strength, the strength its arguments need).
-_INFIX: dict[str, tuple[str, int, tuple[int, ...]]] = {
+_INFIX: dict[str, tuple[str, float, tuple[float, ...]]] = {
     "lt": ("{} < {}", 1, (2, 2)),
     "le": ("{} <= {}", 1, (2, 2)),
     "gt": ("{} > {}", 1, (2, 2)),
     "ge": ("{} >= {}", 1, (2, 2)),
     "add": ("{} + {}", 2, (2, 2)),
     "sub": ("{} - {}", 2, (2, 3)),
-    "mul": ("{} * {}", 3, (3, 3)),
+    "mul": ("{} * {}", 3, (3, 4)),
     "div": ("{} / {}", 3, (3, 4)),
     "matmul": ("{} @ {}", 3, (4, 4)),
     "neg": ("-{}", 4, (4,)),
@@ -165,7 +196,7 @@ def _equations(graph: Graph) -> Iterator[str]:
     if graph.params:
         yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
 
-    text: dict[int, tuple[str, int]] = {k: (name, _ATOM) for k, name in title.items()}
+    text: dict[int, tuple[str, float]] = {k: (name, _ATOM) for k, name in title.items()}
     free = (name for name in map("v{}".format, count(1)) if name not in graph.leaves and name not in graph.names)
     for k, node in enumerate(graph.nodes):
         if k in text:
@@ -187,12 +218,15 @@ def _equations(graph: Graph) -> Iterator[str]:
             yield f"  {state}[t] = {text[k][0]}"
 
 
-def _expression(node: Node, text: Callable[[int], tuple[str, int]]) -> tuple[str, int]:
+def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[str, float]:
     if node.op == "const":
         return f"{node.value:g}", _ATOM
+    if node.op == "bernoulli":
+        assert isinstance(node.value, tuple)
+        return f"bernoulli({node.value[0]:g})", _ATOM
     if node.op == "part":
         assert isinstance(node.value, tuple)
-        index, parts = node.value
+        index, parts = node.value[:2]
         return f"split({text(node.args[0])[0]}, {parts})[{index}]", _ATOM
     if node.op in _INFIX:
         template, own, needed = _INFIX[node.op]

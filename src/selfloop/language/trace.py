@@ -61,6 +61,11 @@ class Trace:
             self.fail(str(misfit))
         return self._write(Node(op, tuple(s.index for s in symbols), shape, value, self._line()))
 
+    def draw(self, shape: Shape, rate: float, per_step: bool) -> Symbol:
+        """A new random leaf, of a stream of its own."""
+        stream = sum(node.op == "bernoulli" for node in self.nodes)
+        return self._write(Node("bernoulli", (), shape, (rate, stream, per_step), self._line()))
+
     def fail(self, message: str, line: int | None = None) -> NoReturn:
         """Raise a CellError that names the cell, the file, the line and its text."""
         refuse(self.code, message, line or self._line())

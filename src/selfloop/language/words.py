@@ -200,6 +200,7 @@ OPERATIONS: dict[str, ShapeRule] = {
     "concat": _join,
     "part": _part,
 }
+"""The shape of each operation. A random leaf has the shape of what it is drawn for, and so has no row."""
 
 
 def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | None = None) -> Symbol:
@@ -329,11 +330,49 @@ def softmax(v: Symbol) -> Symbol:
     return e / sum(e)
 
 
+def dropout(v: Symbol, rate: Number) -> Symbol:
+    """While training, each element is zero with this probability, drawn anew at each step, and else 1 / (1 - rate) times.
+
+    Recurrent dropout (Semeniuta et al. 2016). The rate is a number in [0, 1).
+    """
+    return v * (_drawn(v, 1 - _rate("dropout", v, rate), per_step=True) / (1 - rate))
+
+
+def variational_dropout(v: Symbol, rate: Number) -> Symbol:
+    """As `dropout`, with one draw for the whole sequence (Gal & Ghahramani 2016)."""
+    return v * (_drawn(v, 1 - _rate("variational_dropout", v, rate), per_step=False) / (1 - rate))
+
+
+def zoneout(new: Symbol, old: Symbol, rate: Number) -> Symbol:
+    """While training, each element keeps its old value with this probability, drawn anew at each step (Krueger et al. 2017).
+
+    Otherwise the mean of what would be drawn. The rate is a number in [0, 1).
+    """
+    stays = _drawn(old, _rate("zoneout", old, rate), per_step=True)
+    return stays * old + (1 - stays) * new
+
+
+def _drawn(v: Symbol, rate: float, per_step: bool) -> Symbol:
+    """A random leaf: 1 with the probability `rate`, else 0."""
+    if len(v.shape) != 1:
+        v.trace.fail(f"what is dropped must be a vector, but is {describe(v.shape)}")
+    return v.trace.draw(v.shape, rate, per_step)
+
+
+def _rate(word: str, v: Symbol, rate: object) -> float:
+    if not isinstance(v, Symbol):
+        raise NoValue(f"'{word}' needs a value of a cell; the words of the language work only inside a function with @cell")
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+        v.trace.fail(f"the rate of {word} must be a number in [0, 1); got {rate!r}")
+    return float(rate)
+
+
 WORDS = (
     "abs",
     "clip",
     "concat",
     "cos",
+    "dropout",
     "exp",
     "gelu",
     "layer_norm",
@@ -352,6 +391,8 @@ WORDS = (
     "sqrt",
     "sum",
     "tanh",
+    "variational_dropout",
     "where",
+    "zoneout",
 )
 """The names of the words, for `from selfloop import …` and for errors that offer the nearest."""

@@ -126,6 +126,7 @@ class Recurrent(nn.Module):
         like = self._like
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
         first = self._first_state(state, layout.x)
+        graph = self.cell.graph if self.training else self.cell.graph.expected
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
         y = layout.x
         for layer in range(self.num_layers):
@@ -133,7 +134,7 @@ class Recurrent(nn.Module):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 place = layer * self._directions + direction
                 problem = Problem(
-                    graph=self.cell.graph,
+                    graph=graph,
                     params=self._weights(suffix),
                     x=y,
                     state=tuple(s[place] for s in first),
@@ -141,6 +142,7 @@ class Recurrent(nn.Module):
                     resets=layout.resets,
                     reverse=direction == 1,
                     checkpoint=self.checkpoint or 0,
+                    seed=torch.randint(2**31, ()) if graph.is_random else None,
                 )
                 output, final = dispatch.run(problem, self.backend)
                 outputs.append(output)

@@ -5,6 +5,7 @@ import torch
 from catalogue import CELLS, FUSED, assert_close, everything
 
 import selfloop as sl
+from selfloop.errors import BackendError
 from selfloop.kernels import dispatch, fused
 from selfloop.kernels.problem import Problem
 
@@ -28,11 +29,10 @@ def test_a_cell_of_torchs_runs_fused_unless_torch_cannot(entry):
 
 @pytest.mark.parametrize("entry", [e for e in CELLS if e not in FUSED], ids=str)
 def test_another_cell_is_refused_with_the_reason(entry):
-    way, reasons = dispatch.choose(problem(entry), "auto")
-    assert way == "interpret"
-    assert reasons == {
-        "torch": "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"
-    }
+    reason = "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"
+    assert fused.refusal(problem(entry)) == reason
+    with pytest.raises(BackendError, match=reason):
+        dispatch.choose(problem(entry), "torch")
 
 
 def test_the_same_equations_under_other_names_run_fused():
@@ -40,7 +40,7 @@ def test_the_same_equations_under_other_names_run_fused():
     def mine(u, s, *, A=sl.param("h x"), B=sl.param("h h"), d=sl.param("h")):
         return sl.tanh(A @ u + B @ s + d)
 
-    assert "runs as    torch" in sl.Recurrent(mine, 3, 4).explain()
+    assert "runs as    torch" in sl.Recurrent(mine, 3, 4, backend="torch").explain()
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])

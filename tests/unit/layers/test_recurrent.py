@@ -21,7 +21,7 @@ MISUSE = [
     (lambda: sl.Recurrent("lstm", 3, 4), "The 'cell' of Recurrent must be made by @selfloop.cell. Got str instead."),
     (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be a whole number ≥ 1. Got 0 instead."),
     (lambda: lstm(backend="tourch"), "Got 'tourch' instead; did you mean 'torch'?"),
-    (lambda: lstm(backend=None), "The 'backend' must be one of auto, torch, interpret. Got None instead."),
+    (lambda: lstm(backend=None), "The 'backend' must be one of auto, native, torch, interpret. Got None instead."),
     (lambda: lstm(dropout="half"), "The 'dropout' must be a share of at least 0 and below 1. Got 'half' instead."),
     (lambda: lstm(dropout=1.0), "The 'dropout' must be a share of at least 0 and below 1. Got 1.0 instead."),
     (lambda: lstm(weight_drop=-0.1), "The 'weight_drop' must be a share"),
@@ -93,22 +93,31 @@ EXPLAINED = [
         lambda: sl.LSTM(3, 4, 2, bidirectional=True).explain(),
         """\
 LSTM(lstm, 3 → 4, 2 layers, bidirectional) on cpu, float32, backend='auto'
-  runs as    torch: torch's own function for this cell, the whole sequence in one call, 4 times a call""",
+  runs as    native: machine code compiled for this cell and processor, 4 times a call""",
     ),
     (
-        lambda: lstm(batch_first=True, dtype=torch.float64).explain(resets=True),
+        lambda: lstm(batch_first=True, dtype=torch.bfloat16).explain(resets=True),
         """\
-Recurrent(lstm, 3 → 4, batch_first) on cpu, float64, backend='auto'
+Recurrent(lstm, 3 → 4, batch_first) on cpu, bfloat16, backend='auto'
   runs as    interpret: torch operations, one step at a time, 1 time a call
+  not as     native: compiled kernels take float32 or float64, and this is bfloat16
   not as     torch: torch's fused functions cannot reset the state inside a sequence""",
     ),
     (
-        lambda: sl.Recurrent(waves, 3, 4, k=5).explain(),
+        lambda: sl.Recurrent(waves, 3, 4, k=5, dtype=torch.bfloat16).explain(),
         """\
-Recurrent(waves, 3 → 4, k=5) on cpu, float32, backend='auto'
+Recurrent(waves, 3 → 4, k=5) on cpu, bfloat16, backend='auto'
   runs as    interpret: torch operations, one step at a time, 1 time a call
+  not as     native: compiled kernels take float32 or float64, and this is bfloat16
   not as     torch: torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of \
 them""",
+    ),
+    (
+        lambda: lstm(dtype=torch.bfloat16).explain(),
+        """\
+Recurrent(lstm, 3 → 4) on cpu, bfloat16, backend='auto'
+  runs as    torch: torch's own function for this cell, the whole sequence in one call, 1 time a call
+  not as     native: compiled kernels take float32 or float64, and this is bfloat16""",
     ),
     (
         lambda: lstm(backend="interpret").explain(),
@@ -119,7 +128,7 @@ Recurrent(lstm, 3 → 4) on cpu, float32, backend='interpret'
 ]
 
 
-@pytest.mark.parametrize(("explain", "text"), EXPLAINED, ids=["fused", "resets", "own", "by name"])
+@pytest.mark.parametrize(("explain", "text"), EXPLAINED, ids=["native", "resets", "own", "fused", "by name"])
 def test_explain_says_what_runs_and_why_nothing_faster(explain, text):
     assert explain() == text
 

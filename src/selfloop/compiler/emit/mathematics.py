@@ -1,7 +1,8 @@
 """Functions of a real number on vectors: straight lines of instructions, without branches, tables or calls.
 
 Each row of `FUNCTIONS` is a word of the language. NaN gives NaN, infinities what torch gives; results below
-the smallest normal number may be zero.
+the smallest normal number may be zero. What is said to be right to so many units in the last place (ulp) is so in float32,
+by benchmarks/ulp.py where there are two decimals, by the tests elsewhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,14 +30,14 @@ EXP = {
 
 
 def exp(v: Vectors, x: ir.Value) -> ir.Value:
-    """2^n (1 + r p(r)), with n the nearest whole number to x / ln 2."""
+    """2^n (1 + r p(r)), with n the nearest whole number to x / ln 2. To 1.5 ulp; 2^-126 and below may be zero."""
     limit = {32: 104.0, 64: 746.0}[v.bits]
     p, n = _exp(v, clamp(v, x, -limit, limit), EXP[v.bits])
     return n.scale(p)
 
 
 def sigmoid(v: Vectors, x: ir.Value) -> ir.Value:
-    """1 / (1 + exp(-x)), and zero where that is no normal number."""
+    """1 / (1 + exp(-x)), and zero where that is no normal number. To 2.49 ulp, at -16.64."""
     smallest, limit = {32: (-126 * log(2), 87.0), 64: (-1022 * log(2), 708.0)}[v.bits]
     p, n = _exp(v, at_most(v, x, limit), EXP[v.bits], sign=-1)
     value = reciprocal(v, v.fma(p, n.power(), v.const(1.0)))
@@ -78,7 +79,10 @@ TANH = {
 
 
 def tanh(v: Vectors, x: ir.Value) -> ir.Value:
-    """(t + w) / (1 + t w), with x = n ln 2 / 2 + r, w = tanh(r) and t = (2^n - 1) / (2^n + 1): near 0, w alone."""
+    """(t + w) / (1 + t w), with x = n ln 2 / 2 + r, w = tanh(r) and t = (2^n - 1) / (2^n + 1): near 0, w alone.
+
+    To 2.54 ulp, at 0.52; odd to the last bit, and never above 1.
+    """
     b = v.builder
     limit = {32: 9.02, 64: 19.5}[v.bits]
     x = clamp(v, x, -limit, limit)
@@ -107,7 +111,7 @@ LOG = {
 
 
 def logarithm(v: Vectors, x: ir.Value) -> ir.Value:
-    """The sum n ln 2 + 2 artanh((m - 1) / (m + 1)), with x = 2^n m and m near 1 (fdlibm)."""
+    """The sum n ln 2 + 2 artanh((m - 1) / (m + 1)), with x = 2^n m and m near 1 (fdlibm). To 1.5 ulp."""
     b = v.builder
     fraction = {32: 23, 64: 52}[v.bits]
     tiny = {32: 2.0**-126, 64: 2.0**-1022}[v.bits]
@@ -143,7 +147,7 @@ LOG1P = (
 
 
 def softplus(v: Vectors, x: ir.Value) -> ir.Value:
-    """max(x, 0) + log(1 + exp(-|x|)); in float64, what 1 + e loses of a small e is given back."""
+    """max(x, 0) + log(1 + exp(-|x|)); in float64, what 1 + e loses of a small e is given back. To 3 ulp."""
     b = v.builder
     e = exp(v, b.fneg(absolute(v, x)))
     if v.bits == 32:
@@ -182,7 +186,7 @@ COSINE = {
 
 
 def sin(v: Vectors, x: ir.Value) -> ir.Value:
-    """By quarter turns, taken off in float64. For |x| < 2^20; farther out, some number between -1 and 1."""
+    """By quarter turns, taken off in float64. For |x| < 2^20; farther out, some number between -1 and 1. To 2 ulp."""
     return _turn(v, x, 0)
 
 
@@ -281,7 +285,7 @@ ERFC_FAR = (
 
 
 def erf(v: Vectors, x: ir.Value) -> ir.Value:
-    """The error function."""
+    """The error function. To 3 ulp (4 in float64)."""
     b = v.builder
     size = absolute(v, x)
     far = with_sign(v, v.fma(v.const(-2.0), _tail(v, b.fmul(size, v.const(sqrt(2)))), v.const(1.0)), x)
@@ -293,7 +297,7 @@ NEAR = {32: 0.8, 64: 0.46875}
 
 
 def gelu(v: Vectors, x: ir.Value) -> ir.Value:
-    """max(x, 0) - |x| Φ(-|x|)."""
+    """max(x, 0) - |x| Φ(-|x|). To 3 ulp (6 in float64)."""
     return v.builder.fsub(relu(v, x), _tail(v, absolute(v, x), weighted=True))
 
 

@@ -34,7 +34,13 @@ def sums(
     total = [function.vectors.const(0.0)] * (size * chains)
     for own, length in zip(rows, lengths, strict=True):
 
-        def turn(k: Index, carried: list[ir.Value], count: int, own: Sequence[ir.Value] = own) -> list[ir.Value]:
+        def turn(
+            k: Index,
+            carried: list[ir.Value],
+            count: int,
+            own: Sequence[ir.Value] = own,
+            weights: ir.Value = weights,
+        ) -> list[ir.Value]:
             for n in range(count):
                 at = function.plus(k, n)
                 base = function.times(at, width * lanes)

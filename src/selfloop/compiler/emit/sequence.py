@@ -9,10 +9,11 @@ from selfloop.compiler.emit.barrier import Barrier
 from selfloop.compiler.emit.loops import Function, Index
 from selfloop.compiler.emit.operations import OPERATIONS
 from selfloop.compiler.emit.products import sums
+from selfloop.compiler.emit.random import bernoulli
 from selfloop.compiler.emit.vectors import I32, I64
-from selfloop.compiler.layout import BY_STEP, BY_TABLE, SPACES, Group, Layout
+from selfloop.compiler.layout import BY_STEP, BY_TABLE, DRAWN_FOR, SPACES, Group, Layout
 from selfloop.compiler.passes.schedule import Reductions
-from selfloop.compiler.step import REDUCTIONS, SCALAR, Place, Value
+from selfloop.compiler.step import REDUCTIONS, SCALAR, Place, Random, Value
 
 Load = Callable[[Place, int], ir.Value]
 
@@ -211,6 +212,13 @@ class _Sequence(Function):
 
     # Memory.
 
+    def drawn_for(self, row: _Row) -> tuple[ir.Value, ir.Value]:
+        """The user's step and row."""
+        when, who = (self.bases[kind, ""] for kind in DRAWN_FOR)
+        places = self.at(when, row.place, I64), self.at(who, row.own, I64)
+        step, own = (self.builder.load(place, typ=I64) for place in places)
+        return step, own
+
     def mask(self, size: int, lane: ir.Value) -> ir.Value | None:
         """Which lanes of the vector at `lane` are units, where not all always are."""
         v = self.vectors
@@ -269,6 +277,9 @@ class _Values:
                 return s.vectors.const(value.detail)
             case "zeros":
                 return s.vectors.const(0.0)
+            case "bernoulli":
+                assert isinstance(value.detail, Random)
+                return bernoulli(s, value.detail, s.header("seed"), *s.drawn_for(self.row), self.lane)
         assert value.op not in (*REDUCTIONS, "product"), f"{value} is not at hand in stage {self.stage}"
         return OPERATIONS[value.op](s.vectors, *(self[a] for a in value.args))
 

@@ -11,14 +11,14 @@ from selfloop.compiler.emit.vectors import I64, POINTER
 from selfloop.compiler.targets import Target
 
 SHARED = ("x", "turn")
-"""What all threads read, and the first changes when all have come to the end: the address of the input, which after the
-step is that of the stack's own room again; and the turn, 0 or 1, which says what set of states is the old one."""
+"""What all threads read, and the first changes when all have come to the end: the address of the input, which after
+the step is that of the stack's own room again; and the turn, 0 or 1, which says what set of states is the old one."""
 
 WORDS = ("part", "shared", "own", "table", "rows", "pitch", "y", "size", "new0", "new1", "barriers", "layers")
-"""What comes first in the block of a thread: its number; the address of what is shared; that of the stack's own room for
-the input; the table that gets the address of each row of the input, how many rows, and how far apart, in bytes; where the
-output goes, its size, and where it is made in each turn; the counters of the barriers, for each turn and layer; and how
-many layers there are."""
+"""What comes first in the block of a thread: its number; the address of what is shared; that of the stack's own room
+for the input; the table that gets the address of each row of the input, how many rows, and how far apart, in bytes;
+where the output goes, its size, and where it is made in each turn; the counters of the barriers, for each turn and
+layer; and how many layers there are."""
 
 LAYER = ("function", "turn0", "turn1")
 """What follows for each layer: the addresses of its function and of its block in each turn."""

@@ -100,6 +100,8 @@ def _node(
         return [(0, _reduction(writer, node.op, args[0], lengths[0]))]
     if not node.shape:
         return [(0, writer.apply(node.op, *(own[0][1] for own in args)))]
+    if not any(lengths):  # a vector in name, made of numbers alone
+        return [(start, writer.apply(node.op, *(own[0][1] for own in args))) for start, _ in spans]
     by_start = [dict(own) for own in args]
     return [
         (start, writer.apply(node.op, *(own[start] if size else own[0] for own, size in zip(by_start, lengths, strict=True))))

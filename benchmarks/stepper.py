@@ -1,0 +1,139 @@
+"""One step of an LSTM from Python: sl.Stepper, ONNX Runtime and torch.nn.LSTM in turns, after their numbers agree.
+
+    python benchmarks/stepper.py [--sizes 64 128 256] [--layers 1] [--rounds 20] [--steps 1000]
+
+Each takes one vector of float32 a step and carries its state; I = H. Each uses as many threads as it chooses; ONNX
+Runtime (ORT) also runs on one. A round is so many steps of each; printed are the median and the quartiles of the rounds,
+in µs a step, and the ratios of medians.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import selfloop as sl
+
+Step = Callable[[], np.ndarray]
+
+
+def ours(rnn: sl.LSTM, x: np.ndarray, form: str) -> Step:
+    """The Stepper, given a numpy array or a tensor."""
+    stepper = sl.Stepper(rnn)
+    given = torch.from_numpy(x) if form == "torch" else x
+    return lambda: stepper(given)
+
+
+def ort(rnn: sl.LSTM, x: np.ndarray, threads: int) -> Step:
+    """ONNX Runtime's own LSTM, with T = 1; its gates stand in the order i, o, f, c. 0 threads: as many as it likes."""
+    size, layers = rnn.hidden_size, rnn.num_layers
+    order = np.concatenate([np.arange(size) + k * size for k in (0, 3, 1, 2)])
+    nodes, weights, inputs, outputs = [], [], [], []
+    shape = [1, 1, size]
+    value = "x"
+    for layer in range(layers):
+        given = rnn._cell_weights(f"_l{layer}")
+        w, r, b = (given[name].detach().numpy()[order][None] for name in ("W_xh", "W_hh", "b"))
+        for name, array in (("W", w), ("R", r), ("B", np.concatenate([b, 0 * b], axis=1))):
+            weights.append(numpy_helper.from_array(array.copy(), f"{name}{layer}"))
+        names = [f"{name}{layer}" for name in ("W", "R", "B")]
+        nodes.append(
+            helper.make_node(
+                "LSTM",
+                [value, *names, "", f"h{layer}", f"c{layer}"],
+                [f"y{layer}", f"new_h{layer}", f"new_c{layer}"],
+                hidden_size=size,
+            )
+        )
+        inputs += [helper.make_tensor_value_info(f"{s}{layer}", TensorProto.FLOAT, shape) for s in "hc"]
+        outputs += [helper.make_tensor_value_info(f"new_{s}{layer}", TensorProto.FLOAT, shape) for s in "hc"]
+        value = f"new_h{layer}"
+    first = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    graph = helper.make_graph(nodes, "lstm", [first, *inputs], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names, wanted = [i.name for i in inputs], [o.name for o in outputs]
+    feed = {"x": x.reshape(1, 1, size), **{name: np.zeros(shape, np.float32) for name in names}}
+
+    def step() -> np.ndarray:
+        new = session.run(wanted, feed)
+        feed.update(zip(names, new, strict=True))
+        return new[-2]
+
+    return step
+
+
+def torch_step(rnn: sl.LSTM, x: np.ndarray) -> Step:
+    """torch.nn.LSTM on a sequence of one step."""
+    module = torch.nn.LSTM(rnn.input_size, rnn.hidden_size, rnn.num_layers).eval()
+    module.load_state_dict(rnn.state_dict())
+    given, state = torch.from_numpy(x)[None], None
+
+    def step() -> np.ndarray:
+        nonlocal state
+        with torch.inference_mode():
+            y, state = module(given, state)
+        return y
+
+    return step
+
+
+def check(steps: dict[str, Step]) -> None:
+    """Three steps of each, from zero states, must agree."""
+    for _ in range(3):
+        answers = {name: np.asarray(step()).ravel() for name, step in steps.items()}
+        for name, y in answers.items():
+            np.testing.assert_allclose(y, answers["torch.nn"], rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+def time_all(steps: dict[str, Step], rounds: int, count: int) -> dict[str, np.ndarray]:
+    """µs a step in each round."""
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            step()
+            start = time.perf_counter()
+            for _ in range(count):
+                step()
+            found[name].append((time.perf_counter() - start) / count * 1e6)
+    return {name: np.array(times) for name, times in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=1000)
+    chosen = parser.parse_args()
+    for size in chosen.sizes:
+        torch.manual_seed(0)
+        rnn = sl.LSTM(size, size, chosen.layers)
+        x = np.random.default_rng(0).standard_normal(size, dtype=np.float32)
+        steps = {
+            "Stepper, numpy": ours(rnn, x, "numpy"),
+            "Stepper, torch": ours(rnn, x, "torch"),
+            "ORT": ort(rnn, x, 0),
+            "ORT, 1 thread": ort(rnn, x, 1),
+            "torch.nn": torch_step(rnn, x),
+        }
+        check(steps)
+        times = time_all(steps, chosen.rounds, chosen.steps)
+        least = np.median(times["Stepper, numpy"])
+        print(f"I = H = {size}, {chosen.layers} layer{'s' if chosen.layers > 1 else ''}")
+        for name, own in times.items():
+            low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
+            ratio = f"{middle / least:.2f} times the first"
+            print(f"  {name:15} {middle:8.2f} µs a step ({low:.2f} to {high:.2f})   {ratio:>21}")
+
+
+if __name__ == "__main__":
+    main()

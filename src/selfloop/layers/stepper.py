@@ -1,0 +1,219 @@
+"""``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
+
+import copy
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from selfloop.errors import ArgumentError
+from selfloop.kernels import dispatch
+from selfloop.kernels.stepping import Steps
+from selfloop.layers.dropout import VariationalDropout
+from selfloop.layers.recurrent import Recurrent
+from selfloop.layers.state import State
+
+Array = np.ndarray[Any, Any]
+Vector = TypeVar("Vector", Array, Tensor)
+
+
+class Stepper:
+    """A stack that takes one step a call: for sensors, audio, keyboards, games.
+
+    It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made; what training
+    changes afterwards is seen after `refresh`. Steps are those of evaluation: no dropout and no gradients. A Stepper
+    serves one thread at a time. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
+
+    Args:
+        rnn: a stack of any cell and depth, in one direction.
+        batch_size: how many sequences step together.
+
+    Raises:
+        ArgumentError: the stack is bidirectional, or an argument does not fit.
+
+    >>> from selfloop import LSTM
+    >>> stepper = Stepper(LSTM(3, 5, num_layers=2))
+    >>> for x in np.zeros((7, 3), dtype=np.float32):
+    ...     y = stepper(x)
+    >>> y.shape, stepper.state
+    ((5,), State(h=(2, 1, 5), c=(2, 1, 5)))
+    """
+
+    def __init__(self, rnn: Recurrent, batch_size: int = 1) -> None:
+        if not isinstance(rnn, Recurrent):
+            raise ArgumentError(
+                f"The 'rnn' of Stepper must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__} instead."
+            )
+        if rnn.bidirectional:
+            raise ArgumentError(
+                f"A bidirectional {type(rnn).__name__} cannot step, since it reads from both ends. "
+                "Make it with bidirectional=False."
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
+        self.rnn, self.batch_size = rnn, batch_size
+        self._like = rnn._like.new_empty(1, batch_size, rnn.input_size)
+        self._dtype = self._like.dtype
+        self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn.input_size),)
+        if batch_size == 1:
+            self._shapes = ((rnn.input_size,), *self._shapes)
+        self._way, self._reasons = rnn._choose(resets=False)
+        between = type(rnn.dropout)
+        if self._way == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
+            self._reasons["native"] = f"a {between.__name__} stands between its layers"
+        self._steps = self._native() if self._way == "native" and not self._reasons else None
+        self._prepare_calls()
+        if self._steps is None:
+            self.refresh()
+            self.reset()
+
+    def __call__(self, x: Vector) -> Vector:
+        """One step of all layers.
+
+        Args:
+            x: (B, I), or (I,) for one sequence: a numpy array or a tensor of the weights' dtype.
+
+        Returns:
+            The output of the last layer, in the form of `x`. It lies in the stepper's own room, which the next call
+            writes over: copy what must last.
+
+        Raises:
+            ArgumentError: `x` has a wrong shape, dtype or device.
+        """
+        # What stands here is measured in ns, so both forms of one row have a path of their own.
+        if type(x) is np.ndarray:
+            if x.ndim == 1:
+                try:
+                    self._row[:] = x  # 60 ns, and refuses other sizes and dtypes; x's address takes 190
+                except (TypeError, ValueError):
+                    return self._step(x)  # type: ignore[no-any-return]
+                self._run(self._block)
+                return self._row_of_y  # type: ignore[no-any-return]
+        elif type(x) is Tensor and x.dtype is self._dtype and x.shape == self._shape and x.is_contiguous() and x.is_cpu:
+            self._shared[0] = x.data_ptr()
+            self._run(self._block)
+            return self._tensor_of_y  # type: ignore[no-any-return]
+        return self._step(x)  # type: ignore[no-any-return]
+
+    @property
+    def state(self) -> State:
+        """What is remembered, as a copy; to set it is `reset(state)`."""
+        if self._steps is None:
+            return self._state
+        return State(**{name: s.clone() for name, s in self._steps.states.items()})
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self.reset(state)
+
+    @torch.no_grad()
+    def reset(self, state: State | None = None, mask: Bool[Tensor, " B"] | None = None) -> None:
+        """Go on from another state.
+
+        Args:
+            state: which; zeros if None.
+            mask: only the sequences where it is true; all if None.
+
+        Raises:
+            ArgumentError: the state or the mask does not fit.
+        """
+        tensors = self.rnn._first_state(state, self._like)
+        new = State(**dict(zip(self.rnn._state_sizes, tensors, strict=True)))
+        if mask is not None:
+            new = _where(mask, new, self.state)
+        if self._steps is None:
+            self._state = State(**{name: s.detach().to(self._like, copy=True) for name, s in new.tensors.items()})
+        else:
+            for s, own in zip(new, self._steps.states.values(), strict=True):
+                own.copy_(s)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Read the weights again; the state stays.
+
+        Raises:
+            ArgumentError: the stack has gone to another dtype or device.
+        """
+        now = self.rnn._like
+        if (now.dtype, now.device) != (self._dtype, self._like.device):
+            raise ArgumentError(
+                f"The weights of a Stepper must stay {self._dtype} on {self._like.device}. Got {now.dtype} on "
+                f"{now.device} instead; make another Stepper."
+            )
+        if self._steps is None:
+            self._copy = copy.deepcopy(self.rnn).eval()
+        else:
+            self._steps.give(self._weights())
+
+    def explain(self) -> str:
+        """What runs a step, and why nothing faster does."""
+        lines = [f"Stepper of {self.rnn}, batch of {self.batch_size}, {str(self._dtype).removeprefix('torch.')}"]
+        if self._steps is not None:
+            threads = self._steps.threads
+            lines.append("  runs as    native: machine code for one step of all layers, on one thread")
+            if threads > 1:
+                lines.append(f"             without a pause between steps, {threads} threads share the units")
+        else:
+            way = dispatch.WAYS[self._way]
+            lines.append(f"  runs as    {type(self.rnn).__name__}.step, by {self._way}: {way.description}")
+            lines += [f"  not as     {name}: {reason}" for name, reason in self._reasons.items()]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Stepper({self.rnn}, batch_size={self.batch_size})"
+
+    def _weights(self) -> list[dict[str, Tensor]]:
+        return [self.rnn._cell_weights(f"_l{layer}") for layer in range(self.rnn.num_layers)]
+
+    @torch.no_grad()
+    def _native(self) -> Steps:
+        rnn = self.rnn
+        inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
+        sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
+        return Steps(rnn.cell.graph.expected, sizes, self._weights(), rnn._state_sizes, self.batch_size, self._like)
+
+    def _prepare_calls(self) -> None:
+        """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
+        self._row: Any = memoryview(b"")
+        self._shape: tuple[int, ...] = ()
+        steps = self._steps
+        if steps is None:
+            return
+        self._run, self._block, self._shared = steps.run, steps.block, steps.shared
+        self._x, y = steps.x.numpy(), steps.y.numpy()
+        self._forms = {(np.ndarray, 2): y, (Tensor, 2): steps.y, (np.ndarray, 1): y[0], (Tensor, 1): steps.y[0]}
+        self._shape = self._shapes[0]
+        self._row_of_y, self._tensor_of_y = y[0], self._forms[Tensor, len(self._shape)]
+        if self.batch_size == 1:
+            self._row = memoryview(self._x[0])
+
+    def _step(self, x: Vector) -> Any:
+        """A step by the long path, where everything is looked at."""
+        form = np.ndarray if isinstance(x, np.ndarray) else Tensor
+        if not isinstance(x, form):
+            got = type(x).__name__
+            raise ArgumentError(f"The 'x' of Stepper must be a numpy array or a tensor. Got {got} instead.")
+        if tuple(x.shape) not in self._shapes:
+            expected = " or ".join(map(str, self._shapes))
+            raise ArgumentError(f"The 'x' of Stepper must be of shape {expected}. Got {tuple(x.shape)} instead.")
+        if str(x.dtype) != str(self._dtype).removeprefix("torch." if form is np.ndarray else ""):
+            raise ArgumentError(f"The 'x' of Stepper must be {self._dtype}, as its weights. Got {x.dtype} instead.")
+        if isinstance(x, Tensor) and x.device != self._like.device:
+            raise ArgumentError(f"The 'x' of Stepper must be on {self._like.device}. Got {x.device} instead.")
+        if self._steps is None:
+            given = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)).to(self._like.device)
+            with torch.no_grad():
+                y, self._state = self._copy.step(given.detach(), self._state)
+            return y if isinstance(x, Tensor) else y.cpu().numpy()
+        self._x[...] = x.detach().numpy() if isinstance(x, Tensor) else x
+        self._run(self._block)
+        return self._forms[form, x.ndim]
+
+
+def _where(mask: Tensor, new: State, old: State) -> State:
+    """Of each sequence the new state where the mask is true, else the old one."""
+    kept, mask = old.reset(mask), mask[None, :, None]
+    pairs = zip(new.tensors.items(), kept, strict=True)
+    return State(**{name: torch.where(mask.to(s.device), s, other) for (name, s), other in pairs})
