@@ -3,8 +3,8 @@
     python benchmarks/stepper.py [--sizes 64 128 256] [--layers 1] [--rounds 20] [--steps 1000]
 
 Each takes one vector of float32 a step and carries its state; I = H. Each uses as many threads as it chooses; ONNX
-Runtime (ORT) also runs on one. A round is so many steps of each; printed are the median and the quartiles of the rounds,
-in µs a step, and the ratios of medians.
+Runtime (ORT) also runs on one. A round is so many steps of each; printed are the median and the quartiles of the
+rounds, in µs a step, and the ratios of medians.
 """
 
 import argparse

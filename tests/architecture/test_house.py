@@ -58,7 +58,14 @@ def test_imports_run_down_the_house():
 
 def test_the_language_and_the_cells_do_without_torch():
     for file in FILES:
-        if file.relative_to(SOURCE).parts[0] in ("language", "cells", "compiler", "errors.py", "config.py", "atomic.py"):
+        if file.relative_to(SOURCE).parts[0] in (
+            "language",
+            "cells",
+            "compiler",
+            "errors.py",
+            "config.py",
+            "atomic.py",
+        ):
             assert "torch" not in imported(file), file
 
 

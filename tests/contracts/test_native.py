@@ -10,7 +10,7 @@ import selfloop as sl
 from selfloop.compiler.layout import Layout
 from selfloop.kernels import native
 
-each_cell = pytest.mark.parametrize("entry", CELLS, ids=lambda e: str(e))
+each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
 STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "slstm", "indrnn")
 """Cells that together use every kind of stage."""
 SOME = [e for e in CELLS if str(e) in STAGES]
@@ -69,7 +69,9 @@ def test_single_precision_is_near_double_precision(entry):
 
 @some_cells
 @pytest.mark.parametrize(
-    ("inputs", "hidden", "batch"), [(1, 1, 1), (50, 1, 2), (3, 8, 7), (2, 50, 13)], ids=["1-1-1", "50-1-2", "3-8-7", "2-50-13"]
+    ("inputs", "hidden", "batch"),
+    [(1, 1, 1), (50, 1, 2), (3, 8, 7), (2, 50, 13)],
+    ids=["1-1-1", "50-1-2", "3-8-7", "2-50-13"],
 )
 def test_any_size(entry, inputs, hidden, batch):
     rnn = entry.layer(inputs, hidden)

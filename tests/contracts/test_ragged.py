@@ -11,7 +11,11 @@ from torch.nn import functional as F
 
 import selfloop as sl
 
-WAYS = [pytest.param(e, way, id=f"{e}-{way}") for way, cells in (("native", CELLS), ("interpret", CELLS), ("torch", FUSED)) for e in cells]
+WAYS = [
+    pytest.param(e, way, id=f"{e}-{way}")
+    for way, cells in (("native", CELLS), ("interpret", CELLS), ("torch", FUSED))
+    for e in cells
+]
 directions = pytest.mark.parametrize("bidirectional", [False, True])
 
 

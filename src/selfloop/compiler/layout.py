@@ -9,7 +9,7 @@ from math import ceil
 from typing import NamedTuple
 
 from selfloop.compiler.passes.schedule import Program, Tiles
-from selfloop.compiler.step import LEAVES, SCALAR, Place, Weight
+from selfloop.compiler.step import SCALAR, Place, Weight
 from selfloop.compiler.targets import Target
 
 HEADER = ("first", "stride", "part", "parts", "barrier", "give_way", "begin", "end", "starts", "counts", "seed")
@@ -17,7 +17,7 @@ HEADER = ("first", "stride", "part", "parts", "barrier", "give_way", "begin", "e
 which meet at a barrier; the steps; where each step's rows start in the tables, and how many there are."""
 
 BY_TABLE = ("input", "old", "new", "above", "later", "earlier", "below")
-"""Arrays of which each row has an address of its own, in a table: they belong to the user, or move from step to step."""
+"""Arrays of which each row has an address of its own, in a table: they are the user's, or move from step to step."""
 
 DRAWN_FOR = ("when", "who")
 """What is drawn depends on the user's step of each row at each step, and on the user's row of each row."""
@@ -204,7 +204,7 @@ def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fi
 def _places(program: Program) -> dict[Place, int]:
     """Every place the program reads or writes, and the size of what lies there."""
     values = program.step.values
-    places = {v.detail: v.size for v in values if isinstance(v.detail, Place)}
+    places = {v.place: v.size for v in values if v.place}
     return places | {s.place: values[s.value].size for s in program.step.stores}
 
 
@@ -215,7 +215,13 @@ def _group(program: Program, tiles: Tiles, target: Target, lanes: int, fields: M
     most = max((len(own) for own in by_reading.values()), default=1)
     unroll = _unroll(ceil(tiles.size / lanes), most, target.columns)
     panels = tuple(
-        Panel(tuple(own), *_terms(program, reading, own, fields), tiles.size, unroll, _widths(len(own) * unroll, target.columns))
+        Panel(
+            tuple(own),
+            *_terms(program, reading, own, fields),
+            tiles.size,
+            unroll,
+            _widths(len(own) * unroll, target.columns),
+        )
         for reading, own in by_reading.items()
     )
     widest = max((w for panel in panels for w in panel.widths), default=target.columns)
@@ -234,7 +240,7 @@ def _terms(program: Program, reading: Iterable[int], products: Iterable[int], fi
     offsets = {kind: own.offsets for kind, own in fields.items()}
     found = [(_read(program, a), k, a) for k, a in enumerate(reading)]
     for place, k, a in sorted(found, key=lambda f: offsets[f[0].kind][f[0][1:]] if f[0].kind in offsets else -1):
-        weights = tuple(values[p].detail[k] for p in products)  # type: ignore[index]
+        weights = tuple(values[p].terms[k][0] for p in products)
         if places and place.kind in fields and place.kind == places[-1].kind:
             own, end = offsets[place.kind], lengths[-1]
             near = own[place[1:]] == own[places[-1][1:]] + end
@@ -269,7 +275,4 @@ def _widths(total: int, columns: int) -> tuple[int, ...]:
 def _read(program: Program, value: int) -> Place:
     """Where an argument of a product lies."""
     own = program.step.values[value]
-    if own.op in LEAVES:
-        assert isinstance(own.detail, Place)
-        return own.detail
-    return program.kept[value][1]
+    return own.place or program.kept[value][1]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -202,34 +203,30 @@ def _outers(gradients: Iterable[Gradient], delta: Fields, lanes: int) -> tuple[O
 def _project(hoisted: tuple[Hoisted, ...]) -> Program:
     """The products of the input."""
     writer = Writer()
-    stores = [
-        Store(h.place, writer.product(h.size, [(h.weight, writer.load(h.argument, h.length))])) for h in hoisted
-    ]
+    stores = [Store(h.place, writer.product(h.size, [(h.weight, writer.load(h.argument, h.length))])) for h in hoisted]
     return schedule(Step(tuple(writer.values), tuple(stores)))
 
 
 def _below(gradients: tuple[Gradient, ...], deltas: Mapping[tuple[str, int], int], back: Step) -> Program | None:
     """What the input gets through the transposed weights, added to what the step backward has given it."""
     owed = [g for g in gradients if g.argument.kind == "input"]
-    direct = {s.place for s in back.stores if s.place.kind == "below"}
-    bounds = {b for g in owed for b in (g.argument.offset, g.argument.offset + g.columns)}
-    bounds |= {b for s in back.stores if s.place in direct for b in (s.place.offset, s.place.offset + back.values[s.value].size)}
     if not owed:
         return None
+    direct = [
+        (s.place.offset, s.place.offset + back.values[s.value].size) for s in back.stores if s.place.kind == "below"
+    ]
+    spans = [(g.argument.offset, g.argument.offset + g.columns) for g in owed]
     writer, stores = Writer(), []
-    edges = sorted(bounds)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(sorted({bound for span in (*direct, *spans) for bound in span})):
         terms = []
-        for g in owed:
-            column = g.weight.column + start - g.argument.offset
-            if g.argument.offset <= start and end <= g.argument.offset + g.columns:
-                weight = Weight(g.weight.name, g.weight.row, column, transposed=True)
+        for g, (first, last) in zip(owed, spans, strict=True):
+            if first <= start and end <= last:
+                weight = Weight(g.weight.name, g.weight.row, g.weight.column + start - first, transposed=True)
                 terms.append((weight, writer.load(Place("delta", g.delta), deltas[g.delta, 0])))
         if terms:
             place = Place("below", owed[0].argument.name, start)
             total = writer.product(end - start, terms)
-            if any(s.place.offset <= start and end <= s.place.offset + back.values[s.value].size for s in back.stores if s.place in direct):
+            if any(first <= start and end <= last for first, last in direct):
                 total = writer.apply("add", total, writer.load(place, end - start))
             stores.append(Store(place, total))
     return schedule(Step(tuple(writer.values), tuple(stores)))
-

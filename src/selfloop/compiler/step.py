@@ -6,7 +6,7 @@ never mix but in products and reductions. `split` and `concat` are gone: they sa
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 SCALAR = 0
 """The size of a scalar, which fits vectors of any size; a vector of one element has size 1."""
@@ -50,8 +50,8 @@ Detail = Place | Random | tuple[Weight, ...] | float | None
 class Value:
     """One value: an operation on earlier ones.
 
-    `load` reads a Place, `const` is a number, `zeros` a vector of them, `product` is the sum of Weights times its arguments, `bernoulli` is drawn;
-    every other operation is one of the language's, or of `differentiate`'s own.
+    `load` reads a Place, `const` is a number, `zeros` a vector of them, `product` is the sum of Weights times its
+    arguments, `bernoulli` is drawn; every other operation is one of the language's, or of `differentiate`'s own.
     """
 
     op: str
@@ -59,8 +59,23 @@ class Value:
     size: int
     detail: Detail = None
 
+    @property
+    def place(self) -> Place | None:
+        """Where it is loaded from, if it is."""
+        return self.detail if isinstance(self.detail, Place) else None
+
+    @property
+    def terms(self) -> tuple[tuple[Weight, int], ...]:
+        """The weights of a product, each with the argument that it multiplies."""
+        weights = cast(tuple[Weight, ...], self.detail)
+        return tuple(zip(weights, self.args, strict=True))
+
 
 LEAVES = ("load", "const", "bernoulli", "zeros")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq")
+CHEAP = ("add", "sub", "mul", "neg", "minimum", "maximum", "where", "relu", "abs", "spread", *COMPARISONS)
+"""Operations of about one instruction."""
+
 REDUCTIONS = ("sum", "amax")
 
 
@@ -167,18 +182,12 @@ def uses(step: Step) -> list[int]:
 
 
 def _show(value: Value) -> str:
-    match value.detail:
-        case Place():
-            text = _place(value.detail)
-        case float() | int() | Random():
-            text = str(value.detail)
-        case tuple():
-            text = " + ".join(
-                f"{w.name}{'ᵀ' if w.transposed else ''}[{w.row}:, {w.column}:] @ {a}"
-                for w, a in zip(value.detail, value.args, strict=True)
-            )
-        case _:
-            text = ", ".join(map(str, value.args))
+    text = ", ".join(map(str, value.args or (value.detail,)))
+    if value.place:
+        text = _place(value.place)
+    if value.op == "product":
+        blocks = ((f"{w.name}{'ᵀ' if w.transposed else ''}[{w.row}:, {w.column}:]", a) for w, a in value.terms)
+        text = " + ".join(f"{block} @ {a}" for block, a in blocks)
     return f"{value.op}({text})" + (f" : {value.size}" if value.size else "")
 
 

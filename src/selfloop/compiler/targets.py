@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import llvmlite.binding as llvm
 
@@ -105,7 +105,7 @@ def host() -> Target:
     return _host(os.environ.get(VARIABLE))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _host(wanted: str | None) -> Target:
     architecture = llvm.get_default_triple().partition("-")[0].replace("arm64", "aarch64")
     has = llvm.get_host_cpu_features()

@@ -75,7 +75,8 @@ def run(problem: Problem) -> Answer:
         assert problem.seed is not None
         for k, node in enumerate(graph.nodes):
             if node.op == "bernoulli":
-                drawn = bernoulli(problem.seed, *node.value, steps, batch, node.shape[0].value(problem.sizes))  # type: ignore[misc]
+                size = node.shape[0].value(problem.sizes)
+                drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x.dtype)
     hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
     _evaluate(graph.nodes, hoisted, values, x)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -14,7 +14,6 @@ from selfloop.compiler.emit import pack
 from selfloop.compiler.layout import Layout, Packing
 from selfloop.compiler.pipeline import tools
 from selfloop.kernels import memory, team
-
 
 ALONE = 1 << 16
 """Elements below which one thread packs alone: waking the others takes as long."""
@@ -85,10 +84,10 @@ def _blocks(layout: Layout, threads: int, by_units: bool) -> Int[Array, "threads
     """The blocks as far as they are the same at each call."""
     blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
     own = np.arange(threads)
-    shares = (("first", 0), ("stride", 1), ("part", own), ("parts", threads))
-    if not by_units:
-        shares = (("first", own), ("stride", threads), ("part", 0), ("parts", 1))
-    for name, value in (*shares, ("give_way", team.give_way())):
+    shares: dict[str, Any] = {"first": own, "stride": threads, "part": 0, "parts": 1}
+    if by_units:
+        shares = {"first": 0, "stride": 1, "part": own, "parts": threads}
+    for name, value in {**shares, "give_way": team.give_way()}.items():
         blocks[:, layout.arguments["header", name]] = value
     return blocks
 

@@ -53,4 +53,3 @@ def _new(size: int) -> mmap.mmap:
 def _give_back(size: int, block: mmap.mmap) -> None:
     if free_bytes() + size <= KEPT:
         _FREE.setdefault(size, []).append(block)
-

@@ -1,5 +1,6 @@
 """Compiled kernels: any cell as machine code, forward and backward, on the CPU."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +55,9 @@ class Call:
     def of(cls, problem: Problem) -> "Call":
         """The call that solves a problem."""
         steps, batch = problem.x.shape[:2]
-        return cls(kernels_of(problem), arrange(steps, batch, problem.lengths, problem.resets, problem.reverse), problem)
+        return cls(
+            kernels_of(problem), arrange(steps, batch, problem.lengths, problem.resets, problem.reverse), problem
+        )
 
     @property
     def output(self) -> str:
@@ -116,7 +119,7 @@ class Call:
         while bounds[-1] < rows.steps:
             end = int(np.searchsorted(rows.starts, rows.starts[bounds[-1]] + at_once, side="right")) - 1
             bounds.append(min(rows.steps, max(end, bounds[-1] + 1)))
-        return list(zip(bounds, bounds[1:], strict=False))
+        return list(itertools.pairwise(bounds))
 
 
 def forward(call: Call, keep: bool, checkpoint: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -190,10 +193,13 @@ def backward(
     """The gradients of the input, of the weights by name, and of the first state.
 
     Args:
-        call, checkpoint: the same as forward.
-        y, final, kept: what `forward` returned.
+        call: as for `forward`.
+        y: what `forward` returned, as `final` and `kept`.
+        final: the final state.
+        kept: what was kept.
         above: the gradient of the output.
         later: the gradients of the final state.
+        checkpoint: as for `forward`.
     """
     kernels, rows, problem = call.kernels, call.rows, call.problem
     x, input = problem.x, problem.graph.input
@@ -272,9 +278,7 @@ def _carry(rows: Rows, tables: Tables, name: str, last: Tensor, first: Tensor) -
 class _Outers:
     """The gradients of matrices: sums of outer products, grown chunk by chunk."""
 
-    def __init__(
-        self, call: Call, tables: Tables, record: Tensor, delta: Tensor, is_whole: bool
-    ) -> None:
+    def __init__(self, call: Call, tables: Tables, record: Tensor, delta: Tensor, is_whole: bool) -> None:
         kernels = call.kernels
         self.kernels, self.delta, self.is_whole = kernels, delta, is_whole
         self.tools = tools(kernels.bits, kernels.target)
@@ -333,7 +337,11 @@ class _Outers:
         moves = []
         for name, weight in params.items():
             parts = [(j, start, rows, w) for j in self.jobs for start, rows, w in j[0].weights if w.name == name]
-            if len(parts) == 1 and weight.shape == (parts[0][2], parts[0][0][0].columns) and not weight.shape[1] % lanes:
+            if (
+                len(parts) == 1
+                and weight.shape == (parts[0][2], parts[0][0][0].columns)
+                and not weight.shape[1] % lanes
+            ):
                 (job, _, result, _), start, rows, _ = parts[0]
                 found[name] = result.new_empty(weight.shape)
                 for k in range(0, rows, TURNED):  # torch's own turning takes ten times as long

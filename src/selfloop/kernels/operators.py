@@ -12,7 +12,10 @@ from selfloop.kernels import native
 from selfloop.kernels.problem import Answer, Problem
 from selfloop.language.graph import Graph
 
-GIVEN = "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, int checkpoint, Tensor? seed"
+GIVEN = (
+    "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
+    "int checkpoint, Tensor? seed"
+)
 """What a Problem is made of, as torch's operators take it."""
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
@@ -35,7 +38,9 @@ def _backward(*given: Any) -> list[Tensor]:
     call = native.Call.of(_problem(*problem))
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    dx, gradients, earlier = native.backward(call, y, final, kept, _rows_of_numbers(above), later, call.problem.checkpoint)
+    dx, gradients, earlier = native.backward(
+        call, y, final, kept, _rows_of_numbers(above), later, call.problem.checkpoint
+    )
     return [dx, *earlier, *gradients.values()]
 
 
@@ -77,11 +82,32 @@ class _Differentiable(Function):
         return None, None, None, None, None, None, *owed
 
 
+class _Once(Function):
+    """The operator of the gradient, which has none of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, given: tuple[Any, ...], *_: Tensor) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(torch.ops.selfloop.backward(*given))
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor | None) -> Any:
+        raise BackendError("second derivatives are not built into compiled kernels; use backend='interpret'")
+
+
+def _once(*given: Any) -> list[Tensor]:
+    if torch.is_grad_enabled():  # create_graph
+        _, x, state, params, *_, above, later = given
+        return list(_Once.apply(given, x, *state, *params, above, *later))
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
+
+
 def _differentiable(*given: Any) -> list[Tensor]:
     cell, x, state, params, lengths, resets, *options, seed, keep = given
     if keep:
         tensors = (x, *state, *params)
-        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, seed, *tensors))  # type: ignore[no-untyped-call]
+        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, seed, *tensors))
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
 
@@ -176,7 +202,7 @@ def run(problem: Problem) -> Answer:
         problem.reverse,
         problem.checkpoint,
         problem.seed,
-        keep,
+        _is_kept(problem),
     )
     return y, tuple(rest[: len(state)])
 

@@ -4,8 +4,8 @@ A bit of the stream s, at the step t of row b and the element j, is
 
     mix(mix(mix(mix(seed + A (s + 1)) ^ (t + 1)) ^ B (b + 1)) ^ C (j + 1)) / 2^8  <  rate 2^24
 
-in whole numbers modulo 2^32, with the finaliser `mix` of MurmurHash3 (Appleby 2011); without the mix of t where one draw
-serves the sequence. Steps and rows are those of the layout that the user gave.
+in whole numbers modulo 2^32, with the finaliser `mix` of MurmurHash3 (Appleby 2011); without the mix of t where one
+draw serves the sequence. Steps and rows are those of the layout that the user gave.
 """
 
 import torch

@@ -119,9 +119,7 @@ def _even(steps: int, batch: int, reverse: bool) -> Rows:
     return _arrange(steps, batch, None, None, reverse)
 
 
-def _arrange(
-    steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None, reverse: bool
-) -> Rows:
+def _arrange(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None, reverse: bool) -> Rows:
     users = np.arange(batch)
     own = np.full(batch, steps)
     counts = np.full(steps, batch)

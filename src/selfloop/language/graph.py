@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import count
+from typing import cast
 
 from selfloop.language.sizes import Shape, Size
 
@@ -28,6 +29,16 @@ class Node:
     shape: Shape
     value: str | float | tuple[int, int] | Drawn | None = None
     line: int = field(default=0, compare=False)
+
+    @property
+    def drawn(self) -> Drawn:
+        """The value of a `bernoulli`."""
+        return cast(Drawn, self.value)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """The value of a `part`: which one, of how many."""
+        return cast(tuple[int, int], self.value)
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Graph:
         return self.nodes[self.leaves[name]].shape
 
     def solve(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-        """The number of each named size, from the shapes of input, states and parameters, of which the last sizes count."""
+        """The number of each named size, from the shapes of input, states and parameters; their last sizes count."""
         known = {"": 1}
         equations = []
         for name, numbers in shapes.items():
@@ -101,7 +112,7 @@ class Graph:
         """The Graph outside of training: what is drawn is its mean."""
         if not self.is_random:
             return self
-        nodes = (Node("const", (), (), n.value[0], n.line) if n.op == "bernoulli" else n for n in self.nodes)  # type: ignore[index, misc]
+        nodes = (Node("const", (), (), n.drawn[0], n.line) if n.op == "bernoulli" else n for n in self.nodes)
         return replace(self, nodes=tuple(nodes))
 
     @cached_property
@@ -222,11 +233,9 @@ def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[s
     if node.op == "const":
         return f"{node.value:g}", _ATOM
     if node.op == "bernoulli":
-        assert isinstance(node.value, tuple)
-        return f"bernoulli({node.value[0]:g})", _ATOM
+        return f"bernoulli({node.drawn[0]:g})", _ATOM
     if node.op == "part":
-        assert isinstance(node.value, tuple)
-        index, parts = node.value[:2]
+        index, parts = node.part
         return f"split({text(node.args[0])[0]}, {parts})[{index}]", _ATOM
     if node.op in _INFIX:
         template, own, needed = _INFIX[node.op]

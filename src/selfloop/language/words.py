@@ -331,7 +331,7 @@ def softmax(v: Symbol) -> Symbol:
 
 
 def dropout(v: Symbol, rate: Number) -> Symbol:
-    """While training, each element is zero with this probability, drawn anew at each step, and else 1 / (1 - rate) times.
+    """While training, each element is zero with this probability, drawn at each step, and else 1 / (1 - rate) times.
 
     Recurrent dropout (Semeniuta et al. 2016). The rate is a number in [0, 1).
     """
@@ -344,7 +344,7 @@ def variational_dropout(v: Symbol, rate: Number) -> Symbol:
 
 
 def zoneout(new: Symbol, old: Symbol, rate: Number) -> Symbol:
-    """While training, each element keeps its old value with this probability, drawn anew at each step (Krueger et al. 2017).
+    """While training, each element keeps its old value with this probability, drawn at each step (Krueger et al. 2017).
 
     Otherwise the mean of what would be drawn. The rate is a number in [0, 1).
     """
@@ -361,7 +361,9 @@ def _drawn(v: Symbol, rate: float, per_step: bool) -> Symbol:
 
 def _rate(word: str, v: Symbol, rate: object) -> float:
     if not isinstance(v, Symbol):
-        raise NoValue(f"'{word}' needs a value of a cell; the words of the language work only inside a function with @cell")
+        raise NoValue(
+            f"'{word}' needs a value of a cell; the words of the language work only inside a function with @cell"
+        )
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
         v.trace.fail(f"the rate of {word} must be a number in [0, 1); got {rate!r}")
     return float(rate)

@@ -74,7 +74,9 @@ class Recurrent(nn.Module):
             raise ArgumentError(
                 f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
             )
-        if checkpoint is not None and (not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1):
+        if checkpoint is not None and (
+            not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1
+        ):
             raise ArgumentError(
                 f"The 'checkpoint' of {self._title} must be a number of steps ≥ 1. Got {checkpoint!r} instead."
             )

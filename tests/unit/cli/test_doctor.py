@@ -27,5 +27,7 @@ def test_the_text_is_two_columns_that_fit_the_screen(selfloop, monkeypatch, colu
     lines = selfloop("doctor").out.splitlines()
     assert max(map(len, lines)) <= columns
     names = [line.split()[0] for line in lines if not line.startswith(" ")]
-    assert names == [*("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "ways")]
+    assert names == [
+        *("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "ways")
+    ]
     assert len({re.search(r"(?<=  )\S|$", line).start() for line in lines if not line.startswith(" ")}) == 1

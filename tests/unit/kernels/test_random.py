@@ -10,7 +10,11 @@ from selfloop.errors import CellError
 from selfloop.kernels.random import bernoulli
 
 SEED = torch.tensor(5)
-CASES = {"plain": {}, "ragged": {"lengths": torch.tensor([7, 0, 3, 5])}, "resets": {"resets": torch.arange(28).view(7, 4) % 5 == 0}}  # fmt: skip
+CASES = {
+    "plain": {},
+    "ragged": {"lengths": torch.tensor([7, 0, 3, 5])},
+    "resets": {"resets": torch.arange(28).view(7, 4) % 5 == 0},
+}
 
 
 @sl.cell
@@ -60,7 +64,8 @@ def test_the_bits_are_those_of_the_formula(per_step):
 
 
 def test_the_bits_are_frequent_as_asked_and_unlike_their_neighbours():
-    drawn = [bernoulli(torch.tensor(seed), 0.3, stream, True, 100, 50, 64).double() - 0.3 for seed, stream in ((5, 0), (6, 0), (5, 1))]  # fmt: skip
+    draws = ((5, 0), (6, 0), (5, 1))
+    drawn = [bernoulli(torch.tensor(seed), 0.3, stream, True, 100, 50, 64).double() - 0.3 for seed, stream in draws]
     sd = (1 / drawn[0].numel()) ** 0.5
     assert abs(drawn[0].mean().item()) < 4 * sd
     for d in (0, 1, 2):

@@ -46,4 +46,3 @@ class Barrier:
         looks.add_incoming(more, rest)
         b.branch(spin)
         b.position_at_end(after)
-

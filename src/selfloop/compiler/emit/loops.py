@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from llvmlite import ir
 
 from selfloop.compiler.emit.vectors import I64, POINTER, Vectors
 from selfloop.compiler.targets import Target
 
-Index = ir.Value | int
+Index: TypeAlias = ir.Value | int
 
 
 class Function:

@@ -13,9 +13,9 @@ for a copy of it; what is owed, row after row of `stride` elements; the result, 
 `pitch` elements."""
 
 CHUNK = 128
-"""Rows in one go: what is owed by 128 rows in 64 lanes is 32 KiB, which the first cache holds once it is copied together.
-In its place, rows at a distance of 8 KiB fall on each other there, as do those of what is read (H 512: 71 ms with both in
-their places, 57 with what is owed copied, 50 with both)."""
+"""Rows in one go: 128 of 64 lanes are 32 KiB, which the first cache holds once they are copied together.
+In its place, rows at a distance of 8 KiB fall on each other there, as do those of what is read (an LSTM of 512 units
+trains in 71 ms with both in their places, in 57 with what is owed copied, in 54 with both)."""
 
 
 def room(target: Target, element_bytes: int, features: int) -> int:

@@ -8,9 +8,9 @@ from selfloop.compiler.targets import Target
 
 VECTOR = ("source", "lane_stride", "k_stride", "units", "first", "step", "length", "goal", "goal_step", "goal_k")
 """A vector of each block of units: a matrix from its first element, and its strides along the units and along what is
-summed, in elements; how many units it has; at which unit its vectors start, and how far apart they are; how many elements
-are summed; and where the vectors go, how far apart those of neighbouring blocks of units, and of neighbouring elements of
-the sum."""
+summed, in elements; how many units it has; at which unit its vectors start, and how far apart they are; how many
+elements are summed; and where the vectors go, how far apart those of neighbouring blocks of units, and of neighbouring
+elements of the sum."""
 
 BLOCK = ("vectors", "count")
 """The block: where the vectors' descriptions lie, one after another, and how many there are."""

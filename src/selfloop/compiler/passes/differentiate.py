@@ -109,9 +109,7 @@ RULES: dict[str, Rule] = {
     "sin": lambda m, d, y, a: (m("mul", d, m("cos", a[0])),),
     "cos": lambda m, d, y, a: (m("neg", m("mul", d, m("sin", a[0]))),),
     "sqrt": lambda m, d, y, a: (m("div", m("mul", 0.5, d), y),),
-    "abs": lambda m, d, y, a: (
-        m("where", m("gt", a[0], 0.0), d, m("where", m("lt", a[0], 0.0), m("neg", d), 0.0)),
-    ),
+    "abs": lambda m, d, y, a: (m("where", m("gt", a[0], 0.0), d, m("where", m("lt", a[0], 0.0), m("neg", d), 0.0)),),
     "minimum": _extreme("lt"),
     "maximum": _extreme("gt"),
     "where": _where,
@@ -145,8 +143,7 @@ def differentiate(step: Step, states: Mapping[str, int]) -> Derivative:
             continue
         d = owed.total(k)
         if value.op == "product":
-            assert isinstance(value.detail, tuple)
-            for weight, a in zip(value.detail, value.args, strict=True):
+            for weight, a in value.terms:
                 outers.append(Outer(weight, value.size, step.values[a].size, d, a))
                 owed.through(weight, a, d)
         else:
@@ -186,8 +183,8 @@ class _Owed:
         self.bounds: dict[tuple[str, str], set[int]] = {}
         for value in step.values:
             self.matters.append(value.op == "load" or any(self.matters[a] for a in value.args))
-            if isinstance(value.detail, Place):
-                kind, name, offset = value.detail
+            if value.place:
+                kind, name, offset = value.place
                 self.bounds.setdefault((kind, name), set()).update((offset, offset + value.size))
 
     def to(self, k: int, d: int) -> None:
@@ -195,8 +192,8 @@ class _Owed:
         value = self.step.values[k]
         if not self.matters[k]:
             return
-        if isinstance(value.detail, Place):
-            self._to_place(value.detail, value.size, d)
+        if value.place:
+            self._to_place(value.place, value.size, d)
         else:
             self.values.setdefault(k, []).append(self._fit(d, value.size))
 
@@ -208,8 +205,8 @@ class _Owed:
         """
         value = self.step.values[k]
         spans = [(0, value.size)]
-        if isinstance(value.detail, Place):
-            kind, name, first = value.detail
+        if value.place:
+            kind, name, first = value.place
             if kind == "input":
                 return
             bounds = sorted(b - first for b in self.bounds[kind, name] if first <= b <= first + value.size)
@@ -217,8 +214,8 @@ class _Owed:
         for start, size in spans:
             back = Weight(weight.name, weight.row, weight.column + start, transposed=True)
             d_part = self.writer.product(size, [(back, d)])
-            if isinstance(value.detail, Place):
-                self._to_place(value.detail._replace(offset=value.detail.offset + start), size, d_part)
+            if value.place:
+                self._to_place(value.place._replace(offset=value.place.offset + start), size, d_part)
             else:
                 self.to(k, d_part)
 

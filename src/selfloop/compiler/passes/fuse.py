@@ -11,7 +11,7 @@ def fuse(step: Step) -> Step:
     for k, value in enumerate(step.values):
         args = tuple(new[a] for a in value.args)
         if value.op == "add" and all(single[a] for a in value.args):
-            terms = [term for a in args for term in _terms(writer.values[a])]
+            terms = [term for a in args for term in writer.values[a].terms]
             new.append(writer.product(value.size, terms))
             single.append(used[k] == 1)
         else:
@@ -36,8 +36,3 @@ def reachable(step: Step) -> Step:
             if (value.op in LEAVES) == leaves:
                 place[k] = writer.add(Value(value.op, tuple(place[a] for a in value.args), value.size, value.detail))
     return Step(tuple(writer.values), tuple(Store(s.place, place[s.value], s.add) for s in step.stores))
-
-
-def _terms(product: Value):  # type: ignore[no-untyped-def]
-    assert isinstance(product.detail, tuple)
-    return zip(product.detail, product.args, strict=True)

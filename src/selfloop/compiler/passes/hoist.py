@@ -18,28 +18,27 @@ class Hoisted(NamedTuple):
 
 def hoist(step: Step) -> tuple[tuple[Hoisted, ...], Step]:
     """Take the products of the input out of the step; each result has a field of the record."""
-    writer, new = Writer(), []
+    writer = Writer()
+    new: list[int] = []
     hoisted: dict[tuple[Weight, Place, int, int], Hoisted] = {}
     for value in step.values:
         args = tuple(new[a] for a in value.args)
         if value.op != "product":
             new.append(writer.add(Value(value.op, args, value.size, value.detail)))
             continue
-        assert isinstance(value.detail, tuple)
         parts, kept = [], []
-        for weight, a, old in zip(value.detail, args, value.args, strict=True):
+        for weight, old in value.terms:
             leaf = step.values[old]
-            if leaf.op == "load" and isinstance(leaf.detail, Place) and leaf.detail.kind == "input":
-                key = (weight, leaf.detail, leaf.size, value.size)
+            if leaf.place and leaf.place.kind == "input":
+                key = (weight, leaf.place, leaf.size, value.size)
                 if key not in hoisted:
                     place = Place("record", f"input{len(hoisted)}")
-                    hoisted[key] = Hoisted(place, value.size, weight, leaf.detail, leaf.size)
+                    hoisted[key] = Hoisted(place, value.size, weight, leaf.place, leaf.size)
                 parts.append(writer.load(hoisted[key].place, value.size))
             else:
-                kept.append((weight, a))
+                kept.append((weight, new[old]))
         if kept:
             parts.append(writer.product(value.size, kept))
         new.append(writer.sum(parts))
     stores = tuple(Store(s.place, new[s.value], s.add) for s in step.stores)
     return tuple(hoisted.values()), reachable(Step(tuple(writer.values), stores))
-

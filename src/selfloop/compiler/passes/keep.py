@@ -8,14 +8,24 @@ from typing import NamedTuple
 
 from selfloop.compiler.passes.differentiate import Derivative
 from selfloop.compiler.passes.fuse import fuse
-from selfloop.compiler.step import LEAVES, REDUCTIONS, Place, Step, Store, Weight, Writer, copy, reached
+from selfloop.compiler.step import (
+    CHEAP,
+    COMPARISONS,
+    LEAVES,
+    REDUCTIONS,
+    Place,
+    Step,
+    Store,
+    Weight,
+    Writer,
+    copy,
+    reached,
+)
 
 WORTH = 10.0
 """The price at which keeping a value beats making it again: `tanh(c)` of an LSTM is made again."""
 
-_CHEAP = ("add", "sub", "mul", "neg", "minimum", "maximum", "where", "relu", "abs", "spread")
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq")
-PRICES = dict.fromkeys((*_CHEAP, *_COMPARISONS), 1.0) | {
+PRICES = dict.fromkeys(CHEAP, 1.0) | {
     "div": 3.0,
     "sqrt": 3.0,
     "exp": 7.0,
@@ -69,8 +79,8 @@ def keep(step: Step, derivative: Derivative) -> Kept:
     back = Step(tuple(writer.values), tuple(Store(s.place, new[s.value], s.add) for s in stores))
 
     def read(argument: int) -> Place:
-        place = places.get(argument, step.values[argument].detail)
-        assert isinstance(place, Place)
+        place = places.get(argument) or step.values[argument].place
+        assert place is not None, "what a product reads is kept, or a leaf"
         return place
 
     return Kept(
@@ -95,14 +105,15 @@ def _needed(derivative: Derivative) -> set[int]:
 
 def _places(step: Step, needed: set[int], arguments: set[int]) -> dict[int, Place]:
     """Where each needed value lies that is not made again. Comparisons are always made again, so what they compare is
-    needed in their place."""
+    needed in their place.
+    """
     states = {s.value: s.place for s in step.stores}
-    open_ = [k for k in needed if step.values[k].op in _COMPARISONS]
+    open_ = [k for k in needed if step.values[k].op in COMPARISONS]
     needed = set(needed)
     while open_:
         compared = {a for a in step.values[open_.pop()].args if a not in needed}
         needed |= compared
-        open_ += [a for a in compared if step.values[a].op in _COMPARISONS]
+        open_ += [a for a in compared if step.values[a].op in COMPARISONS]
 
     places: dict[int, Place] = {}
     prices: list[float] = []
@@ -113,7 +124,7 @@ def _places(step: Step, needed: set[int], arguments: set[int]) -> dict[int, Plac
                 places[k] = states[k]
             continue
         price = _price(step, k, prices)
-        if k in arguments or (k in needed and price > WORTH and value.op not in _COMPARISONS):
+        if k in arguments or (k in needed and price > WORTH and value.op not in COMPARISONS):
             places[k] = Place("record", f"kept{k}")
             price = 0.0
         prices.append(price)
@@ -124,7 +135,7 @@ def _price(step: Step, k: int, prices: list[float]) -> float:
     """What it costs to make a value again."""
     value = step.values[k]
     if value.op in LEAVES:
-        return float("inf") if isinstance(value.detail, Place) and value.detail.kind == "record" else 0.0
+        return float("inf") if value.place and value.place.kind == "record" else 0.0
     if value.op == "product" or value.op in REDUCTIONS:
         return float("inf")
     return PRICES.get(value.op, WORTH + 1) + sum(prices[a] for a in value.args)

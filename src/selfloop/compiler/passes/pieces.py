@@ -1,5 +1,6 @@
 """Graph -> Step: sizes become numbers, and vectors are cut where they are split or joined."""
 
+import itertools
 from collections.abc import Mapping
 
 from selfloop.compiler.step import SCALAR, Place, Random, Step, Store, Value, Weight, Writer
@@ -19,7 +20,7 @@ def pieces(graph: Graph, sizes: Mapping[str, int]) -> Step:
     known: list[list[Piece]] = []
     for k, node in enumerate(graph.nodes):
         bounds = sorted(cuts[k])
-        spans = [(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+        spans = [(a, b - a) for a, b in itertools.pairwise(bounds)]
         if node.op == "matmul":
             known.append(_matmul(writer, str(graph.nodes[node.args[0]].value), spans, known[node.args[1]]))
         else:
@@ -50,8 +51,7 @@ def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
         changed = False
         for k, node in enumerate(graph.nodes):
             if node.op == "part":
-                assert isinstance(node.value, tuple)
-                changed |= share(node.args[0], k, node.value[0] * lengths[k])
+                changed |= share(node.args[0], k, node.part[0] * lengths[k])
             elif node.op == "concat":
                 start = 0
                 for a in node.args:
@@ -64,9 +64,7 @@ def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
     return cuts
 
 
-def _node(
-    writer: Writer, node: Node, spans: list[Piece], args: list[list[Piece]], lengths: list[int]
-) -> list[Piece]:
+def _node(writer: Writer, node: Node, spans: list[Piece], args: list[list[Piece]], lengths: list[int]) -> list[Piece]:
     if node.op in _KINDS:
         place = Place(_KINDS[node.op], str(node.value))
         if not node.shape:
@@ -78,15 +76,13 @@ def _node(
         assert isinstance(node.value, float)
         return [(0, writer.const(node.value))]
     if node.op == "bernoulli":
-        rate, stream, per_step = node.value  # type: ignore[misc]
         return [
-            (start, writer.add(Value("bernoulli", (), size, Random(rate, stream, per_step, start))))
+            (start, writer.add(Value("bernoulli", (), size, Random(*node.drawn, start))))
             for start, size in spans or [(0, SCALAR)]
         ]
     if node.op == "part":
-        assert isinstance(node.value, tuple)
         length = sum(size for _, size in spans)
-        first = node.value[0] * length
+        first = node.part[0] * length
         last = first + length
         return [(start - first, value) for start, value in args[0] if first <= start < last]
     if node.op == "concat":
@@ -104,7 +100,12 @@ def _node(
         return [(start, writer.apply(node.op, *(own[0][1] for own in args))) for start, _ in spans]
     by_start = [dict(own) for own in args]
     return [
-        (start, writer.apply(node.op, *(own[start] if size else own[0] for own, size in zip(by_start, lengths, strict=True))))
+        (
+            start,
+            writer.apply(
+                node.op, *(own[start] if size else own[0] for own, size in zip(by_start, lengths, strict=True))
+            ),
+        )
         for start, _ in spans
     ]
 
@@ -132,16 +133,10 @@ def _joined(writer: Writer, vector: list[Piece]) -> list[Piece]:
     joined: list[Piece] = []
     for start, value in vector:
         here = writer.values[value]
-        if joined and here.op == "load":
+        if joined and here.place:
             first, before = joined[-1][0], writer.values[joined[-1][1]]
-            if before.op == "load" and _follows(before, here):
-                assert isinstance(before.detail, Place)
-                joined[-1] = (first, writer.load(before.detail, before.size + here.size))
+            if before.place and here.place == before.place._replace(offset=before.place.offset + before.size):
+                joined[-1] = (first, writer.load(before.place, before.size + here.size))
                 continue
         joined.append((start, value))
     return joined
-
-
-def _follows(before: Value, here: Value) -> bool:
-    assert isinstance(before.detail, Place)
-    return here.detail == before.detail._replace(offset=before.detail.offset + before.size)

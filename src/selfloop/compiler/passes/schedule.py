@@ -8,11 +8,7 @@ stage to a later one lies in memory, unless it is cheaper made again.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from selfloop.compiler.step import LEAVES, REDUCTIONS, SCALAR, Place, Step, Store, Value
-
-COMPARISONS = ("lt", "le", "gt", "ge", "eq")
-CHEAP = ("add", "sub", "mul", "neg", "minimum", "maximum", "where", "relu", "abs", "spread", *COMPARISONS)
-"""Operations of about one instruction, made again where they are needed rather than kept."""
+from selfloop.compiler.step import CHEAP, COMPARISONS, LEAVES, REDUCTIONS, SCALAR, Place, Step, Store, Value
 
 
 @dataclass(frozen=True)
@@ -97,9 +93,7 @@ def schedule(step: Step) -> Program:
         if scalars:
             stages.append(Reductions(_passes(step, levels, demand.reductions, level), scalars))
             made |= {s.value: len(stages) for s in scalars}
-    return Program(
-        Step(step.values, tuple(stores)), tuple(stages), {k: (made[k], place) for k, place in kept.items()}
-    )
+    return Program(Step(step.values, tuple(stores)), tuple(stages), {k: (made[k], place) for k, place in kept.items()})
 
 
 class _Levels:
@@ -222,16 +216,16 @@ def shared(program: Program) -> dict[str, str]:
             parts = [(SCALAR, [s.value for s in tiles.stores])]
         for size, roots in parts:
             for k in _read(program, roots, stage):
-                detail = values[k].detail
-                if isinstance(detail, Place) and detail.kind == "record":
-                    readers.setdefault(detail.name, set()).add((stage, size))
+                place = values[k].place
+                if place and place.kind == "record":
+                    readers.setdefault(place.name, set()).add((stage, size))
     read_by_products = {a for v in values if v.op == "product" for a in v.args}
     free = {
-        v.detail.name: (next(iter(readers[v.detail.name])), v.size)
+        v.place.name: (next(iter(readers[v.place.name])), v.size)
         for k, v in enumerate(values)
-        if isinstance(v.detail, Place)
-        and v.detail.kind == "record"
-        and len(readers.get(v.detail.name, ())) == 1
+        if v.place
+        and v.place.kind == "record"
+        and len(readers.get(v.place.name, ())) == 1
         and k not in read_by_products
     }
     same: dict[str, str] = {}
@@ -240,10 +234,10 @@ def shared(program: Program) -> dict[str, str]:
             for s in own.stores:
                 if s.place.kind == "record":
                     here = ((stage, own.size), values[s.value].size)
-                    place = next((name for name, at in free.items() if at == here), None)
-                    if place is not None:
-                        same[s.place.name] = place
-                        del free[place]
+                    name = next((name for name, at in free.items() if at == here), None)
+                    if name is not None:
+                        same[s.place.name] = name
+                        del free[name]
     return same
 
 
