@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "matplotlib": {"training"},
+    "matplotlib": {"training", "bench"},
     "pydantic": {"config.py", "training", "tasks"},
     "datasets": {"data"},
     "tokenizers": {"data"},

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from selfloop import __version__
+from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
 from selfloop.cli.generate import generate
@@ -28,6 +29,7 @@ app.add_typer(train_app, name="train")
 app.command()(evaluate)
 app.command()(generate)
 app.command()(doctor)
+app.command()(bench)
 
 
 def _version(wanted: bool) -> None:

@@ -32,6 +32,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in facts.items():
         inner: Table | Text = Text(str(value))
+        if isinstance(value, list):
+            inner = Text(", ".join(value))
         if isinstance(value, dict):
             inner = Table.grid(padding=(0, 2, 0, 0))
             for key, text in value.items():
@@ -54,16 +56,11 @@ def examine() -> dict[str, Any]:
     from selfloop.compiler import cache, targets
     from selfloop.errors import BackendError
     from selfloop.kernels.dispatch import WAYS
-    from selfloop.layers import Recurrent
 
     try:
         kernels = f"{targets.host().name}; {cache.state()}"
     except BackendError as error:
         kernels = f"none: {error}"
-    ways = {}
-    for name, cell in ZOO.items():
-        sizes: dict[str, Any] = dict.fromkeys(cell.sizes, 4)
-        ways[name] = Recurrent(cell, 8, 8, **sizes).way
     packages = ("torch", "llvmlite", "numpy", "accelerate", "datasets", "tokenizers")
     return {
         "selfloop": __version__,
@@ -77,6 +74,6 @@ def examine() -> dict[str, Any]:
             name: "installed" if all(map(importlib.util.find_spec, modules)) else f"pip install 'selfloop[{name}]'"
             for name, modules in EXTRAS.items()
         },
-        "cells": ways,
+        "cells": list(ZOO),
         "ways": {name: way.description for name, way in WAYS.items()},
     }

@@ -66,9 +66,9 @@ class Value:
 
     @property
     def terms(self) -> tuple[tuple[Weight, int], ...]:
-        """The weights of a product, each with the argument that it multiplies."""
-        weights = cast(tuple[Weight, ...], self.detail)
-        return tuple(zip(weights, self.args, strict=True))
+        """The weights of a product, each with the argument that it multiplies; of other values, none."""
+        weights = cast(tuple[Weight, ...], self.detail) if self.op == "product" else ()
+        return tuple(zip(weights, self.args[: len(weights)], strict=True))
 
 
 LEAVES = ("load", "const", "bernoulli", "zeros")

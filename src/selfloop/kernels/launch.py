@@ -1,4 +1,4 @@
-"""Calling a compiled function: its weights packed, its block of addresses filled in for each thread."""
+"""Launches of compiled functions: their blocks filled in for each thread, their weights packed."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -7,145 +7,121 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray as Array
-from torch import Tensor
 
-from selfloop.compiler.build import Code
 from selfloop.compiler.emit import pack
 from selfloop.compiler.layout import Layout, Packing
-from selfloop.compiler.pipeline import tools
-from selfloop.kernels import memory, team
-
-ALONE = 1 << 16
-"""Elements below which one thread packs alone: waking the others takes as long."""
+from selfloop.kernels import team
+from selfloop.kernels.sheet import Numbers, Sheet
 
 
 class Launch:
-    """A function's block for each thread, while it is filled in. It keeps alive what it has the addresses of.
+    """A function's block for each thread, while it is filled in.
 
     Args:
         layout: of the function.
-        code: where it is.
-        function: its name.
+        function: its address.
         threads: how many.
         by_units: the threads share the units of each step and wait for each other, rather than share the rows.
     """
 
-    def __init__(self, layout: Layout, code: Code, function: str, threads: int, by_units: bool = False) -> None:
-        self.layout, self.code, self.function = layout, code, code.address(function)
+    def __init__(self, layout: Layout, function: int, threads: int, by_units: bool = False) -> None:
+        self.layout, self.function = layout, function
         self.by_units = by_units and threads > 1
-        self.blocks = _blocks(layout, threads, self.by_units).copy()
-        self._barrier = np.zeros(1, dtype=np.int64)
-        self._alive: list[object] = []
-        self.header("barrier", self._barrier.ctypes.data)
+        self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
+        own = np.arange(threads)
+        shares: dict[str, Any] = {"first": own, "stride": threads, "part": 0, "parts": 1}
+        if self.by_units:
+            shares = {"first": 0, "stride": 1, "part": own, "parts": threads}
+        for name, value in {**shares, "give_way": team.give_way()}.items():
+            self.give("header", name, value)
 
-    def array(self, kind: str, name: str, where: Int[Array, " R"] | Tensor, shift: int = 0) -> None:
-        """A table of addresses, or a tensor; `shift` is that of its start, in bytes.
-
-        What the function does not use is passed over.
-        """
+    def give(self, kind: str, name: str, value: int | Numbers) -> None:
+        """A number or an address, for all threads or for each. What the function does not use is passed over."""
         place = self.layout.arguments.get((kind, name))
         if place is not None:
-            self._alive.append(where)
-            start = where.data_ptr() if isinstance(where, Tensor) else where.ctypes.data
-            self.blocks[:, place] = start + shift
+            self.blocks[:, place] = value
 
-    def tables(self, tables: Mapping[tuple[str, str], Int[Array, " R"]]) -> None:
-        """Tables of addresses."""
-        for (kind, name), table in tables.items():
-            self.array(kind, name, table)
+    def run(self, sheet: Sheet, starts: int, counts: int, begin: int, end: int) -> None:
+        """Run the steps from `begin` up to `end`; the rows of all steps start, and are as many, as two lists say."""
+        for name, value in (("starts", starts), ("counts", counts), ("begin", begin), ("end", end)):
+            self.give("header", name, value)
+        if self.by_units:
+            self.give("header", "barrier", sheet.write(np.zeros(1, dtype=np.int64)))
+        sheet.launch(self.function, self.blocks.copy())
 
-    def space(self, kind: str, rows: int, like: Tensor) -> Tensor:
-        """Room for the fields of an array that no one else needs, zeros at first."""
-        tensor = like.new_zeros(rows, self.layout.fields[kind].stride)
-        self.array(kind, "", tensor)
-        return tensor
-
-    def run(self, starts: Int[Array, " _"], counts: Int[Array, " _"], begin: int, end: int) -> None:
-        """Run the steps from `begin` up to `end`; the threads share the rows."""
-        self.header("starts", starts.ctypes.data)
-        self.header("counts", counts.ctypes.data)
-        self.header("begin", begin)
-        self.header("end", end)
-        self._barrier[0] = 0
-        team.run(self.function, self.blocks, together=self.by_units)
-
-    def run_rows(self, low: int, high: int, at_once: int) -> None:
-        """For a function without steps: run the rows from `low` up to `high`, so many at once."""
-        starts = np.append(np.arange(low, high, at_once), high)
-        self.run(starts, np.diff(starts), 0, len(starts) - 1)
-
-    def header(self, name: str, value: int) -> None:
-        """A number at the start, the same for all threads."""
-        self.blocks[:, self.layout.arguments["header", name]] = value
+    def run_rows(self, sheet: Sheet, low: int, high: int) -> None:
+        """For a function without steps: run the rows from `low` up to `high`."""
+        rows = sheet.write(np.array([low, high - low]))
+        self.run(sheet, rows, rows + 8, 0, 1)
 
 
-@lru_cache(maxsize=1024)
-def _blocks(layout: Layout, threads: int, by_units: bool) -> Int[Array, "threads _"]:
-    """The blocks as far as they are the same at each call."""
-    blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
-    own = np.arange(threads)
-    shares: dict[str, Any] = {"first": own, "stride": threads, "part": 0, "parts": 1}
-    if by_units:
-        shares = {"first": 0, "stride": 1, "part": own, "parts": threads}
-    for name, value in {**shares, "give_way": team.give_way()}.items():
-        blocks[:, layout.arguments["header", name]] = value
-    return blocks
+class Weight(NamedTuple):
+    """Where a parameter lies: its address, and the strides of a matrix, in elements."""
+
+    address: int
+    strides: tuple[int, ...]
 
 
-def give_weights(launches: Sequence[Launch], params: Mapping[str, Tensor]) -> None:
-    """Give functions their weights: matrices packed, vectors as they are."""
+def give_weights(sheet: Sheet, launches: Sequence[Launch], weights: Mapping[str, Weight], goal: int = 0) -> None:
+    """Give functions their weights: vectors as they are, matrices packed.
+
+    Args:
+        sheet: where the packing is launched.
+        launches: of the functions.
+        weights: the parameters by name; a vector's numbers lie side by side.
+        goal: where the packed matrices go; a room of the sheet if 0.
+    """
     for launch in launches:
         for kind, name in launch.layout.arguments:
             if kind == "param":
-                launch.array(kind, name, params[name].contiguous())
-    template = _template(tuple(launch.layout.packing for launch in launches))
-    if not len(template.static):
+                launch.give(kind, name, weights[name].address)
+    packing = _merge(tuple(launch.layout.packing for launch in launches))
+    if not packing.names:
         return
-    some = next(iter(params.values()))
-    item = some.element_size()
-    packed = memory.empty(template.size, 1, some.dtype)
-    starts = iter(template.starts)
+    item = launches[0].layout.bits // 8
+    goal = goal or sheet.room(packing.size * item)
+    starts = iter(packing.starts)
     for launch in launches:
         for k in range(len(launch.layout.panels)):
-            launch.array("panel", str(k), packed, next(starts) * item)
-    matrices = np.array([(params[name].data_ptr(), *params[name].stride()) for name in template.names])
-    start, down, along = matrices[template.which].T
-    vectors = template.static.copy()
-    vectors[:, _SOURCE] = start + (template.row * down + template.column * along) * item
-    vectors[:, _LANE] = np.where(template.is_transposed, along, down)
-    vectors[:, _K] = np.where(template.is_transposed, down, along)
-    vectors[:, _GOAL] = packed.data_ptr() + template.static[:, _GOAL] * item
-    layout = launches[0].layout
-    move(tools(layout.bits, layout.target), vectors, template.size)
+            launch.give("panel", str(k), goal + next(starts) * item)
+    start, down, along = np.array([(weights[name].address, *weights[name].strides) for name in packing.names])[
+        packing.which
+    ].T
+    vectors = packing.static.copy()
+    vectors[:, _SOURCE] = start + (packing.row * down + packing.column * along) * item
+    vectors[:, _LANE] = np.where(packing.is_transposed, along, down)
+    vectors[:, _K] = np.where(packing.is_transposed, down, along)
+    vectors[:, _GOAL] = goal + vectors[:, _GOAL] * item
+    share = len(vectors) * np.arange(sheet.threads + 1) // sheet.threads
+    place = sheet.write(vectors.reshape(-1))
+    blocks = np.stack([place + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
+    sheet.launch(sheet.tools.address("pack"), blocks)
 
 
-def move(code: Code, vectors: Int[Array, "V _"], elements: int) -> None:
-    """Run `emit.pack` of the tools on vectors, so many elements in all."""
-    threads = min(team.threads(), len(vectors)) if elements >= ALONE else 1
-    share = len(vectors) * np.arange(threads + 1) // threads
-    blocks = np.stack([vectors.ctypes.data + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
-    team.run(code.address("pack"), blocks)
+def packed_elements(launches: Sequence[Launch]) -> int:
+    """How many elements the packed matrices take."""
+    return _merge(tuple(launch.layout.packing for launch in launches)).size
 
 
 _SOURCE, _LANE, _K, _GOAL = (pack.VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
 
 
-class _Template(NamedTuple):
-    """What of packing is the same at each call: arrays have an entry for each vector."""
+class _Packing(NamedTuple):
+    """What is packed for several functions: an entry of each array for each vector."""
 
     names: tuple[str, ...]
-    which: Array
-    row: Array
-    column: Array
-    is_transposed: Array
-    static: Array
+    which: Int[Array, " V"]
+    row: Int[Array, " V"]
+    column: Int[Array, " V"]
+    is_transposed: Int[Array, " V"]
+    static: Int[Array, "V _"]
     starts: tuple[int, ...]
     size: int
 
 
-@lru_cache(maxsize=1024)
-def _template(packings: tuple[Packing, ...]) -> _Template:
-    ends = np.cumsum([0, *(own.size for own in packings)])
+@lru_cache(maxsize=256)
+def _merge(packings: tuple[Packing, ...]) -> _Packing:
+    ends = [0, *np.cumsum([own.size for own in packings]).tolist()]
     vectors = [(v, end) for own, end in zip(packings, ends, strict=False) for v in own.vectors]
     names = tuple(dict.fromkeys(v.weight.name for v, _ in vectors))
     which = np.array([names.index(v.weight.name) for v, _ in vectors], dtype=np.int64)
@@ -153,6 +129,6 @@ def _template(packings: tuple[Packing, ...]) -> _Template:
     for name in ("units", "first", "step", "length", "goal", "goal_step", "goal_k"):
         static[:, pack.VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
     static[:, _GOAL] += np.array([end for _, end in vectors], dtype=np.int64)
-    row, column, is_transposed = (np.array([v.weight[k] for v, _ in vectors]) for k in (1, 2, 3))
-    starts = tuple(int(end) + start for own, end in zip(packings, ends, strict=False) for start in own.starts)
-    return _Template(names, which, row, column, is_transposed, static, starts, int(ends[-1]))
+    row, column, is_transposed = (np.array([int(v.weight[k]) for v, _ in vectors]) for k in (1, 2, 3))
+    starts = tuple(end + start for own, end in zip(packings, ends, strict=False) for start in own.starts)
+    return _Packing(names, which, row, column, is_transposed, static, starts, ends[-1])

@@ -1,25 +1,27 @@
-"""Compiled kernels: any cell as machine code, forward and backward, on the CPU."""
+"""Compiled kernels: any cell as machine code, forward and backward, on the CPU.
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+What a call does is a Plan, written for what it depends on, a Shape and its Rows; calls that have these in common, as
+those of a training loop have, use one plan.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import combinations, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
-from numpy import ndarray as Array
 from torch import Tensor
 
 from selfloop.compiler import targets
-from selfloop.compiler.build import Code
 from selfloop.compiler.emit import outer
 from selfloop.compiler.layout import BY_TABLE, Layout
-from selfloop.compiler.pipeline import Kernels, compile, tools
+from selfloop.compiler.pipeline import Kernels, Outer, compile, tools
 from selfloop.kernels import memory, team
-from selfloop.kernels.launch import Launch, give_weights, move
+from selfloop.kernels.launch import Launch, Weight, give_weights
 from selfloop.kernels.problem import Problem
 from selfloop.kernels.rows import Rows, arrange
+from selfloop.kernels.sheet import Numbers, Plan, Sheet
 from selfloop.language.graph import Graph
 
 BITS = {torch.float32: 32, torch.float64: 64}
@@ -35,332 +37,427 @@ CACHE = 3 << 19
 FEW = 1 << 19
 """Bytes of weights above which they also do where there are fewer than two sequences for each thread."""
 
-Tables = dict[tuple[str, str], Int[Array, " R"]]
+ALONE = 1 << 20
+"""Multiplications in all below which one thread does everything: they take 20 µs, and waking the others takes 5."""
+
+REMEMBERED = 1 << 14
+"""Rows up to which plans are kept: above, writing one takes less than a fiftieth of the call."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """A problem with its kernels and its rows.
+class Shape(NamedTuple):
+    """What a plan depends on, beside the rows.
 
     Attributes:
-        record: what the step forward keeps for the step backward.
-        histories: each state after each step, but for the output.
+        kernels: the cell's.
+        x: the pitches of the input's steps and rows, in bytes.
+        above: those of the gradient of the output; of no use forward.
+        below: those of the gradient of the input.
+        matrices: the shape and the strides of each matrix, by name.
+        is_random: whether the cell draws.
+        keep: whether there will be a gradient.
+        checkpoint: see Problem.
+        threads: how many share the work.
     """
 
     kernels: Kernels
-    rows: Rows
-    problem: Problem
-
-    @classmethod
-    def of(cls, problem: Problem) -> "Call":
-        """The call that solves a problem."""
-        steps, batch = problem.x.shape[:2]
-        return cls(
-            kernels_of(problem), arrange(steps, batch, problem.lengths, problem.resets, problem.reverse), problem
-        )
+    x: tuple[int, int]
+    above: tuple[int, int]
+    below: tuple[int, int]
+    matrices: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    is_random: bool
+    keep: bool
+    checkpoint: int
+    threads: int
 
     @property
-    def output(self) -> str:
-        """The state that is the output."""
-        return next(iter(self.kernels.states))
+    def is_recorded(self) -> bool:
+        """Whether all that the step backward needs is kept."""
+        return self.keep and not self.checkpoint
 
-    def launch(self, layout: Layout, code: Code, function: str) -> Launch:
+
+class Call:
+    """A problem with its kernels and its rows."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.kernels = problem, kernels_of(problem)
+        steps, batch = problem.x.shape[:2]
+        self.rows = arrange(steps, batch, problem.lengths, problem.resets, problem.reverse)
+
+    def shape(self, keep: bool, above: Tensor | None = None, below: Tensor | None = None) -> Shape:
+        """What the plan depends on."""
+        problem, kernels = self.problem, self.kernels
+        x = _pitches(problem.x)
+        params = problem.params.items()
+        return Shape(
+            kernels,
+            x,
+            x if above is None else _pitches(above),
+            x if below is None else _pitches(below),
+            tuple((name, tuple(w.shape), w.stride()) for name, w in params if w.dim() == 2),
+            problem.seed is not None,
+            keep,
+            problem.checkpoint,
+            1 if self.rows.total * kernels.infer.weight_bytes < ALONE * kernels.bits // 8 else team.threads(),
+        )
+
+    def addresses(self) -> tuple[dict[str, int], list[Tensor]]:
+        """Where input, weights and first states lie; and copies that must live as long as the call."""
+        problem = self.problem
+        vectors = {name: w if w.dim() == 2 else w.contiguous() for name, w in problem.params.items()}
+        found = {f"param {name}": w.data_ptr() for name, w in vectors.items()}
+        found |= {f"first {name}": s.data_ptr() for name, s in zip(self.kernels.states, problem.state, strict=True)}
+        found["x"] = problem.x.data_ptr()
+        found["seed"] = 0 if problem.seed is None else int(problem.seed)
+        return found, list(vectors.values())
+
+
+def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The output, the final state, and what is kept for `backward`: the record, and the history of each other state.
+
+    Args:
+        problem: what to run.
+        keep: whether there will be a `backward`.
+    """
+    call = Call(problem)
+    kernels, rows, x = call.kernels, call.rows, problem.x
+    final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]  # it stays so where nothing runs
+    size = (rows.steps, rows.batch, final[0].shape[1])
+    y = x.new_empty(size) if rows.active is None else x.new_zeros(size)
+    shape = call.shape(keep)
+    record = memory.empty(rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride, x.dtype)
+    histories = [memory.empty((rows.steps if keep else 2) * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
+    if rows.total:
+        addresses, alive = call.addresses()
+        addresses |= {"y": y.data_ptr(), "record": record.data_ptr()}
+        for name, s, history in zip(kernels.states, final, [final[0], *histories], strict=True):
+            addresses |= {f"final {name}": s.data_ptr(), f"history {name}": history.data_ptr()}
+        _run(_plan(_forward, shape, rows), addresses, x.dtype)
+        del alive
+        _copy_last(rows, y, final[0])
+    return y, final, [record, *histories] if keep else []
+
+
+def backward(
+    problem: Problem,
+    y: Tensor,
+    final: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    above: Tensor,
+    later: Sequence[Tensor],
+) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+    """The gradients of the input, of the weights by name, and of the first state.
+
+    Args:
+        problem: as for `forward`.
+        y: what `forward` returned, as `final` and `kept`.
+        final: the final state.
+        kept: what was kept.
+        above: the gradient of the output.
+        later: the gradients of the final state.
+    """
+    call = Call(problem)
+    kernels, rows, x = call.kernels, call.rows, problem.x
+    later = [d.contiguous() for d in later]
+    earlier = [d.clone() for d in later]  # it stays so where nothing runs
+    complete = rows.active is None and (kernels.below is not None or kernels.direct)
+    dx = torch.empty_like(x) if complete else torch.zeros_like(x)
+    if rows.total == 0:
+        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
+    shape = call.shape(True, above, dx)
+    plan = _plan(_backward, shape, rows)
+    whole = {name for name, *_ in shape.matrices if _is_whole(kernels, name, problem.params[name].shape)}
+    gradients = {
+        name: weight.new_empty(weight.shape) if name in whole else weight.new_zeros(weight.shape)
+        for name, weight in problem.params.items()
+    }
+    addresses, alive = call.addresses()
+    addresses |= {"y": y.data_ptr(), "above": above.data_ptr(), "below": dx.data_ptr(), "record": kept[0].data_ptr()}
+    addresses |= {f"gradient {name}": gradient.data_ptr() for name, gradient in gradients.items()}
+    histories = [y, *kept[1:]]
+    for name, *own in zip(kernels.states, final, histories, later, earlier, strict=True):
+        kinds = ("final", "history", "later", "earlier")
+        addresses |= {f"{kind} {name}": tensor.data_ptr() for kind, tensor in zip(kinds, own, strict=True)}
+    room = _run(plan, addresses, x.dtype)
+    del alive
+    if rows.resets is not None:
+        for d in earlier:
+            d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
+    fields = kernels.back.fields["total"]
+    start = plan.places["total"] // x.element_size()
+    sums = room[start : start + rows.batch * fields.stride].view(rows.batch, fields.stride).sum(0)
+    for (name, offset), first in fields.offsets.items():
+        size = kernels.totals[name, offset]
+        gradients[name].view(-1)[offset : offset + size] = sums[first : first + size]
+    return dx, gradients, earlier
+
+
+def _pitches(v: Tensor) -> tuple[int, int]:
+    item = v.element_size()
+    return v.stride(0) * item, v.stride(1) * item
+
+
+def _run(plan: Plan, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
+    """Run a plan; the room it had."""
+    room = memory.empty(1, plan.room // dtype.itemsize, dtype).view(-1)
+    room[: plan.zeros // dtype.itemsize].zero_()
+    plan.run({**addresses, "room": room.data_ptr()})
+    return room
+
+
+Writer = Callable[[Shape, Rows], Plan]
+
+
+def _plan(write: Writer, shape: Shape, rows: Rows) -> Plan:
+    return _remembered(write, shape, rows) if rows.is_even and rows.total <= REMEMBERED else write(shape, rows)
+
+
+@lru_cache(maxsize=64)
+def _remembered(write: Writer, shape: Shape, rows: Rows) -> Plan:
+    return write(shape, rows)
+
+
+class _Draft:
+    """A plan while it is written: a sheet, and the tables of what is the user's or is kept."""
+
+    def __init__(self, shape: Shape, rows: Rows) -> None:
+        self.shape, self.rows, self.kernels = shape, rows, shape.kernels
+        self.item = self.kernels.bits // 8
+        self.sheet = Sheet(tools(self.kernels.bits, self.kernels.target), shape.threads)
+        self.tables: dict[tuple[str, str], int] = {}
+        self.zeros = self.sheet.write(np.zeros(max(self.kernels.states.values()), dtype=np.int64))
+        self.starts, self.counts = self.sheet.write(rows.starts), self.sheet.write(rows.counts)
+        start = self.sheet.base("x")
+        self.table("input", self.kernels.input, rows.at_steps(start, *shape.x))
+        if shape.is_random:
+            self.table("when", "", np.broadcast_to(rows.time, (rows.steps, rows.batch)) + 1)
+            self.tables["who", ""] = self.sheet.write(rows.users + 1)
+        for k, (name, size) in enumerate(self.kernels.states.items()):
+            self._state(name, size * self.item, is_output=k == 0)
+
+    def table(self, kind: str, name: str, table: np.ndarray) -> None:
+        """Where rows lie at each step."""
+        self.tables[kind, name] = self.sheet.write(self.rows.packed(table))
+
+    def _state(self, name: str, pitch: int, is_output: bool) -> None:
+        rows, sheet = self.rows, self.sheet
+        if is_output:
+            new = rows.at_steps(sheet.base("y"), rows.batch * pitch, pitch)
+        else:
+            history = sheet.base(f"history {name}")
+            new = rows.one_after_another(history, pitch) if self.shape.keep else rows.in_turn(history, pitch)
+            rows.put_last(new, rows.at_once(sheet.base(f"final {name}"), pitch))
+        new = np.concatenate([rows.at_once(sheet.base(f"first {name}"), pitch)[None], new])
+        if rows.is_even:
+            self.tables["old", name] = sheet.write(new.reshape(-1))
+            self.tables["new", name] = self.tables["old", name] + rows.batch * 8
+        else:
+            old = new[:-1] if rows.resets is None else np.where(rows.resets, self.zeros, new[:-1])
+            self.table("new", name, new[1:])
+            self.table("old", name, old)
+
+    def launch(self, layout: Layout, function: int) -> Launch:
         """A function that walks the steps: the threads share the rows, or the units of each step."""
-        threads, batch = team.threads(), self.rows.batch
-        by_units = layout.weight_bytes > (FEW if batch < 2 * threads else CACHE)
-        launch = Launch(layout, code, function, threads if by_units else min(threads, batch), by_units)
-        if self.problem.seed is not None:
-            launch.header("seed", int(self.problem.seed))
+        by_units = layout.weight_bytes > (FEW if self.rows.batch < 2 * self.shape.threads else CACHE)
+        launch = self.launch_rows(layout, function, by_units)
+        stride = layout.fields["scratch"].stride
+        launch.give("scratch", "", self.sheet.room(self.rows.batch * stride * self.item))
+        if self.shape.is_random:
+            launch.give("header", "seed", self.sheet.base("seed"))
         return launch
 
-    def tables(
-        self, y: Tensor, final: Sequence[Tensor], histories: Sequence[Tensor], keep: bool = True
-    ) -> tuple[Tables, list[Tensor]]:
-        """Where input and states lie; and tensors that must live as long as the tables."""
-        rows, problem = self.rows, self.problem
-        tables: Tables = {("input", problem.graph.input): rows.packed(rows.at_steps(problem.x))}
-        alive: list[Tensor] = []
-        if problem.seed is not None:
-            tables["when", ""] = rows.packed(np.broadcast_to(rows.time, (rows.steps, rows.batch)) + 1)
-            tables["who", ""] = rows.users + 1
-        for k, (name, first) in enumerate(zip(self.kernels.states, problem.state, strict=True)):
-            if k == 0:
-                new = rows.at_steps(y)
-            else:
-                history = histories[k - 1]
-                new = rows.one_after_another(history) if keep else rows.in_turn(history)
-                rows.put_last(new, rows.at_once(final[k]))
-            old = np.concatenate([rows.at_once(first)[None], new[:-1]])
-            if rows.resets is not None:
-                alive.append(first.new_zeros(first.shape[1]))
-                old = np.where(rows.resets, alive[-1].data_ptr(), old)
-            tables["new", name], tables["old", name] = rows.packed(new), rows.packed(old)
-        return tables, alive
+    def launch_rows(self, layout: Layout, function: int, by_units: bool = False) -> Launch:
+        """A function, with the tables."""
+        launch = Launch(layout, function, self.shape.threads, by_units)
+        for (kind, name), table in self.tables.items():
+            launch.give(kind, name, table)
+        return launch
 
-    def elsewhere(self, tables: Tables) -> tuple[Tables, list[Tensor]]:
-        """The tables with new states where they harm no one, for steps that are only run again; and the room."""
-        rows, again, room = self.rows, dict(tables), []
-        for name, first in zip(self.kernels.states, self.problem.state, strict=True):
-            room.append(first.new_empty(2 * rows.batch, first.shape[1]))
-            again["new", name] = rows.packed(rows.in_turn(room[-1]))
-        return again, room
-
-    def most(self, chunks: Sequence[tuple[int, int]]) -> int:
-        """The rows of the largest chunk."""
-        return max((int(self.rows.starts[b] - self.rows.starts[a]) for a, b in chunks), default=0)
+    def give_weights(self, launches: Sequence[Launch]) -> None:
+        """Pack the weights."""
+        strides = {name: strides for name, _, strides in self.shape.matrices}
+        names = {name for launch in launches for kind, name in launch.layout.arguments if kind == "param"}
+        weights = {
+            name: Weight(self.sheet.base(f"param {name}"), strides.get(name, ())) for name in names | strides.keys()
+        }
+        give_weights(self.sheet, launches, weights)
 
     def chunks(self, row_bytes: int) -> list[tuple[int, int]]:
         """The steps in chunks of so many rows as the cache holds."""
         rows = self.rows
-        at_once = max(1, CHUNK * team.threads() // max(1, row_bytes))
+        at_once = max(1, CHUNK * self.shape.threads // max(1, row_bytes))
         if rows.total <= at_once:
             return [(0, rows.steps)]
         bounds = [0]
         while bounds[-1] < rows.steps:
             end = int(np.searchsorted(rows.starts, rows.starts[bounds[-1]] + at_once, side="right")) - 1
             bounds.append(min(rows.steps, max(end, bounds[-1] + 1)))
-        return list(itertools.pairwise(bounds))
+        return list(pairwise(bounds))
 
-
-def forward(call: Call, keep: bool, checkpoint: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The output, the final state, and what is kept for `backward`: the record, and the history of each other state.
-
-    Args:
-        call: what to run.
-        keep: whether there will be a `backward`.
-        checkpoint: keep no record, but make it again in so many steps at a time; 0 to keep it.
-    """
-    kernels, rows, problem = call.kernels, call.rows, call.problem
-    x = problem.x
-    final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]
-    shape = (rows.steps, rows.batch, final[0].shape[1])
-    y = x.new_empty(shape) if rows.active is None else x.new_zeros(shape)
-    is_recorded = keep and not checkpoint
-    width = kernels.train.fields["record"].stride
-    chunks = call.chunks(width * x.element_size() if kernels.project else 0)
-    record = memory.empty(rows.steps * rows.batch if is_recorded else call.most(chunks), width, x.dtype)
-    turns = rows.steps if keep else 2
-    histories = [memory.empty(turns * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
-    kept = [record if is_recorded else record[:0].clone(), *histories]
-    if rows.total == 0:
-        return y, final, kept
-
-    tables, alive = call.tables(y, final, histories, keep)
-    steps = _Steps(call, "train" if is_recorded else "infer", tables)
-    for begin, end in chunks:
-        steps.run(record, begin, end, is_whole=is_recorded)
-    del alive
-    _copy_last(rows, y, final[0])
-    return y, final, kept if keep else []
+    def most(self, chunks: Sequence[tuple[int, int]]) -> int:
+        """The rows of the largest chunk."""
+        return max(int(self.rows.starts[end] - self.rows.starts[begin]) for begin, end in chunks)
 
 
 class _Steps:
     """The step forward, with the products of the input that it reads."""
 
-    def __init__(self, call: Call, function: str, tables: Tables) -> None:
-        self.call = call
-        kernels, rows, problem = call.kernels, call.rows, call.problem
-        code = kernels.forward_code
-        self.step = call.launch(getattr(kernels, function), code, function)
-        self.project = Launch(kernels.project, code, "project", team.threads()) if kernels.project else None
-        launches = [launch for launch in (self.step, self.project) if launch]
-        for launch in launches:
-            launch.tables(tables)
-        give_weights(launches, problem.params)
-        self.step.space("scratch", rows.batch, problem.x)
+    def __init__(self, draft: _Draft, function: str) -> None:
+        kernels, code = draft.kernels, draft.kernels.forward_code
+        self.draft = draft
+        self.step = draft.launch(getattr(kernels, function), code.address(function))
+        self.project = draft.launch_rows(kernels.project, code.address("project")) if kernels.project else None
+        self.launches = [launch for launch in (self.step, self.project) if launch]
 
-    def run(self, record: Tensor, begin: int, end: int, is_whole: bool) -> None:
-        """Run some steps; the record is of all steps, or of these."""
-        rows = self.call.rows
-        low, high = int(rows.starts[begin]), int(rows.starts[end])
-        shift = 0 if is_whole else -low * record.shape[1] * record.element_size()
-        self.step.array("record", "", record, shift)
+    def run(self, record: int, begin: int, end: int) -> None:
+        """Run some steps; `record` is where that of all steps would start."""
+        draft = self.draft
+        for launch in self.launches:
+            launch.give("record", "", record)
         if self.project:
-            self.project.array("record", "", record, shift)
-            self.project.run_rows(low, high, high - low)
-        self.step.run(rows.starts, rows.counts, begin, end)
+            self.project.run_rows(draft.sheet, int(draft.rows.starts[begin]), int(draft.rows.starts[end]))
+        self.step.run(draft.sheet, draft.starts, draft.counts, begin, end)
 
 
-def backward(
-    call: Call,
-    y: Tensor,
-    final: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    above: Tensor,
-    later: Sequence[Tensor],
-    checkpoint: int,
-) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-    """The gradients of the input, of the weights by name, and of the first state.
+def _forward(shape: Shape, rows: Rows) -> Plan:
+    draft = _Draft(shape, rows)
+    steps = _Steps(draft, "train" if shape.is_recorded else "infer")
+    draft.give_weights(steps.launches)
+    pitch = draft.kernels.train.fields["record"].stride * draft.item
+    chunks = draft.chunks(pitch if draft.kernels.project else 0)
+    record = draft.sheet.base("record") if shape.is_recorded else draft.sheet.room(draft.most(chunks) * pitch)
+    for begin, end in chunks:
+        steps.run(record - (0 if shape.is_recorded else int(rows.starts[begin]) * pitch), begin, end)
+    return draft.sheet.finish()
 
-    Args:
-        call: as for `forward`.
-        y: what `forward` returned, as `final` and `kept`.
-        final: the final state.
-        kept: what was kept.
-        above: the gradient of the output.
-        later: the gradients of the final state.
-        checkpoint: as for `forward`.
-    """
-    kernels, rows, problem = call.kernels, call.rows, call.problem
-    x, input = problem.x, problem.graph.input
-    earlier = [d.clone(memory_format=torch.contiguous_format) for d in later]  # it stays so where nothing runs
-    complete = rows.active is None and (kernels.below is not None or kernels.direct)
-    dx = torch.empty_like(x) if complete else torch.zeros_like(x)
-    if rows.total == 0:
-        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
+
+def _backward(shape: Shape, rows: Rows) -> Plan:
+    draft = _Draft(shape, rows)
+    kernels, sheet, item = draft.kernels, draft.sheet, draft.item
+    total = sheet.room(rows.batch * kernels.back.fields["total"].stride * item, "total")
+    sheet.zero_so_far()
+    record_pitch, pitch = kernels.train.fields["record"].stride * item, kernels.back.fields["delta"].stride * item
+    chunks = draft.chunks(pitch)
+    record, steps = sheet.base("record"), None
+    if shape.checkpoint:
+        chunks = [(t, min(t + shape.checkpoint, rows.steps)) for t in range(0, rows.steps, shape.checkpoint)]
+        record = sheet.room(draft.most(chunks) * record_pitch)
+        tables = dict(draft.tables)
+        for name, size in kernels.states.items():  # new states where they harm no one
+            draft.table("new", name, rows.in_turn(sheet.room(2 * rows.batch * size * item), size * item))
+        steps = _Steps(draft, "train")
+        draft.tables = tables
+    draft.table("above", next(iter(kernels.states)), rows.at_steps(sheet.base("above"), *shape.above))
+    draft.table("below", kernels.input, rows.at_steps(sheet.base("below"), *shape.below))
+    for name, size in kernels.states.items():
+        _carry(draft, name, size * item)
 
     code = kernels.backward_code
-    record, *histories = kept
-    tables, alive = call.tables(y, final, histories)
-    width = kernels.back.fields["delta"].stride
-    chunks = call.chunks(width * x.element_size())
-    steps = None
-    if checkpoint:
-        chunks = [(t, min(t + checkpoint, rows.steps)) for t in range(0, rows.steps, checkpoint)]
-        record = memory.empty(call.most(chunks), record.shape[1], x.dtype)
-        again, room = call.elsewhere(tables)
-        alive += room
-        steps = _Steps(call, "train", again)
-    tables["above", call.output] = rows.packed(rows.at_steps(above))
-    tables["below", input] = rows.packed(rows.at_steps(dx))
-    step = call.launch(kernels.back, code, "back")
-    for name, last, first in zip(kernels.states, later, earlier, strict=True):
-        alive += _carry(rows, tables, name, last.contiguous(), first)
-    below = Launch(kernels.below, code, "below", team.threads()) if kernels.below else None
-    launches = [launch for launch in (step, below) if launch]
-    for launch in launches:
-        launch.tables(tables)
-    give_weights(launches, problem.params)
-    step.space("scratch", rows.batch, x)
-    total = step.space("total", rows.batch, x)
-    delta = memory.empty(call.most(chunks), width, x.dtype)
-    products = _Outers(call, tables, record, delta, is_whole=steps is None)
+    step = draft.launch(kernels.back, code.address("back"))
+    step.give("total", "", total)
+    below = draft.launch_rows(kernels.below, code.address("below")) if kernels.below else None
+    draft.give_weights([launch for launch in (step, below, *(steps.launches if steps else ())) if launch])
+    delta = sheet.room(draft.most(chunks) * pitch)
+    products = _Products(draft, delta, pitch)
     for begin, end in reversed(chunks):
         low, high = int(rows.starts[begin]), int(rows.starts[end])
-        shift = -low * x.element_size()
+        own = record - low * record_pitch if steps else record
         if steps:
-            steps.run(record, begin, end, is_whole=False)
-        step.array("record", "", record, shift * record.shape[1] if steps else 0)
-        step.array("delta", "", delta, shift * width)
-        step.run(rows.starts, rows.counts, begin, end)
+            steps.run(own, begin, end)
+        step.give("record", "", own)
+        step.give("delta", "", delta - low * pitch)
+        step.run(sheet, draft.starts, draft.counts, begin, end)
         if below:
-            below.array("delta", "", delta, shift * width)
-            below.run_rows(low, high, high - low)
-        products.add(low, high)
-    del alive
-    gradients = products.gradients(problem.params)
-    sums = total.sum(0)
-    for (name, offset), start in kernels.back.fields["total"].offsets.items():
-        size = kernels.totals[name, offset]
-        gradients[name].view(-1)[offset : offset + size] = sums[start : start + size]
-    return dx, gradients, earlier
+            below.give("delta", "", delta - low * pitch)
+            below.run_rows(sheet, low, high)
+        products.add(own, low, high, is_first=end == rows.steps)
+    return sheet.finish()
 
 
-def _carry(rows: Rows, tables: Tables, name: str, last: Tensor, first: Tensor) -> list[Tensor]:
+def _carry(draft: _Draft, name: str, pitch: int) -> None:
     """The tables of a state's gradient, which walks down the steps: from where it comes, and where it goes.
 
-    At a sequence's last step it comes from `last`; at its first it goes to `first`. Before a step that resets the state
-    nothing comes from it.
+    At a sequence's last step it comes from `later`; at its first it goes to `earlier`. Before a step that resets the
+    state nothing comes from it.
     """
-    turns, nothing = last.new_empty(2 * rows.batch, last.shape[1]), last.new_zeros(last.shape[1])
-    goes = rows.in_turn(turns)
-    comes = np.concatenate([goes[1:], goes[:1]])
-    goes[0] = rows.at_once(first)
+    rows, sheet = draft.rows, draft.sheet
+    turns = rows.in_turn(sheet.room(2 * rows.batch * pitch), pitch)
+    goes, comes = turns.copy(), np.concatenate([turns[1:], turns[:1]])
+    goes[0] = rows.at_once(sheet.base(f"earlier {name}"), pitch)
     if rows.resets is not None:
-        comes[:-1][rows.resets[1:]] = nothing.data_ptr()
-        first[torch.from_numpy(rows.users[rows.resets[0]])] = 0
-        goes[0] = np.where(rows.resets[0], rows.in_turn(turns)[0], goes[0])
-    rows.put_last(comes, rows.at_once(last))
-    tables["later", name], tables["earlier", name] = rows.packed(comes), rows.packed(goes)
-    return [last, turns, nothing]
+        comes[:-1][rows.resets[1:]] = draft.zeros
+        goes[0] = np.where(rows.resets[0], turns[0], goes[0])
+    rows.put_last(comes, rows.at_once(sheet.base(f"later {name}"), pitch))
+    draft.table("later", name, comes)
+    draft.table("earlier", name, goes)
 
 
-class _Outers:
+class _Products:
     """The gradients of matrices: sums of outer products, grown chunk by chunk."""
 
-    def __init__(self, call: Call, tables: Tables, record: Tensor, delta: Tensor, is_whole: bool) -> None:
-        kernels = call.kernels
-        self.kernels, self.delta, self.is_whole = kernels, delta, is_whole
-        self.tools = tools(kernels.bits, kernels.target)
-        self.jobs = []
-        item = delta.element_size()
-        threads = team.threads()
-        target, lanes = kernels.target, kernels.target.lanes(item)
-        most = max((job.columns for job in kernels.outers), default=0)
-        self.room = memory.empty(threads, outer.room(target, item, most), delta.dtype)
+    def __init__(self, draft: _Draft, delta: int, pitch: int) -> None:
+        self.draft, self.delta = draft, delta
+        kernels, sheet, item, threads = draft.kernels, draft.sheet, draft.item, draft.shape.threads
+        shapes = {name: shape for name, shape, _ in draft.shape.matrices}
+        share = max((outer.room(kernels.target, item, job.rows) for job in kernels.outers), default=0) * item
+        room = sheet.room(threads * share) + np.arange(threads) * share
+        self.is_whole = {name: _is_whole(kernels, name, shape) for name, shape in shapes.items()}
+        self.blocks = []
         for job in kernels.outers:
-            place = job.argument
-            if place.kind in BY_TABLE:
-                table, offset = tables[place.kind, place.name], place.offset
-            else:
-                fields = kernels.train.fields[place.kind]
-                table = record.data_ptr() + np.arange(len(record)) * (fields.stride * item)
-                offset = fields.offsets[place.name, place.offset]
-            vectors = job.width // lanes
-            result = delta.new_zeros(job.columns, job.width)
-            items = outer.tiles(target, job.columns, vectors)
-            share = items * np.arange(threads + 1) // threads
-            blocks = np.zeros((threads, len(outer.BLOCK)), dtype=np.int64)
-            values: dict[str, int | Int[Array, " threads"]] = {
-                "item": share[:-1],
-                "items": share[1:],
-                "features": job.columns,
-                "vectors": vectors,
-                "offset": offset,
-                "room": self.room.data_ptr() + np.arange(threads) * self.room.stride(0) * item,
-                "delta": delta.data_ptr() + job.start * item,
-                "stride": delta.shape[1],
-                "result": result.data_ptr(),
-                "pitch": job.width,
+            width = shapes[job.weight.name][1]
+            first = job.weight.row * width + job.weight.column
+            items = outer.tiles(kernels.target, item, job.rows, job.columns)
+            shares = items * np.arange(threads + 1) // threads
+            values: dict[str, int | Numbers] = {
+                "item": shares[:-1],
+                "items": shares[1:],
+                "owed": job.rows,
+                "columns": job.columns,
+                "room": room,
+                "delta": delta + job.start * item,
+                "stride": pitch // item,
+                "result": sheet.base(f"gradient {job.weight.name}") + first * item,
+                "pitch": width,
             }
+            blocks = np.zeros((threads, len(outer.BLOCK)), dtype=np.int64)
             for name, value in values.items():
                 blocks[:, outer.BLOCK.index(name)] = value
-            self.jobs.append((job, table, result, blocks))
-        self.blocks = np.concatenate([blocks for *_, blocks in self.jobs]) if self.jobs else None
-        self.threads = threads
+            self.blocks.append(blocks)
 
-    def add(self, low: int, high: int) -> None:
-        """Add what the rows from `low` up to `high` owe; delta has them from its start."""
-        if self.blocks is None:
-            return
-        self.blocks[:, outer.BLOCK.index("rows")] = high - low
-        for k, (job, table, _, _) in enumerate(self.jobs):
-            own = slice(k * self.threads, (k + 1) * self.threads)
-            first = low if self.is_whole or job.argument.kind != "record" else 0
-            self.blocks[own, outer.BLOCK.index("read")] = table.ctypes.data + first * table.itemsize
-        team.run(self.tools.address("outer"), self.blocks)
+    def add(self, record: int, low: int, high: int, is_first: bool) -> None:
+        """Add what the rows from `low` up to `high` owe; `record` is where that of all steps would start."""
+        draft = self.draft
+        for job, blocks in zip(draft.kernels.outers, self.blocks, strict=True):
+            read, offset = self._read(job, record, low, high)
+            values = {"rows": high - low, "read": read, "offset": offset}
+            for name, value in {**values, "is_first": is_first and self.is_whole[job.weight.name]}.items():
+                blocks[:, outer.BLOCK.index(name)] = value
+            draft.sheet.launch(draft.sheet.tools.address("outer"), blocks.copy())
 
-    def gradients(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The gradient of each matrix; of a vector or scalar, room for it."""
-        lanes, item = self.kernels.target.lanes(self.delta.element_size()), self.delta.element_size()
-        found: dict[str, Tensor] = {}
-        moves = []
-        for name, weight in params.items():
-            parts = [(j, start, rows, w) for j in self.jobs for start, rows, w in j[0].weights if w.name == name]
-            if (
-                len(parts) == 1
-                and weight.shape == (parts[0][2], parts[0][0][0].columns)
-                and not weight.shape[1] % lanes
-            ):
-                (job, _, result, _), start, rows, _ = parts[0]
-                found[name] = result.new_empty(weight.shape)
-                for k in range(0, rows, TURNED):  # torch's own turning takes ten times as long
-                    source = result.data_ptr() + (start + k) * item
-                    goal = found[name].data_ptr() + k * job.columns * item
-                    length = min(TURNED, rows - k)
-                    moves.append((source, job.width, 1, job.columns, 0, lanes, length, goal, lanes, job.columns))
-                continue
-            found[name] = torch.zeros_like(weight)
-            for (job, _, result, _), start, rows, w in parts:
-                block = found[name][w.row : w.row + rows, w.column : w.column + job.columns]
-                block += result[:, start : start + rows].T
-        if moves:
-            move(self.tools, np.array(moves, dtype=np.int64), sum(g.numel() for g in found.values()))
-        return found
+    def _read(self, job: Outer, record: int, low: int, high: int) -> tuple[int, int]:
+        """The table of what a job reads in these rows, and where in a row it starts."""
+        draft, place = self.draft, job.argument
+        if place.kind in BY_TABLE:
+            return draft.tables[place.kind, place.name] + low * 8, place.offset
+        if place.kind == "param":  # the same for all
+            return draft.sheet.write(np.full(high - low, draft.sheet.base(f"param {place.name}"))), place.offset
+        fields = draft.kernels.train.fields[place.kind]
+        rows = record + np.arange(low, high) * (fields.stride * draft.item)
+        return draft.sheet.write(rows), fields.offsets[place.name, place.offset]
 
 
-TURNED = 64
-"""Rows of a matrix that are turned in one go."""
+def _is_whole(kernels: Kernels, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether each element of a matrix gets its gradient from one product."""
+    own = [job for job in kernels.outers if job.weight.name == name]
+    return sum(job.rows * job.columns for job in own) == shape[0] * shape[1] and not any(
+        _meet((a.weight.row, a.rows), (b.weight.row, b.rows))
+        and _meet((a.weight.column, a.columns), (b.weight.column, b.columns))
+        for a, b in combinations(own, 2)
+    )
+
+
+def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two spans, each a start and a size, have something in common."""
+    return a[0] < b[0] + b[1] and b[0] < a[0] + a[1]
 
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:

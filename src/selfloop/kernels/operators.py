@@ -27,20 +27,16 @@ LIBRARY.define(f"backward({GIVEN}, Tensor[] outputs, Tensor above, Tensor[] late
 def _forward(*given: Any) -> list[Tensor]:
     """The output, the final state, and what is kept for the gradient."""
     *problem, keep = given
-    call = native.Call.of(_problem(*problem))
-    y, final, kept = native.forward(call, keep, call.problem.checkpoint)
+    y, final, kept = native.forward(_problem(*problem), keep)
     return [y, *final, *kept]
 
 
 def _backward(*given: Any) -> list[Tensor]:
     """The gradients of input, first state and parameters."""
     *problem, outputs, above, later = given
-    call = native.Call.of(_problem(*problem))
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    dx, gradients, earlier = native.backward(
-        call, y, final, kept, _rows_of_numbers(above), later, call.problem.checkpoint
-    )
+    dx, gradients, earlier = native.backward(_problem(*problem), y, final, kept, _rows_of_numbers(above), later)
     return [dx, *earlier, *gradients.values()]
 
 
@@ -98,7 +94,7 @@ class _Once(Function):
 def _once(*given: Any) -> list[Tensor]:
     if torch.is_grad_enabled():  # create_graph
         _, x, state, params, *_, above, later = given
-        return list(_Once.apply(given, x, *state, *params, above, *later))
+        return list(_Once.apply(given, x, *state, *params, above, *later))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
 
@@ -106,8 +102,8 @@ def _once(*given: Any) -> list[Tensor]:
 def _differentiable(*given: Any) -> list[Tensor]:
     cell, x, state, params, lengths, resets, *options, seed, keep = given
     if keep:
-        tensors = (x, *state, *params)
-        return list(_Differentiable.apply(cell, len(state), tuple(options), lengths, resets, seed, *tensors))
+        given = cell, len(state), tuple(options), lengths, resets, seed, x, *state, *params
+        return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
 

@@ -5,7 +5,7 @@ resets, layouts and strides are all in the tables, so that kernels know none of 
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,10 +13,10 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 Table = Int[Array, "T B"]
-"""The address of a row of memory, for each sequence at each step."""
+"""The address of a row of memory, for each sequence at each step, as a `Sheet` has addresses."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """The sequences in the order in which they run: the longest first, so that those that have ended are the last.
 
@@ -53,40 +53,29 @@ class Rows:
         """The rows of all steps."""
         return int(self.starts[-1])
 
-    def at_steps(self, tensor: Tensor) -> Table:
-        """Where the rows of a (T, B, ·) tensor lie."""
-        return tensor.data_ptr() + self._offsets(*tensor.stride()[:2]) * tensor.element_size()
+    @property
+    def is_even(self) -> bool:
+        """Whether all sequences run all steps, and keep their states."""
+        return self.active is None and self.resets is None
 
-    def at_once(self, tensor: Tensor) -> Int[Array, " B"]:
-        """Where the rows of a (B, ·) tensor lie."""
-        return tensor.data_ptr() + self.users * (tensor.stride(0) * tensor.element_size())
+    # Where rows lie that start at an address; pitches are in bytes.
 
-    def one_after_another(self, tensor: Tensor) -> Table:
-        """Where the rows of all steps lie in a tensor that has them one after another."""
-        return tensor.data_ptr() + self._places * (tensor.stride(0) * tensor.element_size())
+    def at_steps(self, start: int, step: int, row: int) -> Table:
+        """The rows of a (T, B, ·) tensor with these pitches."""
+        table: Table = start + self.users * row + self.time * step
+        return table
 
-    def in_turn(self, tensor: Tensor) -> Table:
-        """Where the rows lie in a (2 B, ·) tensor of which steps use the halves in turn."""
-        return tensor.data_ptr() + self._turns * (tensor.stride(0) * tensor.element_size())
+    def at_once(self, start: int, pitch: int) -> Int[Array, " B"]:
+        """The rows of a (B, ·) tensor."""
+        return start + self.users * pitch
 
-    def _offsets(self, time: int, row: int) -> Table:
-        """How far from the first row of a tensor with these strides."""
-        known = self._known.get((time, row))
-        if known is None:
-            known = self._known[time, row] = (self.users * row)[None, :] + self.time * time
-        return known
+    def one_after_another(self, start: int, pitch: int) -> Table:
+        """The rows of all steps, where they lie one after another."""
+        return start + (self.starts[:-1, None] + np.arange(self.batch)) * pitch
 
-    @cached_property
-    def _known(self) -> dict[tuple[int, int], Table]:
-        return {}
-
-    @cached_property
-    def _places(self) -> Table:
-        return self.starts[:-1, None] + np.arange(self.batch)
-
-    @cached_property
-    def _turns(self) -> Table:
-        return np.arange(self.steps)[:, None] % 2 * self.batch + np.arange(self.batch)
+    def in_turn(self, start: int, pitch: int) -> Table:
+        """The rows in a (2 B, ·) tensor of which steps use the halves in turn."""
+        return start + (np.arange(self.steps)[:, None] % 2 * self.batch + np.arange(self.batch)) * pitch
 
     def put_last(self, table: Table, where: Int[Array, " B"]) -> None:
         """What belongs to the last step of each sequence lies elsewhere."""

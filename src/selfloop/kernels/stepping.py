@@ -13,10 +13,11 @@ from torch import Tensor
 from selfloop.compiler import targets
 from selfloop.compiler.emit.stack import LAYER, SHARED, WORDS
 from selfloop.compiler.layout import Layout
-from selfloop.compiler.pipeline import Kernels, compile, stack_code
+from selfloop.compiler.pipeline import Kernels, compile, stack_code, tools
 from selfloop.kernels import team
-from selfloop.kernels.launch import Launch, give_weights
+from selfloop.kernels.launch import Launch, Weight, give_weights, packed_elements
 from selfloop.kernels.native import BITS
+from selfloop.kernels.sheet import Sheet
 from selfloop.language.graph import Graph
 
 SHORT = 3 << 19
@@ -110,16 +111,21 @@ class Steps:
     def give(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
         """Take other weights."""
         self._alive: list[object] = []
+        sheet = Sheet(tools(self._kernels[0].bits, self._kernels[0].target), 1)
         for layer, (kernels, own) in enumerate(zip(self._kernels, weights, strict=True)):
-            launch = Launch(kernels.infer, kernels.step_code, "infer", 1)
-            detached = {name: weight.detach() for name, weight in own.items()}
+            launch = Launch(kernels.infer, kernels.step_code.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
-            give_weights([launch], {name: w if w.dim() == 2 else w.clone() for name, w in detached.items()})
-            launch.space("scratch", self._batch, self.x)
-            self._alive.append(launch)
-            self._blocks[:, len(WORDS) + len(LAYER) * layer] = launch.code.address("infer")
+            copies = {name: w.detach().clone() for name, w in own.items()}
+            packed = self.x.new_empty(packed_elements([launch]))
+            addresses = {name: Weight(w.data_ptr(), w.stride()) for name, w in copies.items()}
+            give_weights(sheet, [launch], addresses, packed.data_ptr())
+            scratch = self.x.new_zeros(self._batch, kernels.infer.fields["scratch"].stride)
+            launch.give("scratch", "", scratch.data_ptr())
+            self._alive += [packed, scratch, *copies.values()]
+            self._blocks[:, len(WORDS) + len(LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
+        sheet.finish().run({})
 
     def _lay(self, layer: int, turn: int, layout: Layout, blocks: Int[Array, "members _"]) -> None:
         """Fill in the blocks of a layer in a turn, given those with its weights."""

@@ -1,0 +1,8 @@
+"""The benchmark: our kernels beside their peers, with the same weights, after their numbers agree."""
+
+from selfloop.bench.cases import CASES, Case
+from selfloop.bench.peak import peak
+from selfloop.bench.picture import draw
+from selfloop.bench.rows import Row, measure
+
+__all__ = ["CASES", "Case", "Row", "draw", "measure", "peak"]

@@ -1,0 +1,78 @@
+"""Times of several things in turns, and what they say about each other."""
+
+import time
+from collections.abc import Callable, Sequence
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+
+SETTLE = 0.06
+"""The seconds at the start of a turn that are not timed: ONNX Runtime's threads spin for 40 ms after a call, and what
+shares the processors with them takes three times as long."""
+
+LEAST = 0.02
+"""The seconds that are timed at least: what is shorter is called several times."""
+
+MOST_CALLS = 10_000
+
+
+class Spread(NamedTuple):
+    """A median between its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def take_turns(
+    runs: Sequence[Callable[[], object]],
+    rounds: int,
+    warm_ups: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
+    """Time each in every round, in turns, so that what else the machine does befalls all of them.
+
+    A turn begins with calls that are not timed: they bring back the caches, and outlast the other's threads.
+
+    Returns:
+        For each, the ms of one call in each round.
+    """
+    calls = [_calls(run, warm_ups, clock) for run in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, count, known in zip(runs, calls, times, strict=True):
+            _settle(run, clock)
+            known.append(1e3 * _seconds(run, count, clock) / count)
+    return times
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The median and the quartiles."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return Spread(median, low, high)
+
+
+def ratio(ours: Sequence[float], peer: Sequence[float]) -> Spread:
+    """How many times our time the peer takes, round by round: above 1 we are faster."""
+    return spread([theirs / own for own, theirs in zip(ours, peer, strict=True)])
+
+
+def _calls(run: Callable[[], object], warm_ups: int, clock: Callable[[], float]) -> int:
+    """How many calls a turn needs, as the warm-ups show."""
+    quickest = min(_seconds(run, 1, clock) for _ in range(max(1, warm_ups)))
+    return ceil(LEAST / max(quickest, LEAST / MOST_CALLS))
+
+
+def _settle(run: Callable[[], object], clock: Callable[[], float]) -> None:
+    start = clock()
+    run()
+    while clock() - start < SETTLE:
+        run()
+
+
+def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+    start = clock()
+    for _ in range(count):
+        run()
+    return clock() - start

@@ -1,0 +1,142 @@
+"""``selfloop bench``: our kernels beside their peers, on this machine."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from selfloop.errors import ArgumentError, nearest
+
+if TYPE_CHECKING:
+    from selfloop.bench import Case, Row
+
+ROUNDS, QUICK_ROUNDS = 11, 3
+
+
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="lstm, gru, rnn, ragged, projection, norms, ort, jax, stepper, zoo.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="How often each is timed. [dim]11, with --quick 3[/]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="How many threads both sides use. [dim]torch's[/]")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A third of the steps, and fewer rounds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios: a .png, .svg or .pdf.")] = None,
+) -> None:
+    """Time our kernels and their peers in turns, after their outputs and gradients agree.
+
+    A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
+
+    [bold]Examples[/bold]
+
+      selfloop bench lstm gru
+
+      selfloop bench --quick --plot ratios.png
+    """
+    import torch
+
+    from selfloop.bench import draw, measure, peak
+    from selfloop.bench.picture import check_picture
+
+    if plot is not None:
+        check_picture(plot)
+    cases, left_out = _choose(names or [], quick)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    machine = _machine(peak())
+    say = _silent if as_json else typer.echo
+    say(_headline(machine))
+    for peer, modules in left_out.items():
+        say(f"left out: the cases against {peer}; first pip install {' '.join(modules)}")
+    rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
+    rows: list[Row] = []
+    for case in cases:
+        if not rows or rows[-1].case.title != case.title:
+            say(f"\n{case.title}\n{_COLUMNS}")
+        rows.append(measure(case, rounds))
+        say(_line(rows[-1], machine["peak_gflops"]))
+    if as_json:
+        known = [row.facts(machine["peak_gflops"]) for row in rows]
+        typer.echo(json.dumps({"machine": machine, "rounds": rounds, "left_out": left_out, "rows": known}))
+    if plot is not None and any(row.ratio for row in rows):
+        draw(rows, plot, _headline(machine))
+        say(f"\n{plot} shows the ratios.")
+    if any(row.error for row in rows):
+        raise typer.Exit(1)
+
+
+def _choose(names: list[str], quick: bool) -> "tuple[list[Case], dict[str, list[str]]]":
+    """The cases of these groups, and what is missing of the peers that others would need."""
+    from dataclasses import replace
+
+    from selfloop.bench import cases
+    from selfloop.bench.peers import PEERS
+
+    groups = list(dict.fromkeys(case.group for case in cases.CASES))
+    for name in names:
+        if name not in groups:
+            stop = nearest(name, groups) or "."
+            raise ArgumentError(f"There is no benchmark '{name}'; there are {', '.join(groups)}{stop}")
+    chosen = [case for case in cases.CASES if not names or case.group in names]
+    left_out = {case.peer: missing for case in chosen if (missing := PEERS[case.peer].missing)}
+    chosen = [case for case in chosen if case.peer not in left_out]
+    return [replace(case, T=max(1, case.T // 3)) if quick else case for case in chosen], left_out
+
+
+def _machine(peak: float) -> dict[str, Any]:
+    """What the numbers depend on."""
+    import importlib.metadata
+    import os
+    from contextlib import suppress
+
+    import torch
+
+    from selfloop import __version__
+    from selfloop.compiler import targets
+
+    versions = {"selfloop": __version__}
+    for package in ("torch", "onnxruntime", "jax"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "processor": targets.processor(),
+        "target": targets.host().name,
+        "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "peak_gflops": peak,
+        "versions": versions,
+    }
+
+
+def _headline(machine: dict[str, Any]) -> str:
+    threads = machine["threads"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['processor']}, {machine['target']}, {threads} thread{'s' * (threads > 1)}, "
+        f"peak {machine['peak_gflops']:,.0f} GFLOP/s of float32; {versions}"
+    )
+
+
+_COLUMNS = f"  {'':19}{'T×B':>7}{'I→H':>9}{'ours':>10}{'peer':>10}   {'ratio (quartiles)':20}{'GFLOP/s':>8}{'peak':>6}"
+
+
+def _line(row: "Row", peak: float) -> str:
+    case = row.case
+    begin = f"  {case.cell:19}{f'{case.T}×{case.B}':>7}{f'{case.I}→{case.H}':>9}"
+    if row.ours is None or row.peer is None or row.ratio is None or row.gflops is None:
+        return f"{begin}   {row.error}"
+    ratio = f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
+    way = "" if row.way == "native" else f"  by {row.way}"
+    times = f"{_time(row.ours.median):>10}{_time(row.peer.median):>10}"
+    return f"{begin}{times}   {ratio:20}{row.gflops:8.1f}{row.gflops / peak:6.0%}{way}"
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.2f} ms" if ms >= 0.1 else f"{1e3 * ms:.2f} µs"
+
+
+def _silent(_: str) -> None:
+    pass

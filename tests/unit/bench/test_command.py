@@ -1,0 +1,77 @@
+import json
+import sys
+
+import pytest
+
+from selfloop.bench import Case, cases
+from selfloop.cli import main
+
+TINY = (
+    Case("lstm", "lstm", "torch.nn", T=6, B=2, I=4, H=6),
+    Case("zoo", "janet", "a Python loop", T=3, B=2, I=4, H=6),
+    Case("jax", "lstm", "JAX", T=3, B=2, I=4, H=6),
+)
+
+
+@pytest.fixture
+def selfloop(monkeypatch, capsys):
+    """Runs a command line over three tiny cases; gives its status and what it has printed."""
+    monkeypatch.setattr(cases, "CASES", TINY)
+    monkeypatch.setattr("selfloop.bench.timing.SETTLE", 0)
+    monkeypatch.setattr("selfloop.bench.timing.LEAST", 1e-4)
+    monkeypatch.setattr("selfloop.bench.peers.find_spec", lambda module: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["selfloop", "bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return stopped.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_json_holds_the_machine_and_the_rows(selfloop):
+    status, out, err = selfloop("lstm", "--json", "--rounds", 2, "--quick")
+    found = json.loads(out)
+    assert (status, err) == (0, "")
+    assert set(found) == {"machine", "rounds", "left_out", "rows"}
+    assert set(found["machine"]) == {"processor", "target", "threads", "processors", "peak_gflops", "versions"}
+    (row,) = found["rows"]
+    assert (row["group"], row["T"], row["error"]) == ("lstm", 2, None)
+    assert min(row["ours_ms"]["median"], row["peer_ms"]["median"], row["ratio"]["low"], row["share_of_peak"]) > 0
+
+
+def test_the_text_is_a_table_and_names_what_is_left_out(selfloop, tmp_path):
+    picture = tmp_path / "ratios.png"
+    status, out, err = selfloop("--rounds", 2, "--plot", picture)
+    lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert "GFLOP/s of float32" in lines[0]
+    assert lines[1] == "left out: the cases against JAX; first pip install jax"
+    assert "lstm: training, against torch.nn" in lines
+    assert "zoo: training, against a Python loop" in lines
+    assert not [line for line in lines if line.startswith("  lstm") and "6×2" not in line]
+    assert lines[-1] == f"{picture} shows the ratios."
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
+    monkeypatch.setattr("selfloop.bench.rows.TOLERANCE", 0)
+    status, out, _ = selfloop("lstm", "--json")
+    (row,) = json.loads(out)["rows"]
+    assert status == 1
+    assert "differs from the peer's" in row["error"]
+    assert row["ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax; did you mean 'lstm'?"),
+        (["--plot", "ratios.txt"], "The picture must end in .png, .svg, .pdf. Got 'ratios.txt' instead."),
+        (["--plot", "nowhere/ratios.png"], "There is no folder 'nowhere' for the picture; make it first."),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_the_clock(selfloop, monkeypatch, arguments, message):
+    monkeypatch.setattr("selfloop.bench.measure", lambda *_: pytest.fail("the clock ran"))
+    assert selfloop(*arguments) == (2, "", f"selfloop: {message}\n")
