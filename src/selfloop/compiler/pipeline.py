@@ -115,16 +115,30 @@ what the products give need not be written and read again (training an LSTM of 6
 times as long with them in the step, and one of 512, 8 MiB, 1.02 times)."""
 
 
-def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target, few: bool = False) -> Kernels:
-    """The kernels of a cell; `few` for those of one step at a time, where weights are read but for few rows.
+def compile(
+    graph: Graph,
+    sizes: Mapping[str, int],
+    bits: int,
+    target: Target,
+    few: bool = False,
+    hoist_from: int | None = HOIST_FROM,
+) -> Kernels:
+    """The kernels of a cell.
 
-    The products of the input then stay in the step, in one walk with those of the state.
+    Args:
+        graph: the cell.
+        sizes: its named sizes.
+        bits: of an element.
+        target: the processor.
+        few: for one row, whose sums are then made of several parts.
+        hoist_from: bytes of weights above which the products of the input are made for all steps at once; None for
+            never.
     """
     lanes = target.lanes(bits // 8)
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
     step = fuse(pieces(graph, sizes))  # Graph -> Step
     hoisted: tuple[Hoisted, ...] = ()
-    if _weight_bytes(step, bits) > HOIST_FROM and not few:
+    if hoist_from is not None and _weight_bytes(step, bits) > hoist_from:
         hoisted, step = hoist(step)  # Step -> products of the input, Step
     derivative = differentiate(step, states)  # Step -> Derivative
     kept = keep(step, derivative)  # Derivative -> what is kept, Step
@@ -146,15 +160,15 @@ def compile(graph: Graph, sizes: Mapping[str, int], bits: int, target: Target, f
         bits=bits,
         project=lay_out(_project(hoisted), target, bits, {"record": record}) if hoisted else None,
         infer=lay_out(infer, target, bits, {"record": record}, few),
-        train=lay_out(train, target, bits, {"record": record}),
-        back=lay_out(back, target, bits, {"record": record, "delta": delta}),
+        train=lay_out(train, target, bits, {"record": record}, few),
+        back=lay_out(back, target, bits, {"record": record, "delta": delta}, few),
         below=lay_out(below, target, bits, {"delta": delta}) if below else None,
         outers=_outers(gradients, delta),
         totals={place: max(1, size) for place, size in _sizes(back, "total").items()},
         direct=any(s.place.kind == "below" for s in kept.step.stores),
         input=graph.input,
         states=states,
-        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits, few)),
+        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits, few, hoist_from)),
     )
 
 

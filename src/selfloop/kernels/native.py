@@ -34,8 +34,9 @@ CACHE = 3 << 19
 """Bytes of weights above which the threads share the units, so that each reads its own part of the weights at each step
 (LSTM of 512 units, 4 MiB: 54 ms instead of 60, and 26 instead of 90 at one sequence)."""
 
-FEW = 1 << 19
-"""Bytes of weights above which they also do where there are fewer than two sequences for each thread."""
+FEW = 3 << 15
+"""Bytes of weights above which they also do where there are at most two sequences for each thread (an LSTM of 256 units
+infers 4 sequences in 2.2 ms instead of 3.8; of 64 units, in as long)."""
 
 ALONE = 1 << 20
 """Multiplications in all below which one thread does everything: they take 20 µs, and waking the others takes 5."""
@@ -76,17 +77,18 @@ class Shape(NamedTuple):
 
 
 class Call:
-    """A problem with its kernels and its rows."""
+    """A problem with its kernels and its rows; its input and first state in an order that kernels can read."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.kernels = problem, kernels_of(problem)
-        steps, batch = problem.x.shape[:2]
+        self.x, self.first = _rows_of_numbers(problem.x), [s.contiguous() for s in problem.state]
+        steps, batch = self.x.shape[:2]
         self.rows = arrange(steps, batch, problem.lengths, problem.resets, problem.reverse)
 
     def shape(self, keep: bool, above: Tensor | None = None, below: Tensor | None = None) -> Shape:
         """What the plan depends on."""
         problem, kernels = self.problem, self.kernels
-        x = _pitches(problem.x)
+        x = _pitches(self.x)
         params = problem.params.items()
         return Shape(
             kernels,
@@ -105,8 +107,8 @@ class Call:
         problem = self.problem
         vectors = {name: w if w.dim() == 2 else w.contiguous() for name, w in problem.params.items()}
         found = {f"param {name}": w.data_ptr() for name, w in vectors.items()}
-        found |= {f"first {name}": s.data_ptr() for name, s in zip(self.kernels.states, problem.state, strict=True)}
-        found["x"] = problem.x.data_ptr()
+        found |= {f"first {name}": s.data_ptr() for name, s in zip(self.kernels.states, self.first, strict=True)}
+        found["x"] = self.x.data_ptr()
         found["seed"] = 0 if problem.seed is None else int(problem.seed)
         return found, list(vectors.values())
 
@@ -157,7 +159,7 @@ def backward(
     """
     call = Call(problem)
     kernels, rows, x = call.kernels, call.rows, problem.x
-    later = [d.contiguous() for d in later]
+    above, later = _rows_of_numbers(above), [d.contiguous() for d in later]
     earlier = [d.clone() for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
     dx = torch.empty_like(x) if complete else torch.zeros_like(x)
@@ -189,6 +191,11 @@ def backward(
         size = kernels.totals[name, offset]
         gradients[name].view(-1)[offset : offset + size] = sums[first : first + size]
     return dx, gradients, earlier
+
+
+def _rows_of_numbers(v: Tensor) -> Tensor:
+    """The same, with the numbers of a row side by side."""
+    return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
 
 
 def _pitches(v: Tensor) -> tuple[int, int]:
@@ -257,7 +264,7 @@ class _Draft:
 
     def launch(self, layout: Layout, function: int) -> Launch:
         """A function that walks the steps: the threads share the rows, or the units of each step."""
-        by_units = layout.weight_bytes > (FEW if self.rows.batch < 2 * self.shape.threads else CACHE)
+        by_units = layout.weight_bytes > (FEW if self.rows.batch <= 2 * self.shape.threads else CACHE)
         launch = self.launch_rows(layout, function, by_units)
         stride = layout.fields["scratch"].stride
         launch.give("scratch", "", self.sheet.room(self.rows.batch * stride * self.item))
@@ -474,12 +481,17 @@ def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
 
 def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
-    shapes = [problem.x.shape[-1:], *(s.shape[-1:] for s in problem.state), *(p.shape for p in problem.params.values())]
-    return _kernels(problem.graph.text, tuple(map(tuple, shapes)), BITS[problem.x.dtype], targets.host())
+    is_one = problem.x.shape[1] == 1
+    return _kernels(problem.graph.text, problem.shapes, BITS[problem.x.dtype], targets.host(), is_one)
 
 
 @lru_cache(maxsize=256)
-def _kernels(cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target) -> Kernels:
+def _kernels(
+    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, is_one: bool
+) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
-    return compile(graph, graph.solve(dict(zip(names, shapes, strict=True))), bits, target)
+    sizes = graph.solve(dict(zip(names, shapes, strict=True)))
+    if is_one:  # the products of the input have as many rows as steps, those of the state one
+        return compile(graph, sizes, bits, target, few=True, hoist_from=0)
+    return compile(graph, sizes, bits, target)

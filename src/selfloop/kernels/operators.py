@@ -36,7 +36,7 @@ def _backward(*given: Any) -> list[Tensor]:
     *problem, outputs, above, later = given
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    dx, gradients, earlier = native.backward(_problem(*problem), y, final, kept, _rows_of_numbers(above), later)
+    dx, gradients, earlier = native.backward(_problem(*problem), y, final, kept, above, later)
     return [dx, *earlier, *gradients.values()]
 
 
@@ -148,14 +148,13 @@ UNSUPPORTED = _unsupported()
 
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
-    tensors = (problem.x, *problem.state, *problem.params.values())
     if problem.x.device.type != "cpu":
         return "compiled kernels run on the CPU"
     if torch.is_autocast_enabled("cpu"):
         return "compiled kernels do not take part in autocast"
-    dtypes = {t.dtype for t in tensors}
-    if len(dtypes) > 1 or problem.x.dtype not in native.BITS:
-        found = ", ".join(sorted(str(d).removeprefix("torch.") for d in dtypes))
+    dtype = problem.x.dtype
+    if dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors):
+        found = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))
         return f"compiled kernels take float32 or float64, and this is {found}"
     return UNSUPPORTED or _failure(problem)
 
@@ -180,27 +179,35 @@ def _failure(problem: Problem) -> str | None:
 
 def _is_kept(problem: Problem) -> bool:
     """Whether a gradient may be asked for."""
-    tensors = (problem.x, *problem.state, *problem.params.values())
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return torch.is_grad_enabled() and any(t.requires_grad for t in problem.tensors)
 
 
 def run(problem: Problem) -> Answer:
     """The outputs and the final state."""
-    params = list(problem.params.values())
-    state = [s.contiguous() for s in problem.state]
-    y, *rest = torch.ops.selfloop.forward(
-        problem.graph.text,
-        _rows_of_numbers(problem.x),
-        state,
-        params,
-        problem.lengths,
-        problem.resets,
-        problem.reverse,
-        problem.checkpoint,
-        problem.seed,
-        _is_kept(problem),
+    keep = _is_kept(problem)
+    if not keep and _is_plain(problem.x):
+        y, rest, _ = native.forward(problem, keep)  # 15 µs less than as an operator
+    else:
+        y, *rest = torch.ops.selfloop.forward(
+            problem.graph.text,
+            problem.x,
+            list(problem.state),
+            list(problem.params.values()),
+            problem.lengths,
+            problem.resets,
+            problem.reverse,
+            problem.checkpoint,
+            problem.seed,
+            keep,
+        )
+    return y, tuple(rest[: len(problem.state)])
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether this is memory, and no one traces or transforms what happens to it."""
+    return (
+        type(x) is Tensor and not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
     )
-    return y, tuple(rest[: len(state)])
 
 
 def _problem(
@@ -217,8 +224,3 @@ def _problem(
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
     return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed)
-
-
-def _rows_of_numbers(v: Tensor) -> Tensor:
-    """The same, with the numbers of a row side by side."""
-    return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()

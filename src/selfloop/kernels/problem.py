@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,12 +39,22 @@ class Problem:
     checkpoint: int = 0
     seed: Int[Tensor, ""] | None = None
 
+    @cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Input, state and weights."""
+        return (self.x, *self.state, *self.params.values())
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the tensors, without time and batch."""
+        first = 1 + len(self.state)
+        return tuple([tuple(t.shape[-1:] if k < first else t.shape) for k, t in enumerate(self.tensors)])
+
     @property
     def sizes(self) -> dict[str, int]:
         """The number of each named size."""
-        tensors = (self.x, *self.state, *self.params.values())
         names = (self.graph.input, *self.graph.states, *self.params)
-        return self.graph.solve({name: tuple(t.shape) for name, t in zip(names, tensors, strict=True)})
+        return self.graph.solve(dict(zip(names, self.shapes, strict=True)))
 
     @property
     def active(self) -> Bool[Tensor, "T B"] | None:

@@ -181,4 +181,4 @@ class Steps:
 
 @lru_cache(maxsize=256)
 def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: targets.Target) -> Kernels:
-    return compile(Graph.read(cell), dict(sizes), bits, target, few=True)
+    return compile(Graph.read(cell), dict(sizes), bits, target, few=True, hoist_from=None)

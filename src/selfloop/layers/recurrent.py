@@ -153,7 +153,8 @@ class Recurrent(nn.Module):
             y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
             if layer < self.num_layers - 1:
                 y = self.dropout(y)
-        return layout.restore(y), State(**dict(zip(self._state_sizes, map(torch.stack, last), strict=True)))
+        stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
+        return layout.restore(y), State(**dict(zip(self._state_sizes, stacked, strict=True)))
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step: the numbers of `forward`, one at a time.

@@ -56,23 +56,6 @@ def paired(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
     return f.vectors.to_floats(b.or_(rounded(f, first), upper))
 
 
-def turned(f: Function, rows: list[ir.Value]) -> list[ir.Value]:
-    """A square of 32-bit elements, its rows as columns."""
-    b, lanes = f.builder, f.vectors.lanes
-    half = 1
-    while half < lanes:
-        new = list(rows)
-        for k in range(lanes):
-            if not k & half:
-                low = [lane if not lane & half else lane - half + lanes for lane in range(lanes)]
-                high = [lane + half if not lane & half else lane + lanes for lane in range(lanes)]
-                orders = (ir.Constant(ir.VectorType(I32, lanes), order) for order in (low, high))
-                new[k], new[k + half] = (b.shuffle_vector(rows[k], rows[k + half], order) for order in orders)
-        rows = new
-        half *= 2
-    return rows
-
-
 class Tiles:
     """The processor's tiles in a function; between `open` and `close` they are all whole."""
 

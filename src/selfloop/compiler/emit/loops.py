@@ -101,6 +101,12 @@ class Function:
         first = self.builder.extract_element(value, ir.IntType(32)(0))
         self.builder.store(first, address, align=self.vectors.bytes)
 
+    def first_lanes(self, count: ir.Value) -> ir.Value:
+        """A mask of the first lanes, as many as there are."""
+        v = self.vectors
+        lanes = ir.Constant(ir.VectorType(I64, v.lanes), list(range(v.lanes)))
+        return self.builder.icmp_signed("<", lanes, v.splat(count))
+
     def _aligned(self) -> list[ir.Value]:
         return [ir.IntType(32)(self.vectors.bytes)]
 

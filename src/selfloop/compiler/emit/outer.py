@@ -77,9 +77,7 @@ class _Outer(Function):
 
     def within(self, first: ir.Value) -> ir.Value:
         """Which lanes of the vector that starts at this column are columns."""
-        v = self.vectors
-        lanes = ir.Constant(ir.VectorType(I64, v.lanes), list(range(v.lanes)))
-        return self.builder.icmp_signed("<", lanes, v.splat(self.builder.sub(self.given["columns"], first)))
+        return self.first_lanes(self.builder.sub(self.given["columns"], first))
 
     def copy_owed(self, low: ir.Value, rows: ir.Value) -> None:
         """What is owed in these rows, as [vector][row][lane]; a row has room for whole vectors."""

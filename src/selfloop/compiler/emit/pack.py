@@ -3,6 +3,7 @@
 from llvmlite import ir
 
 from selfloop.compiler.emit.loops import Function
+from selfloop.compiler.emit.squares import turned
 from selfloop.compiler.emit.vectors import I64, POINTER
 from selfloop.compiler.targets import Target
 
@@ -22,33 +23,51 @@ def emit_pack(module: ir.Module, name: str, target: Target, bits: int) -> None:
     vectors, count = f.pointer(BLOCK.index("vectors")), f.argument(BLOCK.index("count"))
     with f.loop(0, count) as k:
         f.block = f.at(vectors, f.times(k, len(VECTOR)), I64)
-        _pack(f)
+        _Pack(f).write()
     f.finish()
 
 
-def _pack(f: Function) -> None:
-    b, v = f.builder, f.vectors
-    given = {key: f.argument(k) for k, key in enumerate(VECTOR)}
-    source, goal = (b.inttoptr(given[key], POINTER) for key in ("source", "goal"))
-    kind = ir.VectorType(I64, v.lanes)
-    lanes = ir.Constant(kind, list(range(v.lanes)))
-    side_by_side = b.icmp_signed("==", given["lane_stride"], I64(1))
-    blocks = b.sdiv(f.plus(b.sub(given["units"], given["first"]), b.sub(given["step"], I64(1))), given["step"])
+class _Pack:
+    def __init__(self, f: Function) -> None:
+        self.f = f
+        self.given = {key: f.argument(k) for k, key in enumerate(VECTOR)}
+        self.source, self.goal = (f.builder.inttoptr(self.given[key], POINTER) for key in ("source", "goal"))
 
-    def pack(is_near: bool) -> None:
-        offsets = b.mul(lanes, v.splat(given["lane_stride"]))
+    def write(self) -> None:
+        """Block by block of units."""
+        f, b, given, lanes = self.f, self.f.builder, self.given, self.f.vectors.lanes
+        left = b.sub(given["units"], given["first"])
+        blocks = b.sdiv(f.plus(left, b.sub(given["step"], I64(1))), given["step"])
+        are_near, follow = (b.icmp_signed("==", given[key], I64(1)) for key in ("lane_stride", "k_stride"))
         with f.loop(0, blocks) as block:
             unit = f.plus(given["first"], f.times(block, given["step"]))
-            mask = b.icmp_signed("<", lanes, v.splat(b.sub(given["units"], unit)))
-            start = f.at(source, f.times(unit, given["lane_stride"]))
-            end = f.at(goal, f.times(block, given["goal_step"]))
-            with f.loop(0, given["length"]) as k:
-                place = f.at(start, f.times(k, given["k_stride"]))
-                value = f.load(place, mask) if is_near else f.gather(place, offsets, mask)
-                f.store(value, f.at(end, f.times(k, given["goal_k"])))
+            here = b.sub(given["units"], unit)
+            start = f.at(self.source, f.times(unit, given["lane_stride"]))
+            goal = f.at(self.goal, f.times(block, given["goal_step"]))
+            is_square = b.and_(follow, b.icmp_signed(">=", here, I64(lanes)))
+            squares = b.select(is_square, b.mul(b.sdiv(given["length"], I64(lanes)), I64(lanes)), I64(0))
+            with f.loop(0, squares, lanes) as k:
+                self.square(start, goal, k)
+            mask = f.first_lanes(here)
+            with b.if_else(are_near) as (near, far):
+                with near:
+                    self.rest(start, goal, mask, squares, is_near=True)
+                with far:
+                    self.rest(start, goal, mask, squares, is_near=False)
 
-    with b.if_else(side_by_side) as (near, far):
-        with near:
-            pack(True)
-        with far:
-            pack(False)
+    def square(self, start: ir.Value, goal: ir.Value, first: ir.Value) -> None:
+        """As many elements of the sum as there are units in a vector, read along the sum and turned."""
+        f, lanes = self.f, self.f.vectors.lanes
+        lines = [f.at(start, f.plus(f.times(self.given["lane_stride"], unit), first)) for unit in range(lanes)]
+        for k, vector in enumerate(turned(f, [f.load(line) for line in lines])):
+            f.store(vector, f.at(goal, f.times(f.plus(first, k), self.given["goal_k"])))
+
+    def rest(self, start: ir.Value, goal: ir.Value, mask: ir.Value, first: ir.Value, is_near: bool) -> None:
+        """Element by element of the sum."""
+        f, b, v = self.f, self.f.builder, self.f.vectors
+        kind = ir.VectorType(I64, v.lanes)
+        offsets = b.mul(ir.Constant(kind, list(range(v.lanes))), v.splat(self.given["lane_stride"]))
+        with f.loop(first, self.given["length"]) as k:
+            place = f.at(start, f.times(k, self.given["k_stride"]))
+            value = f.load(place, mask) if is_near else f.gather(place, offsets, mask)
+            f.store(value, f.at(goal, f.times(k, self.given["goal_k"])))

@@ -222,12 +222,9 @@ class _Sequence(Function):
 
     def mask(self, size: int, lane: ir.Value) -> ir.Value | None:
         """Which lanes of the vector at `lane` are units, where not all always are."""
-        v = self.vectors
-        if size % v.lanes == 0:
+        if size % self.vectors.lanes == 0:
             return None
-        kind = ir.VectorType(I64, v.lanes)
-        lanes = ir.Constant(kind, list(range(v.lanes)))
-        return self.builder.icmp_signed("<", lanes, v.splat(self.builder.sub(I64(size), lane)))
+        return self.first_lanes(self.builder.sub(I64(size), lane))
 
     def address_of(self, place: Place, row: _Row) -> ir.Value:
         """Where a place lies for a row."""

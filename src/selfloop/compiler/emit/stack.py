@@ -56,9 +56,8 @@ def emit_stack(module: ir.Module, name: str, target: Target, bits: int) -> None:
 
 
 def _copy(f: Function, source: ir.Value, goal: ir.Value, size: ir.Value) -> None:
-    b, v = f.builder, f.vectors
+    b = f.builder
     source, goal = b.inttoptr(source, POINTER), b.inttoptr(goal, POINTER)
-    lanes = ir.Constant(ir.VectorType(I64, v.lanes), list(range(v.lanes)))
-    with f.loop(0, size, v.lanes) as first:
-        mask = b.icmp_signed("<", lanes, v.splat(b.sub(size, first)))
+    with f.loop(0, size, f.vectors.lanes) as first:
+        mask = f.first_lanes(b.sub(size, first))
         f.store(f.load(f.at(source, first), mask), f.at(goal, first), mask)
