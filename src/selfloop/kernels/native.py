@@ -81,7 +81,7 @@ class Call:
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.kernels = problem, kernels_of(problem)
-        self.x, self.first = _rows_of_numbers(problem.x), [s.contiguous() for s in problem.state]
+        self.x, self.first = rows_of_numbers(problem.x), [s.contiguous() for s in problem.state]
         steps, batch = self.x.shape[:2]
         self.rows = arrange(steps, batch, problem.lengths, problem.resets, problem.reverse)
 
@@ -159,10 +159,10 @@ def backward(
     """
     call = Call(problem)
     kernels, rows, x = call.kernels, call.rows, problem.x
-    above, later = _rows_of_numbers(above), [d.contiguous() for d in later]
+    above, later = rows_of_numbers(above), [d.contiguous() for d in later]
     earlier = [d.clone() for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
-    dx = torch.empty_like(x) if complete else torch.zeros_like(x)
+    dx = torch.empty_like(call.x) if complete else torch.zeros_like(call.x)
     if rows.total == 0:
         return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
     shape = call.shape(True, above, dx)
@@ -193,7 +193,7 @@ def backward(
     return dx, gradients, earlier
 
 
-def _rows_of_numbers(v: Tensor) -> Tensor:
+def rows_of_numbers(v: Tensor) -> Tensor:
     """The same, with the numbers of a row side by side."""
     return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
 

@@ -123,7 +123,11 @@ def _forward_shapes(*given: Any) -> list[Tensor]:
 
 def _backward_shapes(*given: Any) -> list[Tensor]:
     _, x, state, params, *_ = given
-    return [torch.empty_like(x), *(s.new_empty(s.shape) for s in state), *(p.new_empty(p.shape) for p in params)]
+    return [
+        torch.empty_like(native.rows_of_numbers(x)),
+        *(s.new_empty(s.shape) for s in state),
+        *(p.new_empty(p.shape) for p in params),
+    ]
 
 
 LIBRARY.impl("forward", _forward, "CPU")

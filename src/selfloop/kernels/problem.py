@@ -39,7 +39,7 @@ class Problem:
     checkpoint: int = 0
     seed: Int[Tensor, ""] | None = None
 
-    @cached_property
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Input, state and weights."""
         return (self.x, *self.state, *self.params.values())
