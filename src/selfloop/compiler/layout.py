@@ -31,6 +31,9 @@ BY_ROW = ("scratch", "total")
 SPACES = (*BY_STEP, *BY_ROW)
 """Arrays whose fields are laid out here, padded to whole vectors."""
 
+SIDE, DEPTH = 16, 32
+"""Products in bfloat16 are made in tiles of so many rows and columns, summed over so many elements."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -96,6 +99,7 @@ class Layout:
         arguments: the block: the place of each number or address in it.
         fields: the arrays that are laid out here, by kind.
         few: whether it is for few rows, each of which then has several sums under way.
+        bfloat16: whether products are made of numbers rounded to bfloat16.
     """
 
     program: Program
@@ -105,6 +109,23 @@ class Layout:
     arguments: Mapping[tuple[str, str], int]
     fields: Mapping[str, Fields]
     few: bool = False
+    bfloat16: bool = False
+
+    def depth(self, panel: Panel) -> int:
+        """How many elements of a sum a packed matrix has, or pairs of them."""
+        return sum(_depth(length, self.bfloat16) for length in panel.lengths)
+
+    @cached_property
+    def rounded(self) -> tuple[Mapping[tuple[Place, int], int], int]:
+        """Where in a row what products read lies once it is rounded, by place and length; and its size, in bytes."""
+        found: dict[tuple[Place, int], int] = {}
+        end = 0
+        for panel in self.panels if self.bfloat16 else ():
+            for read in zip(panel.reads, panel.lengths, strict=True):
+                if read not in found:
+                    found[read] = end
+                    end += _depth(read[1], True) * 4
+        return found, end | 64  # an odd number of lines of the cache, so that rows do not fall on each other
 
     def chains(self, sums: int) -> int:
         """In how many chains each of so many sums is made: enough that no addition waits for the one before it."""
@@ -118,12 +139,12 @@ class Layout:
     @cached_property
     def packing(self) -> "Packing":
         """How the weights are packed."""
-        return Packing.of(self.panels, self.target.lanes(self.bits // 8))
+        return Packing.of(self.panels, self.target.lanes(self.bits // 8), self.bfloat16)
 
     @cached_property
     def weight_bytes(self) -> int:
         """What a step reads of packed matrices."""
-        elements = sum(sum(p.lengths) * len(p.products) * p.size for p in self.panels)
+        elements = sum(self.depth(p) * len(p.products) * p.size for p in self.panels)
         return elements * self.bits // 8
 
 
@@ -149,26 +170,32 @@ class Packing:
     vectors: tuple[Packed, ...]
 
     @classmethod
-    def of(cls, panels: Iterable[Panel], lanes: int) -> "Packing":
+    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: bool) -> "Packing":
         """Panel after panel."""
         starts: list[int] = []
         vectors: list[Packed] = []
         size = 0
         for panel in panels:
             starts.append(size)
-            depth, columns, step = sum(panel.lengths), sum(panel.widths), panel.unroll * lanes
+            depths = [_depth(length, bfloat16) for length in panel.lengths]
+            depth, columns, step = sum(depths), sum(panel.widths), panel.unroll * lanes
             first = list(accumulate(panel.widths, initial=0))
             for q in range(columns):
                 group = bisect(first, q) - 1
                 before = size + first[group] * depth * lanes + (q - first[group]) * lanes
                 pitch, done = panel.widths[group] * lanes, 0
-                for weights, length in zip(panel.terms, panel.lengths, strict=True):
+                for weights, length, own_depth in zip(panel.terms, panel.lengths, depths, strict=True):
                     weight, own = weights[q // panel.unroll], q % panel.unroll * lanes
                     goal = before + done * pitch
                     vectors.append(Packed(weight, panel.size, own, step, length, goal, depth * columns * lanes, pitch))
-                    done += length
+                    done += own_depth
             size += ceil(panel.size / step) * depth * columns * lanes
         return cls(tuple(starts), size, tuple(vectors))
+
+
+def _depth(length: int, bfloat16: bool) -> int:
+    """How many elements of a sum are packed, or pairs of them: whole tiles."""
+    return padded(length, DEPTH) // 2 if bfloat16 else length
 
 
 def padded(size: int, width: int) -> int:
@@ -176,7 +203,14 @@ def padded(size: int, width: int) -> int:
     return ceil(size / width) * width
 
 
-def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fields], few: bool = False) -> Layout:
+def lay_out(
+    program: Program,
+    target: Target,
+    bits: int,
+    fields: Mapping[str, Fields],
+    few: bool = False,
+    bfloat16: bool = False,
+) -> Layout:
     """Give every value its place; `fields` has the arrays that more than one program shares."""
     lanes = target.lanes(bits // 8)
     places = _places(program)
@@ -187,7 +221,9 @@ def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fi
     }
     fields = {**fields, **own}
     groups = tuple(
-        tuple(_group(program, tiles, target, lanes, fields) for tiles in stage) if isinstance(stage, tuple) else ()
+        tuple(_group(program, tiles, target, lanes, fields, bfloat16) for tiles in stage)
+        if isinstance(stage, tuple)
+        else ()
         for stage in program.stages
     )
     arrays: dict[tuple[str, str], None] = {}
@@ -195,10 +231,12 @@ def lay_out(program: Program, target: Target, bits: int, fields: Mapping[str, Fi
         arrays[place.kind, "" if place.kind in SPACES else place.name] = None
     if any(value.op == "bernoulli" for value in program.step.values):
         arrays |= {(kind, ""): None for kind in DRAWN_FOR}
+    if bfloat16:
+        arrays["rounded", ""] = None
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(arrays)
     names += [("panel", str(k)) for k in range(sum(len(group.panels) for stage in groups for group in stage))]
-    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, fields, few)
+    return Layout(program, target, bits, groups, {name: k for k, name in enumerate(names)}, fields, few, bfloat16)
 
 
 def _places(program: Program) -> dict[Place, int]:
@@ -208,24 +246,27 @@ def _places(program: Program) -> dict[Place, int]:
     return places | {s.place: values[s.value].size for s in program.step.stores}
 
 
-def _group(program: Program, tiles: Tiles, target: Target, lanes: int, fields: Mapping[str, Fields]) -> Group:
+def _group(
+    program: Program, tiles: Tiles, target: Target, lanes: int, fields: Mapping[str, Fields], bfloat16: bool
+) -> Group:
     by_reading: dict[tuple[int, ...], list[int]] = {}
     for k in tiles.products:
         by_reading.setdefault(program.step.values[k].args, []).append(k)
     most = max((len(own) for own in by_reading.values()), default=1)
-    unroll = _unroll(ceil(tiles.size / lanes), most, target.columns)
+    columns = 2 if bfloat16 else target.columns
+    unroll = _unroll(ceil(tiles.size / lanes), most, columns)
     panels = tuple(
         Panel(
             tuple(own),
             *_terms(program, reading, own, fields),
             tiles.size,
             unroll,
-            _widths(len(own) * unroll, target.columns),
+            _widths(len(own) * unroll, columns),
         )
         for reading, own in by_reading.items()
     )
-    widest = max((w for panel in panels for w in panel.widths), default=target.columns)
-    return Group(tiles, unroll, target.rows(widest), panels)
+    widest = max((w for panel in panels for w in panel.widths), default=columns)
+    return Group(tiles, unroll, 2 * SIDE if bfloat16 else target.rows(widest), panels)
 
 
 _Terms = tuple[tuple[Place, ...], tuple[int, ...], tuple[tuple[Weight, ...], ...]]

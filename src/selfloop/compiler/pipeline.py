@@ -9,8 +9,8 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from selfloop.compiler.build import Code, build
+from selfloop.compiler.emit import outer, outer_bfloat16
 from selfloop.compiler.emit.launches import emit_launches
-from selfloop.compiler.emit.outer import emit_outer
 from selfloop.compiler.emit.pack import emit_pack
 from selfloop.compiler.emit.sequence import emit_sequence
 from selfloop.compiler.emit.stack import emit_stack
@@ -31,6 +31,9 @@ class Kernels:
     """The functions of a cell, and how they meet memory.
 
     Attributes:
+        target: the processor.
+        bits: of an element.
+        bfloat16: whether products are made of numbers rounded to bfloat16.
         project: the products of the input for all steps; None where there are none, or where they stay in the step.
         infer: the step forward.
         train: the step forward, which keeps a record.
@@ -46,6 +49,7 @@ class Kernels:
 
     target: Target
     bits: int
+    bfloat16: bool
     project: Layout | None
     infer: Layout
     train: Layout
@@ -122,6 +126,7 @@ def compile(
     target: Target,
     few: bool = False,
     hoist_from: int | None = HOIST_FROM,
+    bfloat16: bool = False,
 ) -> Kernels:
     """The kernels of a cell.
 
@@ -133,6 +138,7 @@ def compile(
         few: for one row, whose sums are then made of several parts.
         hoist_from: bytes of weights above which the products of the input are made for all steps at once; None for
             never.
+        bfloat16: whether products are made of numbers rounded to bfloat16.
     """
     lanes = target.lanes(bits // 8)
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
@@ -158,30 +164,31 @@ def compile(
     return Kernels(
         target=target,
         bits=bits,
-        project=lay_out(_project(hoisted), target, bits, {"record": record}) if hoisted else None,
-        infer=lay_out(infer, target, bits, {"record": record}, few),
-        train=lay_out(train, target, bits, {"record": record}, few),
-        back=lay_out(back, target, bits, {"record": record, "delta": delta}, few),
-        below=lay_out(below, target, bits, {"delta": delta}) if below else None,
+        bfloat16=bfloat16,
+        project=lay_out(_project(hoisted), target, bits, {"record": record}, False, bfloat16) if hoisted else None,
+        infer=lay_out(infer, target, bits, {"record": record}, few, bfloat16),
+        train=lay_out(train, target, bits, {"record": record}, few, bfloat16),
+        back=lay_out(back, target, bits, {"record": record, "delta": delta}, few, bfloat16),
+        below=lay_out(below, target, bits, {"delta": delta}, False, bfloat16) if below else None,
         outers=_outers(gradients, delta),
         totals={place: max(1, size) for place, size in _sizes(back, "total").items()},
         direct=any(s.place.kind == "below" for s in kept.step.stores),
         input=graph.input,
         states=states,
-        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits, few, hoist_from)),
+        key=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), bits, few, hoist_from, bfloat16)),
     )
 
 
 @lru_cache(maxsize=8)
-def tools(bits: int, target: Target) -> Code:
+def tools(bits: int, target: Target, bfloat16: bool = False) -> Code:
     """What serves all cells: `launches`, `pack` and `outer`."""
 
     def write(module: ir.Module) -> None:
         emit_launches(module, "launches", target, bits)
-        emit_pack(module, "pack", target, bits)
-        emit_outer(module, "outer", target, bits)
+        emit_pack(module, "pack", target, bits, bfloat16)
+        (outer_bfloat16 if bfloat16 else outer).emit_outer(module, "outer", target, bits)
 
-    return build(f"tools {bits}", target, write)
+    return build(f"tools {bits} {bfloat16}", target, write)
 
 
 @lru_cache(maxsize=8)

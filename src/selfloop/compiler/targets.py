@@ -23,6 +23,7 @@ class Target:
         registers: how many vector registers there are.
         columns: how many vectors of outputs a tile of products holds at most.
         rounds: whether it has an instruction that rounds to whole numbers.
+        bfloat16: the features of LLVM with which it multiplies tiles of bfloat16; none if it never does.
         intrinsics: the instructions that LLVM does not choose by itself, by what they do and the element's bits.
     """
 
@@ -34,6 +35,7 @@ class Target:
     registers: int
     columns: int
     rounds: bool = True
+    bfloat16: tuple[str, ...] = ()
     intrinsics: Mapping[str, str] = field(default_factory=dict)
 
     def lanes(self, element_bytes: int) -> int:
@@ -54,6 +56,7 @@ TARGETS = (
         vector_bytes=64,
         registers=32,
         columns=4,
+        bfloat16=("amx-tile", "amx-bf16", "avx512bf16"),
         intrinsics={
             "reciprocal32": "llvm.x86.avx512.rcp14.ps.512",
             "scale32": "llvm.x86.avx512.mask.scalef.ps.512",
@@ -117,6 +120,12 @@ def _host(wanted: str | None) -> Target:
         names = ", ".join(t.name for t in fitting) or "none"
         raise BackendError(f"{VARIABLE} must be one of {names} on this processor. Got '{wanted}' instead.")
     raise BackendError(f"There is no target for this processor ({architecture}).")
+
+
+def multiplies_bfloat16(target: Target) -> bool:
+    """Whether this processor multiplies tiles of bfloat16."""
+    has = llvm.get_host_cpu_features()
+    return bool(target.bfloat16) and all(has.get(f) for f in target.bfloat16)
 
 
 def processor() -> str:

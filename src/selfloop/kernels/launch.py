@@ -49,10 +49,10 @@ class Launch:
             self.give("header", "barrier", sheet.write(np.zeros(1, dtype=np.int64)))
         sheet.launch(self.function, self.blocks.copy())
 
-    def run_rows(self, sheet: Sheet, low: int, high: int) -> None:
-        """For a function without steps: run the rows from `low` up to `high`."""
-        rows = sheet.write(np.array([low, high - low]))
-        self.run(sheet, rows, rows + 8, 0, 1)
+    def run_rows(self, sheet: Sheet, low: int, high: int, at_once: int) -> None:
+        """For a function without steps: run the rows from `low` up to `high`, so many at once."""
+        starts = np.append(np.arange(low, high, at_once), high)
+        self.run(sheet, sheet.write(starts), sheet.write(np.diff(starts)), 0, len(starts) - 1)
 
 
 class Weight(NamedTuple):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from selfloop.compiler import targets
-from selfloop.compiler.emit import outer
-from selfloop.compiler.layout import BY_TABLE, Layout
+from selfloop.compiler.emit import outer, outer_bfloat16
+from selfloop.compiler.layout import BY_TABLE, SIDE, Layout
 from selfloop.compiler.pipeline import Kernels, Outer, compile, tools
 from selfloop.kernels import memory, team
 from selfloop.kernels.launch import Launch, Weight, give_weights
@@ -40,6 +40,9 @@ infers 4 sequences in 2.2 ms instead of 3.8; of 64 units, in as long)."""
 
 ALONE = 1 << 20
 """Multiplications in all below which one thread does everything: they take 20 µs, and waking the others takes 5."""
+
+AT_ONCE = 256
+"""Rows of a thread that are rounded to bfloat16 before they are multiplied."""
 
 REMEMBERED = 1 << 14
 """Rows up to which plans are kept: above, writing one takes less than a fiftieth of the call."""
@@ -229,7 +232,8 @@ class _Draft:
     def __init__(self, shape: Shape, rows: Rows) -> None:
         self.shape, self.rows, self.kernels = shape, rows, shape.kernels
         self.item = self.kernels.bits // 8
-        self.sheet = Sheet(tools(self.kernels.bits, self.kernels.target), shape.threads)
+        self.sheet = Sheet(tools(self.kernels.bits, self.kernels.target, self.kernels.bfloat16), shape.threads)
+        self.at_once = AT_ONCE * shape.threads if self.kernels.bfloat16 else rows.total
         self.tables: dict[tuple[str, str], int] = {}
         self.zeros = self.sheet.write(np.zeros(max(self.kernels.states.values()), dtype=np.int64))
         self.starts, self.counts = self.sheet.write(rows.starts), self.sheet.write(rows.counts)
@@ -277,6 +281,12 @@ class _Draft:
         launch = Launch(layout, function, self.shape.threads, by_units)
         for (kind, name), table in self.tables.items():
             launch.give(kind, name, table)
+        if layout.bfloat16:
+            rows = max(self.rows.batch, AT_ONCE) + 2 * SIDE
+            size = rows * layout.rounded[1]
+            launch.give(
+                "rounded", "", self.sheet.room(size * len(launch.blocks)) + np.arange(len(launch.blocks)) * size
+            )
         return launch
 
     def give_weights(self, launches: Sequence[Launch]) -> None:
@@ -321,7 +331,8 @@ class _Steps:
         for launch in self.launches:
             launch.give("record", "", record)
         if self.project:
-            self.project.run_rows(draft.sheet, int(draft.rows.starts[begin]), int(draft.rows.starts[end]))
+            low, high = int(draft.rows.starts[begin]), int(draft.rows.starts[end])
+            self.project.run_rows(draft.sheet, low, high, draft.at_once)
         self.step.run(draft.sheet, draft.starts, draft.counts, begin, end)
 
 
@@ -375,7 +386,7 @@ def _backward(shape: Shape, rows: Rows) -> Plan:
         step.run(sheet, draft.starts, draft.counts, begin, end)
         if below:
             below.give("delta", "", delta - low * pitch)
-            below.run_rows(sheet, low, high)
+            below.run_rows(sheet, low, high, draft.at_once)
         products.add(own, low, high, is_first=end == rows.steps)
     return sheet.finish()
 
@@ -405,14 +416,16 @@ class _Products:
         self.draft, self.delta = draft, delta
         kernels, sheet, item, threads = draft.kernels, draft.sheet, draft.item, draft.shape.threads
         shapes = {name: shape for name, shape, _ in draft.shape.matrices}
-        share = max((outer.room(kernels.target, item, job.rows) for job in kernels.outers), default=0) * item
+        own = outer_bfloat16 if kernels.bfloat16 else outer
+        rooms = [own.room(kernels.target, item, job.rows, job.columns) * item for job in kernels.outers]
+        share = max(rooms, default=0)
         room = sheet.room(threads * share) + np.arange(threads) * share
         self.is_whole = {name: _is_whole(kernels, name, shape) for name, shape in shapes.items()}
         self.blocks = []
         for job in kernels.outers:
             width = shapes[job.weight.name][1]
             first = job.weight.row * width + job.weight.column
-            items = outer.tiles(kernels.target, item, job.rows, job.columns)
+            items = own.tiles(kernels.target, item, job.rows, job.columns)
             shares = items * np.arange(threads + 1) // threads
             values: dict[str, int | Numbers] = {
                 "item": shares[:-1],
@@ -482,16 +495,17 @@ def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
 def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
     is_one = problem.x.shape[1] == 1
-    return _kernels(problem.graph.text, problem.shapes, BITS[problem.x.dtype], targets.host(), is_one)
+    bits = BITS[problem.x.dtype]
+    return _kernels(problem.graph.text, problem.shapes, bits, targets.host(), is_one, problem.bfloat16)
 
 
 @lru_cache(maxsize=256)
 def _kernels(
-    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, is_one: bool
+    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, is_one: bool, bfloat16: bool
 ) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
     sizes = graph.solve(dict(zip(names, shapes, strict=True)))
     if is_one:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, few=True, hoist_from=0)
-    return compile(graph, sizes, bits, target)
+        return compile(graph, sizes, bits, target, few=True, hoist_from=0, bfloat16=bfloat16)
+    return compile(graph, sizes, bits, target, bfloat16=bfloat16)

@@ -1,5 +1,6 @@
 """The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from selfloop.compiler import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import native
 from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.tiles import multiplies_bfloat16
 from selfloop.language.graph import Graph
 
 GIVEN = (
     "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
-    "int checkpoint, Tensor? seed"
+    "int checkpoint, Tensor? seed, bool bfloat16"
 )
 """What a Problem is made of, as torch's operators take it."""
 
@@ -48,16 +50,15 @@ class _Differentiable(Function):
         ctx: Any,
         cell: str,
         states: int,
-        options: tuple[bool, int],
+        options: tuple[bool, int, Tensor | None, bool],
         lengths: Tensor | None,
         resets: Tensor | None,
-        seed: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         with torch._C._AutoDispatchBelowAutograd():
-            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, seed, True)
-        ctx.save_for_backward(lengths, resets, seed, *tensors, *outputs)
+            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, True)
+        ctx.save_for_backward(lengths, resets, *tensors, *outputs)
         ctx.given = cell, states, options, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
@@ -66,16 +67,16 @@ class _Differentiable(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         cell, states, options, count = ctx.given
-        lengths, resets, seed, *saved = ctx.saved_tensors
+        lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         above, *later = (
             torch.zeros_like(output) if d is None else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
-        given = cell, x, state, params, lengths, resets, *options, seed
+        given = cell, x, state, params, lengths, resets, *options
         owed = torch.ops.selfloop.backward(*given, outputs, above, later)
-        return None, None, None, None, None, None, *owed
+        return None, None, None, None, None, *owed
 
 
 class _Once(Function):
@@ -100,9 +101,10 @@ def _once(*given: Any) -> list[Tensor]:
 
 
 def _differentiable(*given: Any) -> list[Tensor]:
-    cell, x, state, params, lengths, resets, *options, seed, keep = given
+    cell, x, state, params, lengths, resets, reverse, checkpoint, seed, bfloat16, keep = given
     if keep:
-        given = cell, len(state), tuple(options), lengths, resets, seed, x, *state, *params
+        options = reverse, checkpoint, seed, bfloat16
+        given = cell, len(state), options, lengths, resets, x, *state, *params
         return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
@@ -154,13 +156,22 @@ def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
     if problem.x.device.type != "cpu":
         return "compiled kernels run on the CPU"
-    if torch.is_autocast_enabled("cpu"):
-        return "compiled kernels do not take part in autocast"
+    rounds = _rounds(problem)
+    if rounds and not multiplies_bfloat16():
+        return "this processor does not multiply bfloat16"
     dtype = problem.x.dtype
-    if dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors):
+    if not rounds and (dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors)):
         found = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))
-        return f"compiled kernels take float32 or float64, and this is {found}"
+        return f"compiled kernels take float32, float64 or bfloat16, and this is {found}"
     return UNSUPPORTED or _failure(problem)
+
+
+def _rounds(problem: Problem) -> bool:
+    """Whether this is to be in bfloat16: by autocast, or since all tensors are."""
+    dtypes = {t.dtype for t in problem.tensors}
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") is torch.bfloat16 and dtypes <= {torch.bfloat16, torch.float32}
+    return dtypes == {torch.bfloat16}
 
 
 FAILED: dict[tuple[str, torch.dtype], str] = {}
@@ -174,7 +185,7 @@ def _failure(problem: Problem) -> str | None:
     key = problem.graph.text, problem.x.dtype
     if key not in FAILED:
         try:
-            kernels = native.kernels_of(problem)
+            kernels = native.kernels_of(_as_float(problem) if _rounds(problem) else problem)
             _ = kernels.forward_code, kernels.backward_code if _is_kept(problem) else None
         except Exception as error:  # whatever LLVM or a pass says: the other ways need neither
             FAILED[key] = f"it could not be compiled ({type(error).__name__}: {error})"
@@ -187,7 +198,24 @@ def _is_kept(problem: Problem) -> bool:
 
 
 def run(problem: Problem) -> Answer:
-    """The outputs and the final state."""
+    """The outputs and the final state.
+
+    In bfloat16 the output is, and what the user gave is rounded; states and sums are float32 up to the last step.
+    """
+    if _rounds(problem):
+        dtypes = [s.dtype for s in problem.state]
+        y, final = _run(_as_float(problem))
+        return y.bfloat16(), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
+    return _run(problem)
+
+
+def _as_float(problem: Problem) -> Problem:
+    params = {name: weight.float() for name, weight in problem.params.items()}
+    state = tuple(s.float() for s in problem.state)
+    return replace(problem, x=problem.x.float(), params=params, state=state, bfloat16=True)
+
+
+def _run(problem: Problem) -> Answer:
     keep = _is_kept(problem)
     if not keep and _is_plain(problem.x):
         y, rest, _ = native.forward(problem, keep)  # 15 µs less than as an operator
@@ -202,6 +230,7 @@ def run(problem: Problem) -> Answer:
             problem.reverse,
             problem.checkpoint,
             problem.seed,
+            problem.bfloat16,
             keep,
         )
     return y, tuple(rest[: len(problem.state)])
@@ -224,7 +253,8 @@ def _problem(
     reverse: bool,
     checkpoint: int,
     seed: Tensor | None,
+    bfloat16: bool,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed, bfloat16)

@@ -26,6 +26,7 @@ class Problem:
         reverse: walk from the last step to the first.
         checkpoint: keep nothing but the states for the gradient, and make the rest again in so many steps at a time; 0
             to keep what is needed. Only compiled kernels heed it.
+        bfloat16: make products of rounded numbers, and their sums in float32. Only compiled kernels heed it.
         seed: of what the graph draws; None where it draws nothing.
     """
 
@@ -38,6 +39,7 @@ class Problem:
     reverse: bool = False
     checkpoint: int = 0
     seed: Int[Tensor, ""] | None = None
+    bfloat16: bool = False
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -21,8 +21,9 @@ rows at a distance of 8 KiB fall on each other there, as do those of what is owe
 with both in their places, in 57 with one copied, in 54 with both)."""
 
 
-def room(target: Target, element_bytes: int, owed: int) -> int:
+def room(target: Target, element_bytes: int, owed: int, columns: int) -> int:
     """How many elements of room a thread needs."""
+    del columns
     lanes = target.lanes(element_bytes)
     return -(-owed // lanes) * lanes * CHUNK
 

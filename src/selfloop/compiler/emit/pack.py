@@ -2,9 +2,11 @@
 
 from llvmlite import ir
 
+from selfloop.compiler.emit.bfloat16 import paired
 from selfloop.compiler.emit.loops import Function
 from selfloop.compiler.emit.squares import turned
 from selfloop.compiler.emit.vectors import I64, POINTER
+from selfloop.compiler.layout import DEPTH
 from selfloop.compiler.targets import Target
 
 VECTOR = ("source", "lane_stride", "k_stride", "units", "first", "step", "length", "goal", "goal_step", "goal_k")
@@ -17,19 +19,19 @@ BLOCK = ("vectors", "count")
 """The block: where the vectors' descriptions lie, one after another, and how many there are."""
 
 
-def emit_pack(module: ir.Module, name: str, target: Target, bits: int) -> None:
-    """Write the function `name`, which packs vectors."""
+def emit_pack(module: ir.Module, name: str, target: Target, bits: int, bfloat16: bool) -> None:
+    """Write the function `name`, which packs vectors; `bfloat16` as pairs, which count as one element of the sum."""
     f = Function(module, name, target, bits)
     vectors, count = f.pointer(BLOCK.index("vectors")), f.argument(BLOCK.index("count"))
     with f.loop(0, count) as k:
         f.block = f.at(vectors, f.times(k, len(VECTOR)), I64)
-        _Pack(f).write()
+        _Pack(f, bfloat16).write()
     f.finish()
 
 
 class _Pack:
-    def __init__(self, f: Function) -> None:
-        self.f = f
+    def __init__(self, f: Function, bfloat16: bool) -> None:
+        self.f, self.bfloat16 = f, bfloat16
         self.given = {key: f.argument(k) for k, key in enumerate(VECTOR)}
         self.source, self.goal = (f.builder.inttoptr(self.given[key], POINTER) for key in ("source", "goal"))
 
@@ -59,15 +61,33 @@ class _Pack:
         """As many elements of the sum as there are units in a vector, read along the sum and turned."""
         f, lanes = self.f, self.f.vectors.lanes
         lines = [f.at(start, f.plus(f.times(self.given["lane_stride"], unit), first)) for unit in range(lanes)]
-        for k, vector in enumerate(turned(f, [f.load(line) for line in lines])):
-            f.store(vector, f.at(goal, f.times(f.plus(first, k), self.given["goal_k"])))
+        vectors = turned(f, [f.load(line) for line in lines])
+        if self.bfloat16:
+            vectors = [paired(f, *vectors[k : k + 2]) for k in range(0, lanes, 2)]
+        for k, vector in enumerate(vectors):
+            f.store(vector, self.place(goal, f.plus(first, k * lanes // len(vectors))))
 
     def rest(self, start: ir.Value, goal: ir.Value, mask: ir.Value, first: ir.Value, is_near: bool) -> None:
-        """Element by element of the sum."""
-        f, b, v = self.f, self.f.builder, self.f.vectors
+        """Element by element of the sum, or pair by pair, of which there are whole tiles, the last ones zeros."""
+        f, b, v, length = self.f, self.f.builder, self.f.vectors, self.given["length"]
         kind = ir.VectorType(I64, v.lanes)
         offsets = b.mul(ir.Constant(kind, list(range(v.lanes))), v.splat(self.given["lane_stride"]))
-        with f.loop(first, self.given["length"]) as k:
+
+        def element(k: ir.Value, mask: ir.Value) -> ir.Value:
             place = f.at(start, f.times(k, self.given["k_stride"]))
-            value = f.load(place, mask) if is_near else f.gather(place, offsets, mask)
-            f.store(value, f.at(goal, f.times(k, self.given["goal_k"])))
+            return f.load(place, mask) if is_near else f.gather(place, offsets, mask)
+
+        if not self.bfloat16:
+            with f.loop(first, length) as k:
+                f.store(element(k, mask), self.place(goal, k))
+            return
+        end = f.times(b.sdiv(f.plus(length, DEPTH - 1), I64(DEPTH)), DEPTH)
+        with f.loop(first, end, 2) as k:
+            both = (f.plus(k, n) for n in range(2))
+            masks = [(own, b.and_(mask, v.splat(b.icmp_signed("<", own, length)))) for own in both]
+            f.store(paired(f, *(element(*own) for own in masks)), self.place(goal, k))
+
+    def place(self, goal: ir.Value, k: ir.Value) -> ir.Value:
+        """Where element k of the sum goes."""
+        k = self.f.builder.sdiv(k, I64(2)) if self.bfloat16 else k
+        return self.f.at(goal, self.f.times(k, self.given["goal_k"]))

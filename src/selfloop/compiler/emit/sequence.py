@@ -1,17 +1,18 @@
 """Layout -> LLVM: the function that walks the steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil
 
 from llvmlite import ir
 
 from selfloop.compiler.emit.barrier import Barrier
+from selfloop.compiler.emit.bfloat16 import I8, I16, Block, Term, Tiles, rounded
 from selfloop.compiler.emit.loops import Function, Index
 from selfloop.compiler.emit.operations import OPERATIONS
 from selfloop.compiler.emit.products import sums
 from selfloop.compiler.emit.random import bernoulli
 from selfloop.compiler.emit.vectors import I32, I64
-from selfloop.compiler.layout import BY_STEP, BY_TABLE, DRAWN_FOR, SPACES, Group, Layout
+from selfloop.compiler.layout import BY_STEP, BY_TABLE, DEPTH, DRAWN_FOR, SIDE, SPACES, Group, Layout, padded
 from selfloop.compiler.passes.schedule import Reductions
 from selfloop.compiler.step import REDUCTIONS, SCALAR, Place, Random, Value
 
@@ -47,6 +48,7 @@ class _Sequence(Function):
         self.tile = self.space(max(1, tile))
         self.first, self.stride = self.header("first"), self.header("stride")
         self.part, self.parts = self.header("part"), self.header("parts")
+        self.processor = Tiles(self)
         self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("give_way"))
 
     def header(self, name: str) -> ir.Value:
@@ -59,6 +61,8 @@ class _Sequence(Function):
         starts, counts = self.header("starts"), self.header("counts")
         b = self.builder
         starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
+        if self.layout.bfloat16:
+            self.processor.open()
         with self.loop(begin, end) as k:
             t = b.sub(self.plus(begin, end), self.plus(k, 1)) if backward else k
             self.is_odd = b.icmp_signed("!=", b.and_(t, I64(1)), I64(0))
@@ -69,9 +73,13 @@ class _Sequence(Function):
                 own = self.program.stages[stage]
                 if isinstance(own, Reductions):
                     self.reductions(stage, own)
+                if self.layout.bfloat16:
+                    self.round(groups)
                 for group in groups:
                     self.tiles(stage, group)
                 self.barrier.meet()
+        if self.layout.bfloat16:
+            self.processor.close()
         self.finish()
 
     def row(self, k: ir.Value) -> _Row:
@@ -98,7 +106,8 @@ class _Sequence(Function):
                 with self.loop(0, rounds) as n:
                     low = b.sdiv(self.times(self.rows, n), rounds)
                     high = b.sdiv(self.times(self.rows, self.plus(n, 1)), rounds)
-                    self.products(group, block, low, b.sub(high, low))
+                    products = self.products_of_tiles if self.layout.bfloat16 else self.products
+                    products(group, block, low, b.sub(high, low))
                     self.rest(stage, group, block, here, low, high)
             else:
                 self.rest(stage, group, block, here, I64(0), self.rows)
@@ -117,7 +126,7 @@ class _Sequence(Function):
             total = sum(len(panel.products) * panel.unroll for panel in group.panels)
             for panel in group.panels:
                 addresses = [[self.address_of(place, row) for row in own] for place in panel.reads]
-                depth = sum(panel.lengths)
+                depth = self.layout.depth(panel)
                 width_all = sum(panel.widths)
                 weights = self.at(self.panels[panel], self.times(block, depth * width_all * self.vectors.lanes))
                 start = 0
@@ -132,6 +141,47 @@ class _Sequence(Function):
                 column += width_all
             b.branch(after)
         b.position_at_end(after)
+
+    def round(self, groups: Iterable[Group]) -> None:
+        """What the products of a stage read, rounded to bfloat16."""
+        places, pitch = self.layout.rounded
+        panels = [panel for group in groups for panel in group.panels]
+        reads = dict.fromkeys(read for panel in panels for read in zip(panel.reads, panel.lengths, strict=True))
+        with self.loop(0, self.rows if reads else 0) as k:
+            line = self.at(self.bases["rounded", ""], self.times(k, pitch), I8)
+            row = self.row(k)
+            for place, length in reads:
+                source, goal = self.address_of(place, row), self.at(line, places[place, length], I8)
+                with self.loop(0, padded(length, DEPTH), self.vectors.lanes) as lane:
+                    value = self.load(self.at(source, lane), self.first_lanes(self.builder.sub(I64(length), lane)))
+                    self.builder.store(rounded(self, value), self.at(goal, lane, I16), align=2)
+
+    def products_of_tiles(self, group: Group, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
+        """The products of one or two tiles of rows, in bfloat16."""
+        places, pitch = self.layout.rounded
+        lanes, item = self.vectors.lanes, self.vectors.bytes
+        total = sum(len(panel.products) * panel.unroll for panel in group.panels)
+        line = self.at(self.bases["rounded", ""], self.times(low, pitch), I8)
+        is_high = self.builder.icmp_signed(">", height, I64(SIDE))
+        column = 0
+        for panel in group.panels:
+            depth = self.layout.depth(panel)
+            weights = self.at(self.panels[panel], self.times(block, depth * sum(panel.widths) * lanes))
+            for width in panel.widths:
+                terms, done = [], 0
+                for place, length in zip(panel.reads, panel.lengths, strict=True):
+                    pairs = padded(length, DEPTH) // 2
+                    rows = Block(self.at(line, places[place, length], I8), pitch)
+                    terms.append(Term(rows, Block(self.at(weights, done * width * lanes), width * lanes * item), pairs))
+                    done += pairs
+                sums = Block(self.at(self.tile, column * lanes), total * lanes * item)
+                with self.builder.if_else(is_high) as (two, one):
+                    with two:
+                        self.processor.products(2, width, terms, sums)
+                    with one:
+                        self.processor.products(1, width, terms, sums)
+                weights = self.at(weights, depth * width * lanes)
+                column += width
 
     def rest(self, stage: int, group: Group, block: ir.Value, here: ir.Value, low: ir.Value, high: ir.Value) -> None:
         """What is made of the products, vector by vector."""
