@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -170,6 +171,15 @@ def everything(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, run) -> list
     loss = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
     leaves = [x, *states, *rnn.parameters()]
     return outputs + list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
+
+
+def ragged(T: int, B: int) -> dict[str, Any]:
+    """Lengths and resets: every length that is special, and resets at the first step, the last and two in a row."""
+    lengths = [T, 1, 0, T, 2, T - 1, 3][:B] + [T] * (B - 7)
+    resets = torch.zeros(T, B, dtype=torch.bool)
+    resets[0, 0] = resets[T - 1, 0] = True
+    resets[1:3, min(3, B - 1)] = True
+    return {"lengths": lengths, "resets": resets}
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from catalogue import CELLS, assert_close, everything
+from catalogue import CELLS, assert_close, everything, ragged
 
 import selfloop as sl
 from selfloop.compiler.layout import Layout
@@ -34,15 +34,6 @@ def both(rnn, x, run=None, **options):
 def assert_both_agree(rnn, x, run=None, tolerance=None, **options):
     for got, expected in zip(*both(rnn, x, run, **options), strict=True):
         assert_close(got, expected, **tolerance or {})
-
-
-def ragged(T, B):
-    """Lengths and resets: every length that is special, and resets at the first step, the last and two in a row."""
-    lengths = [T, 1, 0, T, 2, T - 1, 3][:B] + [T] * (B - 7)
-    resets = torch.zeros(T, B, dtype=torch.bool)
-    resets[0, 0] = resets[T - 1, 0] = True
-    resets[1:3, min(3, B - 1)] = True
-    return {"lengths": lengths, "resets": resets}
 
 
 @each_cell
@@ -127,7 +118,8 @@ def threads():
 
 @pytest.fixture(params=["rows", "units"])
 def sharing(request, monkeypatch):
-    """The threads share the rows, or the units, as they do where the weights are large."""
+    """However little there is to do, threads share the rows, or the units as they do where the weights are large."""
+    monkeypatch.setattr(native, "ALONE", 0)
     if request.param == "units":
         monkeypatch.setattr(Layout, "weight_bytes", property(lambda self: 1 << 40))
 

@@ -159,6 +159,8 @@ def refusal(problem: Problem) -> str | None:
     rounds = _rounds(problem)
     if rounds and not multiplies_bfloat16():
         return "this processor does not multiply bfloat16"
+    if torch.is_autocast_enabled("cpu") and not rounds:
+        return "compiled kernels take part in autocast to bfloat16 alone"
     dtype = problem.x.dtype
     if not rounds and (dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors)):
         found = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))

@@ -1,0 +1,136 @@
+"""Products in bfloat16, sums and states in float32."""
+
+import pytest
+import torch
+from catalogue import CELLS, ragged
+from hypothesis import given
+from hypothesis import strategies as st
+
+import selfloop as sl
+from selfloop import cells, param
+from selfloop.kernels import interpret, operators, tiles
+
+pytestmark = pytest.mark.skipif(not tiles.multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+
+
+def autocast(enabled=True):
+    return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+
+
+def everything(rnn, x, rounds, **options):
+    """The output and all gradients, in float32."""
+    torch.manual_seed(1)
+    x = x.clone().requires_grad_()
+    with autocast(rounds):
+        y, state = rnn(x, **options)
+    assert y.dtype == (torch.bfloat16 if rounds else torch.float32)
+    loss = (y.float() * torch.randn(y.shape)).sum() + sum((s.float() * torch.randn(s.shape)).sum() for s in state)
+    return [y.detach().float(), *torch.autograd.grad(loss, [x, *rnn.parameters()], allow_unused=True)]
+
+
+class Rounded(torch.autograd.Function):
+    """A product of rounded numbers, forward and backward, as the kernels make it."""
+
+    @staticmethod
+    def forward(ctx, weight, v):
+        weight, v = weight.bfloat16().float(), v.bfloat16().float()
+        ctx.save_for_backward(weight, v)
+        return v @ weight.T
+
+    @staticmethod
+    def backward(ctx, d):
+        (weight, v), d = ctx.saved_tensors, d.bfloat16().float()
+        return d.flatten(0, -2).T @ v.expand(*d.shape[:-1], -1).flatten(0, -2), d @ weight
+
+
+@pytest.mark.parametrize("entry", CELLS, ids=str)
+@pytest.mark.parametrize("options", [{}, ragged(9, 20)], ids=["even", "ragged"])
+def test_every_cell_has_the_interpreters_numbers_with_rounded_products(entry, options, monkeypatch):
+    torch.manual_seed(0)
+    rnn = entry.layer(5, 24, dtype=torch.float32, bidirectional=True)
+    x = torch.randn(9, 20, 5)
+    got = everything(rnn, x, True, **options)
+    rnn.backend = "interpret"
+    monkeypatch.setitem(interpret.VALUES, "matmul", Rounded.apply)
+    expected = everything(rnn, x, False, **options)
+    for a, b in zip(got, expected, strict=True):
+        if b is not None:
+            assert a is not None
+            assert (a - b).norm() <= 0.04 * b.norm() + 1e-6
+
+
+@sl.cell
+def linear(x, h, *, W=param("h x"), U=param("h h")):
+    return W @ x + U @ (0.5 * h)
+
+
+@given(inputs=st.integers(1, 70), hidden=st.integers(1, 70), batch=st.integers(1, 70), threads=st.integers(1, 3))
+def test_what_needs_no_rounding_is_exact(inputs, hidden, batch, threads):
+    """Small whole numbers have exact sums, whatever the tiles' edges."""
+    torch.manual_seed(inputs * 71 + hidden)
+    rnn = sl.Recurrent(linear, inputs, hidden)
+    with torch.no_grad():
+        for weight in rnn.parameters():
+            weight.copy_(torch.randint(-2, 3, weight.shape))
+    x = torch.randint(-2, 3, (1, batch, inputs)).float().requires_grad_()
+    start = rnn.zero_state(batch)
+    start.h[:] = torch.randint(-2, 3, (1, batch, hidden)) * 2
+    start.h.requires_grad_()
+    dy = torch.randint(-2, 3, (1, batch, hidden)).float()
+    before = torch.get_num_threads()
+    answers = []
+    try:
+        torch.set_num_threads(threads)
+        for rounds in (True, False):
+            with autocast(rounds):
+                _, state = rnn(x, start)
+            answers.append([state.h, *torch.autograd.grad(state.h, [x, start.h, *rnn.parameters()], dy[0][None])])
+    finally:
+        torch.set_num_threads(before)
+    for got, expected in zip(*answers, strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_a_layer_of_bfloat16_gives_bfloat16():
+    rnn = sl.GRU(6, 10, num_layers=2, batch_first=True).bfloat16()
+    assert "runs as    native" in rnn.explain()
+    x = torch.randn(4, 7, 6, dtype=torch.bfloat16)
+    y, h = rnn(x)
+    y.float().sum().backward()
+    assert (y.dtype, h.dtype, rnn.weight_hh_l0.grad.dtype) == (torch.bfloat16,) * 3
+    expected, _ = rnn.float()(x.float())
+    assert (y.float() - expected).abs().max() < 0.03
+
+
+def test_states_keep_their_precision_under_autocast():
+    rnn = sl.Recurrent(cells.lstm, 3, 8)
+    with autocast():
+        _, state = rnn(torch.randn(5, 2, 3))
+    assert {s.dtype for s in state} == {torch.float32}
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_same_bits_on_any_number_of_threads(threads):
+    torch.manual_seed(0)
+    rnn = sl.LSTM(40, 50)
+    x = torch.randn(6, 37, 40)
+    answers = []
+    try:
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            answers.append(everything(rnn, x, True))
+    finally:
+        torch.set_num_threads(2)
+    for a, b in zip(*answers, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_other_precisions_of_autocast_run_another_way(monkeypatch):
+    rnn = sl.Recurrent(cells.gru, 3, 4)
+    with torch.autocast("cpu", torch.float16):
+        assert "runs as    interpret" in rnn.explain()
+    monkeypatch.setattr(operators, "multiplies_bfloat16", lambda: False)
+    with autocast():
+        assert "does not multiply bfloat16" in rnn.explain()
+        y, _ = rnn(torch.randn(5, 2, 3))
+    assert y.isfinite().all()
