@@ -16,15 +16,19 @@ class Way:
         description: one line for `explain`.
         refusal: why it cannot, or None.
         run: the answer.
+        failure: why it did not succeed in getting ready, or None.
     """
 
     description: str
     refusal: Callable[[Problem], str | None]
     run: Callable[[Problem], Answer]
+    failure: Callable[[Problem], str | None] = lambda _: None
 
 
 WAYS: dict[str, Way] = {
-    "native": Way("machine code compiled for this cell and processor", operators.refusal, operators.run),
+    "native": Way(
+        "machine code compiled for this cell and processor", operators.refusal, operators.run, operators.failure
+    ),
     "torch": Way("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
     "interpret": Way("torch operations, one step at a time", interpret.refusal, interpret.run),
 }
@@ -49,11 +53,12 @@ def run(problem: Problem, backend: str) -> Answer:
     return WAYS[choose(problem, backend)[0]].run(problem)
 
 
-def choose(problem: Problem, backend: str) -> tuple[str, dict[str, str]]:
-    """The way that runs, and why each faster one does not."""
+def choose(problem: Problem, backend: str, ready: bool = True) -> tuple[str, dict[str, str]]:
+    """The way that runs, and why each faster one does not; it need not get ready where only its name is asked for."""
     reasons: dict[str, str] = {}
     for name in WAYS if backend == "auto" else (backend,):
-        reason = WAYS[name].refusal(problem)
+        way = WAYS[name]
+        reason = way.refusal(problem) or (way.failure(problem) if ready else None)
         if reason is None:
             return name, reasons
         reasons[name] = reason

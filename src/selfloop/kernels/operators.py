@@ -165,7 +165,7 @@ def refusal(problem: Problem) -> str | None:
     if not rounds and (dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors)):
         found = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))
         return f"compiled kernels take float32, float64 or bfloat16, and this is {found}"
-    return UNSUPPORTED or _failure(problem)
+    return UNSUPPORTED
 
 
 def _rounds(problem: Problem) -> bool:
@@ -180,7 +180,7 @@ FAILED: dict[tuple[str, torch.dtype], str] = {}
 """Why cells could not be compiled, so that it is tried once."""
 
 
-def _failure(problem: Problem) -> str | None:
+def failure(problem: Problem) -> str | None:
     """Why the kernels cannot be compiled, or None. What the call will need is compiled here."""
     if torch.compiler.is_compiling():
         return None

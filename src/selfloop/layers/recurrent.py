@@ -205,7 +205,7 @@ class Recurrent(nn.Module):
     @property
     def way(self) -> str:
         """The name of the way that runs this stack, as `explain` gives it."""
-        return self._choose(resets=False)[0]
+        return self._choose()[0]
 
     def reset_parameters(self) -> None:
         """Start anew, as the cell declares."""
@@ -239,17 +239,17 @@ class Recurrent(nn.Module):
     def _title(self) -> str:
         return type(self).__name__
 
-    def _choose(self, resets: bool) -> tuple[str, dict[str, str]]:
+    def _choose(self, resets: bool = False, ready: bool = True) -> tuple[str, dict[str, str]]:
         """The way that runs this stack, and why each faster one does not."""
         like = self._like
         problem = Problem(
             graph=self.cell.graph,
             params=self._cell_weights("_l0"),
-            x=like.new_zeros(1, 1, self.input_size),
-            state=tuple(s[0] for s in self.zero_state(1)),
-            resets=torch.zeros(1, 1, dtype=torch.bool, device=like.device) if resets else None,
+            x=like.new_zeros(1, 2, self.input_size),
+            state=tuple(s[0] for s in self.zero_state(2)),
+            resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
-        return dispatch.choose(problem, self.backend)
+        return dispatch.choose(problem, self.backend, ready)
 
     @property
     def _directions(self) -> int:

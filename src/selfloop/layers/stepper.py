@@ -59,10 +59,12 @@ class Stepper:
         self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn.input_size),)
         if batch_size == 1:
             self._shapes = ((rnn.input_size,), *self._shapes)
-        self._way, self._reasons = rnn._choose(resets=False)
+        self._way, self._reasons = rnn._choose(ready=False)
         between = type(rnn.dropout)
         if self._way == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
             self._reasons["native"] = f"a {between.__name__} stands between its layers"
+        if self._way == "native" and self._dtype == torch.bfloat16:
+            self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
         self._steps = self._native() if self._way == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:

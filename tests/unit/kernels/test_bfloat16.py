@@ -128,7 +128,7 @@ def test_the_same_bits_on_any_number_of_threads(threads):
 def test_other_precisions_of_autocast_run_another_way(monkeypatch):
     rnn = sl.Recurrent(cells.gru, 3, 4)
     with torch.autocast("cpu", torch.float16):
-        assert "runs as    interpret" in rnn.explain()
+        assert "autocast to bfloat16 alone" in rnn.explain()
     monkeypatch.setattr(operators, "multiplies_bfloat16", lambda: False)
     with autocast():
         assert "does not multiply bfloat16" in rnn.explain()

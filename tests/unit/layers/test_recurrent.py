@@ -96,28 +96,28 @@ LSTM(lstm, 3 → 4, 2 layers, bidirectional) on cpu, float32, backend='auto'
   runs as    native: machine code compiled for this cell and processor, 4 times a call""",
     ),
     (
-        lambda: lstm(batch_first=True, dtype=torch.bfloat16).explain(resets=True),
+        lambda: lstm(batch_first=True, dtype=torch.float16).explain(resets=True),
         """\
-Recurrent(lstm, 3 → 4, batch_first) on cpu, bfloat16, backend='auto'
+Recurrent(lstm, 3 → 4, batch_first) on cpu, float16, backend='auto'
   runs as    interpret: torch operations, one step at a time, 1 time a call
-  not as     native: compiled kernels take float32 or float64, and this is bfloat16
+  not as     native: compiled kernels take float32, float64 or bfloat16, and this is float16
   not as     torch: torch's fused functions cannot reset the state inside a sequence""",
     ),
     (
-        lambda: sl.Recurrent(waves, 3, 4, k=5, dtype=torch.bfloat16).explain(),
+        lambda: sl.Recurrent(waves, 3, 4, k=5, dtype=torch.float16).explain(),
         """\
-Recurrent(waves, 3 → 4, k=5) on cpu, bfloat16, backend='auto'
+Recurrent(waves, 3 → 4, k=5) on cpu, float16, backend='auto'
   runs as    interpret: torch operations, one step at a time, 1 time a call
-  not as     native: compiled kernels take float32 or float64, and this is bfloat16
+  not as     native: compiled kernels take float32, float64 or bfloat16, and this is float16
   not as     torch: torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of \
 them""",
     ),
     (
-        lambda: lstm(dtype=torch.bfloat16).explain(),
+        lambda: lstm(dtype=torch.float16).explain(),
         """\
-Recurrent(lstm, 3 → 4) on cpu, bfloat16, backend='auto'
+Recurrent(lstm, 3 → 4) on cpu, float16, backend='auto'
   runs as    torch: torch's own function for this cell, the whole sequence in one call, 1 time a call
-  not as     native: compiled kernels take float32 or float64, and this is bfloat16""",
+  not as     native: compiled kernels take float32, float64 or bfloat16, and this is float16""",
     ),
     (
         lambda: lstm(backend="interpret").explain(),

@@ -235,8 +235,8 @@ def test_explain_tells_what_runs_a_step():
     assert "native: machine code for one step of all layers, on one thread" in sl.Stepper(lstm()).explain()
     told = sl.Stepper(lstm(backend="interpret")).explain()
     assert "Recurrent.step, by interpret" in told
-    told = sl.Stepper(lstm(dtype=torch.bfloat16)).explain()
-    assert "not as     native: compiled kernels take float32 or float64" in told
+    told = sl.Stepper(lstm(dtype=torch.float16)).explain()
+    assert "not as     native: compiled kernels take float32, float64 or bfloat16" in told
     told = sl.Stepper(lstm(dropout=torch.nn.LayerNorm(5))).explain()
     assert "not as     native: a LayerNorm stands between its layers" in told
 
