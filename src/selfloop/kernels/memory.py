@@ -5,8 +5,10 @@ page: for an LSTM of 64 units that took a quarter of a training step. Blocks tak
 large pages where the system has them.
 """
 
+import math
 import mmap
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,6 +38,11 @@ def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
     array = np.frombuffer(block, dtype=np.uint8, count=size)
     weakref.finalize(array, _give_back, size_class, block)
     return torch.from_numpy(array).view(dtype).view(rows, width)
+
+
+def like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of a shape, of the dtype of another, of what happens to be there."""
+    return empty(math.prod(shape), 1, tensor.dtype).view(shape)
 
 
 def free_bytes() -> int:

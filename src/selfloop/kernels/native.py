@@ -26,7 +26,7 @@ from selfloop.language.graph import Graph
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 """Bytes for each thread that products over all steps go through at once, so that what one kernel writes the next one
 finds in the second cache."""
 
@@ -127,7 +127,9 @@ def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Te
     kernels, rows, x = call.kernels, call.rows, problem.x
     final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]  # it stays so where nothing runs
     size = (rows.steps, rows.batch, final[0].shape[1])
-    y = x.new_empty(size) if rows.active is None else x.new_zeros(size)
+    y = memory.like(x, size)
+    if rows.active is not None:
+        y.zero_()
     shape = call.shape(keep)
     record = memory.empty(rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride, x.dtype)
     histories = [memory.empty((rows.steps if keep else 2) * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
@@ -165,14 +167,16 @@ def backward(
     above, later = rows_of_numbers(above), [d.contiguous() for d in later]
     earlier = [d.clone() for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
-    dx = torch.empty_like(call.x) if complete else torch.zeros_like(call.x)
+    dx = memory.like(x, x.shape) if call.x.is_contiguous() else torch.empty_like(call.x)
+    if not complete:
+        dx.zero_()
     if rows.total == 0:
         return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
     shape = call.shape(True, above, dx)
     plan = _plan(_backward, shape, rows)
     whole = {name for name, *_ in shape.matrices if _is_whole(kernels, name, problem.params[name].shape)}
     gradients = {
-        name: weight.new_empty(weight.shape) if name in whole else weight.new_zeros(weight.shape)
+        name: memory.like(weight, weight.shape) if name in whole else weight.new_zeros(weight.shape)
         for name, weight in problem.params.items()
     }
     addresses, alive = call.addresses()

@@ -1,5 +1,6 @@
 """The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -191,6 +192,7 @@ def failure(problem: Problem) -> str | None:
             _ = kernels.forward_code, kernels.backward_code if _is_kept(problem) else None
         except Exception as error:  # whatever LLVM or a pass says: the other ways need neither
             FAILED[key] = f"it could not be compiled ({type(error).__name__}: {error})"
+            warnings.warn(f"'{problem.graph.name}' runs slowly: {FAILED[key]}.", RuntimeWarning, stacklevel=2)
     return FAILED.get(key)
 
 
