@@ -9,6 +9,7 @@ import math
 import mmap
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,26 +24,24 @@ KEPT = 1 << 29
 _FREE: dict[int, list[mmap.mmap]] = {}
 """Free blocks by their size."""
 
+_KINDS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
-def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
-    """A (rows, width) tensor of what happens to be there."""
-    size = rows * width * dtype.itemsize
+
+def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor of float32 or float64, of what happens to be there."""
+    kind = _KINDS[dtype]
+    size = math.prod(shape) * kind.itemsize
     if size < SMALL:
-        return torch.empty(rows, width, dtype=dtype)
+        return torch.empty(shape, dtype=dtype)
     size_class = 1 << (size - 1).bit_length() - 3  # eighths of a power of two
     size_class = -(-size // size_class) * size_class
     try:
         block = _FREE[size_class].pop()
     except (KeyError, IndexError):
         block = _new(size_class)
-    array = np.frombuffer(block, dtype=np.uint8, count=size)
+    array: np.ndarray[Any, Any] = np.ndarray(shape, kind, block)
     weakref.finalize(array, _give_back, size_class, block)
-    return torch.from_numpy(array).view(dtype).view(rows, width)
-
-
-def like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor of a shape, of the dtype of another, of what happens to be there."""
-    return empty(math.prod(shape), 1, tensor.dtype).view(shape)
+    return torch.from_numpy(array)
 
 
 def free_bytes() -> int:

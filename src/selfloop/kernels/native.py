@@ -127,12 +127,12 @@ def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Te
     kernels, rows, x = call.kernels, call.rows, problem.x
     final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]  # it stays so where nothing runs
     size = (rows.steps, rows.batch, final[0].shape[1])
-    y = memory.like(x, size)
+    y = memory.empty(size, x.dtype)
     if rows.active is not None:
         y.zero_()
     shape = call.shape(keep)
-    record = memory.empty(rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride, x.dtype)
-    histories = [memory.empty((rows.steps if keep else 2) * rows.batch, s.shape[1], x.dtype) for s in final[1:]]
+    record = memory.empty((rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride), x.dtype)
+    histories = [memory.empty(((rows.steps if keep else 2) * rows.batch, s.shape[1]), x.dtype) for s in final[1:]]
     if rows.total:
         addresses, alive = call.addresses()
         addresses |= {"y": y.data_ptr(), "record": record.data_ptr()}
@@ -167,7 +167,7 @@ def backward(
     above, later = rows_of_numbers(above), [d.contiguous() for d in later]
     earlier = [d.clone() for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
-    dx = memory.like(x, x.shape) if call.x.is_contiguous() else torch.empty_like(call.x)
+    dx = memory.empty(x.shape, x.dtype) if call.x.is_contiguous() else torch.empty_like(call.x)
     if not complete:
         dx.zero_()
     if rows.total == 0:
@@ -176,7 +176,7 @@ def backward(
     plan = _plan(_backward, shape, rows)
     whole = {name for name, *_ in shape.matrices if _is_whole(kernels, name, problem.params[name].shape)}
     gradients = {
-        name: memory.like(weight, weight.shape) if name in whole else weight.new_zeros(weight.shape)
+        name: memory.empty(weight.shape, weight.dtype) if name in whole else weight.new_zeros(weight.shape)
         for name, weight in problem.params.items()
     }
     addresses, alive = call.addresses()
@@ -212,7 +212,7 @@ def _pitches(v: Tensor) -> tuple[int, int]:
 
 def _run(plan: Plan, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
     """Run a plan; the room it had."""
-    room = memory.empty(1, plan.room // dtype.itemsize, dtype).view(-1)
+    room = memory.empty((plan.room // dtype.itemsize,), dtype)
     room[: plan.zeros // dtype.itemsize].zero_()
     plan.run({**addresses, "room": room.data_ptr()})
     return room

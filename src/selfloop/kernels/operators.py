@@ -1,6 +1,7 @@
 """The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,8 +58,12 @@ class _Differentiable(Function):
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        with torch._C._AutoDispatchBelowAutograd():
-            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, True)
+        given = cell, x, state, params, lengths, resets, *options, True
+        if _is_plain(x):
+            outputs = _forward(*given)
+        else:
+            with torch._C._AutoDispatchBelowAutograd():
+                outputs = torch.ops.selfloop.forward(*given)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
         ctx.given = cell, states, options, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
@@ -75,8 +80,9 @@ class _Differentiable(Function):
             torch.zeros_like(output) if d is None else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
-        given = cell, x, state, params, lengths, resets, *options
-        owed = torch.ops.selfloop.backward(*given, outputs, above, later)
+        given = cell, x, state, params, lengths, resets, *options, outputs, above, later
+        is_plain = not torch.is_grad_enabled() and _is_plain(above)
+        owed = _backward(*given) if is_plain else torch.ops.selfloop.backward(*given)
         return None, None, None, None, None, *owed
 
 
@@ -221,27 +227,33 @@ def _as_float(problem: Problem) -> Problem:
 
 def _run(problem: Problem) -> Answer:
     keep = _is_kept(problem)
-    if not keep and _is_plain(problem.x):
-        y, rest, _ = native.forward(problem, keep)  # 15 µs less than as an operator
+    given = (
+        problem.graph.text,
+        problem.x,
+        list(problem.state),
+        list(problem.params.values()),
+        problem.lengths,
+        problem.resets,
+        problem.reverse,
+        problem.checkpoint,
+        problem.seed,
+        problem.bfloat16,
+        keep,
+    )
+    if not _is_plain(problem.x):
+        y, *rest = torch.ops.selfloop.forward(*given)
+    elif keep:
+        y, *rest = _differentiable(*given)
     else:
-        y, *rest = torch.ops.selfloop.forward(
-            problem.graph.text,
-            problem.x,
-            list(problem.state),
-            list(problem.params.values()),
-            problem.lengths,
-            problem.resets,
-            problem.reverse,
-            problem.checkpoint,
-            problem.seed,
-            problem.bfloat16,
-            keep,
-        )
+        y, rest, _ = native.forward(problem, keep)
     return y, tuple(rest[: len(problem.state)])
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Whether this is memory, and no one traces or transforms what happens to it."""
+    """Whether this is memory, and no one traces or transforms what happens to it.
+
+    Then the way through torch's dispatcher, 15 µs each time, can be saved.
+    """
     return (
         type(x) is Tensor and not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
     )
@@ -250,8 +262,8 @@ def _is_plain(x: Tensor) -> bool:
 def _problem(
     cell: str,
     x: Tensor,
-    state: list[Tensor],
-    params: list[Tensor],
+    state: Sequence[Tensor],
+    params: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
     reverse: bool,
