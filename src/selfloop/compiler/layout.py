@@ -12,9 +12,9 @@ from selfloop.compiler.passes.schedule import Program, Tiles
 from selfloop.compiler.step import SCALAR, Place, Weight
 from selfloop.compiler.targets import Target
 
-HEADER = ("first", "stride", "part", "parts", "barrier", "give_way", "begin", "end", "starts", "counts", "seed")
-"""What comes first in the block: this thread's rows are first, first + stride, …; its units are one part of so many,
-which meet at a barrier; the steps; where each step's rows start in the tables, and how many there are."""
+HEADER = ("first", "last", "stride", "part", "parts", "barrier", "give_way", "begin", "end", "starts", "counts", "seed")
+"""What comes first in the block: this thread's rows are first, first + stride, … before last; its units are one part of
+so many, which meet at a barrier; the steps; where each step's rows start in the tables, and how many there are."""
 
 BY_TABLE = ("input", "old", "new", "above", "later", "earlier", "below")
 """Arrays of which each row has an address of its own, in a table: they are the user's, or move from step to step."""

@@ -13,6 +13,9 @@ from selfloop.compiler.layout import Layout, Packing
 from selfloop.kernels import team
 from selfloop.kernels.sheet import Numbers, Sheet
 
+ALL = 1 << 40
+"""More rows than there are."""
+
 
 class Launch:
     """A function's block for each thread, while it is filled in.
@@ -29,11 +32,19 @@ class Launch:
         self.by_units = by_units and threads > 1
         self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
         own = np.arange(threads)
-        shares: dict[str, Any] = {"first": own, "stride": threads, "part": 0, "parts": 1}
+        shares: dict[str, Any] = {"first": own, "last": ALL, "stride": threads, "part": 0, "parts": 1}
         if self.by_units:
-            shares = {"first": 0, "stride": 1, "part": own, "parts": threads}
+            shares = {"first": 0, "last": ALL, "stride": 1, "part": own, "parts": threads}
         for name, value in {**shares, "give_way": team.give_way()}.items():
             self.give("header", name, value)
+
+    def share(self, rows: int) -> None:
+        """Where there are as many rows at each step, those of a thread can be neighbours."""
+        threads = len(self.blocks)
+        if not self.by_units:
+            bounds = rows * np.arange(threads + 1) // threads
+            for name, value in {"first": bounds[:-1], "last": bounds[1:], "stride": 1}.items():
+                self.give("header", name, value)
 
     def give(self, kind: str, name: str, value: int | Numbers) -> None:
         """A number or an address, for all threads or for each. What the function does not use is passed over."""
@@ -51,6 +62,7 @@ class Launch:
 
     def run_rows(self, sheet: Sheet, low: int, high: int, at_once: int) -> None:
         """For a function without steps: run the rows from `low` up to `high`, so many at once."""
+        self.share(min(at_once, high - low))
         starts = np.append(np.arange(low, high, at_once), high)
         self.run(sheet, sheet.write(starts), sheet.write(np.diff(starts)), 0, len(starts) - 1)
 

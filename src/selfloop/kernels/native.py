@@ -274,6 +274,8 @@ class _Draft:
         """A function that walks the steps: the threads share the rows, or the units of each step."""
         by_units = layout.weight_bytes > (FEW if self.rows.batch <= 2 * self.shape.threads else CACHE)
         launch = self.launch_rows(layout, function, by_units)
+        if self.rows.active is None:
+            launch.share(self.rows.batch)
         stride = layout.fields["scratch"].stride
         launch.give("scratch", "", self.sheet.room(self.rows.batch * stride * self.item))
         if self.shape.is_random:

@@ -10,7 +10,7 @@ BLOCK = (
     *("item", "items", "rows", "owed", "columns", "read", "offset", "room"),
     *("delta", "stride", "result", "pitch", "is_first"),
 )
-"""The block: this thread's share of tiles is from `item` up to `items`; the rows in all; how many elements are owed and
+"""The block: this thread's share is from `item` up to `items`; the rows in all; how many elements are owed and
 how many are read in a row, which are the rows and columns of the result; a table of addresses of what is read, and the
 first element of it; room of this thread's own for a copy of what is owed; what is owed, row after row of `stride`
 elements; the result, row after row of `pitch` elements; and whether it begins with these rows, or is there already."""
@@ -29,9 +29,9 @@ def room(target: Target, element_bytes: int, owed: int, columns: int) -> int:
 
 
 def tiles(target: Target, element_bytes: int, owed: int, columns: int) -> int:
-    """How many tiles a result has, for `item` and `items`."""
-    across = target.columns * target.lanes(element_bytes)
-    return -(-owed // target.rows(target.columns)) * -(-columns // across)
+    """How many rows of tiles a result has, for `item` and `items`."""
+    del element_bytes, columns
+    return -(-owed // target.rows(target.columns))
 
 
 def emit_outer(module: ir.Module, name: str, target: Target, bits: int) -> None:
@@ -52,20 +52,16 @@ class _Outer(Function):
         """The whole function: chunk by chunk of rows, panel by panel of columns, block by block of what is owed."""
         b, given, lanes = self.builder, self.given, self.vectors.lanes
         tall = b.sdiv(self.plus(given["owed"], self.height - 1), I64(self.height))
-        first, last = b.sdiv(given["item"], tall), b.sdiv(self.plus(given["items"], b.sub(tall, I64(1))), tall)
         vectors = b.sdiv(self.plus(given["columns"], lanes - 1), I64(lanes))
         panels = b.sdiv(self.plus(vectors, self.width - 1), I64(self.width))
         with self.loop(0, given["rows"], CHUNK) as low:
             rows = self.least(CHUNK, b.sub(given["rows"], low))
             begins = b.and_(b.icmp_signed("==", low, I64(0)), b.icmp_signed("!=", given["is_first"], I64(0)))
-            self.copy_owed(low, rows)
-            with self.loop(first, last) as panel:
+            self.copy_owed(low, rows, *(b.sdiv(self.times(given["owed"], given[k]), tall) for k in ("item", "items")))
+            with self.loop(0, panels) as panel:
                 column, wide = self.share(panel, panels, vectors)
                 self.copy_read(low, rows, column, wide)
-                done = self.times(panel, tall)
-                begin = self.most(b.sub(given["item"], done), 0)
-                end = self.least(b.sub(given["items"], done), tall)
-                with self.loop(begin, end) as block:
+                with self.loop(given["item"], given["items"]) as block:
                     top, high = self.share(block, tall, given["owed"])
                     self.tile(rows, top, high, column, wide, begins)
         self.finish()
@@ -80,12 +76,12 @@ class _Outer(Function):
         """Which lanes of the vector that starts at this column are columns."""
         return self.first_lanes(self.builder.sub(self.given["columns"], first))
 
-    def copy_owed(self, low: ir.Value, rows: ir.Value) -> None:
-        """What is owed in these rows, as [vector][row][lane]; a row has room for whole vectors."""
+    def copy_owed(self, low: ir.Value, rows: ir.Value, begin: ir.Value, end: ir.Value) -> None:
+        """What this thread's share is owed in these rows, as [vector][row][lane]; a row has room for whole vectors."""
         lanes = self.vectors.lanes
         with self.loop(0, rows) as r:
             source = self.at(self.delta, self.times(self.plus(low, r), self.given["stride"]))
-            with self.loop(0, self.given["owed"], lanes) as j:
+            with self.loop(self.builder.and_(begin, I64(-lanes)), end, lanes) as j:
                 goal = self.at(self.room, self.plus(self.times(j, CHUNK), self.times(r, lanes)))
                 self.store(self.load(self.at(source, j)), goal)
 

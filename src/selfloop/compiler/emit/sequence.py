@@ -46,7 +46,7 @@ class _Sequence(Function):
             default=0,
         )
         self.tile = self.space(max(1, tile))
-        self.first, self.stride = self.header("first"), self.header("stride")
+        self.first, self.last, self.stride = (self.header(name) for name in ("first", "last", "stride"))
         self.part, self.parts = self.header("part"), self.header("parts")
         self.processor = Tiles(self)
         self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("give_way"))
@@ -67,8 +67,9 @@ class _Sequence(Function):
             t = b.sub(self.plus(begin, end), self.plus(k, 1)) if backward else k
             self.is_odd = b.icmp_signed("!=", b.and_(t, I64(1)), I64(0))
             self.start = self.plus(b.load(self.at(starts, t, I64), typ=I64), self.first)
-            left = b.sub(self.plus(b.load(self.at(counts, t, I64), typ=I64), self.stride), self.plus(self.first, 1))
-            self.rows = b.sdiv(left, self.stride)
+            stop = self.least(b.load(self.at(counts, t, I64), typ=I64), self.last)
+            left = b.sub(self.plus(stop, self.stride), self.plus(self.first, 1))
+            self.rows = self.most(b.sdiv(left, self.stride), 0)
             for stage, groups in enumerate(self.layout.groups):
                 own = self.program.stages[stage]
                 if isinstance(own, Reductions):
