@@ -41,13 +41,14 @@ class Launch:
     def share(self, rows: int) -> None:
         """Where there are as many rows at each step, those of a thread can be neighbours.
 
-        What a processor fetches ahead is then no longer what another writes (an LSTM of 64 units trains in 3.1 ms instead
-        of 4.2).
+        What a processor fetches ahead is then no longer what another writes (an LSTM of 64 units trains in 3.1 ms
+        instead of 4.2).
         """
         threads = len(self.blocks)
         if not self.by_units:
             bounds = rows * np.arange(threads + 1) // threads
-            for name, value in {"first": bounds[:-1], "last": bounds[1:], "stride": 1}.items():
+            shares: dict[str, int | Numbers] = {"first": bounds[:-1], "last": bounds[1:], "stride": 1}
+            for name, value in shares.items():
                 self.give("header", name, value)
 
     def give(self, kind: str, name: str, value: int | Numbers) -> None:

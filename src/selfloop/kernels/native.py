@@ -27,9 +27,9 @@ from selfloop.language.graph import Graph
 BITS = {torch.float32: 32, torch.float64: 64}
 
 CHUNK = 1 << 22
-"""Bytes for each thread that products over all steps go through at once: enough that sums are seldom put down and taken up
-again, and no more room than that (an LSTM of 1024 units trains in 412 ms with a quarter of it, in 387, and in 364 with
-four times as much; one of 64 in 3.2 ms with any)."""
+"""Bytes for each thread that products over all steps go through at once: enough that sums are seldom put down and taken
+up again, and no more room than that (an LSTM of 1024 units trains in 412 ms with a quarter of it, in 387, and in 364
+with four times as much; one of 64 in 3.2 ms with any)."""
 
 CACHE = 3 << 19
 """Bytes of weights above which the threads share the units, so that each reads its own part of the weights at each step
