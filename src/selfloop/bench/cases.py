@@ -73,6 +73,7 @@ CASES = (
     *(Case("rnn", "vanilla", "torch.nn", T, B, H, H) for T, B, H in FOUR),
     *(Case("ragged", "lstm", "torch.nn, packed", 96, 32, H, H, ragged=True) for H in (64, 128)),
     *(Case("projection", "projected_lstm", "torch.nn", 96, 32, H, H) for H in (128, 256)),
+    *(Case("bfloat16", cell, "our float32", T, B, H, H) for cell in ("lstm", "gru") for T, B, H in FOUR[1:]),
     *(Case("norms", cell, "our plain LSTM", 96, 32, 128, 128) for cell in ("layer_norm_lstm", "peephole_lstm")),
     *(Case("ort", "lstm", "ONNX Runtime", 128, B, H, H, "infer") for H in (64, 128, 256) for B in (1, 8, 32)),
     *(Case("jax", "lstm", "JAX", 128, 32, H, H, mode) for mode in ("train", "infer") for H in (64, 128, 256)),

@@ -16,7 +16,8 @@ ROUNDS, QUICK_ROUNDS = 11, 3
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="lstm, gru, rnn, ragged, projection, norms, ort, jax, stepper, zoo.")
+        list[str] | None,
+        typer.Argument(help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo."),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="How often each is timed. [dim]11, with --quick 3[/]")

@@ -1,9 +1,11 @@
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
 from selfloop.bench import Case, cases
+from selfloop.bench.peers import PEERS, Peer
 from selfloop.cli import main
 
 TINY = (
@@ -56,7 +58,9 @@ def test_the_text_is_a_table_and_names_what_is_left_out(selfloop, tmp_path):
 
 
 def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
-    monkeypatch.setattr("selfloop.bench.rows.TOLERANCE", 0)
+    enter = PEERS["torch.nn"].enter
+    strict = Peer(lambda case: replace(enter(case), tolerance=0))
+    monkeypatch.setitem(PEERS, "torch.nn", strict)
     status, out, _ = selfloop("lstm", "--json")
     (row,) = json.loads(out)["rows"]
     assert status == 1
