@@ -36,7 +36,8 @@ print(1e3 * (first - min(step() for _ in range(5))))
 def first_call(cell: str, folder: str) -> float:
     """Ms, with the machine code in a folder."""
     environment = os.environ | {"SELFLOOP_CACHE": folder}
-    done = subprocess.run([sys.executable, "-c", SCRIPT, cell], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", SCRIPT, cell]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     return float(done.stdout)
