@@ -174,3 +174,10 @@ def test_what_lies_in_fresh_memory_does_not_matter(entry, monkeypatch):
                 got = everything(layer, x, start, lambda x, start: layer(x, start, **options))  # noqa: B023
             for a, b in zip(got, expected, strict=True):
                 assert torch.equal(a, b)
+
+
+def test_two_thousand_units():
+    """More than any cache: the products of the input leave the step, and threads share the units."""
+    rnn = sl.GRU(8, 2048)
+    torch.manual_seed(0)
+    assert_both_agree(rnn, torch.randn(2, 3, 8), tolerance={"rtol": 1e-4, "atol": 1e-3})
