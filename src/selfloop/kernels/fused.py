@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
-from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.problem import Answer, Problem, is_transformed
 
 CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
 
@@ -54,6 +54,8 @@ _FUSED = {
 
 def refusal(problem: Problem) -> str | None:
     """Why torch has no fused function for this, or None."""
+    if is_transformed():
+        return "torch's fused functions take no part in torch.func's transforms"
     fused = _FUSED.get(problem.graph.form)
     if fused is None:
         return "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"

@@ -12,7 +12,7 @@ from torch.autograd import Function
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import native
-from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.problem import Answer, Problem, is_transformed
 from selfloop.kernels.tiles import multiplies_bfloat16
 from selfloop.language.graph import Graph
 
@@ -163,6 +163,8 @@ def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
     if problem.x.device.type != "cpu":
         return "compiled kernels run on the CPU"
+    if is_transformed():
+        return "compiled kernels take no part in torch.func's transforms"
     rounds = _rounds(problem)
     if rounds and not multiplies_bfloat16():
         return "this processor does not multiply bfloat16"
@@ -254,9 +256,7 @@ def _is_plain(x: Tensor) -> bool:
 
     Then the way through torch's dispatcher, 15 µs each time, can be saved.
     """
-    return (
-        type(x) is Tensor and not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
-    )
+    return type(x) is Tensor and not torch.compiler.is_compiling() and not is_transformed()
 
 
 def _problem(

@@ -69,3 +69,8 @@ class Problem:
 
 Answer = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
 """The output at each step, zero beyond a sequence's length, and the state after the last step."""
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is under way, as vmap and jacrev are."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None

@@ -81,6 +81,8 @@ def arrange(
 
 
 def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
+    if x.layout != torch.strided:
+        raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
     if x.shape[-1] != input_size:
         raise ArgumentError(
             f"The 'x' of {title} must have {input_size} features in its last dimension, its input_size. "

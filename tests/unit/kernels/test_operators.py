@@ -336,3 +336,13 @@ def test_a_target_that_does_not_exist_leaves_the_other_ways():
 
 def test_tolerances_are_those_of_the_catalogue():
     assert set(TOLERANCE) == set(native.BITS)
+
+
+def test_transforms_of_functions_run_another_way():
+    rnn = ENTRIES["lstm"].layer()
+    x = torch.randn(5, 4, 2, 3, dtype=torch.float64)
+    each = torch.func.vmap(lambda x: rnn(x)[0])(x)
+    for got, x_of_one in zip(each, x, strict=True):
+        assert_close(got, rnn(x_of_one)[0])
+    jacobian = torch.func.jacrev(lambda x: rnn(x)[0].sum(1))(x[0])
+    assert_close(jacobian, torch.autograd.functional.jacobian(lambda x: rnn(x)[0].sum(1), x[0]))

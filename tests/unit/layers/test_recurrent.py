@@ -38,6 +38,10 @@ MISUSE = [
         "The 'x' of Recurrent must be a tensor of shape (T, B, I), or (T, I) for one sequence.",
     ),
     (lambda: lstm()(torch.zeros(3)), "must be a tensor of shape (T, B, I), or (T, I) for one sequence. Got shape (3,)"),
+    (
+        lambda: lstm()(torch.zeros(5, 2, 3).to_sparse()),
+        "must be dense. Got torch.sparse_coo instead; call x.to_dense().",
+    ),
     (lambda: lstm()(torch.zeros(5, 2, 4)), "must have 3 features in its last dimension, its input_size."),
     (
         lambda: lstm()(X.double()),
