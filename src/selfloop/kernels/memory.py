@@ -24,6 +24,9 @@ KEPT = 1 << 29
 _FREE: dict[int, list[mmap.mmap]] = {}
 """Free blocks by their size."""
 
+_LENT: dict[int, tuple[weakref.ref[Any], int, mmap.mmap]] = {}
+"""The blocks in use and their size, by the arrays that hold them."""
+
 _KINDS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
@@ -40,7 +43,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     except (KeyError, IndexError):
         block = _new(size_class)
     array: np.ndarray[Any, Any] = np.ndarray(shape, kind, block)
-    weakref.finalize(array, _give_back, size_class, block)
+    key = id(array)  # weakref.finalize does the same in 4 µs instead of 1
+    _LENT[key] = weakref.ref(array, lambda _: _give_back(key)), size_class, block
     return torch.from_numpy(array)
 
 
@@ -56,6 +60,7 @@ def _new(size: int) -> mmap.mmap:
     return block
 
 
-def _give_back(size: int, block: mmap.mmap) -> None:
+def _give_back(key: int) -> None:
+    _, size, block = _LENT.pop(key)
     if free_bytes() + size <= KEPT:
         _FREE.setdefault(size, []).append(block)
