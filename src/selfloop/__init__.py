@@ -27,7 +27,7 @@ _HOMES = {
         ("GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout"),
         "selfloop.layers",
     ),
-    "LanguageModel": "selfloop.models",
+    **dict.fromkeys(("LanguageModel", "ManyToMany", "ManyToOne"), "selfloop.models"),
     "load": "selfloop.tasks",
     "SelfloopError": "selfloop.errors",
 }

@@ -19,12 +19,15 @@ FILES = sorted(SOURCE.rglob("*.py"))
 HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "matplotlib": {"training", "bench"},
+    "matplotlib": {"training", "bench", "inspect"},
     "pydantic": {"config.py", "training", "tasks"},
     "datasets": {"data"},
     "tokenizers": {"data"},
     "accelerate": {"training", "cli"},
     "llvmlite": {"compiler"},
+    "sacrebleu": {"metrics"},
+    "av": {"data"},
+    "PIL": {"data", "inspect"},
     "huggingface_hub": {"tasks", "data"},
 }
 

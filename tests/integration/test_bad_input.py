@@ -79,7 +79,7 @@ def refused(folder, monkeypatch, capsys):
         ("hollow", "The folder hollow holds no text: put text, JSONL, CSV or Parquet files there."),
         ("plya.txt", "There is no file or folder plya.txt; did you mean 'play.txt'."),
         ("play.txt --set data.valid=gone.txt", "There is no file or folder gone.txt.*"),
-        ("play.txt --set data.encoding=utf9", "The 'encoding' of a corpus must be one Python knows. Got 'utf9' .*"),
+        ("play.txt --set data.encoding=utf9", "The 'encoding' must be one Python knows. Got 'utf9' .*"),
         ("play.txt --set training.batch_size=9999", "The text must have at least 639,936 tokens for .*"),
     ],
 )
@@ -165,7 +165,7 @@ def test_of_a_file_a_cell_or_a_folder(refused, words, message):
 @pytest.mark.parametrize(
     ("words", "got"),
     [
-        ("play.txt --resume taken", "a text"),
+        ("play.txt --resume taken", "data"),
         ("--resume taken --seed 0", "--seed"),
         ("--resume taken --cell lstm --steps 4", "--steps"),
         ("--resume taken --set training.steps=9", "--set"),

@@ -35,7 +35,7 @@ def what_is_left(run):
     last, facts = read_tensors(run / "resume" / "last.safetensors")
     progress = {name: value for name, value in facts["progress"].items() if name != "elapsed"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    timed = ("elapsed", "tokens_per_second")
+    timed = ("elapsed", "targets_per_second")
     return model, last, progress, [{k: v for k, v in line.items() if k not in timed} for line in lines]
 
 

@@ -243,8 +243,8 @@ def test_ctrl_c_before_training_begins_ends_quietly(play, small, tmp_path):
         "import sys, signal, os\n"
         f"sys.argv = ['selfloop', 'train', 'lm', {str(play)!r}, '--run', 'run', '--steps', '3']\n"
         "from selfloop.cli import main\n"
-        "import selfloop.tasks.lm.task as task\n"
-        "task.read_corpus = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import selfloop.tasks.lm.text_model as text_model\n"
+        "text_model.read_corpus = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
         "main()",
         cwd=tmp_path,
     )

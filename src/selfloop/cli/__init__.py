@@ -10,6 +10,7 @@ from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
 from selfloop.cli.generate import generate
+from selfloop.cli.predict import predict
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
 
@@ -21,12 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Recurrent networks: train them on your own data, look inside them, use them.\n\n"
     "[bold]Start here[/bold]\n\n"
-    "  selfloop train lm                      train on the text inside Python, three minutes\n\n"
+    "  selfloop train lm                      train on the text inside Python, two minutes\n\n"
     "  selfloop train lm play.txt --minutes 3    train on your own\n\n"
-    "  selfloop generate runs/play            let it write\n",
+    "  selfloop generate runs/play            let it write\n\n"
+    "  selfloop train classify                handwritten digits, pixel by pixel\n",
 )
 app.add_typer(train_app, name="train")
 app.command()(evaluate)
+app.command()(predict)
 app.command()(generate)
 app.command()(doctor)
 app.command()(bench)

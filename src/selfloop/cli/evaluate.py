@@ -1,7 +1,6 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,46 +11,55 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A text to score; without it, the run's own validation and test texts.", show_default=False
+            help="Data to score, as the run was trained on; without it, the run's own validation and test data.",
+            show_default=False,
         ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Score about so many tokens, for a quick figure. [dim]Every one.[/]")
+        int | None, typer.Option(min=1, help="Score about so many tokens or examples, for a quick figure. [dim]All.[/]")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column with the text. [dim]The run's own.[/]")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The column with the text or the series. [dim]The run's own.[/]")
+    ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a text with a trained model: loss, perplexity and bits per character.
+    """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
 
-    Every token is scored once, given all tokens before it; the state is carried through the whole text.
+    A language model scores every token once, given all tokens before it; the state is carried through the whole text.
 
     [bold]Examples[/bold]
 
       selfloop evaluate runs/play
 
       selfloop evaluate runs/play other.txt --json
+
+      selfloop evaluate runs/names more_names/
     """
     from rich.console import Console
     from rich.table import Table
 
-    from selfloop.data import read_text
     from selfloop.tasks import load
-    from selfloop.tasks.lm.task import open_corpus
+    from selfloop.tasks.loading import kind_of_model
 
     model = load(run, cell=cell)
-    chosen = model.config.data
-    if data is None:
-        corpus = open_corpus(chosen)
-        texts = {"validation": corpus.valid, **({"test": corpus.test} if corpus.test else {})}
-    else:
-        texts = {Path(data).name: read_text(data, column=column or chosen.column, encoding=chosen.encoding)}
+    kind = kind_of_model(model)
     with Console(stderr=True, quiet=as_json).status("scoring …"):
-        scores = {name: model.score(text, sample=sample) for name, text in texts.items()}
+        scores = {name: model.score(part, sample=sample) for name, part in model.parts(data, column).items()}
+    unit = f"{kind.unit}s"
     if as_json:
-        typer.echo(json.dumps({name: {**s.metrics(), "tokens": s.tokens} for name, s in scores.items()}))
+        facts = {name: {**s.metrics(), unit: s.count, "classes": s.details()} for name, s in scores.items()}
+        typer.echo(json.dumps({n: {k: v for k, v in f.items() if v != []} for n, f in facts.items()}))
         return
-    table = Table("text", "tokens", "nats/token", "perplexity", "bits/character")
-    for name, s in scores.items():
-        table.add_row(name, f"{s.tokens:,}", f"{s.loss:.4f}", f"{s.perplexity:.2f}", f"{s.bits_per_character:.4f}")
-    Console().print(table)
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for name, score in scores.items():
+        metrics = score.metrics()
+        table.add_row(name, f"{score.count:,} {unit}", *(f.format(metrics[key]) for key, f in kind.figures.items()))
+    Console(highlight=False).print(table)
+    for name, score in scores.items():
+        rows = score.details()
+        if rows:
+            classes = Table(*rows[0], title=name, title_justify="left")
+            for row in rows:
+                classes.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+            Console(highlight=False).print(classes)

@@ -12,22 +12,23 @@ from rich.text import Text
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from selfloop.tasks.lm import LanguageModelling, TextModel
+    from selfloop.tasks.task import Kind, Learner, Opened
     from selfloop.training import Progress as Reached
     from selfloop.training import Run
     from selfloop.training.schedule import Budget
-
-SAMPLE_TOKENS = 300
 
 
 class Screen:
     """Shows a run; it is the training loop's listener.
 
     Args:
+        task: its name.
+        kind: what it is.
         quiet: show nothing.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, task: str, kind: "Kind", quiet: bool = False) -> None:
+        self._task, self._kind = task, kind
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
         self._bar: Any = None
@@ -41,19 +42,19 @@ class Screen:
         with self.console.status(what + " …"):
             yield
 
-    def introduce(self, task: "LanguageModelling", run: "Run", budget: "Budget", accelerator: "Accelerator") -> None:
+    def introduce(self, task: "Learner", run: "Run", budget: "Budget", accelerator: "Accelerator") -> None:
         """What is about to happen: the data, the model, the budget, the folder."""
-        model = task.model
-        rnn = model.rnn
+        rnn: Any = task.model.rnn
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
-        tokens, valid = len(task.tokens), len(task.valid_tokens)
         length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
+        parameters = sum(p.numel() for p in task.model.parameters())
+        skipped = f"; {len(task.bad.found):,} left out, listed in skipped.jsonl" if task.bad.found else ""
+        ways = "2 × " if rnn.bidirectional else ""
         for name, text in (
-            ("data", f"{task.corpus.name}: {tokens:,} tokens to train on, {valid:,} to validate with, "
-                     f"{task.tokenizer.vocab_size:,} types ({task.tokenizer.kind})"),
-            ("model", f"{rnn.cell.name}, {rnn.num_layers} × {rnn.hidden_size} units, {model.num_parameters:,} "
-                      f"parameters, by {rnn.way} on {accelerator.device.type}{processes}"),
-            ("budget", f"{length}; one pass through the text is {task.steps_per_epoch:,} updates"),
+            ("data", f"{task.name}: {task.summary()}{skipped}"),
+            ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
+                      f"by {rnn.way} on {accelerator.device.type}{processes}"),
+            ("budget", f"{length}; one pass through the data is {task.steps_per_epoch:,} updates"),
             ("run", str(run.path)),
         ):  # fmt: skip
             self.console.print(Text.assemble((f"{name:>7}  ", "dim"), text))
@@ -83,14 +84,14 @@ class Screen:
             self._bar,
             completed=spent,
             description=f"update {report['step']:,}  loss {report['loss']:.3f}{self._valid}  "
-            f"{report['tokens_per_second']:,.0f} tokens/s  {_clock(left)} left",
+            f"{report['targets_per_second']:,.0f} {self._kind.unit}s/s  {_clock(left)} left",
         )
 
     def validated(self, metrics: Mapping[str, float], best: bool) -> None:
         """A line for each validation, which stays."""
         self._valid = f"  validation {metrics['loss']:.3f}"
         self.console.print(
-            f"update {int(metrics['step']):>8,}   valid {_figures(metrics)}", style="" if best else "dim"
+            f"update {int(metrics['step']):>8,}   valid {self._kind.show(metrics)}", style="" if best else "dim"
         )
 
     def stop(self) -> bool:
@@ -100,28 +101,28 @@ class Screen:
     def stopped(self, run: "Run", progress: "Reached") -> None:
         """The run was stopped before its budget was spent."""
         self.console.print(f"Stopped and saved at update {progress.step:,}.")
-        self._next([f"selfloop train lm --resume {run.path}"])
+        self._next([f"selfloop train {self._task} --resume {run.path}"])
 
-    def conclude(self, best: "TextModel", result: Mapping[str, Any]) -> None:
-        """The scores, a sample, and the next commands."""
+    def conclude(self, best: "Opened", result: Mapping[str, Any], pictures: list[str]) -> None:
+        """The scores, what the model makes, and the next commands."""
         if self.console.quiet:
             return
-        from selfloop.decoding import Sampling
-
+        units = f"{self._kind.unit}s"
         self.console.print(
             f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, "
-            f"{result['tokens_per_second']:,} tokens/s. "
-            f"The best weights are of update {result['best_step']:,}. Scored on every token once:"
+            f"{result[f'{units}_per_second']:,} {units}/s. "
+            f"The best weights are of update {result['best_step']:,}. Scored on every {self._kind.unit} once:"
         )
         for name, title in (("valid", "validation"), ("test", "test")):
             if name in result:
-                self.console.print(f"[bold]{title:>10}   {_figures(result[name])}")
-        self.console.print("\nA sample, temperature 0.8:", style="dim")
-        (sample,) = best.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
-        self.console.print(Text(sample.strip("\n")))
+                self.console.print(f"[bold]{title:>10}   {self._kind.show(result[name])}")
+        for title, text in best.sample().items():
+            self.console.print(f"\n{title}", style="dim")
+            self.console.print(Text(text))
         run = result["run"]
-        self.console.print(f"\n{run} holds the model, metrics.jsonl and curves.png.")
-        self._next([f"selfloop generate {run}", f"selfloop evaluate {run}"])
+        *first, last = ["the model", "metrics.jsonl", "curves.png", *pictures]
+        self.console.print(f"\n{run} holds {', '.join(first)} and {last}.")
+        self._next([command.format(run=run) for command in self._kind.next])
 
     def _next(self, commands: list[str]) -> None:
         for number, command in enumerate(commands):
@@ -131,13 +132,6 @@ class Screen:
         if self._stop and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._stop = True
-
-
-def _figures(metrics: Mapping[str, float]) -> str:
-    return (
-        f"{metrics['loss']:.4f} nats/token   perplexity {metrics['perplexity']:.2f}   "
-        f"{metrics['bits_per_character']:.3f} bits/char"
-    )
 
 
 def _clock(seconds: float) -> str:

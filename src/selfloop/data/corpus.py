@@ -1,16 +1,14 @@
 """A corpus: what the user names (a file, a folder, a dataset on the hub, nothing) as texts to train and test with."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfloop.data.files import SPLITS, SUFFIXES, splits_of_folder, text_of_files
-from selfloop.data.rows import first_line, open_hub, rows
+from selfloop.data.files import SPLITS, splits_of_folder, text_of_files
+from selfloop.data.rows import rows
+from selfloop.data.sources import check_encoding, locate
 from selfloop.data.text import Text, hold_out, joined
-from selfloop.errors import ConfigError, DataError, nearest
-
-_HUB = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))?")
+from selfloop.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,7 @@ def read_corpus(
         raise ConfigError(
             f"The 'valid_fraction' of a corpus must be above 0 and below 1. Got {valid_fraction} instead."
         )
-    try:
-        "\n".encode(encoding)
-    except LookupError:
-        known = nearest(encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "shift-jis", "gb18030"))
-        raise ConfigError(
-            f"The 'encoding' of a corpus must be one Python knows. Got '{encoding}' instead{known or '.'}"
-        ) from None
-
+    check_encoding(encoding)
     name, texts = _splits(source, column, encoding)
     for role, other in (("valid", valid), ("test", test)):
         if other is not None:
@@ -95,26 +86,14 @@ def _splits(source: str | Path | None, column: str | None, encoding: str) -> tup
     """A source's name and its texts: always "train", and "valid" and "test" where it marks them."""
     if source is None:
         return "python", {"train": _language_reference()}
-    path = Path(source).expanduser()
-    if path.is_file():
-        return Path(path.name.removesuffix(".gz")).stem, {"train": text_of_files([path], column, encoding)}
-    if path.is_dir():
-        files = splits_of_folder(path, encoding)
-        return path.resolve().name, {role: text_of_files(paths, column, encoding) for role, paths in files.items()}
-    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = nearest(path.name, siblings)
-    hub = _HUB.fullmatch(str(source))
-    in_a_folder_here = path.parent != Path() and path.parent.is_dir()
-    if hub is None or path.suffix in SUFFIXES or in_a_folder_here:
-        raise DataError(f"There is no file or folder {path}{near or ': give one that exists.'}")
-    try:
-        found = open_hub(hub["name"], hub["config"])
-    except Exception as error:  # the network, the hub and a stranger's files fail in more ways than have a common class
-        raise DataError(
-            f"'{source}' is no file or folder here, nor a dataset that the Hugging Face hub gives "
-            f"({first_line(error)}){near or ': give an existing path, or the name of a public dataset.'}"
-        ) from error
-    return hub["name"].rsplit("/", 1)[-1], _hub_texts(str(source), found, column)
+    found = locate(source)
+    if isinstance(found, dict):
+        hub_name = str(source).partition(":")[0].rsplit("/", 1)[-1]
+        return hub_name, _hub_texts(str(source), found, column)
+    if found.is_dir():
+        files = splits_of_folder(found, encoding)
+        return found.resolve().name, {role: text_of_files(paths, column, encoding) for role, paths in files.items()}
+    return Path(found.name.removesuffix(".gz")).stem, {"train": text_of_files([found], column, encoding)}
 
 
 def _hub_texts(name: str, found: dict[str, Any], column: str | None) -> dict[str, Text]:

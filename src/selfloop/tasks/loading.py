@@ -1,6 +1,7 @@
 """``selfloop.load``: open a run, whatever its task."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -8,14 +9,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from selfloop.errors import ArgumentError, RunError, nearest
 from selfloop.language import Cell
-from selfloop.tasks.lm import TextModel
+from selfloop.tasks.table import TASKS
+from selfloop.tasks.task import Kind
 from selfloop.training.run import Run
 
-_MODELS = {"lm": TextModel}
-"""What a run of each task opens as."""
 
-
-def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu") -> TextModel:
+def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu") -> Any:
     """Open a run with its best weights, ready to use.
 
     Args:
@@ -25,7 +24,7 @@ def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu
         device: where the model is to be.
 
     Returns:
-        What the task's runs open as; for a language model a `TextModel`.
+        What the task's runs open as: a `TextModel` of `lm`, a `Classifier` of `classify`.
 
     Raises:
         RunError: there is no run, or it is damaged, of another version, or needs its cell.
@@ -33,11 +32,25 @@ def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu
     """
     _check_device(device)
     run = Run.open(_folder(path))
+    return kind_of(run).opened.open(run, cell=cell, device=device)
+
+
+def kind_of(run: Run) -> Kind:
+    """The task that a run was trained for.
+
+    Raises:
+        RunError: it is none that is known.
+    """
     task = str(run.config().get("task"))
-    if task not in _MODELS:
-        hint = nearest(task, _MODELS) or f"; known are: {', '.join(_MODELS)}."
+    if task not in TASKS:
+        hint = nearest(task, TASKS) or f"; known are: {', '.join(TASKS)}."
         raise RunError(f"{run.path} was trained for the task '{task}', which is not known{hint}")
-    return _MODELS[task].open(run, cell=cell, device=device)
+    return TASKS[task]
+
+
+def kind_of_model(model: Any) -> Kind:
+    """The task that an opened model is of."""
+    return next(kind for kind in TASKS.values() if isinstance(model, kind.opened))
 
 
 def _folder(path: str | Path) -> Path:

@@ -15,8 +15,12 @@ from selfloop.training.run import Run
 TRAIN, VALID = "#0072B2", "#D55E00"
 
 
-def draw_curves(run: Run) -> Path:
+def draw_curves(run: Run, unit: str) -> Path:
     """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates.
+
+    Args:
+        run: whose.
+        unit: what a loss is of: ``token``.
 
     Raises:
         RunError: the picture cannot be written.
@@ -40,7 +44,7 @@ def draw_curves(run: Run) -> Path:
         top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, best])
         axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
     axes.set_xlabel("updates", fontsize=13)
-    axes.set_ylabel("loss, nats per token", fontsize=13)
+    axes.set_ylabel(f"loss, nats per {unit}", fontsize=13)
     axes.set_title(run.path.name, fontsize=14, loc="left")
     axes.tick_params(labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

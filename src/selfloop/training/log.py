@@ -87,4 +87,4 @@ class _Window:
         self._targets += targets
 
     def means(self) -> dict[str, float]:
-        return {"loss": self.loss / max(1, self.steps), "tokens_per_second": self._targets / self.seconds}
+        return {"loss": self.loss / max(1, self.steps), "targets_per_second": self._targets / self.seconds}

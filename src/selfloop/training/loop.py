@@ -66,6 +66,7 @@ class Progress:
     """How far a run is; a checkpoint holds it."""
 
     step: int = 0
+    targets: int = 0
     elapsed: float = 0.0
     validations: int = 0
     best_loss: float = math.inf
@@ -114,6 +115,7 @@ def train(
         optimizer.zero_grad()
 
         progress.step += 1
+        progress.targets += targets * accelerator.num_processes
         elapsed = time.perf_counter() - started
         progress.elapsed, mean, stop = _agree(accelerator, elapsed, loss.item(), main and listener.stop())
         _check_finite(mean)

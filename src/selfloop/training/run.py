@@ -1,7 +1,7 @@
 """A run's folder: what it holds, and how it is opened."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Run:
     config.json            all that rebuilds the model and repeats the run
     model.safetensors      the weights with the best validation
     tokenizer.json         and whatever else the task needs to read its data
+    skipped.jsonl          what was left out of the data, if anything was
     metrics.jsonl          a line for each report of the training loop
     events.out.tfevents.*  the same for TensorBoard
     curves.png             the same as a picture
@@ -95,6 +96,12 @@ class Run:
         if not isinstance(config, dict):
             raise RunError(f"{file} is damaged (it holds a {type(config).__name__}). Restore it from a copy.")
         return config
+
+    def save_skipped(self, items: Sequence[tuple[str, str]]) -> None:
+        """List what was left out of the data, a line an item, where there is any."""
+        lines = [json.dumps({"item": place, "reason": reason}, ensure_ascii=False) for place, reason in items]
+        if lines:
+            write_bytes(self.path / "skipped.jsonl", ("\n".join(lines) + "\n").encode())
 
     def save_model(self, model: nn.Module, facts: Mapping[str, Any]) -> None:
         """Keep the weights as the best so far."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from selfloop.training.options import TrainingOptions
 
-DEFAULT_MINUTES = 3.0
+DEFAULT_MINUTES = 2.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Budget:
 
     @classmethod
     def of(cls, options: TrainingOptions, steps_per_epoch: int) -> "Budget":
-        """The budget that was asked for, three minutes if none was."""
+        """The budget that was asked for, two minutes if none was."""
         if options.epochs is not None:
             return cls(None, max(1, round(options.epochs * steps_per_epoch)))
         if options.steps is not None:

@@ -19,6 +19,24 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+class Silent:
+    """Watches a run, and says nothing."""
+
+    def reported(self, report: object) -> None:
+        pass
+
+    def validated(self, metrics: object, best: bool) -> None:
+        pass
+
+    def stop(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()
+
+
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., TextModel]:
     """Makes a text model with fresh weights, large enough to have opinions."""

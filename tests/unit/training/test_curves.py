@@ -16,7 +16,7 @@ def drawn(tmp_path):
     def draw(lines):
         run = Run.create(tmp_path / "run", "toy", {})
         (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return Image.open(draw_curves(run)).convert("RGB")
+        return Image.open(draw_curves(run, "token")).convert("RGB")
 
     return draw
 
@@ -40,4 +40,4 @@ def test_a_picture_that_cannot_be_written_is_an_error(drawn, tmp_path):
     (tmp_path / "run" / "curves.png").unlink()
     (tmp_path / "run" / "curves.png").mkdir()
     with pytest.raises(RunError, match=r"curves.png cannot be written \(Is a directory\)"):
-        draw_curves(Run(tmp_path / "run"))
+        draw_curves(Run(tmp_path / "run"), "token")

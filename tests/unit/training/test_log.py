@@ -26,12 +26,12 @@ def feed(log, steps, of):
 def test_a_run_writes_a_line_for_each_of_its_parts_with_the_mean_of_their_losses(run):
     feed(Log(run, Watcher(), 0, None), range(1, 4 * LINES + 1), of=4 * LINES)
     lines = written(run)
-    assert lines[0] | {"tokens_per_second": 0} == {
-        "step": 1, "elapsed": 0.01, "spent": 1 / 800, "learning_rate": 0.5, "loss": 1, "tokens_per_second": 0
+    assert lines[0] | {"targets_per_second": 0} == {
+        "step": 1, "elapsed": 0.01, "spent": 1 / 800, "learning_rate": 0.5, "loss": 1, "targets_per_second": 0
     }  # fmt: skip
     assert [line["step"] for line in lines] == [1, *range(4, 801, 4)]
     assert [line["loss"] for line in lines[:4]] == [1, 3, 6.5, 10.5]
-    assert all(line["tokens_per_second"] > 0 for line in lines)
+    assert all(line["targets_per_second"] > 0 for line in lines)
 
 
 def test_a_short_run_writes_a_line_a_step(run):

@@ -34,6 +34,11 @@ class Score:
     characters: float
 
     @property
+    def count(self) -> int:
+        """The tokens, which are what is judged."""
+        return self.tokens
+
+    @property
     def loss(self) -> float:
         """Nats per token: the cross-entropy."""
         return self.nats / self.tokens
@@ -51,6 +56,10 @@ class Score:
     def metrics(self) -> dict[str, float]:
         """The three figures by name."""
         return {"loss": self.loss, "perplexity": self.perplexity, "bits_per_character": self.bits_per_character}
+
+    def details(self) -> list[dict[str, float]]:
+        """None: there are no classes."""
+        return []
 
 
 def negative_log_likelihood(logits: Float[Tensor, "T B V"], targets: Int[Tensor, "T B"]) -> Float[Tensor, ""]:

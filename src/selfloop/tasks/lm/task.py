@@ -8,13 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfloop.data import Corpus, Streams, Tokenizer, read_corpus, tokenize
+from selfloop.data import Streams, Text, Tokenizer, tokenize
+from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
+from selfloop.tasks.lm.config import LanguageModelConfig
 from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
+from selfloop.tasks.lm.text_model import TextModel, open_corpus
+from selfloop.training import Run
+from selfloop.training.checkpoint import writing
 
 
 class LanguageModelling:
@@ -37,6 +41,8 @@ class LanguageModelling:
         self.config = config
         cell = cell or choose_cell(config.model.cell)
         self.corpus = open_corpus(data)
+        self.name = self.corpus.name
+        self.bad = BadItems()
         self.tokenizer = tokenizer or Tokenizer.train(data.tokenizer, self.corpus.train, data.vocab_size)
         self.tokens = tokenize(self.corpus.train, self.tokenizer)
         self.valid_tokens = tokenize(self.corpus.valid, self.tokenizer)
@@ -57,6 +63,31 @@ class LanguageModelling:
         torch.manual_seed(training.seed)
         self.model = config.model.build(self.tokenizer.vocab_size, cell)
         self.steps_per_epoch = self._streams.windows_per_epoch
+
+    @classmethod
+    def resume(cls, config: LanguageModelConfig, run: Run, cell: Cell | None) -> "LanguageModelling":
+        """The same, with the tokenizer that a run has kept."""
+        return cls(config, Tokenizer.load(run.path / "tokenizer.json"), cell)
+
+    def save(self, run: Run) -> None:
+        """Keep the tokenizer."""
+        with writing(run.path / "tokenizer.json"):
+            self.tokenizer.save(run.path / "tokenizer.json")
+
+    def summary(self) -> str:
+        """The tokens to train on and to validate with."""
+        return (
+            f"{len(self.tokens):,} tokens to train on, {len(self.valid_tokens):,} to validate with, "
+            f"{self.tokenizer.vocab_size:,} types ({self.tokenizer.kind})"
+        )
+
+    def parts(self) -> Mapping[str, Text]:
+        """The validation and the test text."""
+        return {"valid": self.corpus.valid, **({"test": self.corpus.test} if self.corpus.test else {})}
+
+    def opened(self) -> TextModel:
+        """The model as it stands."""
+        return TextModel(self.model, self.tokenizer, self.config)
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
         """Truncated BPTT: the window of this step, from the state that the window before has left."""
@@ -80,15 +111,3 @@ class LanguageModelling:
         """Made once, since it reads all tokens, and each checkpoint holds it."""
         texts = {"training text": self.tokens, "validation text": self.valid_tokens}
         return {name: hashlib.blake2b(t.ids.data, digest_size=8).hexdigest() for name, t in texts.items()}
-
-
-def open_corpus(data: TextOptions) -> Corpus:
-    """The corpus of a configuration."""
-    return read_corpus(
-        data.source,
-        valid=data.valid,
-        test=data.test,
-        column=data.column,
-        valid_fraction=data.valid_fraction,
-        encoding=data.encoding,
-    )

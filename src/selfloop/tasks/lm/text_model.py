@@ -1,22 +1,25 @@
 """A trained language model with its tokenizer: writes text, and scores it."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from selfloop import config as configuration
-from selfloop.data import Text, Tokenizer, tokenize
+from selfloop.data import Corpus, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
-from selfloop.errors import ArgumentError, ConfigError, DataError, RunError
+from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.models import LanguageModel
-from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.lm.config import LanguageModelConfig
+from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
+from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
+
+SAMPLE_TOKENS = 300
+"""How long the text is that is shown at the end of training."""
 
 
 class TextModel:
@@ -34,16 +37,8 @@ class TextModel:
     @classmethod
     def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "TextModel":
         """The best weights of a run; see `selfloop.load`."""
-        config = read_config(run)
-        if isinstance(cell, str):
-            cell = choose_cell(cell)
-        if cell is None:
-            if config.model.is_own_cell:
-                raise RunError(
-                    f"{run.path} was trained with the cell '{config.model.cell}', and code is never loaded from a run. "
-                    f"Give the cell: --cell {config.model.cell}, or load(…, cell=…)."
-                )
-            cell = choose_cell(config.model.cell)
+        config = read_config(run, LanguageModelConfig)
+        cell = cell_of(run, config.model, cell)
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
         model = config.model.build(tokenizer.vocab_size, cell)
         run.load_model(model)
@@ -92,6 +87,28 @@ class TextModel:
             [("".join(self._after(prompt, h.tokens)), h) for h in hypotheses]
             for prompt, hypotheses in zip(prompts, found, strict=True)
         ]
+
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Text]:
+        """Texts to score, by name: of a source, or the run's own validation and test text.
+
+        Args:
+            source: as in `selfloop train lm`.
+            column: of a table; None for the run's own.
+
+        Raises:
+            DataError: the text cannot be read.
+        """
+        data = self.config.data
+        if source is not None:
+            text = read_text(source, column=column or data.column, encoding=data.encoding)
+            return {Path(source).name: text}
+        corpus = open_corpus(data)
+        return {"valid": corpus.valid, **({"test": corpus.test} if corpus.test else {})}
+
+    def sample(self) -> Mapping[str, str]:
+        """A text that the model writes."""
+        (text,) = self.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
+        return {"A sample, temperature 0.8:": text.strip("\n")}
 
     def score(self, text: Text | str, *, sample: int | None = None) -> Score:
         """How well the model predicts a text.
@@ -152,15 +169,13 @@ class TextModel:
         return logits[lengths - 1, torch.arange(len(rows))], state
 
 
-def read_config(run: Run) -> LanguageModelConfig:
-    """The configuration of a run.
-
-    Raises:
-        RunError: it does not hold what a configuration holds.
-    """
-    values = {name: value for name, value in run.config().items() if name not in ("selfloop", "format", "task")}
-    file = run.path / "config.json"
-    try:
-        return configuration.parse(LanguageModelConfig, values, str(file))
-    except ConfigError as error:
-        raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error
+def open_corpus(data: TextOptions) -> Corpus:
+    """The corpus of a configuration."""
+    return read_corpus(
+        data.source,
+        valid=data.valid,
+        test=data.test,
+        column=data.column,
+        valid_fraction=data.valid_fraction,
+        encoding=data.encoding,
+    )

@@ -14,17 +14,6 @@ from selfloop.tasks.lm.score import negative_log_likelihood, score
 from selfloop.training import Run, train
 
 
-class Silent:
-    def reported(self, report):
-        pass
-
-    def validated(self, metrics, best):
-        pass
-
-    def stop(self):
-        return False
-
-
 @pytest.fixture
 def make_task(tmp_path):
     def make(text, steps=300, tokenizer=None, **data):
@@ -51,11 +40,11 @@ def fit(task, steps, carried):
     task.model.eval()
 
 
-def test_a_cycle_is_learnt_and_written_without_an_error(make_task, tmp_path):
+def test_a_cycle_is_learnt_and_written_without_an_error(make_task, tmp_path, silent):
     task = make_task("abcde\n" * 200, steps=150)
     run = Run.create(tmp_path / "run", "lm", task.config.model_dump(mode="json"))
     task.tokenizer.save(run.path / "tokenizer.json")
-    train(task, run, task.config.training, Accelerator(cpu=True), Silent())
+    train(task, run, task.config.training, Accelerator(cpu=True), silent)
     model = load(run.path)
     assert model.score("abcde\n" * 50).loss < 0.02
     greedy = Sampling(temperature=0.0)

@@ -1,0 +1,76 @@
+"""Batches of whole sequences: which rows an update takes, and how they are laid side by side."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+POOL = 32
+"""Batches that are sorted by length together: sequences of like length share a batch, and epochs still differ."""
+
+
+class Batches:
+    """A seeded order of the examples for each epoch, cut into batches of one size.
+
+    The last batch of an epoch is filled up from the epoch's beginning, so that every process has rows at every step.
+
+    Args:
+        lengths: of the examples, in steps.
+        batch_size: examples in a batch.
+        seed: of the order.
+
+    >>> batches = Batches([5, 1, 4, 2], batch_size=2, seed=1)
+    >>> sorted(int(row) for k in range(batches.per_epoch) for row in batches.rows(0, k))
+    [0, 1, 2, 3]
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._batch_size, self._seed = batch_size, seed
+        self.per_epoch = -(-len(self._lengths) // batch_size)
+        self._order = functools.lru_cache(maxsize=1)(self._order_of)
+
+    def rows(self, epoch: int, k: int) -> npt.NDArray[np.integer]:
+        """The examples of batch `k` of an epoch."""
+        order: npt.NDArray[np.integer] = self._order(epoch)[k]
+        return order
+
+    def _order_of(self, epoch: int) -> npt.NDArray[np.integer]:
+        draw = np.random.default_rng((self._seed, epoch))
+        order = np.resize(draw.permutation(len(self._lengths)), self.per_epoch * self._batch_size)
+        pool = POOL * self._batch_size
+        alike = [
+            part[np.argsort(self._lengths[part], kind="stable")]
+            for part in np.split(order, range(pool, len(order), pool))
+        ]
+        return draw.permutation(np.concatenate(alike).reshape(self.per_epoch, self._batch_size))
+
+
+def in_order(lengths: Sequence[int], batch_size: int) -> Iterator[npt.NDArray[np.integer]]:
+    """Every example once, like lengths together: for scores and predictions."""
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def pad(arrays: Sequence[npt.NDArray[Any]]) -> tuple[Shaped[Tensor, "T B ..."], Int[Tensor, " B"] | None]:
+    """Sequences side by side, time first; zeros stand beyond a sequence's end.
+
+    Returns:
+        The batch, and the lengths, or None where all are equal.
+
+    >>> batch, lengths = pad([np.array([1, 2, 3]), np.array([4])])
+    >>> batch.T.tolist(), lengths.tolist()
+    ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    """
+    lengths = [len(array) for array in arrays]
+    batch = np.zeros((max(lengths), len(arrays), *arrays[0].shape[1:]), arrays[0].dtype)
+    for column, array in enumerate(arrays):
+        batch[: len(array), column] = array
+    ragged = min(lengths) < max(lengths)
+    return torch.from_numpy(batch), torch.tensor(lengths) if ragged else None

@@ -1,0 +1,197 @@
+"""Examples and their classes: what the user names (a table, a folder, a file of series, nothing) as a `Dataset`.
+
+source -> parts, by split, of `Items`             `folders` over `columns`, `series`, `ts`, `images`, `idx`
+parts  -> the same, all of them usable            one family, one number of channels, a label that training knows
+parts  -> Dataset                                 images as sequences; validation examples, held out of each class
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from selfloop.data.columns import items_of_table
+from selfloop.data.digits import read_digits
+from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.files import SPLITS
+from selfloop.data.folders import parts_of_file, parts_of_folder, unlabelled_folder
+from selfloop.data.images import Scan, sequences
+from selfloop.data.items import Items, Wanted, together
+from selfloop.data.sources import check_encoding, locate
+from selfloop.data.tables import hub_table
+from selfloop.data.usable import Parts, alike_items, hold_out, known, labelled, train_of, usable
+from selfloop.errors import ConfigError, DataError
+
+
+def read_classified(
+    source: str | Path | None,
+    *,
+    valid: str | Path | None = None,
+    test: str | Path | None = None,
+    input: str | None = None,
+    label: str | None = None,
+    kind: Literal["text", "series"] | None = None,
+    scan: Scan = "pixels",
+    size: tuple[int, int] | None = None,
+    valid_fraction: float = 0.1,
+    encoding: str = "utf-8",
+    seed: int = 1,
+    bad: BadItems,
+) -> Dataset:
+    """Finds examples and their classes.
+
+    Args:
+        source: one of
+
+            - a table (CSV, TSV, JSONL, Parquet) with a column of labels and a column of text, of lists of numbers, (T,)
+              or (T, C), or of paths to ``.npy``, ``.csv`` or image files; or whose other columns are all numbers, which
+              are a series a row (empty cells at its end make it shorter; a column "id" or "index" is passed over);
+            - a folder with a folder for each class, of ``.npy``, ``.csv``, ``.txt`` or image files, also below folders
+              "train", "valid" and "test"; or a folder with a ``.txt`` file for each class, an example a line;
+            - ``.ts`` files of the UCR and UEA archives, IDX files as MNIST's, or an ``.npz`` with arrays x and y;
+            - the name of a dataset on the Hugging Face hub, ``owner/name`` or ``owner/name:config``;
+            - None: scikit-learn's digits.
+        valid: a source for the validation examples; of one with splits, its validation split.
+        test: likewise for the test examples.
+        input: the column of a table that holds the input; None finds it.
+        label: the column that holds the label; None finds it.
+        kind: what a column that could be either is; None finds out.
+        scan: how an image becomes a sequence: a pixel a step, (H * W, C), or a row a step, (H, W * C).
+        size: height and width that images are brought to; None for images that are all alike.
+        valid_fraction: how much of each class is held out where no validation examples are given or marked by name:
+            above 0 and below 1.
+        encoding: of text files.
+        seed: of what is held out.
+        bad: takes the items that cannot be used.
+
+    Returns:
+        Texts, or series as arrays (T, C): of float32, or, of images, of bytes. Labels are strings.
+
+    Raises:
+        DataError: the source cannot be read, an item cannot be used (unless `bad` skips such), or there are fewer than
+            two classes.
+        ConfigError: the fraction or the encoding does not exist.
+
+    >>> digits = read_classified(None, scan="rows", bad=BadItems())
+    >>> digits.kind, len(digits.train), digits.train.inputs[0].shape, digits.train.labels[0]
+    ('series', 1617, (8, 8), '0')
+    """
+    if not 0 < valid_fraction < 1:
+        raise ConfigError(f"The 'valid_fraction' must be above 0 and below 1. Got {valid_fraction} instead.")
+    check_encoding(encoding)
+    wanted = Wanted(input, label, kind, size, encoding, True, bad)
+    name, parts = _parts(source, wanted)
+    for role, other in (("valid", valid), ("test", test)):
+        if other is not None:
+            found = _parts(other, wanted)[1]
+            parts[role] = found.get(role) or train_of(found, str(other))
+    where = str(source) if source is not None else name
+    train_of(parts, where)
+    parts = usable(parts, where, bad)
+    if "valid" not in parts:
+        parts["train"], parts["valid"] = hold_out(parts["train"], valid_fraction, seed, where)
+    examples = {role: _examples(items, scan) for role, items in parts.items()}
+    is_text = parts["train"].family == "text"
+    return Dataset(name, "text" if is_text else "series", examples["train"], examples["valid"], examples.get("test"))
+
+
+def read_labelled(
+    source: str | Path,
+    *,
+    classes: tuple[str, ...],
+    input: str | None = None,
+    label: str | None = None,
+    kind: Literal["text", "series"] | None = None,
+    scan: Scan = "pixels",
+    size: tuple[int, int] | None = None,
+    encoding: str = "utf-8",
+    bad: BadItems,
+) -> Examples:
+    """The examples of a source to score: of one with splits the test or the validation examples; else all of it.
+
+    Args:
+        source: as of `read_classified`.
+        classes: those that the model knows; an example of another is refused.
+        input: the column of a table that holds the input; None finds it.
+        label: the column that holds the label; None finds it.
+        kind: what the model reads; "series" also for images.
+        scan: as the model was trained with.
+        size: of images, as the model was trained with.
+        encoding: of text files.
+        bad: takes the items that cannot be used.
+
+    Raises:
+        DataError: as `read_classified`, but one class is enough.
+    """
+    check_encoding(encoding)
+    parts = _parts(source, Wanted(input, label, kind, size, encoding, True, bad))[1]
+    items = parts.get("test") or parts.get("valid") or train_of(parts, str(source))
+    items = known(labelled(items, bad), set(classes), "which the model was not trained on", str(source), bad)
+    items = alike_items({"train": items}, str(source), bad)["train"]
+    return _examples(items, scan)
+
+
+def read_unlabelled(
+    source: str | Path,
+    *,
+    input: str | None = None,
+    label: str | None = None,
+    kind: Literal["text", "series"] | None = None,
+    scan: Scan = "pixels",
+    size: tuple[int, int] | None = None,
+    encoding: str = "utf-8",
+    bad: BadItems,
+) -> Examples:
+    r"""The examples of a source to predict; labels that it has are not looked at.
+
+    Args:
+        source: as of `read_classified`, or a ``.txt`` file with an example a line, one image or ``.npy`` file, or a
+            folder of such files, an example each. One ``.csv`` is a table; in a folder each is a series.
+        input: the column of a table that holds the input; None finds it.
+        label: a column of a table that is no part of the input.
+        kind: what the model reads; "series" also for images.
+        scan: as the model was trained with.
+        size: of images, as the model was trained with.
+        encoding: of text files.
+        bad: takes the items that cannot be used.
+
+    Raises:
+        DataError: the source cannot be read, or an item cannot be used (unless `bad` skips such).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "names.txt")
+    ...     _ = path.write_text("Abe\nAdam\n")
+    ...     read_unlabelled(path, bad=BadItems()).inputs
+    ['Abe', 'Adam']
+    """
+    check_encoding(encoding)
+    wanted = Wanted(input, label, kind, size, encoding, False, bad)
+    found = locate(source)
+    if isinstance(found, Path) and found.is_dir():
+        items = unlabelled_folder(found, wanted)
+    else:
+        items = together(_parts(source, wanted)[1].values(), str(source))
+    if not items.inputs:
+        raise DataError(f"{source} must hold examples. There are none that can be used: give another.")
+    if kind is not None and kind != ("text" if items.family == "text" else "series"):
+        raise DataError(f"{source} holds {items.family}, and the model reads {kind}. Give data of that kind.")
+    examples = _examples(alike_items({"train": items}, str(source), bad)["train"], scan)
+    return Examples(examples.inputs, [], examples.places)
+
+
+def _parts(source: str | Path | None, wanted: Wanted) -> tuple[str, Parts]:
+    """A source's name, and what it holds by split."""
+    if source is None:
+        return "digits", {"train": read_digits(wanted)}
+    found = locate(source)
+    if isinstance(found, Path):
+        if found.is_dir():
+            return found.resolve().name, parts_of_folder(found, wanted)
+        return found.name.partition(".")[0] or found.name, parts_of_file(found, wanted)
+    tables = {SPLITS[split]: hub_table(found[split], f"{source} ({split})") for split in found if split in SPLITS}
+    name = str(source).rsplit("/", 1)[-1].partition(":")[0]
+    return name, {role: items_of_table(table, wanted) for role, table in tables.items()}
+
+
+def _examples(items: Items, scan: Scan) -> Examples:
+    inputs = sequences(items.inputs, scan) if items.family == "images" else items.inputs
+    return Examples(inputs, items.labels, items.places)

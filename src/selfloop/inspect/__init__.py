@@ -1,0 +1,8 @@
+"""Looking inside: pictures of what a model does."""
+
+from selfloop.inspect.attention import draw_attention
+from selfloop.inspect.confusion import draw_confusion
+from selfloop.inspect.contact_sheet import draw_contact_sheet
+from selfloop.inspect.timeline import draw_timeline
+
+__all__ = ["draw_attention", "draw_confusion", "draw_contact_sheet", "draw_timeline"]

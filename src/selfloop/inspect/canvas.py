@@ -1,0 +1,84 @@
+"""What the pictures share: a canvas that becomes a file, and colours."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from warnings import catch_warnings, filterwarnings
+
+from matplotlib import font_manager, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from selfloop.atomic import replacing
+from selfloop.errors import ArgumentError
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+INK, PALE, RULE = "#222222", "#6B6B6B", "#dddddd"
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; without black, which is for text.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+RIGHT, WRONG = "#0072B2", "#D55E00"
+
+# From white through their blue or vermilion to a dark end: lightness falls all the way.
+BLUES = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", "#56B4E9", "#0072B2", "#00304D"])
+REDS = LinearSegmentedColormap.from_list("reds", ["#FFFFFF", "#F4A261", "#D55E00", "#5C2800"])
+
+# Fonts that many systems have, for the scripts that matplotlib's own lacks; those that are missing are left out.
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
+    "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS", "Unifont",
+)  # fmt: skip
+
+
+@contextmanager
+def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure to draw on, written to ``path`` when the block ends, with all that reaches beyond its edges.
+
+    So the axes take the sizes they need, and their labels theirs. Text is taken as it is, dollars and all.
+
+    Args:
+        path: ends in .png, .svg or .pdf; missing folders are made, and an older file is replaced whole.
+        width: in inches, without what reaches beyond.
+        height: in inches, likewise.
+
+    Raises:
+        ArgumentError: the path is no picture's, or cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
+    fonts = [name for name in _FONTS if name in font_manager.get_font_names()]
+    with rc_context({"text.parse_math": False, "font.family": fonts}):
+        figure = Figure(figsize=(width, height), dpi=130)
+        FigureCanvasAgg(figure)
+        yield figure
+        picture = io.BytesIO()
+        with catch_warnings():  # a box in the picture shows where no font has a character
+            filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+            figure.savefig(picture, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.2)
+    try:
+        with replacing(path) as file:
+            file.write(picture.getvalue())
+    except OSError as error:
+        raise ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.") from None
+
+
+def shorten(text: str, longest: int) -> str:
+    """The text on one line, its middle left out where it is longer than ``longest`` characters.
+
+    >>> shorten("hyperparathyroidism", 9)
+    'hype…dism'
+    """
+    line = " ".join(text.split())
+    if len(line) <= longest:
+        return line
+    head = longest // 2
+    return f"{line[:head]}…{line[len(line) - (longest - head - 1) :]}"
+
+
+def ink_on(red: float, green: float, blue: float) -> str:
+    """The text colour that can be read on a colour, whose parts run from 0 to 1."""
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

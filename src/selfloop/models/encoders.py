@@ -1,0 +1,137 @@
+"""What stands before a recurrent stack: from tokens, numbers or frames to a vector at every step."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfloop.cells import lstm
+from selfloop.errors import ArgumentError
+from selfloop.layers import Recurrent
+
+
+class TokenEncoder(nn.Module):
+    """A vector for each type of token.
+
+    Args:
+        vocab_size: how many types there are.
+        size: features of a vector.
+    """
+
+    def __init__(self, vocab_size: int, size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, size)
+        self.output_size = size
+
+    def forward(self, tokens: Int[Tensor, "T B"]) -> Float[Tensor, "T B I"]:
+        """The vectors of the tokens."""
+        vectors: Tensor = self.embedding(tokens)
+        return vectors
+
+
+class WordEncoder(nn.Module):
+    """A vector for each word: of a table for what it is, and of a recurrent network for how it is written.
+
+    The second reads the characters in both directions, so words that no table holds have a vector too (Ling et al.
+    2015; Lample et al. 2016). While training, a tenth of the words are taken for unknown, or the first of all words
+    would never be learnt.
+
+    Args:
+        num_words: how many words the table holds; the first stands for all others.
+        num_characters: how many characters there are; the first stands for all others.
+        size: features of a vector, half of them of the characters.
+    """
+
+    UNKNOWN = 0.1
+
+    def __init__(self, num_words: int, num_characters: int, size: int) -> None:
+        super().__init__()
+        of_spelling = 2 * (size // 4)
+        self.embedding = nn.Embedding(num_words, size - of_spelling)
+        self.characters = nn.Embedding(num_characters, 32)
+        self.spelling = Recurrent(lstm, 32, size // 4, bidirectional=True)
+        self.output_size = size
+
+    def forward(self, words: Int[Tensor, "T B C"]) -> Float[Tensor, "T B I"]:
+        """The vectors of words, each a row as `Vocabulary.encode` writes it: its number, and those of its characters,
+        plus 1, with zeros after the last.
+        """
+        T, B, _ = words.shape
+        known = words[..., 0]
+        if self.training:
+            known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
+        different, place = words[..., 1:].reshape(T * B, -1).unique(dim=0, return_inverse=True)
+        lengths = (different > 0).sum(1)
+        _, state = self.spelling(self.characters((different.T - 1).clamp(min=0)), lengths=lengths)
+        spelt = torch.cat([*state.h], dim=-1)[place].view(T, B, -1)
+        return torch.cat([self.embedding(known), spelt], dim=-1)
+
+
+class NumberEncoder(nn.Module):
+    """Numbers as they are, but of mean 0 and deviation 1 over the training data: (x − mean) / deviation by channel.
+
+    Args:
+        channels: features of a step.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.output_size = channels
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+
+    def fit(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Take over what the training data show; a channel that never changes is only shifted."""
+        spread = torch.tensor(deviation)
+        self.mean.copy_(torch.tensor(mean))
+        self.deviation.copy_(torch.where(spread > 0, spread, 1.0))
+
+    def forward(self, x: Shaped[Tensor, "T B C"]) -> Float[Tensor, "T B C"]:
+        """The numbers, in standard units."""
+        return (x - self.mean) / self.deviation
+
+
+class FrameEncoder(nn.Module):
+    """A small convolutional network that sees each frame by itself.
+
+    Three times a 3×3 convolution, batch normalisation, ReLU and 2×2 pooling, then one matrix.
+
+    Args:
+        height, width: of a frame, in pixels, at least 8 each.
+        channels: 1 for grey, 3 for colour.
+        size: features of a frame.
+        filters: of the first convolution; each following one has twice as many.
+
+    Raises:
+        ArgumentError: the frames are too small to be pooled three times.
+
+    >>> FrameEncoder(24, 40, 1, size=32)(torch.zeros(5, 2, 24, 40, dtype=torch.uint8)).shape
+    torch.Size([5, 2, 32])
+    """
+
+    def __init__(self, height: int, width: int, channels: int, size: int, filters: int = 16) -> None:
+        super().__init__()
+        if min(height, width) < 8:
+            raise ArgumentError(f"Frames must have at least 8 × 8 pixels. Got {height} × {width} instead.")
+        self.channels, self.output_size = channels, size
+        widths = [channels, filters, 2 * filters, 4 * filters]
+        blocks: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            blocks += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*blocks)
+        self.projection = nn.Linear(widths[-1] * (height // 8) * (width // 8), size)
+
+    def forward(self, frames: Shaped[Tensor, "T B ..."]) -> Float[Tensor, "T B I"]:
+        """A vector of each frame: frames are (T, B, H, W) or (T, B, H, W, 3), of bytes from 0 to 255."""
+        T, B = frames.shape[:2]
+        pictures = frames.flatten(0, 1)
+        pictures = pictures[:, None] if self.channels == 1 else pictures.movedim(-1, 1)
+        features = self.convolutions(pictures.to(self.projection.weight.dtype) / 127.5 - 1)
+        return F.relu(self.projection(features.flatten(1))).view(T, B, -1)

@@ -1,0 +1,99 @@
+"""Many to many, step by step: an answer at each step of the input."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from selfloop.errors import ArgumentError
+from selfloop.language import Cell
+from selfloop.layers import Recurrent, State
+from selfloop.layers.dropout import check_rate
+
+
+class ManyToMany(nn.Module):
+    """Encoder, recurrent stack and readout at every step.
+
+    Args:
+        encoder: from the inputs (T, B, …) to vectors (T, B, I); its ``output_size`` is I.
+        cell: the recurrence.
+        num_outputs: how many numbers an answer has, such as one logit a class.
+        hidden_size: the cell's ``h``.
+        num_layers: how many cells stand on one another.
+        bidirectional: a second stack reads from the end, so an answer knows what comes after it; without it the model
+            can `step`, with constant memory.
+        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        sizes: a number for each further size that the cell names.
+        backend: as in `Recurrent`.
+
+    Raises:
+        ArgumentError: an argument does not fit.
+
+    >>> import torch
+    >>> from selfloop import cells
+    >>> from selfloop.models import NumberEncoder
+    >>> model = ManyToMany(NumberEncoder(3), cells.lstm, num_outputs=5, hidden_size=16)
+    >>> logits, state = model(torch.zeros(9, 2, 3), lengths=torch.tensor([9, 4]))
+    >>> logits.shape, state
+    (torch.Size([9, 2, 5]), State(h=(1, 2, 16), c=(1, 2, 16)))
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        cell: Cell,
+        num_outputs: int,
+        *,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        input_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        sizes: Mapping[str, int] | None = None,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        if num_outputs < 1:
+            raise ArgumentError(f"The 'num_outputs' of ManyToMany must be at least 1. Got {num_outputs} instead.")
+        own_sizes: dict[str, Any] = {**(sizes or {})}
+        self.encoder = encoder
+        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.rnn = Recurrent(
+            cell,
+            int(encoder.output_size),  # type: ignore[arg-type]
+            hidden_size,
+            num_layers,
+            dropout=hidden_dropout,
+            bidirectional=bidirectional,
+            backend=backend,
+            **own_sizes,
+        )
+        self.output_dropout = nn.Dropout(check_rate("output_dropout", output_dropout))
+        self.readout = nn.Linear(self.rnn.output_size, num_outputs)
+
+    def forward(
+        self,
+        inputs: Shaped[Tensor, "T B ..."],
+        state: State | None = None,
+        lengths: Int[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "T B K"], State]:
+        """The answers at each step, and the state after the last.
+
+        Args:
+            inputs: what the encoder takes.
+            state: where to start; zeros if None.
+            lengths: how many steps each sequence has; all of them if None.
+        """
+        y, state = self.rnn(self.input_dropout(self.encoder(inputs)), state, lengths=lengths)
+        return self.readout(self.output_dropout(y)), state
+
+    def step(self, inputs: Shaped[Tensor, "B ..."], state: State | None = None) -> tuple[Float[Tensor, "B K"], State]:
+        """The answer to one more step of each sequence.
+
+        Raises:
+            ArgumentError: the stack is bidirectional.
+        """
+        y, state = self.rnn.step(self.encoder(inputs[None])[0], state)
+        return self.readout(y), state

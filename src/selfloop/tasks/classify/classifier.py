@@ -1,0 +1,167 @@
+"""A trained classifier: says what an example is, and how sure it is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from selfloop.data.batches import in_order, pad
+from selfloop.data.classified import read_classified, read_labelled, read_unlabelled
+from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.language import Cell
+from selfloop.metrics import Confusion
+from selfloop.models import ManyToOne
+from selfloop.tasks.classify.config import ClassifyConfig, ExampleOptions
+from selfloop.tasks.classify.score import Score
+from selfloop.tasks.inputs import Inputs
+from selfloop.tasks.opening import cell_of, read_config
+from selfloop.training import Run
+
+BATCH = 128
+"""Examples in one call of a prediction; it changes the speed, not the figures."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one example.
+
+    Attributes:
+        place: where the example stands.
+        label: the most probable class.
+        probabilities: of each class.
+    """
+
+    place: str
+    label: str
+    probabilities: Mapping[str, float]
+
+    COLUMNS = ("input", "label", "probability")
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {"input": self.place, "label": self.label, "probabilities": dict(self.probabilities)}
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """One row."""
+        return [(self.place, self.label, f"{self.probabilities[self.label]:.4f}")]
+
+    def text(self) -> str:
+        """The class alone."""
+        return self.label
+
+
+class Classifier:
+    """A classifier that was trained on examples.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        inputs: how examples are read, and the classes.
+        config: what was chosen when it was trained.
+    """
+
+    def __init__(self, model: ManyToOne, inputs: Inputs, config: ClassifyConfig) -> None:
+        self.model, self.inputs, self.config = model.eval(), inputs, config
+
+    @classmethod
+    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Classifier":
+        """The best weights of a run; see `selfloop.load`."""
+        config = read_config(run, ClassifyConfig)
+        inputs = Inputs.load(run)
+        model = config.model.build(inputs, cell_of(run, config.model, cell))
+        run.load_model(model)
+        return cls(model.to(device), inputs, config)
+
+    def predict(self, examples: Sequence[Any] | Examples) -> list[Prediction]:
+        """The class of each example.
+
+        Args:
+            examples: strings or arrays (T, C), as the model was trained on, or what `read` gives.
+
+        Raises:
+            DataError: an array does not fit.
+        """
+        if not isinstance(examples, Examples):
+            examples = Examples(examples, [], [f"example {number}" for number in range(len(examples))])
+        found: dict[int, npt.NDArray[Any]] = {}
+        arrays = self.inputs.arrays(examples)
+        for rows, logits in self._logits(arrays):
+            found |= zip(rows.tolist(), logits.softmax(-1).numpy(), strict=True)
+        classes = self.inputs.classes
+        return [
+            Prediction(
+                place,
+                classes[int(found[row].argmax())],
+                dict(zip(classes, found[row].tolist(), strict=True)),
+            )
+            for row, place in enumerate(examples.places)
+        ]
+
+    def read(self, source: str, bad: BadItems) -> Examples:
+        """The examples of a file or folder, whose classes need not be known, to predict."""
+        return read_unlabelled(source, **self._reading(), bad=bad)
+
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
+        """Examples to score, by name: all of a source, or the run's own validation and test examples.
+
+        Args:
+            source: as in `selfloop train classify`.
+            column: of a table; None for the run's own.
+
+        Raises:
+            DataError: the source cannot be read, or an example is of no class that the model knows.
+        """
+        bad = BadItems(self.config.data.skip_bad)
+        if source is not None:
+            reading = {**self._reading(), **({"input": column} if column else {})}
+            return {Path(source).name: read_labelled(source, classes=self.inputs.classes, **reading, bad=bad)}
+        dataset = read_dataset(self.config.data, bad)
+        return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+
+    def _reading(self) -> dict[str, Any]:
+        """How the user's files are read."""
+        data = self.config.data.model_dump(include={"input", "label", "scan", "size", "encoding"})
+        return {**data, "kind": self.inputs.kind}
+
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:
+        """How well the model does on examples whose classes are known.
+
+        Args:
+            part: the examples.
+            sample: judge about so many of them, evenly chosen; None judges all.
+        """
+        rows = np.arange(len(part))[:: max(1, len(part) // sample) if sample else 1]
+        examples = Examples(
+            [part.inputs[i] for i in rows], [part.labels[i] for i in rows], [part.places[i] for i in rows]
+        )
+        return self.judge(self.inputs.arrays(examples), self.inputs.indices(examples.labels))
+
+    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: npt.NDArray[np.int64]) -> Score:
+        """The score of arrays whose classes are known by number."""
+        nats, predicted = 0.0, np.zeros_like(truth)
+        for rows, logits in self._logits(arrays):
+            nats += float(F.cross_entropy(logits, torch.from_numpy(truth[rows]), reduction="sum").double())
+            predicted[rows] = logits.argmax(-1).numpy()
+        return Score(nats, Confusion.of(self.inputs.classes, truth, predicted))
+
+    def sample(self) -> Mapping[str, str]:
+        """Nothing beyond the scores."""
+        return {}
+
+    @torch.inference_mode()
+    def _logits(self, arrays: Sequence[npt.NDArray[Any]]) -> Iterator[tuple[npt.NDArray[Any], torch.Tensor]]:
+        device = next(self.model.parameters()).device
+        for rows in in_order([len(array) for array in arrays], BATCH):
+            batch, lengths = pad([arrays[row] for row in rows])
+            logits = self.model(batch.to(device), None if lengths is None else lengths.to(device))
+            yield rows, logits.float().cpu()
+
+
+def read_dataset(data: ExampleOptions, bad: BadItems) -> Dataset:
+    """The examples of a configuration."""
+    options = data.model_dump(exclude={"source", "tokenizer", "vocab_size", "skip_bad"})
+    return read_classified(data.source, **options, bad=bad)

@@ -1,0 +1,150 @@
+"""What a model of labelled examples reads: from a user's examples to arrays, and to the encoder that takes them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from selfloop.data import Tokenizer
+from selfloop.data.examples import Examples, Kind
+from selfloop.data.vocabulary import Vocabulary
+from selfloop.errors import DataError, RunError
+from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.training import Run
+from selfloop.training.checkpoint import write_bytes, writing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How examples are read, and the classes that they belong to.
+
+    Attributes:
+        kind: what an example is.
+        shape: of one step: (C,) of a series, (H, W) or (H, W, 3) of frames, () of text.
+        classes: the names of the labels, in the order of the logits.
+        tokenizer: of text.
+        vocabulary: of words.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    tokenizer: Tokenizer | None = None
+    vocabulary: Vocabulary | None = None
+
+    def arrays(self, examples: Examples) -> Sequence[npt.NDArray[Any]]:
+        """An array each, whose first axis is time.
+
+        Raises:
+            DataError: a series has another number of channels than those the model was trained on, or frames have
+                another size.
+        """
+        if self.tokenizer is not None:
+            ids = self.tokenizer.encode_batch(list(examples.inputs))
+            return [np.array(row or [self.tokenizer.start_id], np.int64) for row in ids]
+        if self.vocabulary is not None:
+            return [self.vocabulary.encode(words) for words in examples.inputs]
+        for array, place in zip(examples.inputs, examples.places, strict=True):
+            if array.shape[1:] != self.shape:
+                raise DataError(
+                    f"{place} has steps of shape {array.shape[1:]}, and the model was trained on steps of shape "
+                    f"{self.shape}. Give data of the same kind."
+                )
+        return examples.inputs
+
+    def indices(self, names: Sequence[str | None]) -> npt.NDArray[np.int64]:
+        """The numbers of classes; -1 where there is no label to judge by."""
+        number: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(self.classes)}}
+        return np.array([number[name] for name in names], np.int64)
+
+    def encoder(self, size: int) -> nn.Module:
+        """What stands before the recurrent stack; `size` is that of a token's or a frame's vector."""
+        if self.kind == "series":
+            return NumberEncoder(*self.shape)
+        if self.kind == "frames":
+            return FrameEncoder(self.shape[0], self.shape[1], (*self.shape, 1)[2], size)
+        if self.vocabulary is not None:
+            return WordEncoder(len(self.vocabulary.words), len(self.vocabulary.characters), size)
+        assert self.tokenizer is not None
+        return TokenEncoder(self.tokenizer.vocab_size, size)
+
+    def save(self, run: Run) -> None:
+        """Keep it in a run's folder."""
+        facts: dict[str, Any] = {"kind": self.kind, "shape": self.shape, "classes": self.classes}
+        if self.vocabulary is not None:
+            facts |= {"words": self.vocabulary.words, "characters": "".join(self.vocabulary.characters)}
+        write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
+        if self.tokenizer is not None:
+            with writing(run.path / "tokenizer.json"):
+                self.tokenizer.save(run.path / "tokenizer.json")
+
+    @classmethod
+    def load(cls, run: Run) -> "Inputs":
+        """As `save` has kept it.
+
+        Raises:
+            RunError: a file is missing or damaged.
+        """
+        file = run.path / "inputs.json"
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            kind, shape, classes = facts["kind"], tuple(facts["shape"]), tuple(facts["classes"])
+            known = (tuple(facts["words"]), tuple(facts["characters"])) if kind == "words" else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
+        tokenizer = Tokenizer.load(run.path / "tokenizer.json") if kind == "text" else None
+        return cls(kind, shape, classes, tokenizer, Vocabulary(*known) if known else None)
+
+
+def fit_scale(encoder: nn.Module, arrays: Sequence[npt.NDArray[Any]]) -> None:
+    """Tell an encoder of numbers their means and deviations over all steps of the training data."""
+    if not isinstance(encoder, NumberEncoder):
+        return
+    if isinstance(arrays, np.ndarray):
+        arrays = [array.reshape(-1, array.shape[-1]) for array in np.array_split(arrays, 1 + len(arrays) // 1000)]
+    steps = sum(len(array) for array in arrays)
+    mean = sum(array.sum(0, dtype=np.float64) for array in arrays) / steps
+    spread = sum(((array - mean) ** 2).sum(0) for array in arrays) / steps
+    encoder.fit(mean.tolist(), np.sqrt(spread).tolist())
+
+
+def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Different names: numbers by their value, before words by the alphabet.
+
+    >>> in_natural_order(["b", "10", "9", "b"])
+    ('9', '10', 'b')
+    """
+
+    def key(name: str) -> tuple[int, float, str]:
+        try:
+            return 0, float(name), name
+        except ValueError:
+            return 1, 0.0, name
+
+    return tuple(sorted(set(names), key=key))
+
+
+def class_weights(kind: str, truth: npt.NDArray[np.int64], classes: int) -> Tensor | None:
+    """What each class weighs in the loss: all the same (None), or 1 / its share of the truth, divided by the classes.
+
+    >>> class_weights("balanced", np.array([0, 0, 0, 1, -1]), classes=2)
+    tensor([0.6667, 2.0000])
+    """
+    if kind == "none":
+        return None
+    counts = np.bincount(truth[truth >= 0], minlength=classes)
+    return torch.tensor(counts.sum() / np.maximum(counts, 1) / classes, dtype=torch.float32)
+
+
+def fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    """A hash of what is in arrays."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from selfloop.config import parse
+from selfloop.data.examples import Examples
+from selfloop.errors import DataError
+from selfloop.tasks import load
+from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
+from selfloop.training import Run, train
+
+
+@pytest.fixture
+def make_task(tmp_path):
+    """Series whose class is the sign of their first step, of unequal lengths; or texts."""
+
+    def make(steps=120, model=None, loss=None, text=False, rare=1, **data):
+        draw = np.random.default_rng(0)
+        lines = []
+        for number in range(120):
+            up = number % (2 * rare) == 0
+            series = draw.normal(scale=0.1, size=(int(draw.integers(2, 9)), 2)) + 7
+            series[0, 0] += 1 if up else -1
+            value = ("b" if up else "a") + "xyz" * int(draw.integers(1, 4)) if text else series.tolist()
+            lines.append(json.dumps({"values": value, "label": "up" if up else "down"}))
+        source = tmp_path / "walks.jsonl"
+        source.write_text("\n".join(lines) + "\n")
+        values = {
+            "data": {"source": str(source), **data},
+            "model": {"embedding_size": 4, "hidden_size": 8, "output_dropout": 0.0, **(model or {})},
+            "loss": loss or {},
+            "training": {"steps": steps, "batch_size": 16, "learning_rate": 0.03, "validations": 2},
+        }
+        return Classification(parse(ClassifyConfig, values, "test"))
+
+    return make
+
+
+@pytest.fixture
+def trained(make_task, tmp_path, silent):
+    def make(**options):
+        task = make_task(**options)
+        run = Run.create(tmp_path / "run", "classify", task.config.model_dump(mode="json"))
+        task.save(run)
+        train(task, run, task.config.training, Accelerator(cpu=True), silent)
+        run.load_model(task.model)  # the best weights
+        return task, run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"text": True},
+        {"model": {"pooling": "attention", "bidirectional": True, "cell": "gru"}},
+        {"model": {"pooling": "mean", "num_layers": 2}},
+    ],
+    ids=str,
+)
+def test_what_the_first_step_says_is_learnt_and_told_by_a_loaded_run(trained, options):
+    task, run = trained(**options)
+    loaded = load(run.path)
+    assert isinstance(loaded, Classifier)
+    parts = loaded.parts()
+    score = loaded.score(parts["valid"])
+    assert (score.accuracy, score.count) == (1.0, 12)
+    assert score.metrics() == pytest.approx(task.opened().score(task.parts()["valid"]).metrics())
+    assert [row["support"] for row in score.details()] == [6, 6]
+
+
+def test_predictions_stand_in_the_order_of_the_examples(trained):
+    _, run = trained(text=True)
+    loaded = load(run.path)
+    found = loaded.predict(["axyzxyz", "bxyz", "b" + 9 * "xyz", "axyz"])
+    assert [p.label for p in found] == ["down", "up", "up", "down"]
+    for p in found:
+        assert sum(p.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert max(p.probabilities, key=p.probabilities.get) == p.label
+
+
+def test_the_loss_is_the_cross_entropy_of_the_batch(make_task):
+    task = make_task()
+    task.model.eval()
+    loss, targets, carry = task.loss(task.model, 3, slice(None), None)
+    rows = task._batches.rows(0, 3)
+    train = task.dataset.train
+    part = Examples([train.inputs[r] for r in rows], [train.labels[r] for r in rows], [train.places[r] for r in rows])
+    assert (targets, carry) == (16, None)
+    assert loss.item() == pytest.approx(task.opened().score(part).loss, rel=1e-5)
+
+
+def test_shares_of_a_batch_make_up_its_loss(make_task):
+    task = make_task()
+    task.model.eval()
+    whole, _, _ = task.loss(task.model, 0, slice(None), None)
+    halves = [task.loss(task.model, 0, share, None)[0] for share in (slice(0, 8), slice(8, 16))]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
+
+
+def test_balanced_weights_make_each_class_count_the_same(make_task):
+    task = make_task(rare=5, loss={"class_weights": "balanced"})
+    counts = torch.bincount(torch.from_numpy(task._classes))
+    assert counts.min() < counts.max() / 5
+    torch.testing.assert_close(task._weights * counts, torch.full((2,), len(task._classes) / 2))
+
+
+def test_series_are_brought_to_mean_zero_and_deviation_one(make_task):
+    task = make_task()
+    steps = torch.from_numpy(np.concatenate(list(task.dataset.train.inputs)))
+    scaled = task.model.encoder(steps[:, None].float())[:, 0]
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(2), atol=1e-4, rtol=0)
+
+
+def test_the_examples_decide_the_facts(make_task):
+    one, same, other = make_task(), make_task(), make_task(text=True)
+    assert one.facts() == same.facts() != other.facts()
+
+
+def test_a_series_of_another_shape_is_named(trained):
+    _, run = trained()
+    with pytest.raises(DataError, match=r"example 1 has steps of shape \(3,\), and the model was trained on .* \(2,\)"):
+        load(run.path).predict([np.zeros((4, 2), np.float32), np.zeros((4, 3), np.float32)])
+
+
+def test_a_sample_judges_about_so_many(trained):
+    _, run = trained()
+    loaded = load(run.path)
+    assert loaded.score(loaded.parts()["valid"], sample=4).count == 4
