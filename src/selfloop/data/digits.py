@@ -18,7 +18,7 @@ def read_digits(wanted: Wanted) -> Items:
     (1797, (8, 8), '0')
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped] # noqa: PLC0415  (an extra)
+        from sklearn.datasets import load_digits  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise DataError(
             "The default of classify, scikit-learn's digits, needs scikit-learn: pip install 'selfloop[demo]', or name "
