@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "selfloop", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "selfloop", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", settings.get_profile("selfloop"), max_examples=300, derandomize=False)
 settings.load_profile("selfloop")  # --hypothesis-profile=explore draws other examples at each run

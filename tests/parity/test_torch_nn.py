@@ -53,7 +53,7 @@ def answers(layer, x, hx, call=None):
     return outputs + list(torch.autograd.grad(loss, [x, *first, *layer.parameters()]))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(BOTH),
     input_size=st.sampled_from([1, 3, 17]),
