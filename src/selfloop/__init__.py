@@ -24,10 +24,20 @@ _LANGUAGE = (
 _HOMES = {
     **dict.fromkeys(_LANGUAGE, "selfloop.language"),
     **dict.fromkeys(
-        ("GRU", "LSTM", "RNN", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout"),
+        (
+            "GRU",
+            "LSTM",
+            "RNN",
+            "Attention",
+            "EmbeddingDropout",
+            "Recurrent",
+            "State",
+            "Stepper",
+            "VariationalDropout",
+        ),  # fmt: skip
         "selfloop.layers",
     ),
-    **dict.fromkeys(("LanguageModel", "ManyToMany", "ManyToOne"), "selfloop.models"),
+    **dict.fromkeys(("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany"), "selfloop.models"),
     "load": "selfloop.tasks",
     "SelfloopError": "selfloop.errors",
 }

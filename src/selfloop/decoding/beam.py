@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfloop.decoding.sampling import StepModel
+from selfloop.decoding.sampling import S, StepModel
 from selfloop.errors import ArgumentError
-from selfloop.layers import State
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Hypothesis:
 
 @torch.inference_mode()
 def beam_search(
-    model: StepModel,
+    model: StepModel[S],
     logits: Float[Tensor, "B V"],
-    state: State,
+    state: S,
     *,
     max_tokens: int,
     beam: int = 5,

@@ -2,21 +2,33 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from selfloop.errors import ArgumentError
-from selfloop.layers import State
+
+Own = TypeVar("Own")
 
 
 @runtime_checkable
-class StepModel(Protocol):
+class DecodingState(Protocol):
+    """What decoding needs of a state: of a `State`, and of a decoder's with its memory."""
+
+    def select(self: Own, rows: Int[Tensor, " N"]) -> Own:
+        """The sequences `rows`, in that order; a row may come several times, as beams need."""
+
+
+S = TypeVar("S", bound=DecodingState)
+
+
+@runtime_checkable
+class StepModel(Protocol[S]):
     """What decoding needs of a model."""
 
-    def step(self, tokens: Int[Tensor, " B"], state: State) -> tuple[Float[Tensor, "B V"], State]:
+    def step(self, tokens: Int[Tensor, " B"], state: S) -> tuple[Float[Tensor, "B V"], S]:
         """The logits of the next token after these, and the new state."""
 
 
@@ -78,9 +90,9 @@ class Sampling:
 
 
 def generate(
-    model: StepModel,
+    model: StepModel[S],
     logits: Float[Tensor, "B V"],
-    state: State,
+    state: S,
     *,
     max_tokens: int,
     sampling: Sampling = Sampling(),
