@@ -21,22 +21,12 @@ _LANGUAGE = (
     "minimum", "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt", "state",
     "sum", "tanh", "variational_dropout", "where", "zoneout",
 )  # fmt: skip
+_LAYERS = (
+    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
+)  # fmt: skip
 _HOMES = {
     **dict.fromkeys(_LANGUAGE, "selfloop.language"),
-    **dict.fromkeys(
-        (
-            "GRU",
-            "LSTM",
-            "RNN",
-            "Attention",
-            "EmbeddingDropout",
-            "Recurrent",
-            "State",
-            "Stepper",
-            "VariationalDropout",
-        ),  # fmt: skip
-        "selfloop.layers",
-    ),
+    **dict.fromkeys(_LAYERS, "selfloop.layers"),
     **dict.fromkeys(("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany"), "selfloop.models"),
     "load": "selfloop.tasks",
     "SelfloopError": "selfloop.errors",
