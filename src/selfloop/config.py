@@ -83,6 +83,20 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
     return result
 
 
+def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -> S:
+    """A section with ``section.key=value`` put into some of its sections.
+
+    Raises:
+        ConfigError: an assignment is for another section, or does not fit.
+    """
+    assignments = list(assignments)
+    for assignment in assignments:
+        if assignment.partition(".")[0].strip() not in sections:
+            allowed = " and ".join(f"{name}.…" for name in sections if name in type(section).model_fields)
+            raise ConfigError(f"--set can change {allowed} here, the rest is as it was trained. Got {assignment!r}.")
+    return parse(type(section), assign(section.model_dump(mode="json"), assignments), "The command")
+
+
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -1,9 +1,14 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from selfloop.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from selfloop.tasks.task import Score
 
 
 def evaluate(
@@ -15,6 +20,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="Of a translator: the file of translations, line by line.", show_default=False),
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, help="Score about so many tokens or examples, for a quick figure. [dim]All.[/]")
     ] = None,
@@ -22,6 +31,9 @@ def evaluate(
         str | None, typer.Option(help="The column with the text or the series. [dim]The run's own.[/]")
     ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
@@ -35,6 +47,8 @@ def evaluate(
       selfloop evaluate runs/play other.txt --json
 
       selfloop evaluate runs/names more_names/
+
+      selfloop evaluate runs/en-de test.en test.de
     """
     from rich.console import Console
     from rich.table import Table
@@ -42,13 +56,20 @@ def evaluate(
     from selfloop.tasks import load
     from selfloop.tasks.loading import kind_of_model
 
-    model = load(run, cell=cell)
+    model = load(run, cell=cell, encoder=encoder)
     kind = kind_of_model(model)
+    if target is not None and not hasattr(model, "align"):
+        raise ArgumentError(
+            f"{run} does not translate, so it takes one source of data. Got {target} too: leave it out."
+        )
+    more = {} if target is None else {"target": target}
     with Console(stderr=True, quiet=as_json).status("scoring …"):
-        scores = {name: model.score(part, sample=sample) for name, part in model.parts(data, column).items()}
+        scores = {name: model.score(part, sample=sample) for name, part in model.parts(data, column, **more).items()}
     unit = f"{kind.unit}s"
     if as_json:
-        facts = {name: {**s.metrics(), unit: s.count, "classes": s.details()} for name, s in scores.items()}
+        facts = {
+            name: {**s.metrics(), **signatures(s), unit: s.count, "classes": s.details()} for name, s in scores.items()
+        }
         typer.echo(json.dumps({n: {k: v for k, v in f.items() if v != []} for n, f in facts.items()}))
         return
     table = Table.grid(padding=(0, 3, 0, 0))
@@ -56,6 +77,8 @@ def evaluate(
         metrics = score.metrics()
         table.add_row(name, f"{score.count:,} {unit}", *(f.format(metrics[key]) for key, f in kind.figures.items()))
     Console(highlight=False).print(table)
+    for signature in sorted({text for score in scores.values() for text in signatures(score).values()}):
+        Console(highlight=False).print(signature, style="dim")
     for name, score in scores.items():
         rows = score.details()
         if rows:
@@ -63,3 +86,8 @@ def evaluate(
             for row in rows:
                 classes.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
             Console(highlight=False).print(classes)
+
+
+def signatures(score: "Score") -> dict[str, str]:
+    """How a score's figures were computed, where that is not one and the same everywhere; for JSON, by name."""
+    return getattr(score, "signatures", {})

@@ -19,6 +19,21 @@ def predict(
     ] = None,
     format: Annotated[str, typer.Option(help="jsonl, csv or text.")] = "jsonl",
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
+    ] = None,
+    picture: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw a .png of images with captions, or of labels along time, against the true ones if there are any."
+        ),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Label a film or a camera frame by frame, while it is read.")
+    ] = False,
+    set: Annotated[
+        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")] = False,
 ) -> None:
     """Say what a trained model makes of your data, an answer a line.
@@ -30,30 +45,58 @@ def predict(
       echo "Yamamoto" | selfloop predict runs/names --format text
 
       selfloop predict runs/walks walks/*.npy --format csv > answers.csv
+
+      selfloop predict runs/en-de news.en --format text > news.de
+
+      selfloop predict runs/photos holiday/ --format csv --picture sheet.png
+
+      selfloop predict runs/clips film.mp4 --picture labels.png --set data.crop=[80,60,48,80]
+
+      selfloop predict runs/clips /dev/video0 --stream
     """
     import csv
     import sys
 
+    from selfloop.cli.pictures import draw_predictions
+    from selfloop.config import changed
     from selfloop.data.examples import BadItems
     from selfloop.tasks import load
 
     if format not in FORMATS:
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
-    model = load(run, cell=cell)
+    model = load(run, cell=cell, encoder=encoder)
+    model.config = changed(model.config, set or [], ("data", "decoding"))
     if not hasattr(model, "predict"):
         raise ArgumentError(f"{run} is a language model, which writes: selfloop generate {run}.")
+    if stream:
+        _stream(model, run, data or [], format)
+        return
     bad = BadItems(skip_bad)
     parts = [model.read(source, bad) for source in data] if data else [_lines(model)]
     for place, reason in bad.found:
         typer.echo(f"left out: {place} {reason}", err=True)
     table = csv.writer(sys.stdout, lineterminator="\n")
-    for number, found in enumerate(found for part in parts for found in model.predict(part)):
+    predictions = [found for part in parts for found in model.predict(part)]
+    for number, found in enumerate(predictions):
         if format == "jsonl":
             typer.echo(json.dumps(found.facts(), ensure_ascii=False))
         elif format == "text":
             typer.echo(found.text())
         else:
             table.writerows([*([found.COLUMNS] if number == 0 else []), *found.rows()])
+    if picture is not None:
+        draw_predictions(predictions, picture)
+
+
+def _stream(model: Any, run: str, data: list[str], format: str) -> None:
+    """A label a frame, as it comes."""
+    if not hasattr(model, "watch"):
+        raise ArgumentError(f"{run} gives one answer for a whole input. To --stream is for runs of label.")
+    if len(data) != 1:
+        raise ArgumentError(f"To --stream takes one film, one camera or one address. Got {len(data)} instead.")
+    for step, label in enumerate(model.stream(model.watch(data[0]))):
+        facts = json.dumps({"step": step, "label": label}, ensure_ascii=False)
+        typer.echo({"jsonl": facts, "csv": f"{step},{label}", "text": label}[format])
 
 
 FORMATS = ("jsonl", "csv", "text")
@@ -65,8 +108,13 @@ def _lines(model: Any) -> "Examples":
 
     from selfloop.data.examples import Examples
 
+    if not hasattr(model, "inputs"):
+        raise ArgumentError("This model reads images, which do not come as lines: give files or folders.")
     if model.inputs.kind not in ("text", "words"):
         raise ArgumentError("This model reads numbers, which do not come as lines: give files or folders.")
     lines = [line.rstrip("\r\n") for line in sys.stdin]
+    if hasattr(model, "lines"):
+        found: Examples = model.lines(lines)
+        return found
     lines = [line for line in lines if line.strip()]
     return Examples([line.split() for line in lines] if model.inputs.kind == "words" else lines, [], lines)

@@ -91,7 +91,7 @@ class Screen:
         """A line for each validation, which stays."""
         self._valid = f"  validation {metrics['loss']:.3f}"
         self.console.print(
-            f"update {int(metrics['step']):>8,}   valid {self._kind.show(metrics)}", style="" if best else "dim"
+            f"update {int(metrics['step']):>8,}   valid {self._kind.show(metrics, most=3)}", style="" if best else "dim"
         )
 
     def stop(self) -> bool:
@@ -116,6 +116,10 @@ class Screen:
         for name, title in (("valid", "validation"), ("test", "test")):
             if name in result:
                 self.console.print(f"[bold]{title:>10}   {self._kind.show(result[name])}")
+        signatures = {text for name in ("valid", "test") for key, text in result.get(name, {}).items()
+                      if key.endswith("_signature")}  # fmt: skip
+        for signature in sorted(signatures):
+            self.console.print(f"{'':>10}   {signature}", style="dim")
         for title, text in best.sample().items():
             self.console.print(f"\n{title}", style="dim")
             self.console.print(Text(text))

@@ -73,13 +73,13 @@ def run_training(
     screen = Screen(task, kind, quiet=as_json)
     if resume is not None:
         others = [*given, *(name for name, value in (("config", config), ("set", assignments), ("run", run)) if value)]
-        refused = [name.rpartition(".")[2] for name in others if name != "model.cell"]
+        refused = [name.rpartition(".")[2] for name in others if name not in ("model.cell", "model.encoder")]
         if refused:
             got = "data" if refused[0] == "source" else f"--{refused[0].replace('_', '-')}"
             raise ConfigError(
                 f"--resume continues a run as it was begun, and takes no other choices. Got {got} too: leave it out."
             )
-        result = _continue(task, kind, resume, given.get("model.cell"), screen)
+        result = _continue(task, kind, resume, given, screen)
     else:
         result = _begin(task, kind, configuration(kind.config, config, given, assignments or []), run, screen)
     if as_json and result is not None:
@@ -105,7 +105,7 @@ def configuration(kind: "type[Section]", file: Path | None, given: dict[str, Any
         values.setdefault(section, {})[name] = value
     values = config.assign(values, assignments)
     sources: Any = config.parse(kind, values, "The command")
-    for name in ("source", "valid", "test"):
+    for name in sources.data.PATHS:
         path = getattr(sources.data, name)
         if path is not None and Path(path).exists():  # so that the run can be resumed from anywhere
             values["data"][name] = str(Path(path).resolve())
@@ -129,7 +129,7 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
     return _train(kind, task, run, accelerator, screen, resumed=False)
 
 
-def _continue(name: str, kind: "Kind", path: Path, cell: str | None, screen: "Screen") -> dict[str, Any] | None:
+def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
     from selfloop.tasks.choose_cell import choose_cell
     from selfloop.tasks.loading import kind_of
     from selfloop.tasks.opening import read_config
@@ -145,8 +145,15 @@ def _continue(name: str, kind: "Kind", path: Path, cell: str | None, screen: "Sc
         spent = facts["progress"]["validations"] >= chosen.training.validations
         why = "its budget is spent" if spent else "validation had stopped improving"
         raise RunError(f"{path} is finished: {why}. Start a new run to train more.")
+    cell, encoder = given.get("model.cell"), given.get("model.encoder")
     if chosen.model.is_own_cell and cell is None:
         raise RunError(f"{path} was trained with your own cell; give it again: --cell {chosen.model.cell}.")
+    if getattr(chosen.model, "is_own_encoder", False):
+        if encoder is None:
+            raise RunError(
+                f"{path} was trained with your own encoder; give it again: --encoder {chosen.model.encoder}."
+            )
+        chosen = chosen.model_copy(update={"model": chosen.model.model_copy(update={"encoder": encoder})})
     accelerator = _accelerator(chosen, screen)
     with accelerator.main_process_first(), screen.status("reading the data"):
         task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)
@@ -169,6 +176,7 @@ def _train(
 
 def _conclude(kind: "Kind", task: "Learner", run: "Run", progress: "Progress", screen: "Screen") -> dict[str, Any]:
     """Score with the best weights, draw the curves, and say what comes next."""
+    from selfloop.cli.evaluate import signatures
     from selfloop.cli.pictures import draw_score
     from selfloop.training.curves import draw_curves
 
@@ -189,7 +197,7 @@ def _conclude(kind: "Kind", task: "Learner", run: "Run", progress: "Progress", s
         run.load_model(task.model)
         best = task.opened()
         scores = {name: best.score(part) for name, part in task.parts().items()}
-    result |= {name: score.metrics() for name, score in scores.items()}
+    result |= {name: {**score.metrics(), **signatures(score)} for name, score in scores.items()}
     pictures = draw_score(run, list(scores.values())[-1])
     screen.conclude(best, result, pictures)
     return result

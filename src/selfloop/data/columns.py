@@ -61,6 +61,19 @@ def items_of_table(table: Table, wanted: Wanted) -> Items:
     return items
 
 
+def choose(table: Table, given: str | None, names: Iterable[str], option: str) -> str:
+    """The column that is given, or the first that has one of these names.
+
+    Raises:
+        DataError: there is none, or not the one that is given.
+    """
+    _check(table, given, option)
+    column = given or next(_named(table.columns, names), None)
+    if column is None:
+        raise DataError(_unclear(table, option, f"no {option}", table.columns))
+    return column
+
+
 def _check(table: Table, column: str | None, option: str) -> None:
     if column is not None and column not in table.columns:
         raise DataError(

@@ -32,7 +32,7 @@ _FORMS: tuple[Callable[[Path], bool], ...] = (
     lambda path: path.suffix.lower() == ".ts",
     holds_images,
     lambda path: path.suffix.lower() == ".npz",
-    lambda path: _suffix(path) in TABLES,
+    lambda path: suffix_of(path) in TABLES,
 )
 """The kinds of files that hold many examples each; of a folder with several the first is read."""
 
@@ -44,7 +44,7 @@ def parts_of_folder(folder: Path, wanted: Wanted) -> dict[str, Items]:
         DataError: the folder holds nothing that could be read, or its names are unclear.
     """
     for form in _FORMS:
-        if paths := [path for path in _files(folder) if form(path)]:
+        if paths := [path for path in files_of(folder) if form(path)]:
             return _marked(folder, paths, wanted)
     folders = _folders(folder)
     marks = {path: _MARKS.get(path.name.lower()) for path in folders}
@@ -53,7 +53,7 @@ def parts_of_folder(folder: Path, wanted: Wanted) -> dict[str, Items]:
         return {mark: _whole(path, wanted) for path, mark in marks.items() if mark is not None}
     if folders:
         return {"train": _classes(folder, folders, wanted)}
-    if texts := [path for path in _files(folder) if _suffix(path) in TEXTS]:
+    if texts := [path for path in files_of(folder) if suffix_of(path) in TEXTS]:
         return {"train": together((_lines(path, path.name.partition(".")[0], wanted) for path in texts), str(folder))}
     raise DataError(
         f"The folder {folder} holds no labelled examples: put a folder for each class there, a .txt file for each "
@@ -67,7 +67,7 @@ def parts_of_file(path: Path, wanted: Wanted) -> dict[str, Items]:
     Raises:
         DataError: the file is of no kind that could be read, or damaged.
     """
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if path.suffix.lower() == ".npz":
         return read_npz(path, wanted)
     if path.suffix.lower() == ".ts":
@@ -92,18 +92,27 @@ def unlabelled_folder(folder: Path, wanted: Wanted) -> Items:
     Raises:
         DataError: it holds no examples.
     """
-    tops = _files(folder)
+    tops = files_of(folder)
     for form in _FORMS[:-1]:
         if paths := [path for path in tops if form(path)]:
             return together((items for path in paths for items in parts_of_file(path, wanted).values()), str(folder))
     known = TABLES if wanted.kind == "text" else TABLES - SERIES_SUFFIXES
-    if tables := [path for path in tops if _suffix(path) in known]:
+    if tables := [path for path in tops if suffix_of(path) in known]:
         return together((parts_of_file(path, wanted)["train"] for path in tables), str(folder))
-    return _each_file([(path, None) for path in _below(folder)], str(folder), wanted)
+    return _each_file([(path, None) for path in below(folder)], str(folder), wanted)
 
 
 def _marked(folder: Path, paths: list[Path], wanted: Wanted) -> dict[str, Items]:
     """Files of many examples by the split that their names mark."""
+    return by_mark(folder, paths, lambda path: parts_of_file(path, wanted))
+
+
+def by_mark(folder: Path, paths: list[Path], read: Callable[[Path], dict[str, Items]]) -> dict[str, Items]:
+    """The parts of a folder's files by the split that their names mark, all "train" where none marks it.
+
+    Raises:
+        DataError: some names mark a split and others do not.
+    """
     marks = {path: _mark(path.name) for path in paths}
     if "train" in marks.values():
         unmarked = next((path.name for path, mark in marks.items() if mark is None), None)
@@ -116,7 +125,7 @@ def _marked(folder: Path, paths: list[Path], wanted: Wanted) -> dict[str, Items]
         marks = dict.fromkeys(paths, "train")
     found: dict[str, list[Items]] = {}
     for path, mark in marks.items():
-        for part, items in parts_of_file(path, wanted).items():
+        for part, items in read(path).items():
             found.setdefault(str(mark) if part == "train" else part, []).append(items)
     return {part: together(items, str(folder)) for part, items in found.items()}
 
@@ -126,7 +135,7 @@ def _whole(folder: Path, wanted: Wanted) -> Items:
 
 
 def _classes(folder: Path, folders: list[Path], wanted: Wanted) -> Items:
-    return _each_file([(path, inner.name) for inner in folders for path in _below(inner)], str(folder), wanted)
+    return _each_file([(path, inner.name) for inner in folders for path in below(inner)], str(folder), wanted)
 
 
 def _each_file(files: list[tuple[Path, str | None]], where: str, wanted: Wanted) -> Items:
@@ -134,7 +143,7 @@ def _each_file(files: list[tuple[Path, str | None]], where: str, wanted: Wanted)
     files = [
         (path, label) for path, label in files if path.stem.lower() not in _ABOUT and path.name.lower() not in _ABOUT
     ]
-    counts = {family: sum(_suffix(path) in known for path, _ in files) for family, known in _FAMILIES.items()}
+    counts = {family: sum(suffix_of(path) in known for path, _ in files) for family, known in _FAMILIES.items()}
     family = max(counts, key=lambda family: counts[family])
     if not counts[family]:
         raise DataError(f"The folder {where} holds no examples: put .npy, .csv, .txt or image files there.")
@@ -145,7 +154,7 @@ def _each_file(files: list[tuple[Path, str | None]], where: str, wanted: Wanted)
 
 
 def _one(path: Path, family: Family, wanted: Wanted) -> object:
-    if _suffix(path) not in _FAMILIES[family]:
+    if suffix_of(path) not in _FAMILIES[family]:
         raise Unusable(f"is none of the {family} that other files here are")
     if family == "images":
         return read_image(path, wanted.size)
@@ -185,7 +194,8 @@ def _mark(name: str) -> str | None:
     return next((_MARKS[word] for word in re.split(r"[^a-z0-9]+", name.lower()) if word in _MARKS), None)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The end of a file's name in small letters; that of what is compressed."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
@@ -193,7 +203,8 @@ def _seen(path: Path) -> bool:
     return not path.name.startswith((".", "__MACOSX"))
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
+    """The files at the top of a folder, without hidden ones and those about it."""
     return sorted(
         path for path in folder.iterdir() if path.is_file() and _seen(path) and path.stem.lower() not in _ABOUT
     )
@@ -201,13 +212,13 @@ def _files(folder: Path) -> list[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     """The folders that hold something."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _seen(path) and any(_below(path)))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _seen(path) and any(below(path)))
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
     """All files of a folder and the folders in it, in order."""
     for path in sorted(filter(_seen, folder.iterdir())):
         if path.is_dir():
-            yield from _below(path)
+            yield from below(path)
         elif path.is_file():
             yield path

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 
-Family = Literal["text", "series", "images"]
-"""A string; an array (T, C) of float32; an array (H, W) or (H, W, 3) of bytes, which becomes a sequence at the end."""
+Family = Literal["text", "words", "series", "images", "frames"]
+"""A string; a list of words; an array (T, C) of float32; an array (H, W) or (H, W, 3) of bytes, which becomes a sequence
+at the end; frames, (T, H, W) or (T, H, W, 3).
+"""
 
 
 class Unusable(Exception):
@@ -51,7 +53,7 @@ class Items:
 
     family: Family
     inputs: list[Any] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
 
     def add(self, place: str, label: str | None, read: Callable[[], Any], bad: BadItems) -> None:

@@ -60,7 +60,7 @@ def read_series(path: Path, encoding: str = "utf-8") -> npt.NDArray[np.float32]:
     Raises:
         Unusable: the file is no series.
     """
-    return as_series(_npy(path) if path.suffix.lower() == ".npy" else _csv(path, encoding))
+    return as_series(read_npy(path) if path.suffix.lower() == ".npy" else _csv(path, encoding))
 
 
 def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
@@ -138,7 +138,12 @@ def _array_of(values: Any) -> npt.NDArray[Any]:
         raise Unusable(f"holds a number too large for float32 ({error})") from error
 
 
-def _npy(path: Path) -> npt.NDArray[Any]:
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        Unusable: the file is none, or holds Python objects.
+    """
     try:
         with path.open("rb") as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))

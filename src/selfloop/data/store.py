@@ -7,7 +7,6 @@ that changes gets another name. The folder can be deleted at any time.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from selfloop.atomic import replacing
+from selfloop.data.caches import cache_folder
 from selfloop.data.text import Text
 from selfloop.data.tokenizer import Tokenizer
 from selfloop.errors import DataError
@@ -63,7 +63,7 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
     ...     print(tokens.ids.tolist(), tokens.characters, tokens.bytes)
     [110, 195, 169] 2 3
     """
-    folder = _cache() if folder is None else Path(folder)
+    folder = cache_folder("tokens") if folder is None else Path(folder)
     key = hashlib.sha256(f"{text.fingerprint}\n{tokenizer.digest}".encode()).hexdigest()[:32]
     path = folder / f"{key}.safetensors"
     try:
@@ -113,7 +113,3 @@ def _write(path: Path, text: Text, tokenizer: Tokenizer) -> None:
         }
         file.seek(0)
         file.write(_HEADER.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER))
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selfloop" / "tokens"

@@ -47,9 +47,12 @@ class Table:
     def value(self, row: int, column: str) -> Any:
         """A cell; a class by its name."""
         value = self.rows[row].get(column)
-        if column in self.names and isinstance(value, int):
-            return self.names[column][value] if 0 <= value < len(self.names[column]) else None
-        return value
+        names = self.names.get(column)
+        if names is None:
+            return value
+        if isinstance(value, list):
+            return [_name(names, number) for number in value]
+        return _name(names, value)
 
 
 def read_table(path: Path, encoding: str, bad: BadItems) -> Table:
@@ -180,5 +183,16 @@ def _of_dataset(dataset: Any, where: str, folder: Path) -> Table:
         list(rows[0]) if rows else [],
         rows,
         [f"{where}, row {n}" for n in range(1, 1 + len(rows))],
-        {name: list(feature.names) for name, feature in features.items() if hasattr(feature, "names")},
+        {name: list(found) for name, feature in features.items() if (found := _class_names(feature))},
     )
+
+
+def _class_names(feature: Any) -> Any:
+    """The classes' names, of a column of classes or of lists of them."""
+    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+
+
+def _name(names: list[str], value: Any) -> Any:
+    if not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None

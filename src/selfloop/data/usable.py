@@ -60,7 +60,7 @@ def alike_items(parts: Parts, where: str, bad: BadItems) -> Parts:
     families = {items.family for items in parts.values()}
     if len(families) > 1:
         raise DataError(f"The parts of {where} must be alike. They hold {' and '.join(sorted(families))}.")
-    if families == {"text"}:
+    if families <= {"text", "words"}:
         return parts
     images = families == {"images"}
     if images:
@@ -87,6 +87,10 @@ def _unlike(shape: tuple[int, ...], most: tuple[int, ...]) -> str | None:
         return None
     if len(shape) == 1:
         return f"has {shape[0]} channels, where others have {most[0]}"
+    if len(shape) != len(most):
+        return (
+            "is in colour, where others are grey" if len(shape) > len(most) else "is grey, where others are in colour"
+        )
     return (
         f"is {shape[0]} x {shape[1]} pixels high and wide, where others are {most[0]} x {most[1]} "
         f"(bring all to one size, as with --set data.size=[{most[0]},{most[1]}])"

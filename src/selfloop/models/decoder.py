@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError
@@ -156,16 +156,22 @@ class Decoder(nn.Module):
         return DecoderState(recurrent, self.attention.remember(memory, lengths), fed)
 
     def forward(
-        self, tokens: Int[Tensor, "T B"], state: DecoderState, lengths: Int[Tensor, " B"] | None = None
-    ) -> tuple[Float[Tensor, "T B V"], DecoderState]:
-        """The logits of the token after each step, and the state after the last.
+        self,
+        tokens: Int[Tensor, "T B"],
+        state: DecoderState,
+        lengths: Int[Tensor, " B"] | None = None,
+        where: Bool[Tensor, "T B"] | None = None,
+    ) -> tuple[Float[Tensor, "*steps V"], DecoderState]:
+        """The logits of the token after each step, (T, B, V), and the state after the last.
 
         Args:
             tokens: indices below vocab_size.
             state: where to start.
             lengths: how many steps each sequence has; all of them if None. Logits beyond mean nothing.
+            where: the N steps to read out, which may be most of the work; logits are then (N, V), in the order of time.
         """
         read, _, state = self._run(tokens, state, lengths)
+        read = read if where is None else read[where]
         return self.readout(self.output_dropout(read)), state
 
     def step(self, tokens: Int[Tensor, " B"], state: DecoderState) -> tuple[Float[Tensor, "B V"], DecoderState]:

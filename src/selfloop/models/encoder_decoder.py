@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError
@@ -41,6 +41,7 @@ class EncoderDecoder(nn.Module):
 
     A model steps as decoding asks for, so a translation is found by beam search:
 
+    >>> import torch
     >>> from selfloop import cells
     >>> from selfloop.decoding import beam_search
     >>> model = EncoderDecoder(50, 65, cells.lstm, embedding_size=16, hidden_size=32)
@@ -129,7 +130,8 @@ class EncoderDecoder(nn.Module):
         target: Int[Tensor, "T B"],
         source_lengths: Int[Tensor, " B"] | None = None,
         target_lengths: Int[Tensor, " B"] | None = None,
-    ) -> Float[Tensor, "T B V"]:
+        where: Bool[Tensor, "T B"] | None = None,
+    ) -> Float[Tensor, "*steps V"]:
         """The logits of the token after each of the target's, which starts with the start token (teacher forcing).
 
         Args:
@@ -137,11 +139,12 @@ class EncoderDecoder(nn.Module):
             target: indices below target_vocab_size.
             source_lengths: how many steps each source has, zero allowed; all of them if None.
             target_lengths: how many steps each target has; all of them if None. Logits beyond mean nothing.
+            where: the N steps to give logits of, then (N, V), in the order of time; all, (T, B, V), if None.
 
         Raises:
             ArgumentError: lengths do not fit.
         """
-        logits: Tensor = self.decoder(target, self.encode(source, source_lengths), target_lengths)[0]
+        logits: Tensor = self.decoder(target, self.encode(source, source_lengths), target_lengths, where)[0]
         return logits
 
     def encode(self, source: Int[Tensor, "S B"], lengths: Int[Tensor, " B"] | None = None) -> DecoderState:
@@ -173,6 +176,11 @@ class EncoderDecoder(nn.Module):
             ArgumentError: the model has no attention, or lengths do not fit.
         """
         return self.decoder.attention_weights(target, self.encode(source, source_lengths))
+
+    @property
+    def rnn(self) -> Recurrent:
+        """The recurrent stack that writes."""
+        return self.decoder.rnn
 
     @property
     def vocab_size(self) -> int:

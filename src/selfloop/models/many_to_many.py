@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -86,8 +87,17 @@ class ManyToMany(nn.Module):
             state: where to start; zeros if None.
             lengths: how many steps each sequence has; all of them if None.
         """
-        y, state = self.rnn(self.input_dropout(self.encoder(inputs)), state, lengths=lengths)
+        y, state = self.rnn(self.input_dropout(self._encoded(inputs, lengths)), state, lengths=lengths)
         return self.readout(self.output_dropout(y)), state
+
+    def _encoded(self, inputs: Shaped[Tensor, "T B ..."], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "T B I"]:
+        """The vectors of all steps; beyond a sequence's end nothing is seen, so no batch statistics know of it."""
+        if lengths is None:
+            vectors: Tensor = self.encoder(inputs)
+            return vectors
+        there = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths.to(inputs.device)
+        seen: Tensor = self.encoder(inputs[there][:, None])[:, 0]
+        return seen.new_zeros(*there.shape, seen.shape[-1]).index_put((there,), seen)
 
     def step(self, inputs: Shaped[Tensor, "B ..."], state: State | None = None) -> tuple[Float[Tensor, "B K"], State]:
         """The answer to one more step of each sequence.

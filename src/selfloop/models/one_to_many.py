@@ -38,6 +38,7 @@ class OneToMany(nn.Module):
     Raises:
         ArgumentError: an argument does not fit.
 
+    >>> import torch
     >>> from selfloop import cells
     >>> from selfloop.decoding import beam_search
     >>> model = OneToMany(24, 65, cells.lstm, embedding_size=16, hidden_size=32, condition="attend")

@@ -14,25 +14,31 @@ from selfloop.tasks.task import Kind
 from selfloop.training.run import Run
 
 
-def load(path: str | Path, *, cell: Cell | str | None = None, device: str = "cpu") -> Any:
+def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | None = None, device: str = "cpu") -> Any:
     """Open a run with its best weights, ready to use.
 
     Args:
         path: a run's folder, or the name of a repository on the Hugging Face hub that holds one: ``owner/name``.
         cell: the cell of a run that was trained with one's own, as a Cell or as ``FILE.py:NAME``; code is not kept in
             a run, and never loaded from one.
+        encoder: likewise the image encoder of a run of `caption` that was trained with one's own, as ``FILE.py:NAME``.
         device: where the model is to be.
 
     Returns:
-        What the task's runs open as: a `TextModel` of `lm`, a `Classifier` of `classify`.
+        What the task's runs open as: a `TextModel` of `lm`, a `Classifier` of `classify`, and so on.
 
     Raises:
         RunError: there is no run, or it is damaged, of another version, or needs its cell.
-        ArgumentError: torch has no such device here.
+        ArgumentError: torch has no such device here, or the model has no image encoder.
     """
     _check_device(device)
     run = Run.open(_folder(path))
-    return kind_of(run).opened.open(run, cell=cell, device=device)
+    kind = kind_of(run)
+    if encoder is None:
+        return kind.opened.open(run, cell=cell, device=device)
+    if not hasattr(kind.config().model, "encoder"):  # type: ignore[attr-defined]
+        raise ArgumentError(f"{path} looks at no images, and has no encoder. Got '{encoder}': leave it out.")
+    return kind.opened.open(run, cell=cell, device=device, encoder=encoder)  # type: ignore[call-arg]
 
 
 def kind_of(run: Run) -> Kind:

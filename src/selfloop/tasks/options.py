@@ -1,6 +1,6 @@
 """What can be chosen about any task's data, recurrence and loss."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ class SourceOptions(Section):
         encoding: of the files.
         valid_fraction: the share of the source that is held out.
     """
+
+    PATHS: ClassVar[tuple[str, ...]] = ("source", "valid", "test")
 
     source: str | None = None
     valid: str | None = None

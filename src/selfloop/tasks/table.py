@@ -1,8 +1,11 @@
 """The tasks, by name."""
 
+from selfloop.tasks.caption import CaptionConfig, Captioner, Captioning
 from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
+from selfloop.tasks.label import LabelConfig, Labeller, Labelling
 from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling, TextModel
 from selfloop.tasks.task import Kind
+from selfloop.tasks.translate import TranslateConfig, Translation, Translator
 
 TASKS: dict[str, Kind] = {
     "lm": Kind(
@@ -24,5 +27,48 @@ TASKS: dict[str, Kind] = {
         unit="example",
         figures={"loss": "{:.4f} nats", "accuracy": "accuracy {:.2%}", "macro_f1": "macro F1 {:.3f}"},
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
+    ),
+    "label": Kind(
+        config=LabelConfig,
+        learner=Labelling,
+        opened=Labeller,
+        unit="step",
+        figures={
+            "loss": "{:.4f} nats",
+            "accuracy": "accuracy {:.1%}",
+            "macro_f1": "F1 {:.3f}",
+            "edit": "edit {:.1f}",
+            "f1_at_50": "F1@50 {:.1f}",
+        },
+        next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
+    ),
+    "translate": Kind(
+        config=TranslateConfig,
+        learner=Translation,
+        opened=Translator,
+        unit="token",
+        figures={
+            "loss": "{:.4f} nats/token",
+            "perplexity": "perplexity {:.2f}",
+            "bleu": "BLEU {:.2f}",
+            "chrf": "chrF {:.2f}",
+        },
+        next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
+    ),
+    "caption": Kind(
+        config=CaptionConfig,
+        learner=Captioning,
+        opened=Captioner,
+        unit="token",
+        figures={
+            "loss": "{:.4f} nats/token",
+            "perplexity": "perplexity {:.2f}",
+            "bleu_1": "BLEU-1 {:.1f}",
+            "bleu_2": "BLEU-2 {:.1f}",
+            "bleu_3": "BLEU-3 {:.1f}",
+            "bleu_4": "BLEU-4 {:.1f}",
+            "cider": "CIDEr {:.2f}",
+        },
+        next=("selfloop predict {run} IMAGE", "selfloop evaluate {run}"),
     ),
 }

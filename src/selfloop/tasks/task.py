@@ -92,6 +92,7 @@ class Kind:
     figures: Mapping[str, str]
     next: tuple[str, ...]
 
-    def show(self, metrics: Mapping[str, float]) -> str:
-        """The metrics, in one line."""
-        return "   ".join(text.format(metrics[name]) for name, text in self.figures.items() if name in metrics)
+    def show(self, metrics: Mapping[str, float], most: int | None = None) -> str:
+        """The metrics, in one line; `most` of them, the first."""
+        shown = [text.format(metrics[name]) for name, text in self.figures.items() if name in metrics]
+        return "   ".join(shown[:most])

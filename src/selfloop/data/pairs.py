@@ -1,0 +1,253 @@
+"""Parallel text: what the user names (two files line by line, a table, nothing) as a `Dataset` of texts and texts.
+
+An example's input is the source's text, its label the target's.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from selfloop.data.dates import read_dates
+from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.faults import explain, is_binary
+from selfloop.data.files import SPLITS, reader_of
+from selfloop.data.sources import check_encoding, locate
+from selfloop.data.tables import Table, hub_table, opened, read_table
+from selfloop.errors import DataError, nearest
+
+Columns = tuple[str | None, str | None]
+"""The columns of a table that hold the source and the target; None finds it by its name."""
+
+NAMES = (("source", "src"), ("target", "tgt", "trg"))
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_]\w+)?")
+"""A column's name that is a language: ``en``, ``pt_BR``."""
+
+
+def read_pairs(
+    source: str | None,
+    target: str | None,
+    *,
+    valid: str | None = None,
+    valid_target: str | None = None,
+    test: str | None = None,
+    test_target: str | None = None,
+    columns: Columns = (None, None),
+    valid_fraction: float = 0.05,
+    encoding: str = "utf-8",
+    seed: int = 1,
+    bad: BadItems,
+) -> Dataset:
+    """Finds pairs of texts to train on, to choose by, and to report on.
+
+    Args:
+        source: a text file with a sentence a line, plain or .gz, whose translations are the lines of `target`; or,
+            without a target, a table (TSV, CSV, JSONL, Parquet) with a column each, or the name of a dataset on the
+            Hugging Face hub that is such a table; or None for dates in two languages.
+        target: the file of translations.
+        valid: likewise, to choose the best weights by.
+        valid_target: its translations.
+        test: likewise, to report on.
+        test_target: its translations.
+        columns: of a table.
+        valid_fraction: how many are held out where no validation pairs are given: above 0 and below 1.
+        encoding: of text files.
+        seed: of what is held out.
+        bad: takes the pairs that cannot be used.
+
+    Raises:
+        DataError: a file cannot be read, two files differ in their number of lines, a pair cannot be used (unless `bad`
+            skips such), or there are too few.
+        ConfigError: the encoding does not exist.
+    """
+    check_encoding(encoding)
+    if source is None:
+        if target is not None:
+            raise DataError(f"The translations of {target} need their source: give its file first.")
+        name, parts = "dates", {"train": read_dates()}
+    else:
+        name, parts = _name(source), _parts(source, target, columns, encoding, bad)
+    for role, one, other in (("valid", valid, valid_target), ("test", test, test_target)):
+        if one is None and other is not None:
+            raise DataError(f"The {role} translations of {other} need their source: give --{role} too.")
+        if one is not None:
+            found = _parts(one, other, columns, encoding, bad)
+            parts[role] = found.get(role) or found["train"]
+    if "valid" not in parts:
+        parts["train"], parts["valid"] = _hold_out(parts["train"], valid_fraction, seed, str(source))
+    return Dataset(name, "text", parts["train"], parts["valid"], parts.get("test"))
+
+
+def read_references(
+    source: str, target: str | None, *, columns: Columns = (None, None), encoding: str = "utf-8", bad: BadItems
+) -> Examples:
+    """The pairs of a source to score: of one with splits the test or the validation pairs; else all of it.
+
+    Raises:
+        DataError: as `read_pairs`.
+    """
+    check_encoding(encoding)
+    parts = _parts(source, target, columns, encoding, bad)
+    return parts.get("test") or parts.get("valid") or parts["train"]
+
+
+def read_sources(source: str, *, column: str | None = None, encoding: str = "utf-8", bad: BadItems) -> Examples:
+    """The texts of a source to translate: a line each, also an empty one, or a row of a table each.
+
+    Raises:
+        DataError: a file cannot be read, or holds nothing.
+    """
+    check_encoding(encoding)
+    found = locate(source)
+    if isinstance(found, Path) and reader_of(found).builder == "text":
+        lines = read_lines(found, encoding)
+        return Examples(lines, [], [_place(found, n) for n in range(len(lines))])
+    tables = [read_table(found, encoding, bad)] if isinstance(found, Path) else _tables(found, source).values()
+    texts, places = list[str](), list[str]()
+    for table in tables:
+        chosen = _column(table, column, NAMES[0]) or (table.columns[0] if len(table.columns) == 1 else None)
+        chosen = chosen or _columns(table, (None, None))[0]
+        for row, place in enumerate(table.places):
+            text = table.value(row, chosen)
+            if isinstance(text, str):
+                texts.append(text)
+                places.append(place)
+            else:
+                bad.refuse(place, f"has no text in '{chosen}'")
+    return Examples(texts, [], places)
+
+
+def read_lines(path: Path, encoding: str) -> list[str]:
+    r"""The lines of a text file, plain or .gz, of which only "\n" and "\r\n" are the ends: as aligners count them.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or is no text of that encoding.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: give a text file with a sentence a line, and one of their translations.")
+    if is_binary(path, encoding):
+        raise explain(path, "text", encoding, "it is binary")
+    with opened(path, encoding, "text") as file:
+        lines = file.read().split("\n")
+    if not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise DataError(f"{path} must hold a sentence a line. It is empty: give another file.")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _parts(source: str, target: str | None, columns: Columns, encoding: str, bad: BadItems) -> dict[str, Examples]:
+    """The pairs of what the user names, by split."""
+    found = locate(source)
+    if not isinstance(found, Path):
+        return {
+            split: _usable(_of_table(table, columns), str(source), bad)
+            for split, table in _tables(found, source).items()
+        }
+    if found.is_dir() or reader_of(found).builder == "text":
+        pairs = _of_files(found, target, encoding)
+    elif target is None:
+        pairs = _of_table(read_table(found, encoding, bad), columns)
+    else:
+        raise DataError(f"{source} is a table, which holds both languages. Got {target} too: leave it out.")
+    return {"train": _usable(pairs, str(source), bad)}
+
+
+def _tables(splits: dict[str, object], source: str) -> dict[str, Table]:
+    tables = {
+        SPLITS[split]: hub_table(data, f"{source} ({split})") for split, data in splits.items() if split in SPLITS
+    }
+    if "train" not in tables:
+        raise DataError(f"{source} must have a split 'train'. Got {', '.join(splits)} instead: give another.")
+    return tables
+
+
+def _of_files(source: Path, target: str | None, encoding: str) -> Examples:
+    sources = read_lines(source, encoding)
+    if target is None:
+        raise DataError(f"{source} holds one language, a sentence a line: give the file of the other after it.")
+    other = locate(target)
+    if not isinstance(other, Path):
+        raise DataError(f"There is no file {target}: give the translations of {source}, line by line.")
+    targets = read_lines(other, encoding)
+    if len(sources) != len(targets):
+        raise DataError(
+            f"{source} and {target} must be translations line by line. They have {len(sources):,} and {len(targets):,} "
+            "lines: align them first."
+        )
+    return Examples(sources, targets, [_place(source, n) for n in range(len(sources))])
+
+
+def _place(path: Path, index: int) -> str:
+    return f"{path}, line {index + 1}"
+
+
+def _of_table(table: Table, columns: Columns) -> Examples:
+    source, target = _columns(table, columns)
+    rows = range(len(table.rows))
+    return Examples([table.value(r, source) for r in rows], [table.value(r, target) for r in rows], table.places)
+
+
+def _columns(table: Table, named: Columns) -> tuple[str, str]:
+    source, target = (_column(table, name, known) for name, known in zip(named, NAMES, strict=True))
+    if source is None and target is None and len(table.columns) == 2 and all(map(_LANGUAGE.fullmatch, table.columns)):
+        source, target = table.columns
+    if source is None or target is None or source == target:
+        listed = ", ".join(f"'{column}'" for column in table.columns)
+        raise DataError(
+            f"{table.where} must name its columns 'source' and 'target' in its first line. Got {listed} instead: say "
+            "which they are with --source-column and --target-column."
+        )
+    return source, target
+
+
+def _column(table: Table, name: str | None, known: tuple[str, ...]) -> str | None:
+    if name is None:
+        return next((column for column in table.columns if column.lower() in known), None)
+    if name not in table.columns:
+        listed = ", ".join(f"'{column}'" for column in table.columns)
+        raise DataError(f"{table.where} has no column '{name}', only {listed}{nearest(name, table.columns) or '.'}")
+    return name
+
+
+def _usable(pairs: Examples, where: str, bad: BadItems) -> Examples:
+    """The pairs with a text on both sides; the others are refused."""
+    kept = []
+    for row, sides in enumerate(zip(pairs.inputs, pairs.labels, strict=True)):
+        empty = [
+            name
+            for name, text in zip(("source", "target"), sides, strict=True)
+            if not isinstance(text, str) or not text.strip()
+        ]
+        if empty:
+            bad.refuse(pairs.places[row], f"has no text in its {' and its '.join(empty)}")
+        else:
+            kept.append(row)
+    if not kept:
+        raise DataError(f"{where} must hold pairs of texts. There are none that can be used: give another.")
+    return pairs if len(kept) == len(pairs) else _select(pairs, kept)
+
+
+def _hold_out(pairs: Examples, fraction: float, seed: int, where: str) -> tuple[Examples, Examples]:
+    """The pairs in two; one at least is in each, and what has the same source is in the same."""
+    groups = list(dict.fromkeys(pairs.inputs))
+    if len(groups) < 2:
+        raise DataError(f"{where} has one sentence only, so none can be held out: give more, or name --valid.")
+    count = min(max(1, round(len(groups) * fraction)), len(groups) - 1)
+    drawn = np.random.default_rng(seed).permutation(len(groups))[:count].tolist()
+    held = {groups[number] for number in drawn}
+    rows = range(len(pairs))
+    return (
+        _select(pairs, [row for row in rows if pairs.inputs[row] not in held]),
+        _select(pairs, [row for row in rows if pairs.inputs[row] in held]),
+    )
+
+
+def _select(pairs: Examples, rows: list[int]) -> Examples:
+    return Examples([pairs.inputs[r] for r in rows], [pairs.labels[r] for r in rows], [pairs.places[r] for r in rows])
+
+
+def _name(source: str) -> str:
+    """A run's name, after the data: ``train`` of ``train.en.gz``, ``set`` of ``owner/set:config``."""
+    last = source.rstrip("/").rsplit("/", 1)[-1]
+    return last.partition(".")[0].partition(":")[0] or last

@@ -1,0 +1,211 @@
+"""A trained captioner: images in, sentences out."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from selfloop.data import Tokenizer
+from selfloop.data.batches import in_order
+from selfloop.data.captioned import Captioned, parts_of, read_captioned, read_pictures
+from selfloop.data.examples import BadItems
+from selfloop.data.kinds import UNKNOWN
+from selfloop.data.pictures import Picture
+from selfloop.decoding import Hypothesis, beam_search
+from selfloop.errors import DataError, RunError
+from selfloop.language import Cell
+from selfloop.models.decoder import DecoderState
+from selfloop.models.image_writer import ImageWriter
+from selfloop.models.vision import Vision
+from selfloop.tasks.caption.choose_vision import choose_vision
+from selfloop.tasks.caption.config import CaptionConfig, ImageOptions
+from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
+from selfloop.tasks.caption.score import Score, Surprise
+from selfloop.tasks.opening import cell_of, read_config
+from selfloop.training import Run
+
+BATCH = 64
+"""Images in one call of a prediction; it changes the speed, not the captions."""
+
+SHOWN = 15
+"""Images on a contact sheet."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a captioner says of one image.
+
+    Attributes:
+        place: where the image stands.
+        caption: the best that beam search found.
+        log_probability: of the caption, in nats.
+        picture: the image.
+    """
+
+    place: str
+    caption: str
+    log_probability: float
+    picture: Picture
+
+    COLUMNS = ("input", "caption")
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {"input": self.place, "caption": self.caption, "log_probability": round(self.log_probability, 4)}
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """One row."""
+        return [(self.place, self.caption)]
+
+    def text(self) -> str:
+        """The caption alone."""
+        return self.caption
+
+
+class Captioner:
+    """A captioner that was trained on images.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        vision: the image encoder.
+        tokenizer: between captions and tokens.
+        config: what was chosen when it was trained.
+    """
+
+    def __init__(self, model: ImageWriter, vision: Vision, tokenizer: Tokenizer, config: CaptionConfig) -> None:
+        self.model, self.vision, self.tokenizer, self.config = model.eval(), vision, tokenizer, config
+
+    @classmethod
+    def open(
+        cls, run: Run, cell: Cell | str | None = None, device: str = "cpu", encoder: str | None = None
+    ) -> "Captioner":
+        """The best weights of a run; see `selfloop.load`.
+
+        Raises:
+            RunError: as there, or the run was trained with the user's own encoder, and none is given.
+        """
+        config = read_config(run, CaptionConfig)
+        if config.model.is_own_encoder and encoder is None:
+            raise RunError(
+                f"{run.path} was trained with the encoder '{config.model.encoder}', and code is never loaded from a "
+                f"run. Give the encoder: --encoder {config.model.encoder}, or load(…, encoder=…)."
+            )
+        cell = cell_of(run, config.model, cell)
+        tokenizer = Tokenizer.load(run.path / "tokenizer.json")
+        vision = choose_vision(encoder or config.model.encoder, config.data.size)
+        model = config.model.build(vision, tokenizer.vocab_size, cell)
+        run.load_model(model)
+        return cls(model.to(device), vision, tokenizer, config)
+
+    def predict(self, images: Gallery | Sequence[str | Path]) -> list[Prediction]:
+        """A caption of each image.
+
+        Args:
+            images: files, or what `read` gives.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        if not isinstance(images, Gallery):
+            pictures = [Picture.of_file(Path(path)) for path in images]
+            images = gallery(Captioned(pictures, [[]] * len(pictures)), self.vision, "The list", BadItems())
+        return [
+            Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture)
+            for picture, best in zip(images.captioned.pictures, self._write(images), strict=True)
+        ]
+
+    def read(self, source: str, bad: BadItems) -> Gallery:
+        """An image, or those of a folder, a .zip or a table, to predict."""
+        return gallery(read_pictures(source, self.config.data.wanted(bad)), self.vision, source, bad)
+
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Captioned]:
+        """Images with captions to score, by name: of a source, or the run's own validation and test images.
+
+        Args:
+            source: as in `selfloop train caption`; of one with parts the test part, else the validation part.
+            column: that holds the captions; None for the run's own.
+
+        Raises:
+            DataError: the source cannot be read.
+        """
+        data, bad = self.config.data, BadItems(self.config.data.skip_bad)
+        if source is None:
+            return {part: found for part, found in read_dataset(data, bad)[1].items() if part != "train"}
+        data = data.model_copy(update={"images": None, **({"caption": column} if column else {})})
+        parts = parts_of(source, data.wanted(bad))[1]
+        found = parts.get("test") or parts.get("valid") or parts.get("train")
+        if found is None:
+            raise DataError(f"{source} must hold images with captions. There are none that can be used: give another.")
+        return {Path(source).name: found}
+
+    def score(self, part: Captioned | Gallery, *, sample: int | None = None) -> Score:
+        """How well the model does on images whose captions are known.
+
+        Args:
+            part: the images.
+            sample: judge so many images that their captions have about so many tokens; None judges all.
+        """
+        if not isinstance(part, Gallery):
+            part = gallery(part, self.vision, "The images to score", BadItems(self.config.data.skip_bad))
+        if sample is not None:
+            tokens = sum(map(len, Sentences.of(part, self.tokenizer).tokens))
+            part = part.select(range(0, len(part), max(1, min(len(part), tokens // sample))))
+        predicted = [self.tokenizer.decode(best.tokens).strip() for best in self._write(part)]
+        surprise = self.surprise(Sentences.of(part, self.tokenizer))
+        return Score(surprise, predicted, part.captioned.captions, part.captioned.pictures[:SHOWN])
+
+    @torch.inference_mode()
+    def surprise(self, sentences: Sentences) -> Surprise:
+        """How much captions surprise the model, each token given those before it."""
+        nats, device = 0.0, next(self.model.parameters()).device
+        for rows in in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH):
+            seen, inputs, targets, lengths = sentences.batch(rows)
+            logits = self.model(seen.to(device), inputs.to(device), None if lengths is None else lengths.to(device))
+            options: dict[str, Any] = {"ignore_index": IGNORED, "reduction": "sum"}
+            losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().to(device), **options)
+            nats += float(losses.double())
+        return Surprise(nats, sum(map(len, sentences.tokens)))
+
+    def sample(self) -> Mapping[str, str]:
+        """Nothing beyond the contact sheet."""
+        return {}
+
+    @torch.inference_mode()
+    def _write(self, images: Gallery) -> Iterator[Hypothesis]:
+        """The best caption of each image."""
+        device, end = next(self.model.parameters()).device, self.tokenizer.start_id
+        speaker = Speaker(self.model, self.tokenizer)
+        chosen = self.config.decoding.model_dump()
+        for rows in np.array_split(np.arange(len(images)), math.ceil(len(images) / BATCH)):
+            state = self.model.encode(images.seen(rows).to(device))
+            logits, state = speaker.step(torch.full((len(rows),), end, device=device), state)
+            logits[:, end] = -torch.inf  # a caption has a word
+            for found in beam_search(speaker, logits, state, end=end, **chosen):
+                yield found[0]
+
+
+class Speaker:
+    """A model that never says ``<unk>``."""
+
+    def __init__(self, model: ImageWriter, tokenizer: Tokenizer) -> None:
+        unknown = tokenizer.encode(UNKNOWN) if tokenizer.kind == "word" else []
+        self._model, self._never = model, unknown
+
+    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """The logits of the next token, and the new state."""
+        logits, state = self._model.step(tokens, state)
+        logits[:, self._never] = -torch.inf
+        return logits, state
+
+
+def read_dataset(data: ImageOptions, bad: BadItems) -> tuple[str, dict[str, Captioned]]:
+    """The name and the parts of a configuration's images."""
+    return read_captioned(
+        data.source, data.wanted(bad), valid=data.valid, test=data.test, valid_fraction=data.valid_fraction
+    )

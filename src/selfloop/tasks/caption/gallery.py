@@ -1,0 +1,125 @@
+"""Images with their captions, as a model takes them in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from selfloop.data import Tokenizer
+from selfloop.data.batches import pad
+from selfloop.data.captioned import Captioned
+from selfloop.data.examples import BadItems
+from selfloop.data.seen import look
+from selfloop.errors import DataError
+from selfloop.metrics.captions import caption_words
+from selfloop.models.vision import Vision
+
+IGNORED = -100
+"""The target beyond a caption's end."""
+
+LARGEST = 65504.0
+"""Of the numbers that float16 holds, in which features are kept."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images that can be read, with their captions.
+
+    Attributes:
+        captioned: the images and captions.
+        rows: of each image its row in `arrays`.
+        arrays: what the model takes in: images of bytes (N, H, W, 3), or what a frozen encoder saw, (N, S, F).
+        key: a hash of the images and of what looked at them.
+    """
+
+    captioned: Captioned
+    rows: npt.NDArray[np.int64]
+    arrays: npt.NDArray[Any]
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def seen(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Tensor:
+        """What the model takes in of some of the images."""
+        return torch.from_numpy(self.arrays[self.rows[rows]])
+
+    def select(self, rows: Sequence[int]) -> "Gallery":
+        """Some of the images."""
+        return Gallery(self.captioned.select(rows), self.rows[rows], self.arrays, self.key)
+
+
+def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems) -> Gallery:
+    """Look at images, or remember what was seen in them.
+
+    Args:
+        captioned: the images.
+        vision: what looks at them; of one that is to be trained the pixels are kept.
+        where: what the images are, for errors.
+        bad: takes the images that cannot be read.
+
+    Raises:
+        DataError: an image cannot be read (unless such are skipped), or none can.
+    """
+
+    @torch.inference_mode()
+    def see(images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        if not vision.frozen:
+            return images
+        vision.network.eval()
+        return vision.grid(torch.from_numpy(images)).clamp(-LARGEST, LARGEST).half().numpy()
+
+    digest = vision.digest if vision.frozen else "pixels"
+    found = look(captioned.pictures, see, size=vision.size, digest=digest, bad=bad)
+    if not found.rows:
+        raise DataError(f"{where} must hold images. None of its {len(captioned):,} can be read: give others.")
+    return Gallery(captioned.select(found.rows), np.array(found.rows), found.arrays, found.key)
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Captions as tokens, each with its image.
+
+    Attributes:
+        gallery: the images.
+        tokens: of each caption, with the end.
+        images: of each caption the number of its image.
+        start: the token before the first, and after the last.
+    """
+
+    gallery: Gallery
+    tokens: list[npt.NDArray[np.int64]]
+    images: npt.NDArray[np.int64]
+    start: int
+
+    @classmethod
+    def of(cls, gallery: Gallery, tokenizer: Tokenizer) -> "Sentences":
+        """All captions of all images."""
+        said = gallery.captioned.captions
+        ids = tokenizer.encode_batch([plain(caption) for captions in said for caption in captions])
+        tokens = [np.array([*row, tokenizer.start_id], np.int64) for row in ids]
+        return cls(gallery, tokens, np.repeat(np.arange(len(said)), [len(c) for c in said]), tokenizer.start_id)
+
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Some of them: what is seen (B, …), the inputs (T, B), the targets (T, B), and the lengths.
+
+        A target beyond the end of a caption is `IGNORED`.
+        """
+        targets, lengths = pad([self.tokens[row] for row in rows])
+        inputs = torch.cat([torch.full_like(targets[:1], self.start), targets[:-1]])
+        if lengths is not None:
+            targets = targets.masked_fill(torch.arange(len(targets))[:, None] >= lengths, IGNORED)
+        return self.gallery.seen(self.images[rows]), inputs, targets, lengths
+
+
+def plain(caption: str) -> str:
+    """A caption as it is learnt: in lower case, without punctuation, a space between words.
+
+    >>> plain("A dog's ball , red .")
+    "a dog 's ball red"
+    """
+    return " ".join(caption_words(caption))

@@ -1,0 +1,259 @@
+"""A trained translator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from selfloop.data.batches import in_order, pad
+from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.pairs import read_pairs, read_references, read_sources
+from selfloop.decoding import beam_search
+from selfloop.language import Cell
+from selfloop.metrics import bleu, chrf
+from selfloop.models import EncoderDecoder
+from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.translate.config import PairOptions, TranslateConfig
+from selfloop.tasks.translate.languages import Languages, Tokens
+from selfloop.tasks.translate.score import Alignment, Score
+from selfloop.training import Run
+
+BATCH = 64
+"""Texts in one call; it changes the speed, not the figures."""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What a translator makes of one text.
+
+    Attributes:
+        place: where the text stands.
+        source: the text.
+        translation: the best that was found.
+        log_probability: of it, in nats.
+    """
+
+    place: str
+    source: str
+    translation: str
+    log_probability: float
+
+    COLUMNS = ("input", "source", "translation", "log_probability")
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "input": self.place,
+            "source": self.source,
+            "translation": self.translation,
+            "log_probability": self.log_probability,
+        }
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """One row."""
+        return [(self.place, self.source, self.translation, f"{self.log_probability:.4f}")]
+
+    def text(self) -> str:
+        """The translation alone."""
+        return self.translation
+
+
+class Translator:
+    """A translator that was trained on pairs of texts.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        inputs: between texts and tokens.
+        config: what was chosen when it was trained.
+    """
+
+    def __init__(
+        self, model: EncoderDecoder, inputs: Languages, config: TranslateConfig, shown: Sequence[str] = ()
+    ) -> None:
+        self.model, self.inputs, self.config = model.eval(), inputs, config
+        self._shown = shown
+
+    @classmethod
+    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Translator":
+        """The best weights of a run; see `selfloop.load`."""
+        config = read_config(run, TranslateConfig)
+        inputs = Languages.load(run, config.data.shared_vocabulary, config.data.lowercase)
+        model = config.model.build(inputs, cell_of(run, config.model, cell))
+        run.load_model(model)
+        return cls(model.to(device), inputs, config)
+
+    def predict(
+        self, examples: Sequence[str] | Examples, *, beam: int | None = None, length_penalty: float | None = None
+    ) -> list[Translated]:
+        """The translation of each text; of one without words, nothing.
+
+        Args:
+            examples: texts, or what `read` gives.
+            beam: the hypotheses kept at each step; None for the run's own, as of the next.
+            length_penalty: 0 ranks hypotheses by their probability, more favours longer ones.
+
+        Raises:
+            ArgumentError: `beam` is below 1.
+        """
+        if not isinstance(examples, Examples):
+            examples = Examples(examples, [], [f"text {number}" for number in range(len(examples))])
+        rows = [row for row, text in enumerate(examples.inputs) if text.strip()]
+        found = self._search([examples.inputs[row] for row in rows], beam, length_penalty)
+        by_row = dict(zip(rows, found, strict=True))
+        return [
+            Translated(place, text, *by_row.get(row, ("", 0.0)))
+            for row, (place, text) in enumerate(zip(examples.places, examples.inputs, strict=True))
+        ]
+
+    def read(self, source: str, bad: BadItems) -> Examples:
+        """The texts of a file, to translate."""
+        data = self.config.data
+        return read_sources(source, column=data.source_column, encoding=data.encoding, bad=bad)
+
+    def lines(self, lines: Sequence[str]) -> Examples:
+        """Lines to translate; an empty one stays, so that translations are line by line."""
+        return Examples(lines, [], lines)
+
+    def parts(
+        self, source: str | None = None, column: str | None = None, target: str | None = None
+    ) -> Mapping[str, Examples]:
+        """Pairs to score, by name: all of a source, or the run's own validation and test pairs.
+
+        Args:
+            source: as in `selfloop train translate`.
+            column: of a table, that of the source; None for the run's own.
+            target: the file of translations, where the source is one of sentences.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        data = self.config.data
+        bad = BadItems(data.skip_bad)
+        if source is not None:
+            columns = (column or data.source_column, data.target_column)
+            pairs = read_references(source, target, columns=columns, encoding=data.encoding, bad=bad)
+            return {Path(source).name: pairs}
+        dataset = read_dataset(data, bad)
+        return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:
+        """How well the model does on texts whose translation is known.
+
+        Args:
+            part: the pairs.
+            sample: judge pairs of about so many tokens, evenly chosen; None judges all.
+        """
+        targets = self.inputs.written(part.labels)
+        tokens = sum(len(target) - 1 for target in targets)
+        rows = range(0, len(part), max(1, tokens // sample) if sample else 1)
+        sources, targets = self.inputs.read(part.inputs[row] for row in rows), [targets[row] for row in rows]
+        predicted = [found.translation for found in self.predict([part.inputs[row] for row in rows])]
+        references = [part.labels[row] for row in rows]
+        lowercase, tokenizer = self.inputs.lowercase, self.config.decoding.bleu_tokenizer
+        middle = sorted(rows, key=lambda row: len(part.inputs[row]))[len(rows) // 2]
+        return Score(
+            *self.nats(sources, targets),
+            bleu(predicted, references, lowercase=lowercase, tokenize=tokenizer),
+            chrf(predicted, references, lowercase=lowercase),
+            self.align(part.inputs[middle]) if self.config.model.attention != "none" else None,
+        )
+
+    @torch.inference_mode()
+    def nats(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> tuple[float, int]:
+        """The sum of -log p of the targets' tokens given those before them, and how many they are."""
+        nats, count = 0.0, 0
+        for rows in in_order([len(target) for target in targets], BATCH):
+            batch = Batch.of([sources[row] for row in rows], [targets[row] for row in rows], self._device)
+            logits = self.model(*batch.inputs, where=batch.valid)
+            nats += float(F.cross_entropy(logits.float(), batch.truth, reduction="sum").double())
+            count += len(batch.truth)
+        return nats, count
+
+    @torch.inference_mode()
+    def align(self, source: str, target: str | None = None) -> Alignment:
+        """What each token of a translation attends to.
+
+        Args:
+            source: the text.
+            target: a translation; None for the model's own.
+
+        Raises:
+            ArgumentError: the model has no attention.
+        """
+        target = self.predict([source])[0].translation if target is None else target
+        read, written = self.inputs.read([source]), self.inputs.written([target])
+        batch = Batch.of(read, written, self._device)
+        weights = self.model.attention_weights(batch.inputs[0], batch.inputs[1])[:, 0].float().cpu().numpy()
+        inputs = self.inputs
+        return Alignment(
+            weights,
+            inputs.shown(inputs.source, read[0].tolist()),
+            inputs.shown(inputs.target, written[0][1:].tolist()),
+        )
+
+    def sample(self) -> Mapping[str, str]:
+        """A few held-out texts and their translations."""
+        found = self.predict(self._shown)
+        return (
+            {"From the held-out texts:": "\n".join(f"{f.source}\n  → {f.translation}" for f in found)} if found else {}
+        )
+
+    @torch.inference_mode()
+    def _search(self, texts: Sequence[str], beam: int | None, length_penalty: float | None) -> list[tuple[str, float]]:
+        """The translation of each text, and its log-probability."""
+        options, sources = self.config.decoding, self.inputs.read(texts)
+        found: dict[int, tuple[str, float]] = {}
+        for rows in in_order([len(source) for source in sources], BATCH):
+            batch, lengths = pad([sources[row] for row in rows])
+            state = self.model.encode(batch.to(self._device), None if lengths is None else lengths.to(self._device))
+            start = torch.full((len(rows),), self.inputs.start_id, device=self._device)
+            hypotheses = beam_search(
+                self.model,
+                *self.model.step(start, state),
+                max_tokens=self.config.data.max_length,
+                beam=options.beam if beam is None else beam,
+                length_penalty=options.length_penalty if length_penalty is None else length_penalty,
+                end=self.inputs.start_id,
+            )
+            for row, (best, *_) in zip(rows.tolist(), hypotheses, strict=True):
+                found[row] = self.inputs.text(best.tokens), best.log_probability
+        return [found[row] for row in range(len(texts))]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs side by side, as the model reads them.
+
+    Attributes:
+        inputs: the source, the target up to each step, and how long both are: the arguments of the model.
+        valid: which steps of the target there are.
+        truth: the tokens after these steps.
+    """
+
+    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+    valid: torch.Tensor
+    truth: torch.Tensor
+
+    @classmethod
+    def of(cls, sources: Sequence[Tokens], targets: Sequence[Tokens], device: torch.device) -> "Batch":
+        """A batch; of each target all tokens but the last are read, and all but the first are to be found."""
+        source, source_lengths = pad(sources)
+        target, lengths = pad(targets)
+        steps = torch.tensor([len(t) - 1 for t in targets])
+        valid = torch.arange(len(target) - 1)[:, None] < steps
+        tensors = (source, target[:-1], source_lengths, None if lengths is None else steps)
+        moved = tuple(None if t is None else t.to(device) for t in tensors)
+        return cls(moved, valid.to(device), target[1:][valid].long().to(device))  # type: ignore[arg-type]
+
+
+def read_dataset(data: PairOptions, bad: BadItems) -> Dataset:
+    """The pairs of a configuration."""
+    options = data.model_dump(include={*data.PATHS, "valid_fraction", "encoding"})
+    return read_pairs(**options, columns=(data.source_column, data.target_column), bad=bad)

