@@ -2,9 +2,9 @@
 
     python benchmarks/prepare_grid.py grid_s1_mouth_24x40.npz FOLDER [--clips CLIPS]
 
-FOLDER then holds a .npy a clip, (75, 24, 40) bytes, and grid.jsonl: its path, its split and the word at each frame. With
---clips, a folder of GRID's own .mpg files with their .align files, FOLDER/clips.jsonl names those with their words, so
-that a labeller reads them as films: --set data.crop=[184,124,48,80] --set data.size=[24,40] cuts the same mouths out.
+FOLDER then holds a .npy a clip, (75, 24, 40) bytes, and grid.jsonl: its path, its split and the word at each frame.
+With --clips, a folder of GRID's own .mpg files and their .align files, FOLDER/clips.jsonl names those with their words.
+A labeller then reads the same mouths out of the films: --set data.crop=[184,124,48,80] --set data.size=[24,40].
 """
 
 import argparse

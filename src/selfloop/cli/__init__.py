@@ -10,6 +10,7 @@ from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
 from selfloop.cli.generate import generate
+from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
@@ -31,6 +32,7 @@ app.add_typer(train_app, name="train")
 app.command()(evaluate)
 app.command()(predict)
 app.command()(generate)
+app.command()(inspect)
 app.command()(doctor)
 app.command()(bench)
 

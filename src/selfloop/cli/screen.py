@@ -116,8 +116,12 @@ class Screen:
         for name, title in (("valid", "validation"), ("test", "test")):
             if name in result:
                 self.console.print(f"[bold]{title:>10}   {self._kind.show(result[name])}")
-        signatures = {text for name in ("valid", "test") for key, text in result.get(name, {}).items()
-                      if key.endswith("_signature")}  # fmt: skip
+        signatures = {
+            text
+            for name in ("valid", "test")
+            for key, text in result.get(name, {}).items()
+            if key.endswith("_signature")
+        }
         for signature in sorted(signatures):
             self.console.print(f"{'':>10}   {signature}", style="dim")
         for title, text in best.sample().items():

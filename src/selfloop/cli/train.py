@@ -201,14 +201,15 @@ def train_translate(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SOURCE]",
+            metavar="SOURCE",
             help="A text file, a sentence a line, plain or .gz; or a table (TSV, CSV, JSONL, Parquet) with a column a "
             "language; or a name on the Hugging Face hub; without it, dates from English to Hungarian.",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Argument(help="The file of translations, line by line.", show_default=False)
+        str | None,
+        typer.Argument(metavar="TARGET", help="The file of translations, line by line.", show_default=False),
     ] = None,
     minutes: Minutes = None,
     epochs: Epochs = None,

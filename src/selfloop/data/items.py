@@ -9,8 +9,8 @@ from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 
 Family = Literal["text", "words", "series", "images", "frames"]
-"""A string; a list of words; an array (T, C) of float32; an array (H, W) or (H, W, 3) of bytes, which becomes a sequence
-at the end; frames, (T, H, W) or (T, H, W, 3).
+"""A string; a list of words; an array (T, C) of float32; an image, (H, W) or (H, W, 3) of bytes, which becomes a
+sequence at the end; frames, (T, H, W) or (T, H, W, 3).
 """
 
 

@@ -46,11 +46,11 @@ def _scene(number: int, draw: np.random.Generator) -> tuple[Picture, list[str]]:
         captions = [one, f"{one} alone"]
     else:
         relation, opposite = RELATIONS[kind := int(draw.integers(2))]
-        along, across = draw.uniform(0.2, 0.32), draw.uniform(0.3, 0.7, 2)
+        along, across = draw.uniform(0.2, 0.28), draw.uniform(0.3, 0.7, 2)
         places = [(along, across[0]), (1 - along, across[1])]
         places = [place if kind else place[::-1] for place in places]
         captions = [f"{one} {relation} {other}", f"{other} {opposite} {one}"]
-    radii = draw.uniform(0.11, 0.17, 2)
+    radii = draw.uniform(0.13, 0.19, 2)
     drawn = [(*thing, *place, radius) for thing, place, radius in zip(things, places, radii, strict=False)]
     return Picture(f"scenes, image {number}", partial(_png, drawn)), captions
 

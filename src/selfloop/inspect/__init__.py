@@ -3,6 +3,15 @@
 from selfloop.inspect.attention import draw_attention
 from selfloop.inspect.confusion import draw_confusion
 from selfloop.inspect.contact_sheet import draw_contact_sheet
+from selfloop.inspect.gradient_flow import GradientFlow, draw_gradient_flow, gradient_flow
 from selfloop.inspect.timeline import draw_timeline
 
-__all__ = ["draw_attention", "draw_confusion", "draw_contact_sheet", "draw_timeline"]
+__all__ = [
+    "GradientFlow",
+    "draw_attention",
+    "draw_confusion",
+    "draw_contact_sheet",
+    "draw_gradient_flow",
+    "draw_timeline",
+    "gradient_flow",
+]

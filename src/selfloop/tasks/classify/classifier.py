@@ -14,6 +14,7 @@ from selfloop.data.batches import in_order, pad
 from selfloop.data.classified import read_classified, read_labelled, read_unlabelled
 from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.language import Cell
+from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
 from selfloop.tasks.classify.config import ClassifyConfig, ExampleOptions
@@ -21,6 +22,9 @@ from selfloop.tasks.classify.score import Score
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
+
+WATCHED = 16
+"""Examples, at the most, that are read side by side to look inside."""
 
 BATCH = 128
 """Examples in one call of a prediction; it changes the speed, not the figures."""
@@ -147,6 +151,31 @@ class Classifier:
             nats += float(F.cross_entropy(logits, torch.from_numpy(truth[rows]), reduction="sum").double())
             predicted[rows] = logits.argmax(-1).numpy()
         return Score(nats, Confusion.of(self.inputs.classes, truth, predicted))
+
+    @torch.no_grad()
+    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, torch.Tensor]:
+        """The recurrent stack, and what it reads of the run's longest validation examples: to look inside.
+
+        Args:
+            steps: T at the most, at least 1; examples that are shorter give fewer.
+            fresh: of the model as it was made, with the run's seed, before its training.
+
+        Returns:
+            The stack, and vectors (T, B, I) of up to 16 examples.
+
+        Raises:
+            DataError: the examples cannot be read.
+        """
+        arrays = sorted(self.inputs.arrays(self.parts()["valid"]), key=len)[-WATCHED:]
+        model = self.model
+        if fresh:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.training.seed)
+                model = self.config.model.build(self.inputs, self.model.rnn.cell).eval()
+            model.encoder.load_state_dict(dict(self.model.encoder.named_buffers()), strict=False)
+        batch, _ = pad([array[: min(steps, len(arrays[0]))] for array in arrays])
+        device = next(self.model.parameters()).device
+        return model.to(device).rnn, model.encoder(batch.to(device))
 
     def sample(self) -> Mapping[str, str]:
         """Nothing beyond the scores."""

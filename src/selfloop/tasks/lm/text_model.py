@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from selfloop.data import Corpus, Text, Tokenizer, read_corpus, read_text, tokenize
+from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
-from selfloop.layers import State
+from selfloop.layers import Recurrent, State
 from selfloop.models import LanguageModel
 from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
@@ -20,6 +20,9 @@ from selfloop.training import Run
 
 SAMPLE_TOKENS = 300
 """How long the text is that is shown at the end of training."""
+
+WATCHED = 16
+"""Places of a text, at the most, that are read side by side to look inside."""
 
 
 class TextModel:
@@ -126,6 +129,38 @@ class TextModel:
             raise DataError("The text to score has no tokens. Give a text that is not empty.")
         streams = evaluation_streams(tokens, self.tokenizer, 1 if sample is None else 32)
         return score(self.model, streams, tokens, sample)
+
+    @torch.no_grad()
+    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
+        """The recurrent stack, and what it reads in the run's own validation text: to look inside.
+
+        Args:
+            steps: T, at least 1.
+            fresh: of the model as it was made, with the run's seed, before its training.
+
+        Returns:
+            The stack, and vectors (T, B, I) from up to 16 places of the text.
+
+        Raises:
+            DataError: the text cannot be read, or has fewer tokens than that.
+        """
+        if steps < 1:
+            raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
+        tokens = tokenize(self.parts()["valid"], self.tokenizer)
+        places = min(WATCHED, len(tokens) // steps)
+        if not places:
+            raise DataError(
+                f"The validation text has {len(tokens):,} tokens, and {steps:,} steps are asked for. Ask for fewer."
+            )
+        streams = Streams(tokens.ids, batch_size=places, window=steps, start_id=self.tokenizer.start_id)
+        model = self.model
+        if fresh:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.training.seed)
+                model = self.config.model.build(self.tokenizer.vocab_size, self.model.rnn.cell).eval()
+        device = next(self.model.parameters()).device
+        inputs, _ = streams.window(0, 0)
+        return model.to(device).rnn, model.embedding(inputs.to(device))
 
     def _draw(
         self, prompts: Sequence[str], max_tokens: int, sampling: Sampling, seed: int | None
