@@ -34,6 +34,9 @@ def evaluate(
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
     ] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
@@ -53,10 +56,12 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
+    from selfloop.config import changed
     from selfloop.tasks import load
     from selfloop.tasks.loading import kind_of_model
 
     model = load(run, cell=cell, encoder=encoder)
+    model.config = changed(model.config, set or [], ("data", "decoding"))
     kind = kind_of_model(model)
     if target is not None and not hasattr(model, "align"):
         raise ArgumentError(
