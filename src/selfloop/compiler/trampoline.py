@@ -26,6 +26,7 @@ def trampoline() -> ir.Module:
     """The module that holds ``selfloop_team``."""
     module = ir.Module(_NAME)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_POINTER]), _NAME)
+    function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     (data,) = function.args
 

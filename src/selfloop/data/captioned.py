@@ -25,7 +25,7 @@ IMAGES = ("file_name", "filename", "image", "image_name", "image_path", "img", "
 CAPTIONS = re.compile(r"(captions?|text|sentences?|comment|description)([ _]?\d+)?", re.IGNORECASE)
 """Columns that hold a caption or a list of them; several may: caption_0, caption_1."""
 
-SCENES = {"train": 4000, "valid": 300, "test": 300}
+SCENES = {"train": 6000, "valid": 300, "test": 300}
 
 _SPLITS = {**SPLITS, "restval": "train"}  # as Karpathy's splits call what of COCO's validation images is to train on
 _TABLES = {".csv", ".tsv", ".jsonl", ".json", ".parquet"}
@@ -116,7 +116,7 @@ def read_captioned(
 
     >>> name, parts = read_captioned(None, Wanted())
     >>> name, {part: len(captioned) for part, captioned in parts.items()}
-    ('scenes', {'train': 4000, 'valid': 300, 'test': 300})
+    ('scenes', {'train': 6000, 'valid': 300, 'test': 300})
     """
     name, parts = parts_of(source, wanted)
     where = str(source) if source is not None else name

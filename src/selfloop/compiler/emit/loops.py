@@ -18,6 +18,9 @@ class Function:
     def __init__(self, module: ir.Module, name: str, target: Target, bits: int) -> None:
         kind = ir.FunctionType(ir.VoidType(), [POINTER])
         self.function = ir.Function(module, kind, name)
+        self.function.attributes.add(
+            "nounwind"
+        )  # else each object registers unwind tables, which libgcc at times aborts on
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vectors = Vectors(self.builder, target, bits)
         self.target = target

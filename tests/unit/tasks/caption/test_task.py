@@ -92,9 +92,9 @@ def trained(make_task, tmp_path, silent):
     "options",
     [
         {},
-        {"model": {"attention": "additive", "cell": "gru", "input_feeding": True}},
+        {"model": {"attention": "general", "cell": "gru", "input_feeding": True}},
         {"model": {"scheduled_sampling": 0.3}},
-        {"encoder": None, "steps": 200},
+        {"encoder": None, "steps": 160},
     ],
     ids=str,
 )
@@ -195,7 +195,7 @@ def test_captions_are_written_in_pieces_of_words_as_well(trained):
     assert 256 < task.tokenizer.vocab_size <= 290
     loaded = load(run.path, encoder=task.config.model.encoder)
     score = loaded.score(loaded.parts()["valid"])
-    assert score.count == sum(map(len, task._valid.tokens)) > 12 * 2 * 4
+    assert score.count == sum(map(len, task._valid.tokens)) >= 12 * 2 * 4
     assert len(score.predicted) == len(score.references) == 12
 
 
