@@ -38,6 +38,7 @@ def test_every_target_compiles_a_cell(target, name):
 
     text = written(target, write)
     assert re.search(MULTIPLY_ADD[target.name], text)
+    assert ".cfi_startproc" not in text  # no unwind tables: nothing is thrown through a kernel
     assert WIDER[target.name] is None or not re.search(WIDER[target.name], text)
 
 
@@ -52,6 +53,7 @@ def test_every_target_compiles_what_serves_all_cells(target, bits):
 
     text = written(target, write)
     assert all(f"{name}:" in text for name in ("launches", "pack", "outer", "stack"))
+    assert ".cfi_startproc" not in text
 
 
 def test_the_widest_that_fits_is_taken_and_a_narrower_can_be_named(monkeypatch):

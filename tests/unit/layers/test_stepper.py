@@ -39,18 +39,17 @@ def assert_steps_are_the_sequence(rnn, batch, form=lambda x: x, **tolerance):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("entry", CELLS, ids=str)
 def test_steps_are_the_sequence(entry, dtype):
-    for layers in (1, 2, 3) if entry.can_stack else (1,):
-        for batch in (1, 4):
-            for form in LIKE.values():
-                assert_steps_are_the_sequence(entry.layer(dtype=dtype, num_layers=layers), batch, form)
+    for layers in (1, 3) if entry.can_stack else (1,):
+        for batch, form in zip((1, 4), LIKE.values(), strict=True):
+            assert_steps_are_the_sequence(entry.layer(dtype=dtype, num_layers=layers), batch, form)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "vanilla", "layer_norm_lstm"])
-@pytest.mark.parametrize("sizes", [(64, 64), (50, 37), (7, 130)], ids=str)
+@pytest.mark.parametrize("sizes", [(50, 37), (7, 130)], ids=str)
 def test_steps_are_the_sequence_at_larger_sizes(name, sizes):
     """Where a sequence makes the products of its input beforehand, and sums have several chains."""
     rnn = sl.Recurrent(cells.ZOO[name], *sizes, 2)
-    for batch in (1, 2, 3, 9):
+    for batch in (1, 3, 9):
         assert_steps_are_the_sequence(rnn, batch)
 
 
