@@ -26,7 +26,8 @@ def main() -> None:
     start = time.perf_counter()
     done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     seconds = time.perf_counter() - start
-    machine = f"{llvm.get_host_cpu_name()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    machine = f"{llvm.get_host_cpu_name()}, {os.cpu_count()} processors, {threads} thread{'s' * (threads > 1)}"
     text = (
         f"$ {command}\n"
         f"# selfloop {selfloop.__version__}, torch {torch.__version__}, {machine}\n"

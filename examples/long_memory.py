@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import selfloop as sl
+from selfloop import chrono, param
 from selfloop.inspect import draw_gradient_flow, gradient_flow
 from selfloop.tasks.choose_cell import choose_cell
 
@@ -79,10 +80,10 @@ TASKS = {
 class Network(nn.Module):
     """A recurrent layer and a linear readout: all that there is."""
 
-    def __init__(self, task: Task, cell: str, hidden_size: int) -> None:
+    def __init__(self, task: Task, cell: sl.Cell, hidden_size: int) -> None:
         super().__init__()
         features, answers = task.sizes
-        self.rnn = sl.Recurrent(choose_cell(cell), features, hidden_size)
+        self.rnn = sl.Recurrent(cell, features, hidden_size)
         self.readout = nn.Linear(hidden_size, answers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,23 +91,27 @@ class Network(nn.Module):
         return self.readout(y)
 
 
-# The biases of the gates that keep (+) what is in memory or let something in (-): parameter, block, blocks, sign.
-GATES = {
-    "lstm": [("b_l0", 1, 4, +1), ("b_l0", 0, 4, -1)],
-    "gru": [("b_xh_l0", 1, 3, +1)],
-    "janet": [("b_l0", 0, 2, +1)],
-    "min_gru": [("b_l0", 0, 2, -1)],
-}
+def patient(steps: int) -> dict[str, sl.Cell]:
+    """Cells of the zoo whose gates start with memories of up to T steps (Tallec & Ollivier 2018)."""
+    keep, let_in = chrono(steps), -chrono(steps)
 
+    @sl.cell
+    def lstm(x, h, c, *, W_xh=param("4h x"), W_hh=param("4h h"), b=param("4h", init=(let_in, keep, 0, 0))):
+        return sl.cells.lstm(x, h, c, W_xh=W_xh, W_hh=W_hh, b=b)
 
-@torch.no_grad()
-def chrono(rnn: sl.Recurrent, steps: int) -> None:
-    """Gates that start with memories of up to T steps (Tallec & Ollivier 2018, "Can recurrent neural networks warp
-    time?"): one that keeps the share σ(b) of its memory at each step remembers for 1 + exp(b) steps.
-    """
-    spans = torch.empty(rnn.hidden_size).uniform_(1, max(2, steps - 1))
-    for name, block, blocks, sign in GATES.get(rnn.cell.name, []):
-        getattr(rnn, name).chunk(blocks)[block].copy_(sign * spans.log())
+    @sl.cell
+    def gru(x, h, *, W_xh=param("3h x"), W_hh=param("3h h"), b_xh=param("3h", init=(0, keep, 0)), b_hh=param("3h")):
+        return sl.cells.gru(x, h, W_xh=W_xh, W_hh=W_hh, b_xh=b_xh, b_hh=b_hh)
+
+    @sl.cell
+    def janet(x, h, *, W_xh=param("2h x"), W_hh=param("2h h"), b=param("2h", init=(keep, 0))):
+        return sl.cells.janet(x, h, W_xh=W_xh, W_hh=W_hh, b=b)
+
+    @sl.cell
+    def min_gru(x, h, *, W_xh=param("2h x"), b=param("2h", init=(let_in, 0))):
+        return sl.cells.min_gru(x, h, W_xh=W_xh, b=b)
+
+    return {cell.name: cell for cell in (lstm, gru, janet, min_gru)}
 
 
 def learn(
@@ -157,11 +162,10 @@ def main() -> None:
 
     task, results, before, after = TASKS[options.task], {}, {}, {}
     watched, _ = task.draw(options.steps, 16, torch.Generator().manual_seed(options.seed + 2_000_000))
+    cells = patient(options.steps) if options.chrono else {}
     for cell in options.cell:
         torch.manual_seed(options.seed)
-        network = Network(task, cell, options.hidden)
-        if options.chrono:
-            chrono(network.rnn, options.steps)
+        network = Network(task, cells.get(cell) or choose_cell(cell), options.hidden)
         before[cell] = gradient_flow(network.rnn, watched)
         results[cell] = learn(
             network, task, steps=options.steps, batch=options.batch, rate=options.rate, clip=options.clip,

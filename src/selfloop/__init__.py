@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _LANGUAGE = (
-    "Cell", "abs", "cell", "clip", "concat", "cos", "dropout", "exp", "gelu", "layer_norm", "log", "maximum", "mean",
-    "minimum", "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt", "state",
-    "sum", "tanh", "variational_dropout", "where", "zoneout",
+    "Cell", "abs", "cell", "chrono", "clip", "concat", "cos", "dropout", "exp", "gelu", "layer_norm", "log", "maximum",
+    "mean", "minimum", "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt",
+    "state", "sum", "tanh", "variational_dropout", "where", "zoneout",
 )  # fmt: skip
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",

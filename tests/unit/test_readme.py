@@ -1,4 +1,4 @@
-"""The README shows the examples as they are, and they run."""
+"""The README and the pages show the examples as they are, and they run."""
 
 import re
 import subprocess
@@ -12,15 +12,16 @@ from selfloop.tasks.choose_cell import choose_cell
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHOWN = re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [README, *(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))]
+SHOWN = [found for page in PAGES for found in re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", page, flags=re.DOTALL)]
 
 
-def test_the_readme_shows_examples():
-    assert len(SHOWN) == 3
+def test_examples_are_shown():
+    assert len(SHOWN) == 4
 
 
 @pytest.mark.parametrize(("name", "code"), SHOWN)
-def test_code_in_the_readme_stands_in_its_file(name, code):
+def test_code_that_is_shown_stands_in_its_file(name, code):
     assert code in (ROOT / name).read_text(encoding="utf-8")
 
 

@@ -48,7 +48,7 @@ def inspect(
     model = load(run, cell=cell)
     if not hasattr(model, "recurrent_inputs"):
         raise ArgumentError(
-            f"--gradient-flow looks into runs of lm and of classify. {run} opens as a {type(model).__name__}: "
+            f"--gradient-flow looks into runs of lm, classify and label. {run} opens as a {type(model).__name__}: "
             "choose another."
         )
     with Console(stderr=True, quiet=as_json).status("running back …"):

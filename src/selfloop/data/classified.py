@@ -10,10 +10,10 @@ from typing import Literal
 
 from selfloop.data.columns import items_of_table
 from selfloop.data.digits import read_digits
-from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.examples import BadItems, Dataset, Examples, Kind
 from selfloop.data.files import SPLITS
 from selfloop.data.folders import parts_of_file, parts_of_folder, unlabelled_folder
-from selfloop.data.images import Scan, sequences
+from selfloop.data.images import Scan, coloured, sequences
 from selfloop.data.items import Items, Wanted, together
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import hub_table
@@ -89,8 +89,10 @@ def read_classified(
     if "valid" not in parts:
         parts["train"], parts["valid"] = hold_out(parts["train"], valid_fraction, seed, where)
     examples = {role: _examples(items, scan) for role, items in parts.items()}
-    is_text = parts["train"].family == "text"
-    return Dataset(name, "text" if is_text else "series", examples["train"], examples["valid"], examples.get("test"))
+    family = parts["train"].family
+    read_as: Kind = "text" if family == "text" else "series"
+    shape = parts["train"].inputs[0].shape if family == "images" else None
+    return Dataset(name, read_as, examples["train"], examples["valid"], examples.get("test"), shape)
 
 
 def read_labelled(
@@ -101,7 +103,7 @@ def read_labelled(
     label: str | None = None,
     kind: Literal["text", "series"] | None = None,
     scan: Scan = "pixels",
-    size: tuple[int, int] | None = None,
+    image: tuple[int, ...] | None = None,
     encoding: str = "utf-8",
     bad: BadItems,
 ) -> Examples:
@@ -114,7 +116,7 @@ def read_labelled(
         label: the column that holds the label; None finds it.
         kind: what the model reads; "series" also for images.
         scan: as the model was trained with.
-        size: of images, as the model was trained with.
+        image: the shape of the images that the model was trained on, to which others are brought.
         encoding: of text files.
         bad: takes the items that cannot be used.
 
@@ -122,11 +124,11 @@ def read_labelled(
         DataError: as `read_classified`, but one class is enough.
     """
     check_encoding(encoding)
-    parts = _parts(source, Wanted(input, label, kind, size, encoding, True, bad))[1]
+    parts = _parts(source, Wanted(input, label, kind, _size_of(image), encoding, True, bad))[1]
     items = parts.get("test") or parts.get("valid") or train_of(parts, str(source))
     items = known(labelled(items, bad), set(classes), "which the model was not trained on", str(source), bad)
     items = alike_items({"train": items}, str(source), bad)["train"]
-    return _examples(items, scan)
+    return _examples(items, scan, image)
 
 
 def read_unlabelled(
@@ -136,7 +138,7 @@ def read_unlabelled(
     label: str | None = None,
     kind: Literal["text", "series"] | None = None,
     scan: Scan = "pixels",
-    size: tuple[int, int] | None = None,
+    image: tuple[int, ...] | None = None,
     encoding: str = "utf-8",
     bad: BadItems,
 ) -> Examples:
@@ -149,7 +151,7 @@ def read_unlabelled(
         label: a column of a table that is no part of the input.
         kind: what the model reads; "series" also for images.
         scan: as the model was trained with.
-        size: of images, as the model was trained with.
+        image: the shape of the images that the model was trained on, to which others are brought.
         encoding: of text files.
         bad: takes the items that cannot be used.
 
@@ -164,7 +166,7 @@ def read_unlabelled(
     ['Abe', 'Adam']
     """
     check_encoding(encoding)
-    wanted = Wanted(input, label, kind, size, encoding, False, bad)
+    wanted = Wanted(input, label, kind, _size_of(image), encoding, False, bad)
     found = locate(source)
     if isinstance(found, Path) and found.is_dir():
         items = unlabelled_folder(found, wanted)
@@ -174,7 +176,7 @@ def read_unlabelled(
         raise DataError(f"{source} must hold examples. There are none that can be used: give another.")
     if kind is not None and kind != ("text" if items.family == "text" else "series"):
         raise DataError(f"{source} holds {items.family}, and the model reads {kind}. Give data of that kind.")
-    examples = _examples(alike_items({"train": items}, str(source), bad)["train"], scan)
+    examples = _examples(alike_items({"train": items}, str(source), bad)["train"], scan, image)
     return Examples(examples.inputs, [], examples.places)
 
 
@@ -192,6 +194,12 @@ def _parts(source: str | Path | None, wanted: Wanted) -> tuple[str, Parts]:
     return name, {role: items_of_table(table, wanted) for role, table in tables.items()}
 
 
-def _examples(items: Items, scan: Scan) -> Examples:
-    inputs = sequences(items.inputs, scan) if items.family == "images" else items.inputs
+def _size_of(image: tuple[int, ...] | None) -> tuple[int, int] | None:
+    return (image[0], image[1]) if image else None
+
+
+def _examples(items: Items, scan: Scan, image: tuple[int, ...] | None = None) -> Examples:
+    inputs = items.inputs
+    if items.family == "images":
+        inputs = sequences([coloured(i, len(image) == 3) for i in inputs] if image else inputs, scan)
     return Examples(inputs, items.labels, items.places)

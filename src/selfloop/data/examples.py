@@ -33,13 +33,18 @@ class Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples of a source: to train on, to choose by, and, where there are any, to report on."""
+    """The examples of a source: to train on, to choose by, and, where there are any, to report on.
+
+    Attributes:
+        image: of images that became sequences the shape, (H, W) or (H, W, 3).
+    """
 
     name: str
     kind: Kind
     train: Examples
     valid: Examples
     test: Examples | None = None
+    image: tuple[int, ...] | None = None
 
 
 @dataclass

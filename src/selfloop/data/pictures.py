@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from selfloop.data.images import IMAGE_SUFFIXES, Bytes, read_image
+from selfloop.data.images import IMAGE_SUFFIXES, Bytes, coloured, read_image
 from selfloop.data.items import Unusable
 from selfloop.data.rows import first_line
 from selfloop.errors import DataError
@@ -45,8 +43,7 @@ class Picture:
         Raises:
             Unusable: it is no image, or not a whole one.
         """
-        pixels = read_image(self.content(), size)
-        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+        return coloured(read_image(self.content(), size), colour=True)
 
     @classmethod
     def of_file(cls, path: Path) -> "Picture":

@@ -63,9 +63,18 @@ def refusal(problem: Problem) -> str | None:
         return "torch projects to a smaller size only"
     if problem.resets is not None:
         return "torch's fused functions cannot reset the state inside a sequence"
+    if fused.function is torch.lstm and problem.x.device.type == "cpu" and not _multiplies(problem.x.dtype):
+        return "oneDNN has no bfloat16 LSTM for this processor"
     if problem.x.numel() == 0:
         return "torch's fused functions take no empty input"
     return None
+
+
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Whether oneDNN takes the numbers that an LSTM is given, which autocast may have rounded."""
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def run(problem: Problem) -> Answer:

@@ -1,6 +1,6 @@
 """The language of cells: one step of a recurrence as a function, and the words it is written with."""
 
-from selfloop.language.cell import Cell, cell, param, state
+from selfloop.language.cell import Cell, cell, chrono, param, state
 from selfloop.language.graph import Graph, Node
 from selfloop.language.words import (
     abs,
@@ -37,6 +37,7 @@ __all__ = [
     "Node",
     "abs",
     "cell",
+    "chrono",
     "clip",
     "concat",
     "cos",

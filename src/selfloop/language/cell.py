@@ -10,8 +10,45 @@ from selfloop.language.graph import Graph
 from selfloop.language.sizes import Shape, describe, parse_shape
 from selfloop.language.trace import refuse, trace
 
-Init = str | float | tuple[float, ...] | None
+
+@dataclass(frozen=True)
+class Chrono:
+    """How the bias of a gate that keeps starts, or with the other sign that of one that lets in: see `chrono`."""
+
+    steps: int
+    sign: int = 1
+
+    def __neg__(self) -> "Chrono":
+        return Chrono(self.steps, -self.sign)
+
+    def __repr__(self) -> str:
+        return f"{'-' if self.sign < 0 else ''}chrono({self.steps})"
+
+
+Init = str | float | Chrono | tuple[float | Chrono, ...] | None
 INITS = ("orthogonal", "glorot", "uniform")
+
+
+def chrono(steps: int) -> Chrono:
+    """The start of a gate's bias, as ``init`` of `param`: the units' memories are of 1 to T steps.
+
+    A gate that keeps the share σ(b) of a unit's memory at every step remembers for about 1 + exp(b) of them. So
+    b = log(n) with n drawn evenly from 1 to T - 1, for each unit its own (Tallec & Ollivier 2018, "Can recurrent neural
+    networks warp time?", section 3). ``-chrono(T)`` is for a gate that lets in, and of one vector both have the same n:
+    ``init=(-chrono(784), chrono(784), 0, 0)`` is the paper's for the gates i, f, g, o of an LSTM.
+
+    Args:
+        steps: T, the longest memory that is looked for, at least 2.
+
+    Raises:
+        ArgumentError: it is less, or no whole number.
+
+    >>> param("2h", init=(chrono(784), 0))
+    Param(shape='2h', init=(chrono(784), 0))
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 2:
+        raise ArgumentError(f"The 'steps' of chrono must be a whole number ≥ 2. Got {steps!r} instead.")
+    return Chrono(steps)
 
 
 @dataclass(frozen=True)
@@ -37,9 +74,9 @@ def param(shape: str, init: Init = None) -> Any:
             when the layer is made. Two sizes make a matrix, one a vector, ``""`` a scalar.
         init: how it starts. A number fills it; a tuple of numbers fills as many equal parts of a vector
             (``(0, 1, 0, 0)`` for a forget gate that starts open); ``"orthogonal"`` and ``"glorot"`` fill each
-            square or rectangular block of a matrix; ``"uniform"`` draws from ±1/√h, as torch.nn does. By default
-            matrices that multiply a state are orthogonal (Saxe et al. 2014), other matrices glorot (Glorot & Bengio
-            2010), vectors and scalars 0.
+            square or rectangular block of a matrix; ``"uniform"`` draws from ±1/√h, as torch.nn does; `chrono` is for
+            the biases of gates. By default matrices that multiply a state are orthogonal (Saxe et al. 2014), other
+            matrices glorot (Glorot & Bengio 2010), vectors and scalars 0.
 
     Returns:
         A declaration; typed as Any, so that type checkers stay quiet where the argument is used as a value.
@@ -184,8 +221,8 @@ def _read(function: Callable[..., object], name: str, text: object) -> Shape:
 
 
 def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
-    numbers = init if isinstance(init, tuple) else (init,)
-    is_numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    parts = init if isinstance(init, tuple) else (init,)
+    is_numbers = all(isinstance(n, int | float | Chrono) and not isinstance(n, bool) for n in parts)
     if not (init is None or is_numbers or init in INITS):
         refuse(
             function.__code__,
@@ -194,5 +231,7 @@ def _check_init(function: Callable[..., object], name: str, init: Init, shape: S
     match init:
         case "orthogonal" | "glorot" if len(shape) != 2:
             refuse(function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}")
+        case Chrono() if len(shape) != 1:
+            refuse(function.__code__, f"the init {init} of '{name}' is for vectors; '{name}' is {describe(shape)}")
         case tuple() if len(shape) != 1 or not init or shape[0].divided(len(init)) is None:
             refuse(function.__code__, f"the init of '{name}' has {len(init)} parts; '{name}' is {describe(shape)}")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from selfloop.language import Cell
+from selfloop.language.cell import Chrono
 from selfloop.language.sizes import Size
 
 
@@ -28,9 +29,14 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
         case "uniform":
             bound = hidden_size**-0.5
             nn.init.uniform_(weight, -bound, bound)
-        case tuple():
-            for block, value in zip(weight.chunk(len(init)), init, strict=True):
-                block.fill_(value)
+        case tuple() | Chrono():
+            parts = init if isinstance(init, tuple) else (init,)
+            spans = torch.rand_like(weight.chunk(len(parts))[0])  # one draw: a unit's gates agree on its memory
+            for block, value in zip(weight.chunk(len(parts)), parts, strict=True):
+                if isinstance(value, Chrono):
+                    block.copy_(value.sign * torch.log(1 + spans * (value.steps - 2)))
+                else:
+                    block.fill_(value)
         case number:
             weight.fill_(float(number))
 

@@ -43,7 +43,7 @@ def bleu(
             f"Got '{tokenize}' instead{nearest(tokenize, BLEU.TOKENIZERS)}."
         )
     try:
-        metric = BLEU(lowercase=lowercase, tokenize=tokenize)
+        metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=tokenize == "none")  # it warns of such text else
     except (ImportError, RuntimeError) as error:
         raise ArgumentError(
             f"sacreBLEU cannot load its tokenizer '{tokenize}': {' '.join(str(error).split())}"

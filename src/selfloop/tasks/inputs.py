@@ -30,6 +30,7 @@ class Inputs:
         classes: the names of the labels, in the order of the logits.
         tokenizer: of text.
         vocabulary: of words.
+        image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Inputs:
     classes: tuple[str, ...]
     tokenizer: Tokenizer | None = None
     vocabulary: Vocabulary | None = None
+    image: tuple[int, ...] | None = None
 
     def arrays(self, examples: Examples) -> Sequence[npt.NDArray[Any]]:
         """An array each, whose first axis is time.
@@ -77,6 +79,8 @@ class Inputs:
     def save(self, run: Run) -> None:
         """Keep it in a run's folder."""
         facts: dict[str, Any] = {"kind": self.kind, "shape": self.shape, "classes": self.classes}
+        if self.image is not None:
+            facts["image"] = self.image
         if self.vocabulary is not None:
             facts |= {"words": self.vocabulary.words, "characters": "".join(self.vocabulary.characters)}
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
@@ -95,11 +99,12 @@ class Inputs:
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
             kind, shape, classes = facts["kind"], tuple(facts["shape"]), tuple(facts["classes"])
+            image = tuple(facts["image"]) if "image" in facts else None
             known = (tuple(facts["words"]), tuple(facts["characters"])) if kind == "words" else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
         tokenizer = Tokenizer.load(run.path / "tokenizer.json") if kind == "text" else None
-        return cls(kind, shape, classes, tokenizer, Vocabulary(*known) if known else None)
+        return cls(kind, shape, classes, tokenizer, Vocabulary(*known) if known else None, image)
 
 
 def fit_scale(encoder: nn.Module, arrays: Sequence[npt.NDArray[Any]]) -> None:

@@ -31,6 +31,16 @@ def test_the_gradient_flow_of_a_classifier(selfloop, tmp_path):
     assert facts["lags"] == list(range(64))
 
 
+def test_the_gradient_flow_of_a_labeller_that_reads_forwards(selfloop, tmp_path):
+    small = ("--set", "model.hidden_size=8", "--set", "model.embedding_size=4", "--steps", "1")
+    for name, way in (("forwards", ["--one-way"]), ("both", [])):
+        assert selfloop("train", "label", "--run", tmp_path / name, *way, *small).status == 0
+    facts = json.loads(selfloop("inspect", tmp_path / "forwards", "--gradient-flow", "--steps", "9", "--json").out)
+    assert facts["lags"] == list(range(9))
+    said = selfloop("inspect", tmp_path / "both", "--gradient-flow")
+    assert said.status == 2 and "must read forwards alone" in " ".join(said.err.split())
+
+
 def test_what_cannot_be_looked_into_is_said_in_one_sentence(play, selfloop, tmp_path):
     for words, message in (
         ((play,), "Say what to look at: selfloop inspect RUN --gradient-flow"),

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import selfloop as sl
-from selfloop import cell, concat, param, sigmoid, split, sqrt, state, tanh, where
-from selfloop.errors import CellError
+from selfloop import cell, chrono, concat, param, sigmoid, split, sqrt, state, tanh, where
+from selfloop.errors import ArgumentError, CellError
 
 
 def unknown_size(x, h, *, W=param("4*h x")):
@@ -160,6 +160,10 @@ def init_of_no_parts(x, h, *, b=param("h", init=())):
     return h + b
 
 
+def chrono_for_a_matrix(x, h, *, W=param("h h", init=chrono(20))):
+    return W @ h
+
+
 def init_as_a_list(x, h, *, b=param("h", init=[1])):
     return h + b
 
@@ -273,6 +277,7 @@ SAYS = [
     (size_as_number, "the shape of 'b' must be a text like '4h x'; got 3"),
     (parameter_with_a_number, "the parameter 'leak' must be declared as leak=param(SHAPE); got 0.1"),
     (init_of_no_parts, "the init of 'b' has 0 parts; 'b' is a vector of size h"),
+    (chrono_for_a_matrix, "the init chrono(20) of 'W' is for vectors; 'W' is a h × h matrix"),
     (init_as_a_list, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
     (init_of_words, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
     (init_of_truth, "the init of 'b' must be a number, a tuple of numbers, or one of orthogonal"),
@@ -318,6 +323,12 @@ def test_a_mistake_is_named_with_its_cell_and_line(function, says):
 def test_only_functions_are_cells(thing, kind):
     with pytest.raises(CellError, match=f"@cell takes a function. Got a {kind} instead."):
         cell(thing)
+
+
+@pytest.mark.parametrize("steps", [1, -784, 784.0, True, "784"])
+def test_a_memory_of_less_than_two_steps_is_refused(steps):
+    with pytest.raises(ArgumentError, match=f"'steps' of chrono must be a whole number ≥ 2. Got {steps!r} instead."):
+        chrono(steps)
 
 
 def test_a_word_outside_of_a_cell_says_so():

@@ -183,6 +183,26 @@ def test_a_cell_may_say_how_it_starts():
     assert 0 < rnn.W_l0.abs().max() <= 0.5
 
 
+def test_gates_may_begin_with_memories_of_all_lengths():
+    T = 784
+
+    @sl.cell
+    def patient(x, h, *, W=sl.param("4h x"), b=sl.param("4h", init=(-sl.chrono(T), sl.chrono(T), 0, 1))):
+        return sl.sum(W @ x + b) * h
+
+    rnn = sl.Recurrent(patient, 1, 2000)
+    let_in, keep, g, o = rnn.b_l0.detach().chunk(4)
+    assert_close(let_in, -keep)
+    assert (g == 0).all()
+    assert (o == 1).all()
+    spans = keep.exp()  # evenly from 1 to T - 1
+    assert spans.min() >= 1
+    assert spans.max() <= T - 1 + 1e-3
+    assert_close(spans.mean(), torch.tensor(T / 2), rtol=0.05, atol=0)
+    assert_close(spans.std(), torch.tensor((T - 2) / 12**0.5), rtol=0.05, atol=0)
+    assert not torch.equal(rnn.b_l0, sl.Recurrent(patient, 1, 2000).b_l0)
+
+
 def test_weight_drop_is_for_recurrent_matrices_while_training():
     rnn = lstm(weight_drop=0.5)
     dropped = rnn._weights("_l0")

@@ -30,6 +30,14 @@ def test_case_matters_unless_it_is_ignored():
         assert score(shouted, REFERENCES, lowercase=True) == score(PREDICTED, REFERENCES, lowercase=True)
 
 
+def test_text_that_is_tokenised_already_is_scored_without_a_warning(caplog):
+    tokenised = ["a cat sat ."] * 200
+    assert bleu(tokenised, tokenised, tokenize="none").value == pytest.approx(100)
+    assert not caplog.records
+    bleu(tokenised, tokenised)
+    assert "forgot to detokenize" in caplog.text  # sacreBLEU's own word where its tokenizer is to come
+
+
 def test_an_unknown_tokenizer_is_refused_with_the_nearest():
     with pytest.raises(ArgumentError, match=r"Got '13b' instead; did you mean '13a'\?"):
         bleu(PREDICTED, REFERENCES, tokenize="13b")

@@ -20,11 +20,9 @@ from selfloop.models import ManyToOne
 from selfloop.tasks.classify.config import ClassifyConfig, ExampleOptions
 from selfloop.tasks.classify.score import Score
 from selfloop.tasks.inputs import Inputs
+from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
-
-WATCHED = 16
-"""Examples, at the most, that are read side by side to look inside."""
 
 BATCH = 128
 """Examples in one call of a prediction; it changes the speed, not the figures."""
@@ -127,9 +125,9 @@ class Classifier:
         return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
 
     def _reading(self) -> dict[str, Any]:
-        """How the user's files are read."""
-        data = self.config.data.model_dump(include={"input", "label", "scan", "size", "encoding"})
-        return {**data, "kind": self.inputs.kind}
+        """How the user's files are read: images are brought to the shape of those that the model was trained on."""
+        data = self.config.data.model_dump(include={"input", "label", "scan", "encoding"})
+        return {**data, "kind": self.inputs.kind, "image": self.inputs.image}
 
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
         """How well the model does on examples whose classes are known.
@@ -152,30 +150,9 @@ class Classifier:
             predicted[rows] = logits.argmax(-1).numpy()
         return Score(nats, Confusion.of(self.inputs.classes, truth, predicted))
 
-    @torch.no_grad()
     def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, torch.Tensor]:
-        """The recurrent stack, and what it reads of the run's longest validation examples: to look inside.
-
-        Args:
-            steps: T at the most, at least 1; examples that are shorter give fewer.
-            fresh: of the model as it was made, with the run's seed, before its training.
-
-        Returns:
-            The stack, and vectors (T, B, I) of up to 16 examples.
-
-        Raises:
-            DataError: the examples cannot be read.
-        """
-        arrays = sorted(self.inputs.arrays(self.parts()["valid"]), key=len)[-WATCHED:]
-        model = self.model
-        if fresh:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.config.training.seed)
-                model = self.config.model.build(self.inputs, self.model.rnn.cell).eval()
-            model.encoder.load_state_dict(dict(self.model.encoder.named_buffers()), strict=False)
-        batch, _ = pad([array[: min(steps, len(arrays[0]))] for array in arrays])
-        device = next(self.model.parameters()).device
-        return model.to(device).rnn, model.encoder(batch.to(device))
+        """To look inside: the recurrent stack, before its training if `fresh`, and what it reads, (T, B, I)."""
+        return recurrent_inputs(self, steps, fresh)
 
     def sample(self) -> Mapping[str, str]:
         """Nothing beyond the scores."""

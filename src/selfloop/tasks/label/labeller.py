@@ -17,11 +17,13 @@ from selfloop.data.sequences import Reading, read_labelled_steps, read_steps
 from selfloop.data.video import VideoReading, frames
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
+from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.config import LabelConfig, SequenceOptions
 from selfloop.tasks.label.score import Score
+from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
 
@@ -192,6 +194,10 @@ class Labeller:
             [[classes[k] for k in row] for row in predicted],
             places,
         )
+
+    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, torch.Tensor]:
+        """To look inside: the recurrent stack, before its training if `fresh`, and what it reads, (T, B, I)."""
+        return recurrent_inputs(self, steps, fresh)
 
     def sample(self) -> Mapping[str, str]:
         """Nothing beyond the scores."""

@@ -1,5 +1,6 @@
 """A trained language model with its tokenizer: writes text, and scores it."""
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,12 @@ from selfloop.layers import Recurrent, State
 from selfloop.models import LanguageModel
 from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
+from selfloop.tasks.look_inside import WATCHED, as_made
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
 
 SAMPLE_TOKENS = 300
 """How long the text is that is shown at the end of training."""
-
-WATCHED = 16
-"""Places of a text, at the most, that are read side by side to look inside."""
 
 
 class TextModel:
@@ -153,11 +152,10 @@ class TextModel:
                 f"The validation text has {len(tokens):,} tokens, and {steps:,} steps are asked for. Ask for fewer."
             )
         streams = Streams(tokens.ids, batch_size=places, window=steps, start_id=self.tokenizer.start_id)
-        model = self.model
+        model, cell = self.model, self.model.rnn.cell
         if fresh:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.config.training.seed)
-                model = self.config.model.build(self.tokenizer.vocab_size, self.model.rnn.cell).eval()
+            build = functools.partial(self.config.model.build, self.tokenizer.vocab_size, cell)
+            model = as_made(build, self.config.training.seed)
         device = next(self.model.parameters()).device
         inputs, _ = streams.window(0, 0)
         return model.to(device).rnn, model.embedding(inputs.to(device))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
 from selfloop.config import parse
-from selfloop.data.examples import Examples
+from selfloop.data.examples import BadItems, Examples
 from selfloop.errors import DataError
 from selfloop.tasks import load
 from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
@@ -104,9 +105,9 @@ def test_shares_of_a_batch_make_up_its_loss(make_task):
 
 def test_balanced_weights_make_each_class_count_the_same(make_task):
     task = make_task(rare=5, loss={"class_weights": "balanced"})
-    counts = torch.bincount(torch.from_numpy(task._classes))
+    counts = torch.bincount(torch.from_numpy(task._train[1]))
     assert counts.min() < counts.max() / 5
-    torch.testing.assert_close(task._weights * counts, torch.full((2,), len(task._classes) / 2))
+    torch.testing.assert_close(task._weights * counts, torch.full((2,), len(task.dataset.train) / 2))
 
 
 def test_series_are_brought_to_mean_zero_and_deviation_one(make_task):
@@ -126,6 +127,23 @@ def test_a_series_of_another_shape_is_named(trained):
     _, run = trained()
     with pytest.raises(DataError, match=r"example 1 has steps of shape \(3,\), and the model was trained on .* \(2,\)"):
         load(run.path).predict([np.zeros((4, 2), np.float32), np.zeros((4, 3), np.float32)])
+
+
+@pytest.mark.parametrize("scan", ["pixels", "rows"])
+def test_images_are_brought_to_the_shape_of_those_that_were_learnt_from(trained, tmp_path, scan):
+    bright = {"day": 200, "night": 20}
+    for name, value in bright.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (6, 4), value + number).save(tmp_path / "photos" / name / f"{number}.png")
+    _, run = trained(source=str(tmp_path / "photos"), scan=scan)
+    Image.new("RGB", (60, 50), (210, 200, 190)).save(tmp_path / "large.png")
+    loaded = load(run.path)
+    read = loaded.read(str(tmp_path / "large.png"), BadItems())
+    assert read.inputs[0].shape == ((24, 1) if scan == "pixels" else (4, 6))
+    assert (read.inputs[0] == 202).all()  # the luminance, 0.299 R + 0.587 G + 0.114 B, rounded
+    assert [found.label for found in loaded.predict(read)] == ["day"]
+    assert len(loaded.parts(str(tmp_path / "photos"))["photos"]) == 20
 
 
 def test_a_sample_judges_about_so_many(trained):
