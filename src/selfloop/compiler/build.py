@@ -35,7 +35,8 @@ def build(key: str, target: Target, write: Callable[[ir.Module], None]) -> Code:
     if code is None:
         code = _compile(target, machine, write)
         cache.store(name, code)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    # llvmlite's own memory: LLVM's may put constants more than 2 GB from the code, which cannot reach them, and aborts
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Code(engine)
