@@ -116,13 +116,10 @@ def test_what_an_image_shows_is_told_by_a_loaded_run(trained, options, folder):
 
 @pytest.mark.parametrize("condition", ["state", "input"])
 def test_of_a_mean_the_colours_are_told_without_their_order(trained, condition):
-    task, _ = trained(model={"condition": condition})
+    task, _ = trained(model={"condition": condition}, steps=240)  # after 120 one seed of six has not told red from green
     score = task.opened().score(task.parts()["valid"])
-    told = [
-        bool(set(caption.split()) & set(references[0].strip(".").split()))
-        for caption, references in zip(score.predicted, score.references, strict=True)
-    ]
-    assert sum(told) >= 0.8 * len(told)
+    for caption, references in zip(score.predicted, score.references, strict=True):
+        assert set(caption.split()) & set(references[0].strip(".").split())
     assert score.metrics()["bleu_1"] > 40
 
 
