@@ -1,19 +1,13 @@
 """Many to many, step by step: an answer at each step of the input."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
-from selfloop.errors import ArgumentError
-from selfloop.language import Cell
-from selfloop.layers import Recurrent, State
-from selfloop.layers.dropout import check_rate
+from selfloop.layers import State
+from selfloop.models.reader import Reader
 
 
-class ManyToMany(nn.Module):
+class ManyToMany(Reader):
     """Encoder, recurrent stack and readout at every step.
 
     Args:
@@ -40,40 +34,6 @@ class ManyToMany(nn.Module):
     (torch.Size([9, 2, 5]), State(h=(1, 2, 16), c=(1, 2, 16)))
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        cell: Cell,
-        num_outputs: int,
-        *,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        input_dropout: float = 0.0,
-        hidden_dropout: float = 0.0,
-        output_dropout: float = 0.0,
-        sizes: Mapping[str, int] | None = None,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__()
-        if num_outputs < 1:
-            raise ArgumentError(f"The 'num_outputs' of ManyToMany must be at least 1. Got {num_outputs} instead.")
-        own_sizes: dict[str, Any] = {**(sizes or {})}
-        self.encoder = encoder
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
-        self.rnn = Recurrent(
-            cell,
-            int(encoder.output_size),  # type: ignore[arg-type]
-            hidden_size,
-            num_layers,
-            dropout=hidden_dropout,
-            bidirectional=bidirectional,
-            backend=backend,
-            **own_sizes,
-        )
-        self.output_dropout = nn.Dropout(check_rate("output_dropout", output_dropout))
-        self.readout = nn.Linear(self.rnn.output_size, num_outputs)
-
     def forward(
         self,
         inputs: Shaped[Tensor, "T B ..."],
@@ -87,17 +47,8 @@ class ManyToMany(nn.Module):
             state: where to start; zeros if None.
             lengths: how many steps each sequence has; all of them if None.
         """
-        y, state = self.rnn(self.input_dropout(self._encoded(inputs, lengths)), state, lengths=lengths)
+        y, state = self._read(inputs, state, lengths)
         return self.readout(self.output_dropout(y)), state
-
-    def _encoded(self, inputs: Shaped[Tensor, "T B ..."], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "T B I"]:
-        """The vectors of all steps; beyond a sequence's end nothing is seen, so no batch statistics know of it."""
-        if lengths is None:
-            vectors: Tensor = self.encoder(inputs)
-            return vectors
-        there = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths.to(inputs.device)
-        seen: Tensor = self.encoder(inputs[there][:, None])[:, 0]
-        return seen.new_zeros(*there.shape, seen.shape[-1]).index_put((there,), seen)
 
     def step(self, inputs: Shaped[Tensor, "B ..."], state: State | None = None) -> tuple[Float[Tensor, "B K"], State]:
         """The answer to one more step of each sequence.

@@ -76,3 +76,26 @@ def test_what_does_not_fit_is_named(kind, options, message):
     arguments = {"num_outputs": 3, "hidden_size": 4, **options}
     with pytest.raises(ArgumentError, match=message):
         kind(NumberEncoder(2), ZOO["lstm"], **arguments)
+
+
+class Normalised(torch.nn.Module):
+    """An encoder that knows of the whole batch."""
+
+    output_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        return self.norm(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_an_encoder_never_sees_what_lies_beyond_a_sequences_end(kind):
+    model = kind(Normalised(), ZOO["gru"], 4, hidden_size=6)
+    x, lengths = torch.randn(7, 2, 3), torch.tensor([7, 4])
+    there = torch.cat([x[:, 0], x[:4, 1]])
+    x[4:, 1] = torch.nan
+    assert answers(model, x, lengths)[:4].isfinite().all()
+    torch.testing.assert_close(model.encoder.norm.running_mean, 0.1 * there.mean(0))
