@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from selfloop.data.files import suffix_of
 from selfloop.data.images import IMAGE_SUFFIXES, read_image
 from selfloop.data.items import Family, Items, Unusable, Wanted, label_of
 from selfloop.data.series import SERIES_SUFFIXES, as_series, is_number, read_series
@@ -15,7 +16,8 @@ from selfloop.errors import DataError, nearest
 
 LABELS = ("label", "class", "target", "y", "category")
 TEXTS = ("text", "sentence")
-INPUTS = (*TEXTS, "series", "values", "x", "input", "sequence", "image", "path", "file", "file_name", "filename")
+SERIES = ("series", "values")
+INPUTS = (*TEXTS, *SERIES, "x", "input", "sequence", "image", "path", "file", "file_name", "filename")
 _COUNTERS = {"", "id", "index", "unnamed: 0"}  # of rows; a wide table may have one, which is no number of the series
 _FIRST = 100  # rows that are looked at
 
@@ -119,11 +121,11 @@ def _reader(table: Table, column: str, wanted: Wanted) -> tuple[Family, Callable
     first = cells[0] if cells else ""
     if isinstance(first, dict) and "bytes" in first:  # as `datasets` stores images
         return "images", lambda row: _stored_image(table, column, row, wanted)
-    suffixes = {Path(cell).suffix.lower() for cell in cells if isinstance(cell, str)}
+    suffixes = {suffix_of(Path(cell)) for cell in cells if isinstance(cell, str)}
     if wanted.kind != "text" and suffixes and suffixes <= IMAGE_SUFFIXES | SERIES_SUFFIXES:
         images = suffixes <= IMAGE_SUFFIXES
         return "images" if images else "series", lambda row: _from_path(table, column, row, images, wanted)
-    if wanted.kind == "series" or isinstance(first, list):
+    if wanted.kind == "series" or isinstance(first, list) or (wanted.kind is None and column.lower() in SERIES):
         return "series", lambda row: _listed_series(table, column, row)
     return "text", lambda row: _text(table, column, row)
 
@@ -144,7 +146,7 @@ def _listed_series(table: Table, column: str, row: int) -> Any:
     if _is_empty(value):
         raise Unusable(f"has no series in column '{column}'")
     if not isinstance(value, list):
-        raise Unusable(f"must hold a list of numbers in column '{column}'. It holds {str(value)[:40]!r}")
+        raise Unusable(f"must hold a list of numbers, as [1, 2.5], in column '{column}'. It holds {str(value)[:40]!r}")
     return as_series(value)
 
 
@@ -162,7 +164,7 @@ def _from_path(table: Table, column: str, row: int, images: bool, wanted: Wanted
     path = table.folder / str(value)
     if not path.is_file():
         raise Unusable(f"names '{value}', and there is no such file")
-    if images != (path.suffix.lower() in IMAGE_SUFFIXES):
+    if images != (suffix_of(path) in IMAGE_SUFFIXES):
         raise Unusable(f"names '{value}', and other rows name {'images' if images else 'series'}")
     try:
         return read_image(path, wanted.size) if images else read_series(path, wanted.encoding)

@@ -93,8 +93,12 @@ def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
 
 def reader_of(path: Path) -> Reader:
     """The reader for a file's name; what is no table is read as plain text. A ``.gz`` at the end changes nothing."""
-    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return _READERS.get(name.suffix.lower(), _PLAIN)
+    return _READERS.get(suffix_of(path), _PLAIN)
+
+
+def suffix_of(path: Path) -> str:
+    """The end of a file's name in small letters; that of what is compressed."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def _mark(path: Path) -> str | None:

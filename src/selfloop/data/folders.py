@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selfloop.data.columns import items_of_table
 from selfloop.data.faults import explain, is_binary
-from selfloop.data.files import SPLITS
+from selfloop.data.files import SPLITS, suffix_of
 from selfloop.data.idx import holds_images, is_idx, read_pair
 from selfloop.data.images import IMAGE_SUFFIXES, read_image
 from selfloop.data.items import Family, Items, Unusable, Wanted, together
@@ -192,11 +192,6 @@ def _mark(name: str) -> str | None:
     ('train', 'test', None)
     """
     return next((_MARKS[word] for word in re.split(r"[^a-z0-9]+", name.lower()) if word in _MARKS), None)
-
-
-def suffix_of(path: Path) -> str:
-    """The end of a file's name in small letters; that of what is compressed."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def _seen(path: Path) -> bool:

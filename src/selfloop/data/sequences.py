@@ -14,8 +14,8 @@ import numpy as np
 
 from selfloop.data.columns import choose
 from selfloop.data.examples import BadItems, Dataset, Examples, Kind
-from selfloop.data.files import SPLITS
-from selfloop.data.folders import TABLES, TEXTS, below, by_mark, files_of, suffix_of
+from selfloop.data.files import SPLITS, suffix_of
+from selfloop.data.folders import TABLES, TEXTS, below, by_mark, files_of
 from selfloop.data.items import Items, Unusable, label_of, together
 from selfloop.data.moving_digits import moving_digits
 from selfloop.data.series import as_series, read_npy
@@ -319,7 +319,7 @@ def _of_cell(value: Any, folder: Path, column: str, reading: Reading) -> Any:
     if value is None or value in ("", []):
         raise Unusable(f"has nothing in column '{column}'")
     if isinstance(value, str):
-        if Path(value).suffix.lower() in VIDEO_SUFFIXES | ARRAYS:
+        if suffix_of(Path(value)) in VIDEO_SUFFIXES | ARRAYS:
             path = folder / value
             if not path.is_file():
                 raise Unusable(f"names '{value}', and there is no such file")
@@ -336,7 +336,7 @@ def _of_cell(value: Any, folder: Path, column: str, reading: Reading) -> Any:
 
 
 def _of_path(path: Path, video: VideoReading) -> Any:
-    if path.suffix.lower() not in ARRAYS:
+    if suffix_of(path) not in ARRAYS:
         return read_video(path, video)
     array = read_npy(path)
     if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))):

@@ -1,8 +1,10 @@
 """Series of numbers as float32 arrays (T, C): from lists, ``.npy``, ``.csv`` and ``.npz``. Nothing is unpickled."""
 
+import gzip
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.files import suffix_of
 from selfloop.data.images import resized
 from selfloop.data.items import Items, Unusable, Wanted, label_of
 from selfloop.data.rows import first_line
@@ -17,7 +20,7 @@ from selfloop.data.tables import opened
 from selfloop.errors import DataError
 
 SERIES_SUFFIXES = {".npy", ".csv", ".tsv"}
-_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 _NPZ_NAME = re.compile(r"(?P<what>[xy])(_(?P<part>train|valid|val|test))?", re.IGNORECASE)
 
 
@@ -60,7 +63,7 @@ def read_series(path: Path, encoding: str = "utf-8") -> npt.NDArray[np.float32]:
     Raises:
         Unusable: the file is no series.
     """
-    return as_series(read_npy(path) if path.suffix.lower() == ".npy" else _csv(path, encoding))
+    return as_series(read_npy(path) if suffix_of(path) == ".npy" else _csv(path, encoding))
 
 
 def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
@@ -139,13 +142,13 @@ def _array_of(values: Any) -> npt.NDArray[Any]:
 
 
 def read_npy(path: Path) -> npt.NDArray[Any]:
-    """The array of a ``.npy`` file.
+    """The array of a ``.npy`` file, compressed (``.npy.gz``) or not.
 
     Raises:
         Unusable: the file is none, or holds Python objects.
     """
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except _UNREADABLE as error:
         raise Unusable(f"cannot be read as .npy ({_said(error)})") from error
@@ -158,7 +161,7 @@ def _said(error: BaseException) -> str:
 
 
 def _csv(path: Path, encoding: str) -> npt.NDArray[Any]:
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    separator = "\t" if suffix_of(path) == ".tsv" else ","
     try:
         with opened(path, encoding, "csv") as file:
             lines = [line for line in file if line.strip()]

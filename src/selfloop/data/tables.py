@@ -23,6 +23,8 @@ from selfloop.data.files import reader_of
 from selfloop.data.rows import first_line, open_file, records
 from selfloop.errors import DataError
 
+_FIRST = 100  # rows that are looked at to tell what a column holds
+
 
 @dataclass
 class Table:
@@ -126,7 +128,28 @@ def _csv(path: Path, encoding: str, bad: BadItems) -> Table:
         raise DataError(f"{path}, near line {line}, is not CSV ({error}): mend the quotes there.") from error
     finally:
         csv.field_size_limit(limit)
+    _unfold(table)
     return table
+
+
+def _unfold(table: Table) -> None:
+    """Columns whose cells are lists, written as JSON writes them and pandas does, hold these lists."""
+    for column in table.columns:
+        cells = [cell for row in table.rows[:_FIRST] if (cell := row.get(column, "").strip())]
+        if 2 * sum(_list_in(cell) is not None for cell in cells) > len(cells):
+            for row in table.rows:
+                if (found := _list_in(row.get(column, ""))) is not None:
+                    row[column] = found
+
+
+def _list_in(cell: str) -> list[Any] | None:
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _check_header(path: Path, columns: list[str]) -> None:

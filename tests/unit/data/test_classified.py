@@ -145,6 +145,16 @@ def test_lists_of_numbers_are_series(place):
         assert everything(read(folder / name)) == [([[1], [2.5]], "0"), ([[3]], "1"), ([[4], [5], [6]], "0")], name
 
 
+def test_a_table_of_cells_that_are_lists_is_read_as_json_lines_are(place):
+    folder = place({"a.csv": 'series,label\n"[1, 2.5]",0\n[3],1\n"[[4], [5], [6]]",0\n'})
+    assert everything(read(folder / "a.csv")) == [([[1], [2.5]], "0"), ([[3]], "1"), ([[4], [5], [6]], "0")]
+    folder = place({"b.csv": "series,label\n[1],a\n[1,b\n[2],b\n[3],a\n", "c.csv": "series,label\n1 2,a\n3 4,b\n"})
+    assert "b.csv, line 3 must hold a list of numbers, as [1, 2.5], in column 'series'" in refusal(folder / "b.csv")
+    assert "c.csv, line 2 must hold a list of numbers, as [1, 2.5], in column 'series'" in refusal(folder / "c.csv")
+    folder = place({"d.csv": "text,label\n[sic],a\n[1],b\n[oh!],a\n"})
+    assert everything(read(folder / "d.csv")) == [("[sic]", "a"), ("[1]", "b"), ("[oh!]", "a")]
+
+
 def test_lists_of_lists_are_series_of_channels_and_their_number_is_one(place):
     good = [{"x": [[1, 2], [3, 4]], "y": "a"}, {"x": [[5, 6]], "y": "b"}, {"x": [[0, 0]], "y": "a"}]
     folder = place({"a.jsonl": lines(*good), "b.jsonl": lines(*good, {"x": [[1, 2, 3]], "y": "a"})})
@@ -163,7 +173,7 @@ def test_lists_of_lists_are_series_of_channels_and_their_number_is_one(place):
         ([1e300], "holds 1e+300, too large for float32"),
         ([[[1]]], "must hold numbers"),
         (None, "has no series in column 'x'"),
-        ("abc", "must hold a list of numbers in column 'x'. It holds 'abc'"),
+        ("abc", "must hold a list of numbers, as [1, 2.5], in column 'x'. It holds 'abc'"),
     ],
 )
 def test_a_list_that_is_no_series_is_refused(place, value, said):

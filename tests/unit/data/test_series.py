@@ -1,3 +1,4 @@
+import gzip
 import pickle
 import warnings
 
@@ -92,6 +93,17 @@ def test_a_damaged_npy_is_refused(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(Unusable, match=r"cannot be read as \.npy"):
         read_series(tmp_path / "a.npy")
+
+
+def test_a_compressed_npy_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([1.0, 2.0]))
+    packed = gzip.compress((tmp_path / "a.npy").read_bytes())
+    (tmp_path / "a.npy.gz").write_bytes(packed)
+    assert read_series(tmp_path / "a.npy.gz").tolist() == [[1], [2]]
+    for damaged in (packed[:-9], packed[:20] + b"\xff" * 9 + packed[29:], b"no gzip"):
+        (tmp_path / "a.npy.gz").write_bytes(damaged)
+        with pytest.raises(Unusable, match=r"cannot be read as \.npy"):
+            read_series(tmp_path / "a.npy.gz")
 
 
 def test_a_truncated_npy_is_refused(tmp_path):
