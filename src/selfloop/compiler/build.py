@@ -1,6 +1,7 @@
 """LLVM -> machine code in this process, by way of the cache on disk."""
 
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
@@ -11,6 +12,11 @@ from llvmlite import ir
 
 from selfloop.compiler import cache
 from selfloop.compiler.targets import Target
+
+_IN_ONE_BLOCK = True if sys.platform == "linux" else None
+"""Whether llvmlite's own memory holds the code. LLVM's may put constants, and the table of functions outside, more than
+2 GB from the code: it cannot reach them, and aborts. None, on platforms where this was not tried, is llvmlite's choice.
+"""
 
 
 class Code:
@@ -35,8 +41,7 @@ def build(key: str, target: Target, write: Callable[[ir.Module], None]) -> Code:
     if code is None:
         code = _compile(target, machine, write)
         cache.store(name, code)
-    # llvmlite's own memory: LLVM's may put constants more than 2 GB from the code, which cannot reach them, and aborts
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_IN_ONE_BLOCK)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Code(engine)
@@ -55,6 +60,9 @@ def _compile(target: Target, machine: llvm.TargetMachine, write: Callable[[ir.Mo
 def _optimised(machine: llvm.TargetMachine, write: Callable[[ir.Module], None]) -> llvm.ModuleRef:
     module = ir.Module("selfloop")
     module.triple = machine.triple
+    # LLVM makes memset of some loops. Called by way of the table of addresses, whose room is known before it is made.
+    use_table = [ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)]
+    module.add_named_metadata("llvm.module.flags", use_table)
     write(module)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
