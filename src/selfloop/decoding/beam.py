@@ -54,7 +54,6 @@ def beam_search(
     if beam < 1 or max_tokens < 1:
         raise ArgumentError(f"The 'beam' and 'max_tokens' must be at least 1. Got {beam} and {max_tokens} instead.")
     prompts, vocabulary = logits.shape
-    first_row = torch.arange(prompts, device=logits.device)[:, None] * beam
     state = state.select(torch.arange(prompts, device=logits.device).repeat_interleave(beam))
     logits = logits.repeat_interleave(beam, dim=0)
     # All beams of a prompt are the same at first: only the first may be continued.
@@ -62,30 +61,42 @@ def beam_search(
     scores[:, 0] = 0
     tokens = torch.zeros(prompts, beam, 0, dtype=torch.long, device=logits.device)
     finished: list[list[Hypothesis]] = [[] for _ in range(prompts)]
+    searched = list(range(prompts))  # the prompts that may still find something better
 
     for length in range(1, max_tokens + 1):
-        log_p = logits.double().log_softmax(-1).view(prompts, beam, vocabulary)
-        candidates = (scores[:, :, None] + log_p).view(prompts, -1)  # prompts, beam · vocabulary
+        log_p = logits.double().log_softmax(-1).view(len(searched), beam, vocabulary)
+        candidates = (scores[:, :, None] + log_p).view(len(searched), -1)  # prompts, beam · vocabulary
         # Twice the beam, since at most one continuation of each hypothesis is its end.
         best, where = candidates.topk(min(2 * beam, candidates.shape[1]))
         parent, token = where // vocabulary, where % vocabulary
         ended = token == end if end is not None else torch.zeros_like(token, dtype=torch.bool)
         for p, k in ended.nonzero().tolist():
             if k < beam and best[p, k] > -torch.inf:
-                finished[p].append(_hypothesis(tokens[p, parent[p, k]], best[p, k], length, length_penalty))
+                found = _hypothesis(tokens[p, parent[p, k]], best[p, k], length, length_penalty)
+                finished[searched[p]].append(found)
         scores, kept = best.masked_fill(ended, -torch.inf).topk(beam)
         parent, token = parent.gather(1, kept), token.gather(1, kept)
         tokens = torch.cat([tokens.gather(1, parent[:, :, None].expand_as(tokens)), token[:, :, None]], dim=2)
-        if length == max_tokens or _settled(finished, scores, length, max_tokens, beam, length_penalty):
+        if length == max_tokens:
             break
-        logits, state = model.step(token.flatten(), state.select((first_row + parent).flatten()))
+        longest = max_tokens if length_penalty > 0 else length
+        going = [
+            p
+            for p, alive in enumerate(scores.amax(dim=1).tolist())
+            if _may_find_better(finished[searched[p]], beam, alive / _penalty(longest, length_penalty))
+        ]
+        searched = [searched[p] for p in going]
+        if not searched:
+            break
+        at = torch.tensor(going, device=logits.device)
+        scores, tokens = scores[at], tokens[at]
+        logits, state = model.step(token[at].flatten(), state.select((at[:, None] * beam + parent[at]).flatten()))
 
-    for p in range(prompts):
+    for p, prompt in enumerate(searched):
         for k in range(beam):
             if scores[p, k] > -torch.inf:
-                finished[p].append(_hypothesis(tokens[p, k], scores[p, k], tokens.shape[2], length_penalty))
-        finished[p].sort(key=lambda h: -h.score)
-    return [found[:beam] for found in finished]
+                finished[prompt].append(_hypothesis(tokens[p, k], scores[p, k], tokens.shape[2], length_penalty))
+    return [sorted(found, key=lambda h: -h.score)[:beam] for found in finished]
 
 
 def _penalty(length: int, length_penalty: float) -> float:
@@ -97,19 +108,7 @@ def _hypothesis(tokens: Tensor, log_probability: Tensor, length: int, length_pen
     return Hypothesis(tokens.tolist(), value, value / _penalty(length, length_penalty))
 
 
-def _settled(
-    finished: list[list[Hypothesis]],
-    scores: Tensor,
-    length: int,
-    max_tokens: int,
-    beam: int,
-    length_penalty: float,
-) -> bool:
-    """Whether no prompt can find anything better: its worst finished hypothesis beats all that its beams can become."""
-    longest = max_tokens if length_penalty > 0 else length
-    for found, alive in zip(finished, scores.amax(dim=1).tolist(), strict=True):
-        possible = alive / _penalty(longest, length_penalty)
-        best = sorted((h.score for h in found), reverse=True)[:beam]
-        if alive > -torch.inf and (len(best) < beam or best[-1] < possible):
-            return False
-    return True
+def _may_find_better(found: list[Hypothesis], beam: int, possible: float) -> bool:
+    """Whether what the best of a prompt's beams can become beats one of the `beam` that are to be given."""
+    best = sorted((h.score for h in found), reverse=True)[:beam]
+    return possible > -torch.inf and (len(best) < beam or best[-1] < possible)

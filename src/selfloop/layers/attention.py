@@ -1,6 +1,6 @@
 """Attention: at each step a mean of what was read, weighted by what matters now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,18 +37,21 @@ class Memory:
         return self.values.shape[1] * self.beams
 
     def select(self, rows: Int[Tensor, " N"]) -> "Memory":
-        """What the rows `rows` read, in that order; nothing is copied as long as each memory has as many rows, in
-        turn, which is what beam search asks for.
+        """What the rows `rows` read, in that order.
+
+        As long as each memory has as many rows, one after another, which is what beam search asks for, they read the
+        same copy of it.
         """
-        memories = self.values.shape[1]
-        owners = rows.to(self.values.device) // self.beams
-        beams, rest = divmod(len(owners), memories) if memories else (0, 0)
-        whole = torch.arange(memories, device=owners.device)
-        if beams and not rest and torch.equal(owners, whole.repeat_interleave(beams)):
-            return Memory(self.values, self.keys, self.valid, beams)
+        readers = rows.to(self.values.device) // self.beams
+        owners, counts = torch.unique_consecutive(readers, return_counts=True)
+        beams = int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else 1
+        if beams == 1:
+            owners = readers
+        if torch.equal(owners, torch.arange(self.values.shape[1], device=owners.device)):
+            return replace(self, beams=beams)
         values = self.values.index_select(1, owners)
         keys = values if self.keys is self.values else self.keys.index_select(1, owners)
-        return Memory(values, keys, None if self.valid is None else self.valid[owners])
+        return Memory(values, keys, None if self.valid is None else self.valid[owners], beams)
 
 
 class Attention(nn.Module):

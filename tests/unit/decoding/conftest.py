@@ -24,6 +24,7 @@ class Tree:
             self.log_p[self._number(history)] = torch.tensor(probabilities, dtype=torch.float64)
         self.log_p = self.log_p.log()
         self.steps = 0
+        self.stepped: list[int] = []  # the rows of each step
         self.inference: list[bool] = []  # whether each step ran in inference mode
 
     def after(self, *prompts: Sequence[int]) -> tuple[torch.Tensor, State]:
@@ -32,6 +33,7 @@ class Tree:
 
     def step(self, tokens: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         self.steps += 1
+        self.stepped.append(len(tokens))
         self.inference.append(torch.is_inference_mode_enabled())
         return self._answer(state.history[0, :, 0] * self.vocabulary + tokens + 1)
 

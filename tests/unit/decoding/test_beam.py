@@ -71,6 +71,13 @@ def test_a_search_stops_when_nothing_better_can_come(tree, start, width):
     assert ([h.tokens for h in found], model.steps) == ([[]], 0)
 
 
+def test_prompts_for_which_nothing_better_can_come_are_not_stepped(tree):
+    model = tree({(): [0.9, 0.1], (0,): [0.0, 1.0], (0, 0): [0.5, 0.5]})
+    ended, goes_on = search(model, [0], [], max_tokens=9, beam=2, end=1)
+    assert ([h.tokens for h in ended], [h.tokens for h in goes_on]) == ([[]], [[0], []])
+    assert model.stepped == [2]  # the two beams of the one prompt
+
+
 @few
 @given(seed=seeds, ends=st.booleans())
 def test_a_beam_of_one_is_greedy(random_tree, seed, ends):

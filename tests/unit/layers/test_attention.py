@@ -130,6 +130,9 @@ def test_beams_of_each_memory_share_it_without_a_copy():
     assert survivors.values is memory.values
     assert survivors.keys is memory.keys
     assert beams.select(torch.tensor([0, 14])).values is not memory.values
+    fewer = beams.select(torch.tensor([4, 1, 2, 0, 0, 11, 10, 10, 12, 14]))  # a memory that none reads any more is gone
+    assert (fewer.beams, fewer.batch_size) == (5, 10)
+    assert torch.equal(fewer.values, memory.values[:, [0, 2]])
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
