@@ -63,8 +63,8 @@ def items_of_table(table: Table, wanted: Wanted) -> Items:
     return items
 
 
-def choose(table: Table, given: str | None, names: Iterable[str], option: str) -> str:
-    """The column that is given, or the first that has one of these names.
+def choose(table: Table, given: str | None, names: Iterable[str], option: str, taken: str | None = None) -> str:
+    """The column that is given, or the first that has one of these names; `taken` holds something else.
 
     Raises:
         DataError: there is none, or not the one that is given.
@@ -72,7 +72,8 @@ def choose(table: Table, given: str | None, names: Iterable[str], option: str) -
     _check(table, given, option)
     column = given or next(_named(table.columns, names), None)
     if column is None:
-        raise DataError(_unclear(table, option, f"no {option}", table.columns))
+        candidates = [name for name in table.columns if name != taken]
+        raise DataError(_unclear(table, option, f"no {option}", candidates))
     return column
 
 
@@ -187,7 +188,9 @@ def _named(columns: list[str], names: Iterable[str]) -> Iterator[str]:
 
 def _unclear(table: Table, option: str, lacks: str, candidates: list[str]) -> str:
     if not candidates:
-        return f"{table.where} holds {lacks} in its columns {_listed(table.columns)}: give another file."
+        return (
+            f"{table.where} holds {lacks} in its columns {_listed(table.columns)}: add one, or give another file."
+        )
     return (
         f"{table.where} has the columns {_listed(table.columns)}, of which none is known to hold the {option}: name "
         f"one with {option}={candidates[0]!r} (on the command line --set data.{option}={candidates[0]})."

@@ -117,18 +117,22 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars and log lines of `datasets`: what goes wrong is said once, by a DataError."""
+    """Without the progress bars and log lines of `datasets` and the hub: a DataError says once what goes wrong."""
     import datasets  # noqa: PLC0415
+    from huggingface_hub.utils import logging as hub_logging  # noqa: PLC0415
 
     asked_for = datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is not None  # the user's environment has its way
     bars = not asked_for and not datasets.are_progress_bars_disabled()
-    level = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    logs = (datasets.logging, hub_logging)
+    levels = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity(log.CRITICAL)
     if bars:
         datasets.disable_progress_bars()
     try:
         yield
     finally:
-        datasets.logging.set_verbosity(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)
         if bars:
             datasets.enable_progress_bars()

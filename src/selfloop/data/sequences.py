@@ -252,7 +252,9 @@ def _words_in_columns(path: Path, reading: Reading) -> Items:
 
 def _table(table: Table, reading: Reading) -> Parts:
     column = choose(table, reading.input, INPUTS, "input")
-    label = choose(table, reading.label, LABELS, "label") if reading.labelled else _optional(table, reading.label)
+    label = _optional(table, reading.label)
+    if reading.labelled:
+        label = choose(table, reading.label, LABELS, "label", taken=column)
     parts: Parts = {}
     for row, place in enumerate(table.places):
         split = str(table.rows[row].get("split") or "train").lower()
