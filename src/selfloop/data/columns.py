@@ -188,9 +188,7 @@ def _named(columns: list[str], names: Iterable[str]) -> Iterator[str]:
 
 def _unclear(table: Table, option: str, lacks: str, candidates: list[str]) -> str:
     if not candidates:
-        return (
-            f"{table.where} holds {lacks} in its columns {_listed(table.columns)}: add one, or give another file."
-        )
+        return f"{table.where} holds {lacks} in its columns {_listed(table.columns)}: add one, or give another file."
     return (
         f"{table.where} has the columns {_listed(table.columns)}, of which none is known to hold the {option}: name "
         f"one with {option}={candidates[0]!r} (on the command line --set data.{option}={candidates[0]})."

@@ -4,6 +4,7 @@ An example's input is the source's text, its label the target's.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def read_sources(source: str, *, column: str | None = None, encoding: str = "utf
         return Examples(lines, [], [_place(found, n) for n in range(len(lines))])
     tables = [read_table(found, encoding, bad)] if isinstance(found, Path) else _tables(found, source).values()
     texts, places = list[str](), list[str]()
-    for table in tables:
+    for table in map(_unfolded, tables):
         chosen = _column(table, column, NAMES[0]) or (table.columns[0] if len(table.columns) == 1 else None)
         chosen = chosen or _columns(table, (None, None))[0]
         for row, place in enumerate(table.places):
@@ -183,9 +184,19 @@ def _place(path: Path, index: int) -> str:
 
 
 def _of_table(table: Table, columns: Columns) -> Examples:
+    table = _unfolded(table)
     source, target = _columns(table, columns)
     rows = range(len(table.rows))
     return Examples([table.value(r, source) for r in rows], [table.value(r, target) for r in rows], table.places)
+
+
+def _unfolded(table: Table) -> Table:
+    """A column a language, also where one column holds both, {"en": …, "de": …}, as the hub's translations do."""
+    cells = [row.get("translation") for row in table.rows]
+    if not isinstance(next(iter(cells), None), dict):
+        return table
+    rows = [cell if isinstance(cell, dict) else {} for cell in cells]
+    return replace(table, columns=list(dict.fromkeys(name for row in rows for name in row)), rows=rows)
 
 
 def _columns(table: Table, named: Columns) -> tuple[str, str]:
@@ -195,8 +206,8 @@ def _columns(table: Table, named: Columns) -> tuple[str, str]:
     if source is None or target is None or source == target:
         listed = ", ".join(f"'{column}'" for column in table.columns)
         raise DataError(
-            f"{table.where} must name its columns 'source' and 'target' in its first line. Got {listed} instead: say "
-            "which they are with --source-column and --target-column."
+            f"{table.where} must name its columns 'source' and 'target' (.tsv and .csv in their first line). Got "
+            f"{listed} instead: say which they are with --source-column and --target-column."
         )
     return source, target
 

@@ -1,4 +1,5 @@
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_columns_of_other_names_are_given(write):
     assert pairs(dataset) == [("ein Hund", "one dog"), ("zwei Hunde", "two dogs")]
 
 
+def test_a_column_of_translations_as_the_hub_has_them_is_a_column_a_language(write):
+    rows = [{"id": n, "translation": {"en": f"{n} dogs", "de": f"{n} Hunde"}} for n in range(3)]
+    path = write("pairs.jsonl", "\n".join(map(json.dumps, rows)))
+    expected = [(f"{n} Hunde", f"{n} dogs") for n in range(3)]
+    assert pairs(read_pairs(path, None, columns=("de", "en"), bad=BadItems())) == expected
+    assert read_sources(path, column="de", bad=BadItems()).inputs == ["0 Hunde", "1 Hunde", "2 Hunde"]
+
+
 def test_what_is_named_for_validation_and_test_is_taken(files, write):
     other = write("val.en", ["five dogs"]), write("val.de", ["fünf Hunde"])
     test = write("test.tsv", "en\tde\nsix dogs\tsechs Hunde\n")
@@ -100,7 +109,11 @@ def test_empty_sides_are_refused_or_counted(write):
         ("a.en", "gone.de", r"There is no file or folder .*gone\.de"),
         ("gone.en", "a.en", r"There is no file or folder .*gone\.en"),
         ("pairs.tsv", "a.en", r"pairs\.tsv is a table, which holds both languages\. Got .*a\.en too: leave it out\."),
-        ("headless.tsv", None, r"must name its columns 'source' and 'target' in its first line\. Got 'Hi!', 'Hallo!'"),
+        (
+            "headless.tsv",
+            None,
+            r"must name its columns 'source' and 'target' .*in their first line.*Got 'Hi!', 'Hallo!'",
+        ),
         ("empty.en", "a.en", r"empty\.en must hold a sentence a line\. It is empty"),
         ("binary.en", "a.en", r"binary\.en must be a text file\. It is binary"),
         ("latin.en", "a.en", r"latin\.en is not utf-8: byte 1 \(line 1\) is 0xe9"),
