@@ -33,7 +33,7 @@ from selfloop.training import Run
 BATCH = 64
 """Images in one call of a prediction; it changes the speed, not the captions."""
 
-SHOWN = 15
+SHOWN = 16
 """Images on a contact sheet."""
 
 
