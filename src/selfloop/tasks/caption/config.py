@@ -28,6 +28,8 @@ class ImageOptions(SourceOptions):
         tokenizer: words in lower case without punctuation, or byte-pair encoding of them.
         min_count: how often a word must be said to be known; None for 5 of 10,000 training captions or more, else 1.
         vocab_size: the types of tokens at the most; None for all known words, or 8,000 of byte-pair encoding.
+        mirror: whether training images are mirrored at random: for photographs, whose captions seldom tell left from
+            right.
         skip_bad: whether what cannot be used is left out.
     """
 
@@ -40,6 +42,7 @@ class ImageOptions(SourceOptions):
     tokenizer: Literal["word", "bpe"] = "word"
     min_count: int | None = Field(default=None, gt=0)
     vocab_size: int | None = Field(default=None, gt=1)
+    mirror: bool = False
     skip_bad: bool = False
 
     def wanted(self, bad: BadItems) -> Wanted:

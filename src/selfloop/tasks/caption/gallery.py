@@ -1,7 +1,7 @@
 """Images with their captions, as a model takes them in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,26 +34,34 @@ class Gallery:
         rows: of each image its row in `arrays`.
         arrays: what the model takes in: images of bytes (N, H, W, 3), or what a frozen encoder saw, (N, S, F).
         key: a hash of the images and of what looked at them.
+        mirrored: what `arrays` would be if left were right; None where that was not asked for.
     """
 
     captioned: Captioned
     rows: npt.NDArray[np.int64]
     arrays: npt.NDArray[Any]
     key: str
+    mirrored: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def seen(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Tensor:
-        """What the model takes in of some of the images."""
-        return torch.from_numpy(self.arrays[self.rows[rows]])
+    def seen(
+        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], mirror: npt.NDArray[np.bool_] | None = None
+    ) -> Tensor:
+        """What the model takes in of some of the images, of which those that `mirror` marks are mirrored."""
+        rows = self.rows[rows]
+        seen = self.arrays[rows]
+        if mirror is not None and self.mirrored is not None:
+            seen[mirror] = self.mirrored[rows[mirror]]
+        return torch.from_numpy(seen)
 
     def select(self, rows: Sequence[int]) -> "Gallery":
         """Some of the images."""
-        return Gallery(self.captioned.select(rows), self.rows[rows], self.arrays, self.key)
+        return replace(self, captioned=self.captioned.select(rows), rows=self.rows[rows])
 
 
-def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems) -> Gallery:
+def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems, *, mirrored: bool = False) -> Gallery:
     """Look at images, or remember what was seen in them.
 
     Args:
@@ -61,6 +69,7 @@ def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems) -> 
         vision: what looks at them; of one that is to be trained the pixels are kept.
         where: what the images are, for errors.
         bad: takes the images that cannot be read.
+        mirrored: whether they are looked at in a mirror, too.
 
     Raises:
         DataError: an image cannot be read (unless such are skipped), or none can.
@@ -77,7 +86,19 @@ def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems) -> 
     found = look(captioned.pictures, see, size=vision.size, digest=digest, bad=bad)
     if not found.rows:
         raise DataError(f"{where} must hold images. None of its {len(captioned):,} can be read: give others.")
-    return Gallery(captioned.select(found.rows), np.array(found.rows), found.arrays, found.key)
+    turned = None
+    if mirrored and not vision.frozen:
+        turned = found.arrays[:, :, ::-1]
+    elif mirrored:
+
+        def see_mirrored(images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+            return see(np.ascontiguousarray(images[:, :, ::-1]))
+
+        unreadable = BadItems(skip=True)  # it was said which, above
+        turned = look(
+            captioned.pictures, see_mirrored, size=vision.size, digest=f"{digest} mirrored", bad=unreadable
+        ).arrays
+    return Gallery(captioned.select(found.rows), np.array(found.rows), found.arrays, found.key, turned)
 
 
 @dataclass(frozen=True)
@@ -104,16 +125,18 @@ class Sentences:
         tokens = [np.array([*row, tokenizer.start_id], np.int64) for row in ids]
         return cls(gallery, tokens, np.repeat(np.arange(len(said)), [len(c) for c in said]), tokenizer.start_id)
 
-    def batch(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def batch(
+        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], mirror: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Some of them: what is seen (B, …), the inputs (T, B), the targets (T, B), and the lengths.
 
-        A target beyond the end of a caption is `IGNORED`.
+        The images that `mirror` marks are seen in a mirror. A target beyond the end of a caption is `IGNORED`.
         """
         targets, lengths = pad([self.tokens[row] for row in rows])
         inputs = torch.cat([torch.full_like(targets[:1], self.start), targets[:-1]])
         if lengths is not None:
             targets = targets.masked_fill(torch.arange(len(targets))[:, None] >= lengths, IGNORED)
-        return self.gallery.seen(self.images[rows]), inputs, targets, lengths
+        return self.gallery.seen(self.images[rows], mirror), inputs, targets, lengths
 
 
 def plain(caption: str) -> str:

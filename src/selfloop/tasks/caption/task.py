@@ -61,7 +61,13 @@ class Captioning:
         self.bad = BadItems(data.skip_bad)
         self.name, parts = read_dataset(data, self.bad)
         self._galleries = {
-            part: gallery(found, self.vision, f"The {part} part of {self.name}", self.bad)
+            part: gallery(
+                found,
+                self.vision,
+                f"The {part} part of {self.name}",
+                self.bad,
+                mirrored=data.mirror and part == "train",
+            )
             for part, found in parts.items()
         }
         said = [plain(caption) for captions in self._galleries["train"].captioned.captions for caption in captions]
@@ -105,7 +111,8 @@ class Captioning:
         """The cross-entropy of the tokens of one batch of captions; nothing is carried."""
         rows = self._batches.rows(*divmod(step, self.steps_per_epoch))[share]
         device = next(model.parameters()).device
-        seen, inputs, targets, lengths = self._train.batch(rows)
+        mirror = torch.rand(len(rows)).numpy() < 0.5 if self.config.data.mirror else None
+        seen, inputs, targets, lengths = self._train.batch(rows, mirror)
         seen, inputs, targets = seen.to(device), inputs.to(device), targets.to(device)
         lengths = None if lengths is None else lengths.to(device)
         if own := self._own_words(step):

@@ -124,6 +124,29 @@ def test_of_a_mean_the_colours_are_told_without_their_order(trained, condition):
     assert score.metrics()["bleu_1"] > 40
 
 
+@pytest.mark.parametrize("encoder", ["Mean", None], ids=["frozen", "trained"])
+def test_training_images_may_be_seen_in_a_mirror(make_task, folder, encoder):
+    task = make_task(encoder=encoder, mirror=True, size=[32, 16])
+    plain, turned = make_task(encoder=encoder, size=[32, 16]), folder.parent / "turned"
+    turned.mkdir()
+    (turned / "metadata.jsonl").write_text((folder / "metadata.jsonl").read_text())
+    for path in folder.glob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(turned / path.name)
+    expected = make_task(encoder=encoder, size=[32, 16], source=str(turned))._train.gallery
+    rows, mirror = np.arange(4), np.array([True, False, False, True])
+    seen = task._train.gallery.select(range(1, 9)).seen(rows, mirror)
+    for row in rows:
+        other = (expected if mirror[row] else plain._train.gallery).seen([row + 1])[0]
+        assert torch.equal(seen[row], other)
+    assert (seen != plain._train.gallery.select(range(1, 9)).seen(rows)).any()
+    assert task._valid.gallery.mirrored is None
+    task.model.places.data.normal_()  # which place is which matters
+    drawn = [task.loss(task.model, 0, slice(None), None)[0].item() for _ in range(6)]
+    assert len({round(loss, 5) for loss in drawn}) > 1
+    undrawn = [plain.loss(plain.model.eval(), 0, slice(None), None)[0].item() for _ in range(6)]
+    assert len({round(loss, 5) for loss in undrawn}) == 1
+
+
 def test_the_loss_is_the_cross_entropy_of_the_tokens(make_task):
     task = make_task()
     task.model.eval()
