@@ -1,5 +1,6 @@
 """Which columns of a table hold the input and the label, and the items that its rows are."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -126,9 +127,14 @@ def _reader(table: Table, column: str, wanted: Wanted) -> tuple[Family, Callable
     if wanted.kind != "text" and suffixes and suffixes <= IMAGE_SUFFIXES | SERIES_SUFFIXES:
         images = suffixes <= IMAGE_SUFFIXES
         return "images" if images else "series", lambda row: _from_path(table, column, row, images, wanted)
-    if wanted.kind == "series" or isinstance(first, list) or (wanted.kind is None and column.lower() in SERIES):
+    numbers = wanted.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))
+    if wanted.kind == "series" or isinstance(first, list) or numbers:
         return "series", lambda row: _listed_series(table, column, row)
     return "text", lambda row: _text(table, column, row)
+
+
+def _are_numbers(cell: Any) -> bool:
+    return isinstance(cell, str) and all(is_number(piece) for piece in re.split(r"[\s,;]+", cell.strip()))
 
 
 def _text(table: Table, column: str, row: int) -> str:
