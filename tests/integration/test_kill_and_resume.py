@@ -16,7 +16,7 @@ STEPS = 150
 OFTEN = ("--set", "training.save_every=0.02", "--set", "training.validations=15", "--steps", STEPS)
 DROPOUT = [f"model.{place}_dropout=0.2" for place in ("embedding", "input", "output")]
 PLATEAU = ["training.schedule=plateau", "training.learning_rate=2", "training.momentum=0.9"]
-AVERAGE = ["training.schedule=constant", "training.learning_rate=80"]
+AVERAGE = ["training.schedule=constant", "training.learning_rate=120"]  # of three seeds all begin to average
 WAYS = {
     "adamw": [*DROPOUT, "model.num_layers=2", "model.hidden_dropout=0.2", "model.weight_drop=0.2"],
     "sgd": ["training.optimizer=sgd", "training.weight_decay=0", *PLATEAU],

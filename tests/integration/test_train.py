@@ -240,11 +240,11 @@ def test_help_imports_nothing_that_takes_time():
 def test_ctrl_c_before_training_begins_ends_quietly(play, small, tmp_path):
     ended = command(
         "-c",
-        "import sys, signal, os\n"
+        "import sys, signal\n"
         f"sys.argv = ['selfloop', 'train', 'lm', {str(play)!r}, '--run', 'run', '--steps', '3']\n"
         "from selfloop.cli import main\n"
         "import selfloop.tasks.lm.text_model as text_model\n"
-        "text_model.read_corpus = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "text_model.read_corpus = lambda *a, **k: signal.raise_signal(signal.SIGINT)\n"
         "main()",
         cwd=tmp_path,
     )
