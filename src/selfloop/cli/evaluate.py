@@ -53,8 +53,11 @@ def evaluate(
 
       selfloop evaluate runs/en-de test.en test.de
     """
+    from rich.columns import Columns
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     from selfloop.config import changed
     from selfloop.tasks import load
@@ -77,20 +80,21 @@ def evaluate(
         }
         typer.echo(json.dumps({n: {k: v for k, v in f.items() if v != []} for n, f in facts.items()}))
         return
-    table = Table.grid(padding=(0, 3, 0, 0))
+    console = Console(highlight=False)
     for name, score in scores.items():
         metrics = score.metrics()
-        table.add_row(name, f"{score.count:,} {unit}", *(f.format(metrics[key]) for key, f in kind.figures.items()))
-    Console(highlight=False).print(table)
+        figures = [f"{score.count:,} {unit}", *(f.format(metrics[key]) for key, f in kind.figures.items())]
+        console.print(Text(name, "bold"))
+        console.print(Padding(Columns(figures, padding=(0, 3, 0, 0)), (0, 0, 0, 2)))
     for signature in sorted({text for score in scores.values() for text in signatures(score).values()}):
-        Console(highlight=False).print(signature, style="dim")
+        console.print(signature, style="dim")
     for name, score in scores.items():
         rows = score.details()
         if rows:
             classes = Table(*rows[0], title=name, title_justify="left")
             for row in rows:
                 classes.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-            Console(highlight=False).print(classes)
+            console.print(classes)
 
 
 def signatures(score: "Score") -> dict[str, str]:
