@@ -23,10 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Recurrent networks: train them on your own data, look inside them, use them.\n\n"
     "[bold]Start here[/bold]\n\n"
-    "  selfloop train lm                      train on the text inside Python, two minutes\n\n"
-    "  selfloop train lm play.txt --minutes 3    train on your own\n\n"
-    "  selfloop generate runs/play            let it write\n\n"
-    "  selfloop train classify                handwritten digits, pixel by pixel\n",
+    "  selfloop train lm                       train on the text inside Python\n\n"
+    "  selfloop train lm play.txt --minutes 3  train on your own\n\n"
+    "  selfloop generate runs/play             let it write\n\n"
+    "  selfloop train --help                   classify, label, translate, caption\n",
 )
 app.add_typer(train_app, name="train")
 app.command()(evaluate)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from selfloop.training.options import TrainingOptions
 
-DEFAULT_MINUTES = 2.0
+DEFAULT_MINUTES = 1.5
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Budget:
 
     @classmethod
     def of(cls, options: TrainingOptions, steps_per_epoch: int) -> "Budget":
-        """The budget that was asked for, two minutes if none was."""
+        """The budget that was asked for; if none was, a minute and a half."""
         if options.epochs is not None:
             return cls(None, max(1, round(options.epochs * steps_per_epoch)))
         if options.steps is not None:
