@@ -241,6 +241,7 @@ def test_ctrl_c_before_training_begins_ends_quietly(play, small, tmp_path):
     ended = command(
         "-c",
         "import sys, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a job in the background has not
         f"sys.argv = ['selfloop', 'train', 'lm', {str(play)!r}, '--run', 'run', '--steps', '3']\n"
         "from selfloop.cli import main\n"
         "import selfloop.tasks.lm.text_model as text_model\n"

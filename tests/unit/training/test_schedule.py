@@ -13,7 +13,7 @@ from selfloop.training.schedule import Budget, learning_rate, passed
         ({"epochs": 0.001}, 1, 0, 1),
         ({"minutes": 2}, 10**9, 30, 0.25),
         ({"minutes": 2}, 1, 121, 1),
-        ({}, 10**9, 60, 0.5),
+        ({}, 10**9, 45, 0.5),
     ],
 )
 def test_a_budget_is_spent_by_the_step_or_by_the_clock(options, step, elapsed, spent):
