@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from selfloop.kernels import memory
+
 settings.register_profile(
     "selfloop", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -28,6 +30,15 @@ def pytest_unconfigure(config):
     if folder is not None:
         del os.environ["SELFLOOP_CACHE"]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def poison():
+    """Whatever memory a kernel gets, new or recycled, is full of NaN: what it does not write, it must not read."""
+    original = memory._empty
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_empty", lambda *arguments: original(*arguments).fill_(torch.nan))
+        yield
 
 
 @pytest.fixture(autouse=True)

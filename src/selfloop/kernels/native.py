@@ -4,13 +4,15 @@ What a call does is a Plan, written for what it depends on, a Shape and its Rows
 those of a training loop have, use one plan.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from selfloop.compiler import targets
@@ -26,10 +28,18 @@ from selfloop.language.graph import Graph
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
-CHUNK = 1 << 22
-"""Bytes for each thread that products over all steps go through at once: enough that sums are seldom put down and taken
-up again, and no more room than that (an LSTM of 1024 units trains in 412 ms with a quarter of it, in 387, and in 364
-with four times as much; one of 64 in 3.2 ms with any)."""
+CHUNK = 1 << 23
+"""Bytes that products over all steps go through at once: enough that sums are seldom stored and loaded again, and no
+more workspace than that (on two threads an LSTM of 1024 units trains in 412 ms with a quarter of it, in 387, and in
+364 with four times as much; one of 64 in 3.2 ms with any). The same for any number of threads, since the order of the
+sums depends on it."""
+
+LONG = 1 << 15
+"""Rows from which the gradient of a matrix is a sum of partial sums, one for so many rows, to bound the rounding error
+(LSTM of 8 units, 3 million rows: a relative error of 6e-6 with one sum, of 2e-7 with partial ones)."""
+
+PARTIAL = 32
+"""Partial sums at most; all of them take at most CHUNK bytes."""
 
 CACHE = 3 << 19
 """Bytes of weights above which the threads share the units, so that each reads its own part of the weights at each step
@@ -132,8 +142,10 @@ def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Te
     if rows.active is not None:
         y.zero_()
     shape = call.shape(keep)
-    record = memory.empty((rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride), x.dtype)
-    histories = [memory.empty(((rows.steps if keep else 2) * rows.batch, s.shape[1]), x.dtype) for s in final[1:]]
+    record = memory.workspace(
+        (rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride), x.dtype
+    )
+    histories = [memory.workspace(((rows.steps if keep else 2) * rows.batch, s.shape[1]), x.dtype) for s in final[1:]]
     if rows.total:
         addresses, alive = call.addresses()
         addresses |= {"y": y.data_ptr(), "record": record.data_ptr()}
@@ -175,7 +187,7 @@ def backward(
         return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
     shape = call.shape(True, above, dx)
     plan = _plan(_backward, shape, rows)
-    whole = {name for name, *_ in shape.matrices if _is_whole(kernels, name, problem.params[name].shape)}
+    whole = {name for name, size, _ in shape.matrices if _is_whole(kernels, name, size)}
     gradients = {
         name: memory.empty(weight.shape, weight.dtype) if name in whole else weight.new_zeros(weight.shape)
         for name, weight in problem.params.items()
@@ -193,12 +205,24 @@ def backward(
         for d in earlier:
             d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
     fields = kernels.back.fields["total"]
-    start = plan.places["total"] // x.element_size()
-    sums = room[start : start + rows.batch * fields.stride].view(rows.batch, fields.stride).sum(0)
+    sums = _sum(room, plan, "total", fields.stride) if fields.offsets else room
     for (name, offset), first in fields.offsets.items():
         size = kernels.totals[name, offset]
         gradients[name].view(-1)[offset : offset + size] = sums[first : first + size]
+    for name in gradients.keys() & plan.places.keys():
+        gradients[name].copy_(_sum(room, plan, name, gradients[name].numel()).view_as(gradients[name]))
     return dx, gradients, earlier
+
+
+def _sum(room: Tensor, plan: Plan, name: str, size: int) -> Float[Tensor, " _"]:
+    """The sum of the rows of that name, in pairs, so that its rounding error is small and depends on no threads."""
+    place, item = plan.places[name], room.element_size()
+    rows = room[place.start // item : place.stop // item].view(-1, size).numpy()
+    while len(rows) > 1:
+        half = (len(rows) + 1) // 2
+        rows[: len(rows) - half] += rows[half:]
+        rows = rows[:half]
+    return torch.from_numpy(rows[0])
 
 
 def rows_of_numbers(v: Tensor) -> Tensor:
@@ -213,7 +237,7 @@ def _pitches(v: Tensor) -> tuple[int, int]:
 
 def _run(plan: Plan, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
     """Run a plan; the room it had."""
-    room = memory.empty((plan.room // dtype.itemsize,), dtype)
+    room = memory.workspace((plan.room // dtype.itemsize,), dtype)
     room[: plan.zeros // dtype.itemsize].zero_()
     plan.run({**addresses, "room": room.data_ptr()})
     return room
@@ -305,16 +329,17 @@ class _Draft:
         }
         give_weights(self.sheet, launches, weights)
 
-    def chunks(self, row_bytes: int) -> list[tuple[int, int]]:
-        """The steps in chunks of so many rows as the cache holds."""
+    def chunks(self, row_bytes: int, steps: int = 0) -> list[tuple[int, int]]:
+        """The steps in chunks of CHUNK bytes, or of so many `steps`, up to the last step that has rows."""
         rows = self.rows
-        at_once = max(1, CHUNK * self.shape.threads // max(1, row_bytes))
-        if rows.total <= at_once:
-            return [(0, rows.steps)]
+        last = int(np.count_nonzero(rows.counts))
+        if steps:
+            return [(t, min(t + steps, last)) for t in range(0, last, steps)]
+        at_once = max(1, CHUNK // max(1, row_bytes))
         bounds = [0]
-        while bounds[-1] < rows.steps:
+        while bounds[-1] < last:
             end = int(np.searchsorted(rows.starts, rows.starts[bounds[-1]] + at_once, side="right")) - 1
-            bounds.append(min(rows.steps, max(end, bounds[-1] + 1)))
+            bounds.append(min(last, max(end, bounds[-1] + 1)))
         return list(pairwise(bounds))
 
     def most(self, chunks: Sequence[tuple[int, int]]) -> int:
@@ -359,12 +384,12 @@ def _backward(shape: Shape, rows: Rows) -> Plan:
     draft = _Draft(shape, rows)
     kernels, sheet, item = draft.kernels, draft.sheet, draft.item
     total = sheet.room(rows.batch * kernels.back.fields["total"].stride * item, "total")
-    sheet.zero_so_far()
     record_pitch, pitch = kernels.train.fields["record"].stride * item, kernels.back.fields["delta"].stride * item
-    chunks = draft.chunks(pitch)
+    chunks = draft.chunks(pitch, shape.checkpoint)
+    results = _results(draft, len(chunks))
+    sheet.zero_so_far()
     record, steps = sheet.base("record"), None
     if shape.checkpoint:
-        chunks = [(t, min(t + shape.checkpoint, rows.steps)) for t in range(0, rows.steps, shape.checkpoint)]
         record = sheet.room(draft.most(chunks) * record_pitch)
         tables = dict(draft.tables)
         for name, size in kernels.states.items():  # new states where they harm no one
@@ -382,8 +407,8 @@ def _backward(shape: Shape, rows: Rows) -> Plan:
     below = draft.launch_rows(kernels.below, code.address("below")) if kernels.below else None
     draft.give_weights([launch for launch in (step, below, *(steps.launches if steps else ())) if launch])
     delta = sheet.room(draft.most(chunks) * pitch)
-    products = _Products(draft, delta, pitch)
-    for begin, end in reversed(chunks):
+    products = _Products(draft, delta, pitch, results)
+    for k, (begin, end) in enumerate(reversed(chunks)):
         low, high = int(rows.starts[begin]), int(rows.starts[end])
         own = record - low * record_pitch if steps else record
         if steps:
@@ -394,7 +419,7 @@ def _backward(shape: Shape, rows: Rows) -> Plan:
         if below:
             below.give("delta", "", delta - low * pitch)
             below.run_rows(sheet, low, high, draft.at_once)
-        products.add(own, low, high, is_first=end == rows.steps)
+        products.add(own, low, high, k)
     return sheet.finish()
 
 
@@ -416,18 +441,47 @@ def _carry(draft: _Draft, name: str, pitch: int) -> None:
     draft.table("earlier", name, goes)
 
 
+class _Results(NamedTuple):
+    """Where the gradients of matrices grow: in their own places, or in partial sums, which are zero at first.
+
+    Attributes:
+        starts: their addresses, or those of the first partial sums.
+        sizes: the bytes of each.
+        chunks: the chunks of steps that are added.
+        partial: the partial sums of each; 1 where it grows in its own place.
+    """
+
+    starts: Mapping[str, int]
+    sizes: Mapping[str, int]
+    chunks: int
+    partial: int
+
+    def address(self, name: str, chunk: int) -> int:
+        """Where a chunk is added."""
+        return self.starts[name] + chunk * self.partial // self.chunks * self.sizes[name]
+
+
+def _results(draft: _Draft, chunks: int) -> _Results:
+    sizes = {name: math.prod(shape) * draft.item for name, shape, _ in draft.shape.matrices}
+    partial = min(PARTIAL, chunks, draft.rows.total // LONG, CHUNK // max(1, sum(sizes.values())))
+    if partial <= 1:
+        return _Results({name: draft.sheet.base(f"gradient {name}") for name in sizes}, sizes, chunks, 1)
+    starts = {name: draft.sheet.room(size * partial, name) for name, size in sizes.items()}
+    return _Results(starts, sizes, chunks, partial)
+
+
 class _Products:
     """The gradients of matrices: sums of outer products, grown chunk by chunk."""
 
-    def __init__(self, draft: _Draft, delta: int, pitch: int) -> None:
-        self.draft, self.delta = draft, delta
+    def __init__(self, draft: _Draft, delta: int, pitch: int, results: _Results) -> None:
+        self.draft, self.delta, self.results = draft, delta, results
         kernels, sheet, item, threads = draft.kernels, draft.sheet, draft.item, draft.shape.threads
         shapes = {name: shape for name, shape, _ in draft.shape.matrices}
         own = outer_bfloat16 if kernels.bfloat16 else outer
         rooms = [own.room(kernels.target, item, job.rows, job.columns) * item for job in kernels.outers]
         share = max(rooms, default=0)
         room = sheet.room(threads * share) + np.arange(threads) * share
-        self.is_whole = {name: _is_whole(kernels, name, shape) for name, shape in shapes.items()}
+        self.is_zero = {name: results.partial > 1 or not _is_whole(kernels, name, own) for name, own in shapes.items()}
         self.blocks = []
         for job in kernels.outers:
             width = shapes[job.weight.name][1]
@@ -442,7 +496,7 @@ class _Products:
                 "room": room,
                 "delta": delta + job.start * item,
                 "stride": pitch // item,
-                "result": sheet.base(f"gradient {job.weight.name}") + first * item,
+                "result": first * item,
                 "pitch": width,
             }
             blocks = np.zeros((threads, len(outer.BLOCK)), dtype=np.int64)
@@ -450,15 +504,18 @@ class _Products:
                 blocks[:, outer.BLOCK.index(name)] = value
             self.blocks.append(blocks)
 
-    def add(self, record: int, low: int, high: int, is_first: bool) -> None:
-        """Add what the rows from `low` up to `high` owe; `record` is where that of all steps would start."""
+    def add(self, record: int, low: int, high: int, chunk: int) -> None:
+        """Add the rows from `low` up to `high`, a chunk; `record` is where that of all steps would start."""
         draft = self.draft
-        for job, blocks in zip(draft.kernels.outers, self.blocks, strict=True):
+        for job, shared in zip(draft.kernels.outers, self.blocks, strict=True):
+            name, blocks = job.weight.name, shared.copy()
             read, offset = self._read(job, record, low, high)
             values = {"rows": high - low, "read": read, "offset": offset}
-            for name, value in {**values, "is_first": is_first and self.is_whole[job.weight.name]}.items():
-                blocks[:, outer.BLOCK.index(name)] = value
-            draft.sheet.launch(draft.sheet.tools.address("outer"), blocks.copy())
+            values["is_first"] = chunk == 0 and not self.is_zero[name]
+            for key, value in values.items():
+                blocks[:, outer.BLOCK.index(key)] = value
+            blocks[:, outer.BLOCK.index("result")] += self.results.address(name, chunk)
+            draft.sheet.launch(draft.sheet.tools.address("outer"), blocks)
 
     def _read(self, job: Outer, record: int, low: int, high: int) -> tuple[int, int]:
         """The table of what a job reads in these rows, and where in a row it starts."""

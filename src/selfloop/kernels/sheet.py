@@ -33,7 +33,7 @@ class Plan:
         threads: how many share the work.
         room: bytes of the base named "room".
         zeros: how many of them must be zero at first.
-        places: where in the room what is asked for by name starts, in bytes.
+        places: the bytes of the room that what is asked for by name has.
     """
 
     offsets: Numbers
@@ -43,7 +43,7 @@ class Plan:
     threads: int
     room: int
     zeros: int
-    places: Mapping[str, int]
+    places: Mapping[str, slice]
 
     def run(self, addresses: Mapping[str, int]) -> None:
         """Run everything; `addresses` says where each base is."""
@@ -70,7 +70,7 @@ class Sheet:
         self._names: dict[str, int] = {"": 0, "sheet": 1}
         self._launches: list[tuple[int, Numbers]] = []
         self._room = self._zeros = 0
-        self._places: dict[str, int] = {}
+        self._places: dict[str, slice] = {}
 
     def base(self, name: str) -> int:
         """The address of a base."""
@@ -87,7 +87,7 @@ class Sheet:
         """Room for what lives as long as the call, on a line of the cache of its own; its address."""
         place = self.base("room") + self._room
         if name:
-            self._places[name] = self._room
+            self._places[name] = slice(self._room, self._room + bytes)
         self._room += -(-bytes // 64) * 64
         return place
 

@@ -14,7 +14,7 @@ from selfloop.compiler import targets
 from selfloop.compiler.emit.stack import LAYER, SHARED, WORDS
 from selfloop.compiler.layout import Layout
 from selfloop.compiler.pipeline import Kernels, compile, stack_code, tools
-from selfloop.kernels import team
+from selfloop.kernels import memory, team
 from selfloop.kernels.launch import Launch, Weight, give_weights, packed_elements
 from selfloop.kernels.native import BITS
 from selfloop.kernels.sheet import Sheet
@@ -116,7 +116,7 @@ class Steps:
             launch = Launch(kernels.infer, kernels.step_code.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
             copies = {name: w.detach().clone() for name, w in own.items()}
-            packed = self.x.new_empty(packed_elements([launch]))
+            packed = memory.empty((packed_elements([launch]),), self.x.dtype)
             addresses = {name: Weight(w.data_ptr(), w.stride()) for name, w in copies.items()}
             give_weights(sheet, [launch], addresses, packed.data_ptr())
             scratch = self.x.new_zeros(self._batch, kernels.infer.fields["scratch"].stride)

@@ -137,6 +137,7 @@ class _Outer(Function):
             elements = [self.load_scalar(self.at(own, self.times(row, v.lanes))) for own in owed]
             return [v.fma(elements[k // wide], vectors[k % wide], total) for k, total in enumerate(carried)]
 
-        start = [b.select(begins, v.const(0.0), self.load(place, mask)) for place, mask in places]
-        for total, (place, mask) in zip(self.fold(0, rows, start, turn), places, strict=True):
-            self.store(total, place, mask)
+        # The sum of these rows starts from zero: its rounding error grows with their number, not with that of all.
+        for total, (place, mask) in zip(self.fold(0, rows, [v.const(0.0)] * len(places), turn), places, strict=True):
+            before = b.select(begins, v.const(0.0), self.load(place, mask))
+            self.store(b.fadd(before, total), place, mask)
