@@ -1,6 +1,7 @@
 """From a Python function to a Graph: the function is called once, with symbols."""
 
 import linecache
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +79,11 @@ class Trace:
         if isinstance(argument, bool) or not isinstance(argument, int | float):
             kind = f"{type(argument).__module__}.{type(argument).__name__}"
             self.fail(f"'{op}' takes values and numbers, but got a {kind.removeprefix('builtins.')}")
-        return self._write(Node("const", (), (), float(argument)))
+        number = float(argument)
+        if number != 0 or math.copysign(1, number) > 0:
+            return self._write(Node("const", (), (), number))
+        zero = self._write(Node("const", (), (), 0.0))  # -0.0 equals 0.0, so as a number it would be taken for it
+        return self._write(Node("neg", (zero.index,), (), line=self._line()))
 
     def _operand(self, symbol: Symbol) -> Operand:
         node = self.nodes[symbol.index]

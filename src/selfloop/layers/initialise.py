@@ -1,5 +1,7 @@
 """How parameters start."""
 
+import threading
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
         case "orthogonal":
             for block in weight.chunk(_stacked(shape[0])):
                 wide = block.dtype if block.dtype == torch.float64 else torch.float32  # QR knows no smaller one
-                block.copy_(nn.init.orthogonal_(torch.empty_like(block, dtype=wide)))
+                block.copy_(_orthogonal(torch.empty_like(block, dtype=wide)))
         case "glorot":
             for block in weight.chunk(_stacked(shape[0])):
                 nn.init.xavier_uniform_(block)
@@ -44,3 +46,17 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
 def _stacked(rows: Size) -> int:
     """How many matrices stand on one another: 4 for ``4h``."""
     return rows.terms[0][1] if len(rows.terms) == 1 and rows.names else 1
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _orthogonal(block: Tensor) -> Tensor:
+    """Fill with an orthogonal matrix, by one thread: LAPACK's last bits depend on their number."""
+    with _one_at_a_time:  # two that save and restore the number of threads would leave it at 1
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return nn.init.orthogonal_(block)
+        finally:
+            torch.set_num_threads(threads)

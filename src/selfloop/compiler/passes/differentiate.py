@@ -70,14 +70,20 @@ def _gelu(m: _Maths, d: int, y: int, args: tuple[int, ...]) -> tuple[int]:
     return (m("mul", d, m("add", below, m("mul", x, density))),)
 
 
-def _extreme(closer: str) -> Rule:
-    """The one that is taken gets the gradient; of two equals each gets half, as in torch."""
+def _abs(m: _Maths, d: int, y: int, args: tuple[int, ...]) -> tuple[int]:
+    """The sign times the gradient, so that an infinite one is NaN at zero, as in torch."""
+    (x,) = args
+    sign = m("where", m("gt", x, 0.0), 1.0, m("where", m("lt", x, 0.0), -1.0, 0.0))
+    return (m("mul", d, sign),)
+
+
+def _extreme(further: str) -> Rule:
+    """Nothing for the one that is not taken; of two equals each gets half, beside a NaN each gets all, as in torch."""
 
     def rule(m: _Maths, d: int, y: int, args: tuple[int, ...]) -> tuple[int, int]:
         a, b = args
-        half = m("mul", 0.5, d)
-        tie = m("where", m("eq", a, b), half, 0.0)
-        return tuple(m("where", m(closer, p, q), d, tie) for p, q in ((a, b), (b, a)))  # type: ignore[return-value]
+        shared = m("where", m("eq", a, b), m("mul", 0.5, d), d)
+        return tuple(m("where", m(further, p, q), 0.0, shared) for p, q in ((a, b), (b, a)))  # type: ignore[return-value]
 
     return rule
 
@@ -109,9 +115,9 @@ RULES: dict[str, Rule] = {
     "sin": lambda m, d, y, a: (m("mul", d, m("cos", a[0])),),
     "cos": lambda m, d, y, a: (m("neg", m("mul", d, m("sin", a[0]))),),
     "sqrt": lambda m, d, y, a: (m("div", m("mul", 0.5, d), y),),
-    "abs": lambda m, d, y, a: (m("where", m("gt", a[0], 0.0), d, m("where", m("lt", a[0], 0.0), m("neg", d), 0.0)),),
-    "minimum": _extreme("lt"),
-    "maximum": _extreme("gt"),
+    "abs": _abs,
+    "minimum": _extreme("gt"),
+    "maximum": _extreme("lt"),
     "where": _where,
     "sum": lambda m, d, y, a: (d,),
     "amax": _amax,
