@@ -96,7 +96,7 @@ def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
 
 def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor:
     try:
-        numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+        numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device="cpu")
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {lengths!r} instead.") from error
     if not isinstance(lengths, Tensor) and not numbers.numel():

@@ -17,6 +17,7 @@ from selfloop import cells
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import native, operators
+from selfloop.kernels.problem import Problem
 
 ENTRIES = {str(entry): entry for entry in CELLS}
 
@@ -40,12 +41,12 @@ def given(rnn, x, keep=True, lengths=None):
             return original(*arguments)
 
     ops, torch.ops.selfloop = torch.ops.selfloop, Spy()
-    is_plain, operators._is_plain = operators._is_plain, lambda _: False
+    is_memory, Problem.is_memory = Problem.is_memory, False
     try:
         with torch.set_grad_enabled(keep):
             rnn(x, lengths=lengths)
     finally:
-        torch.ops.selfloop, operators._is_plain = ops, is_plain
+        torch.ops.selfloop, Problem.is_memory = ops, is_memory
     return found["given"]
 
 
