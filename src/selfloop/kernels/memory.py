@@ -35,7 +35,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     kind = _KINDS[dtype]
     size = math.prod(shape) * kind.itemsize
     if size < SMALL:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     size_class = 1 << (size - 1).bit_length() - 3  # eighths of a power of two
     size_class = -(-size // size_class) * size_class
     try:
