@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
 from torch._C import _dispatch_keys as dispatch_keys
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
@@ -52,16 +53,16 @@ def _backward(*given: Any) -> list[Tensor]:
 
 @contextmanager
 def _untraced() -> Iterator[None]:
-    """Keep what kernels do out of a trace of torch.jit, which has the operator itself and would make tensors of sizes."""
+    """Keep what kernels do out of a trace of torch.jit: it has the operator itself, and would make tensors of sizes."""
     if not torch._C._is_tracing():
         yield
         return
     state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch._C._set_tracing_state(state)
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
 
 
 class _Differentiable(Function):
@@ -79,7 +80,7 @@ class _Differentiable(Function):
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         given = cell, x, state, params, lengths, resets, *options, True
-        ctx.is_memory = is_memory((*tensors, lengths, resets))
+        ctx.is_memory = is_memory(v for v in (*tensors, lengths, resets) if v is not None)
         if ctx.is_memory:
             outputs = _forward(*given)
         else:
@@ -102,6 +103,7 @@ class _Differentiable(Function):
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
         problem = cell, x, state, params, lengths, resets, *options
+        owed: Sequence[Tensor | None]
         if ctx.is_memory and not torch.is_grad_enabled() and is_memory((above, *later)):
             if any(is_freed(v) for v in saved):
                 raise BackendError(
@@ -122,7 +124,7 @@ def _is_batched(v: Tensor) -> bool:
 
 
 def _interpreted(problem: Problem, above: Tensor, later: Sequence[Tensor]) -> list[Tensor | None]:
-    """The gradients of input, first state and parameters for a batch of gradients, which torch's operations can take."""
+    """The gradients of input, first state and parameters, by torch's operations, which can take a batch of `above`."""
     if torch.is_grad_enabled():
         raise BackendError(TWICE)
     with torch.enable_grad():
@@ -189,7 +191,15 @@ def _backward_shapes(*given: Any) -> list[Tensor]:
     ]
 
 
-LIBRARY.impl("forward", _forward, "CPU")
+def _checked(*given: Any) -> list[Tensor]:
+    """The operator as the dispatcher calls it: no one else looks at the numbers that a compiled graph is given."""
+    problem = _problem(*given[:-1])
+    problem.check_storage()
+    problem.check_lengths()
+    return _forward(*given)
+
+
+LIBRARY.impl("forward", _checked, "CPU")
 LIBRARY.impl("backward", _backward, "CPU")
 LIBRARY.impl("forward", _differentiable, "Autograd")
 LIBRARY.impl("backward", _once, "Autograd")
@@ -209,27 +219,27 @@ UNSUPPORTED = _unsupported()
 """Why this processor has no kernels, or None."""
 
 
+def _is_foreign(v: Tensor) -> bool:
+    """Whether a class that is not torch's own has a say in what operators do."""
+    return dispatch_keys(v).has(DispatchKey.Python) and not isinstance(v, FakeTensor | FunctionalTensor)
+
+
 ODD: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
     (lambda v: not v.is_cpu, "compiled kernels run on the CPU"),
     (lambda v: v.layout is not torch.strided or v.is_nested, "compiled kernels read dense tensors"),
-    (lambda v: _is_batched(v), "compiled kernels take no part in torch.func's transforms"),
+    (_is_batched, "compiled kernels take no part in torch.func's transforms"),
     (lambda v: has_tangent((v,)), "compiled kernels have no derivative in forward mode"),
-    (lambda v: _is_foreign(v), "compiled kernels do not know what tensors of other classes do"),
+    (_is_foreign, "compiled kernels do not know what tensors of other classes do"),
 )
 """What kernels cannot be given, and why. What is odd but not here, as a negated view or zeros without memory, torch's
 dispatcher makes plain on its way to the operator, and of fakes it asks the shapes alone."""
-
-
-def _is_foreign(v: Tensor) -> bool:
-    """Whether a class of somebody else has a say in what operators do."""
-    return "Python" in str(dispatch_keys(v)) and not isinstance(v, FakeTensor | FunctionalTensor)
 
 
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
     if not problem.is_memory and not torch.compiler.is_compiling():
         for is_so, reason in ODD:
-            if any(is_so(v) for v in problem.tensors):
+            if any(is_so(v) for v in problem.given):
                 return reason
     rounds = _rounds(problem)
     if rounds and not multiplies_bfloat16():
@@ -272,8 +282,8 @@ def failure(problem: Problem) -> str | None:
 
 
 def _is_kept(problem: Problem) -> bool:
-    """Whether a gradient may be asked for."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in problem.tensors)
+    """Whether a gradient may be asked for. A trace of torch.jit serves calls with and without one."""
+    return (torch.is_grad_enabled() or torch.jit.is_tracing()) and any(t.requires_grad for t in problem.tensors)
 
 
 def run(problem: Problem) -> Answer:
