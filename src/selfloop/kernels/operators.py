@@ -17,7 +17,7 @@ from torch.autograd import Function
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
-from selfloop.kernels.problem import Answer, Problem, has_tangent, is_freed, is_memory, is_transformed
+from selfloop.kernels.problem import Answer, Problem, has_tangent, is_memory, is_transformed
 from selfloop.kernels.tiles import multiplies_bfloat16
 from selfloop.language.graph import Graph
 
@@ -36,9 +36,8 @@ LIBRARY.define(f"backward({GIVEN}, Tensor[] outputs, Tensor above, Tensor[] late
 def _forward(*given: Any) -> list[Tensor]:
     """The output, the final state, and what is kept for the gradient."""
     *problem, keep = given
-    with _untraced():
-        y, final, kept = native.forward(_problem(*problem), keep)
-        return [y, *final, *kept]
+    y, final, kept = native.forward(_problem(*problem), keep)
+    return [y, *final, *kept]
 
 
 def _backward(*given: Any) -> list[Tensor]:
@@ -46,9 +45,10 @@ def _backward(*given: Any) -> list[Tensor]:
     *problem, outputs, above, later = given
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    with _untraced():
-        dx, gradients, earlier = native.backward(_problem(*problem), y, final, kept, above, later)
-        return [dx, *earlier, *gradients.values()]
+    own = _problem(*problem)
+    own.check_storage()
+    dx, gradients, earlier = native.backward(own, y, final, kept, above, later)
+    return [dx, *earlier, *gradients.values()]
 
 
 @contextmanager
@@ -74,27 +74,27 @@ class _Differentiable(Function):
         cell: str,
         states: int,
         options: tuple[bool, int, Tensor | None, bool, bool],
+        is_direct: bool,
         lengths: Tensor | None,
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         given = cell, x, state, params, lengths, resets, *options, True
-        ctx.is_memory = is_memory(v for v in (*tensors, lengths, resets) if v is not None)
-        if ctx.is_memory:
+        if is_direct:
             outputs = _forward(*given)
         else:
             with torch._C._AutoDispatchBelowAutograd():
                 outputs = torch.ops.selfloop.forward(*given)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.given = cell, states, options, len(tensors)
+        ctx.given = cell, states, options, is_direct, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, options, count = ctx.given
+        cell, states, options, is_direct, count = ctx.given
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
@@ -104,18 +104,13 @@ class _Differentiable(Function):
         )
         problem = cell, x, state, params, lengths, resets, *options
         owed: Sequence[Tensor | None]
-        if ctx.is_memory and not torch.is_grad_enabled() and is_memory((above, *later)):
-            if any(is_freed(v) for v in saved):
-                raise BackendError(
-                    "The memory of an input or a weight was freed after the call and before its gradient. "
-                    "Give it back its size with untyped_storage().resize_() and its numbers first."
-                )
+        if is_direct and not torch.is_grad_enabled() and is_memory((above, *later)):
             owed = _backward(*problem, outputs, above, later)
         elif any(_is_batched(d) for d in (above, *later)):
             owed = _interpreted(_problem(*problem), above, later)
         else:
             owed = torch.ops.selfloop.backward(*problem, outputs, above, later)
-        return None, None, None, None, None, *owed
+        return None, None, None, None, None, None, *owed
 
 
 def _is_batched(v: Tensor) -> bool:
@@ -160,10 +155,11 @@ def _once(*given: Any) -> list[Tensor]:
         return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
 
 
-def _differentiable(*given: Any) -> list[Tensor]:
+def _differentiable(*given: Any, is_direct: bool = False) -> list[Tensor]:
+    """The operator as autograd knows it; directly where everything is memory, without torch's dispatcher."""
     cell, x, state, params, lengths, resets, *options, keep = given
     if keep:
-        given = cell, len(state), tuple(options), lengths, resets, x, *state, *params
+        given = cell, len(state), tuple(options), is_direct, lengths, resets, x, *state, *params
         return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
@@ -191,6 +187,7 @@ def _backward_shapes(*given: Any) -> list[Tensor]:
     ]
 
 
+@_untraced()
 def _checked(*given: Any) -> list[Tensor]:
     """The operator as the dispatcher calls it: no one else looks at the numbers that a compiled graph is given."""
     problem = _problem(*given[:-1])
@@ -200,7 +197,7 @@ def _checked(*given: Any) -> list[Tensor]:
 
 
 LIBRARY.impl("forward", _checked, "CPU")
-LIBRARY.impl("backward", _backward, "CPU")
+LIBRARY.impl("backward", _untraced()(_backward), "CPU")
 LIBRARY.impl("forward", _differentiable, "Autograd")
 LIBRARY.impl("backward", _once, "Autograd")
 torch.library.register_fake("selfloop::forward", _forward_shapes)
@@ -255,10 +252,10 @@ def refusal(problem: Problem) -> str | None:
 
 def _rounds(problem: Problem) -> bool:
     """Whether this is to be in bfloat16: by autocast, or since all tensors are."""
-    dtypes = {t.dtype for t in problem.tensors}
     if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") is torch.bfloat16 and dtypes <= {torch.bfloat16, torch.float32}
-    return dtypes == {torch.bfloat16}
+        known = (torch.bfloat16, torch.float32)
+        return torch.get_autocast_dtype("cpu") is torch.bfloat16 and all(t.dtype in known for t in problem.tensors)
+    return problem.x.dtype is torch.bfloat16 and all(t.dtype is torch.bfloat16 for t in problem.tensors)
 
 
 FAILED: dict[tuple[str, torch.dtype], str] = {}
@@ -267,13 +264,12 @@ FAILED: dict[tuple[str, torch.dtype], str] = {}
 
 def failure(problem: Problem) -> str | None:
     """Why the kernels cannot be compiled, or None. What the call will need is compiled here."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
         return None
     key = problem.graph.text, problem.x.dtype
     if key not in FAILED:
         try:
-            with _untraced():
-                kernels = native.kernels_of(_as_float(problem) if _rounds(problem) else problem)
+            kernels = native.kernels_of(_as_float(problem) if _rounds(problem) else problem)
             _ = kernels.forward_code, kernels.backward_code if _is_kept(problem) else None
         except Exception as error:  # whatever LLVM or a pass says: the other ways need neither
             FAILED[key] = f"it could not be compiled ({type(error).__name__}: {error})"
@@ -283,7 +279,8 @@ def failure(problem: Problem) -> str | None:
 
 def _is_kept(problem: Problem) -> bool:
     """Whether a gradient may be asked for. A trace of torch.jit serves calls with and without one."""
-    return (torch.is_grad_enabled() or torch.jit.is_tracing()) and any(t.requires_grad for t in problem.tensors)
+    is_asked = torch.is_grad_enabled() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return is_asked and any(t.requires_grad for t in problem.tensors)
 
 
 def run(problem: Problem) -> Answer:
@@ -323,7 +320,7 @@ def _run(problem: Problem) -> Answer:
     if not problem.is_memory:  # else the way through torch's dispatcher, 15 µs each time, can be saved
         y, *rest = torch.ops.selfloop.forward(*given)
     elif keep:
-        y, *rest = _differentiable(*given)
+        y, *rest = _differentiable(*given, is_direct=True)
     else:
         y, rest, _ = native.forward(problem, keep)
     return y, tuple(rest[: len(problem.state)])

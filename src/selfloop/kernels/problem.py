@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch._C import _dispatch_keys as dispatch_keys
+from torch._C import _is_tracing, _len_torch_dispatch_stack
 from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
@@ -55,13 +56,16 @@ class Problem:
     @property
     def given(self) -> tuple[Tensor, ...]:
         """All tensors that the user gave."""
-        return (*self.tensors, *(v for v in (self.lengths, self.resets) if v is not None))
+        if self.lengths is None and self.resets is None:
+            return self.tensors
+        return (*self.tensors, *[v for v in (self.lengths, self.resets) if v is not None])
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Those of the tensors, without time and batch; numbers, also where a trace has symbols."""
-        vectors = [(int(v.shape[-1]),) for v in (self.x, *self.state)]
-        return (*vectors, *[tuple([int(size) for size in w.shape]) for w in self.params.values()])
+        vectors = [(v.shape[-1],) for v in (self.x, *self.state)]
+        found = (*vectors, *[tuple(w.shape) for w in self.params.values()])
+        return tuple(tuple(map(int, shape)) for shape in found) if isinstance(self.x, FakeTensor) else found
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -72,19 +76,21 @@ class Problem:
     @property
     def is_memory(self) -> bool:
         """Whether compiled kernels can read everything as it stands, see `is_memory`."""
-        return not torch.compiler.is_compiling() and self._is_memory
-
-    @cached_property
-    def _is_memory(self) -> bool:
-        return is_memory(self.given)
+        if torch.compiler.is_compiling():
+            return False
+        known: bool | None = self.__dict__.get("_is_memory")  # cached_property takes a lock, which costs 2 µs
+        if known is None:
+            known = self.__dict__["_is_memory"] = is_memory(self.given)
+        return known
 
     def check_storage(self) -> None:
         """Raise ArgumentError where a tensor has lost its memory: torch's own functions would read at address 0."""
-        for name, v in zip((self.graph.input, *self.graph.states, *self.params), self.tensors, strict=True):
-            if is_freed(v):
+        for k, v in enumerate(self.tensors):
+            if not v.untyped_storage().nbytes() and v.numel():
+                name = (self.graph.input, *self.graph.states, *self.params)[k]
                 raise ArgumentError(
                     f"The '{name}' of {self.graph.name} must have memory. Its storage has been freed; give it back its "
-                    "size with untyped_storage().resize_() and fill it before the call."
+                    "size with untyped_storage().resize_() and its numbers, until its gradient has been taken."
                 )
 
     def check_lengths(self) -> None:
@@ -120,27 +126,25 @@ def _plain_keys() -> frozenset[int]:
 
 
 PLAIN_KEYS = _plain_keys()
-"""Torch's dispatch keys of a dense tensor in the CPU's memory. With others it is something else: a negated or conjugated
-view, zeros without memory, a fake, sparse, quantised, nested or batched tensor, or one on another device."""
+"""Torch's dispatch keys of a dense tensor in the CPU's memory. With others it is something else: a negated view, zeros
+without memory, a fake, sparse, quantised, nested or batched tensor, or one on another device."""
 
 
 def is_memory(tensors: Iterable[Tensor]) -> bool:
     """Whether these are numbers in memory as they stand there, and no one traces or transforms what happens to them."""
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or _is_tracing() or _len_torch_dispatch_stack():
         return False
     if forward_ad._current_level >= 0 or is_transformed():
         return False
-    return all([type(v) in PLAIN and dispatch_keys(v).raw_repr() in PLAIN_KEYS for v in tensors])
-
-
-def is_freed(v: Tensor) -> bool:
-    """Whether a tensor that is memory has lost it, as `untyped_storage().resize_(0)` does."""
-    return not v.untyped_storage().nbytes() and v.numel() > 0
+    for v in tensors:  # noqa: SIM110, 1 µs less than all(…); 0.7 µs each
+        if dispatch_keys(v).raw_repr() not in PLAIN_KEYS or type(v) not in PLAIN:
+            return False
+    return True
 
 
 def has_numbers(v: Tensor) -> bool:
-    """Whether numbers can be read from a tensor now: not while it is traced or batched, nor where it has only a shape."""
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or is_transformed():
+    """Whether numbers can be read from a tensor now: not while it is traced or batched, nor if it is a shape alone."""
+    if torch.compiler.is_compiling() or _is_tracing() or is_transformed():
         return False
     return not (v.is_meta or isinstance(v, FakeTensor))
 
@@ -161,4 +165,4 @@ def is_single(x: Float[Tensor, "T B I"]) -> bool:
     """Whether the batch is one sequence. A trace that is for batches of any size must not depend on it."""
     if torch.compiler.is_compiling():
         return torch.fx.experimental.symbolic_shapes.guard_or_false(x.shape[1] == 1)
-    return not torch._C._is_tracing() and bool(x.shape[1] == 1)
+    return not _is_tracing() and bool(x.shape[1] == 1)

@@ -85,7 +85,7 @@ def call_of(name):
 
 @pytest.fixture
 def zeroed(monkeypatch):
-    """Memory starts as zeros: what is kept for the gradient has rows that no one writes or reads, and here all are compared."""
+    """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
     monkeypatch.setattr(native.memory, "empty", lambda shape, dtype: torch.zeros(shape, dtype=dtype))
 
 

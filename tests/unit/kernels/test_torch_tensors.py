@@ -143,7 +143,7 @@ def test_memory_that_is_freed_before_the_gradient_is_an_error_too(what):
     rnn, x = sl.Recurrent(sl.cells.lstm, I, H, backend="native"), torch.randn(T, B, I)
     y, _ = rnn(x)
     freed({"x": x, "W_hh": rnn.W_hh_l0.data}[what])
-    with pytest.raises(BackendError, match="freed after the call and before its gradient"):
+    with pytest.raises(ArgumentError, match=f"The '{what}' of lstm must have memory"):
         y.sum().backward()
 
 
@@ -151,6 +151,22 @@ def test_no_memory_is_needed_for_no_numbers():
     for shape in ((0, B, I), (T, 0, I)):
         y, _ = sl.LSTM(I, H, backend="native")(torch.zeros(shape, requires_grad=True))
         y.sum().backward()
+
+
+@pytest.mark.parametrize("odd", [*ODD, "negated in place"])
+def test_a_stepper_steps_on_what_a_tensor_says(odd):
+    rnn, x = sl.LSTM(I, H, backend="native"), torch.randn(B, I)
+    x = (ODD | {"negated in place": lambda v: torch._neg_view(-v)})[odd](x)
+    expected = rnn.step(torch.stack([*x.detach()]).as_subclass(torch.Tensor))[0]
+    stepper = sl.Stepper(rnn, batch_size=B)
+    stepper(torch.ones(B, I))
+    stepper.reset()
+    assert_close(stepper(x).as_subclass(torch.Tensor), expected.detach())
+
+
+def test_a_stepper_turns_down_memory_that_was_freed():
+    with pytest.raises(ArgumentError, match="must have memory"):
+        sl.Stepper(sl.LSTM(I, H))(freed(torch.randn(I)))
 
 
 @pytest.mark.parametrize("lengths", [None, [5, 0, 2]], ids=["whole", "ragged"])

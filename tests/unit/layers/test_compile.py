@@ -43,12 +43,10 @@ for name in ("a fused cell", "a given state"):
 
 
 CHANGING = """
-import itertools
 import torch
 import torch._dynamo
 import selfloop as sl
 
-torch._dynamo.config.error_on_recompile = False
 torch._dynamo.config.recompile_limit = 32
 
 
@@ -69,19 +67,19 @@ def some(T, B):
 
 
 # One module over a training: batches of other lengths, the last one smaller, then of one, then in another dtype.
-for dynamic, (name, cell) in itertools.product((None, True), (("lstm", sl.cells.lstm), ("indrnn", sl.cells.indrnn))):
+for dynamic, cell in ((None, sl.cells.lstm), (True, sl.cells.gru)):
     torch._dynamo.reset()
-    rnn = sl.Recurrent(cell, 3, 4, num_layers=2)
+    rnn = sl.Recurrent(cell, 3, 4)
     compiled = torch.compile(rnn, backend="aot_eager", fullgraph=True, dynamic=dynamic)
-    for T, B in ((4, 4), (4, 3), (5, 2)):
+    for T, B in ((4, 4), (5, 3)):
         check(compiled, rnn, T, B)
         check(compiled, rnn, T, B, **some(T, B))
     torch._dynamo.config.error_on_recompile = True
-    for T, B in ((9, 6), (6, 9)):  # any other size needs no other graph
+    for T, B in ((9, 6), (6, 2)):  # any other size needs no other graph
         check(compiled, rnn, T, B)
         check(compiled, rnn, T, B, **some(T, B))
     torch._dynamo.config.error_on_recompile = False
-    if name == "lstm":
+    if dynamic:
         for T, B in ((5, 1), (1, 2)):
             check(compiled, rnn, T, B, **some(T, B))
         rnn.double().eval()
