@@ -125,6 +125,8 @@ def _interpreted(problem: Problem, above: Tensor, later: Sequence[Tensor]) -> li
     with torch.enable_grad():
         y, final = interpret.run(problem)
     pairs = [(v, d) for v, d in zip((y, *final), (above, *later), strict=True) if v.requires_grad]
+    if not pairs:  # no output depends on what needs a gradient
+        return [torch.zeros_like(t) for t in problem.tensors]
     outputs, given = zip(*pairs, strict=True)
     leaves = [t for t in problem.tensors if t.requires_grad]
     found = iter(torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True))

@@ -84,6 +84,13 @@ def test_a_batch_of_gradients_may_leave_outputs_and_inputs_out():
         assert_close(batched.view(*output.shape, *x.shape), torch.autograd.functional.jacobian(function, x.detach()))
 
 
+def test_a_batch_of_gradients_of_what_does_not_depend_on_the_input_is_zero():
+    x = sample()
+    y, _ = ENTRIES["autonomous"].layer(backend="native").requires_grad_(False)(x)
+    (dx,) = torch.autograd.grad(y, x, torch.ones(2, *y.shape, dtype=y.dtype), is_grads_batched=True)
+    assert torch.equal(dx, torch.zeros(2, *x.shape, dtype=x.dtype))
+
+
 def test_vmap_and_vectorised_jacobians_go_through_the_gradient():
     rnn, x = ENTRIES["gru"].layer(backend="native"), sample()
     y, _ = rnn(x)
