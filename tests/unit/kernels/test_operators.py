@@ -86,7 +86,9 @@ def call_of(name):
 @pytest.fixture
 def zeroed(monkeypatch):
     """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
-    monkeypatch.setattr(native.memory, "empty", lambda shape, dtype: torch.zeros(shape, dtype=dtype))
+    for name in ("empty", "workspace"):
+        zeros = lambda shape, dtype: torch.zeros(shape, dtype=dtype)  # noqa: E731
+        monkeypatch.setattr(native.memory, name, zeros, raising=False)
 
 
 def leaf(v):
