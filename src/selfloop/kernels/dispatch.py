@@ -48,8 +48,11 @@ def run(problem: Problem, backend: str) -> Answer:
     """Run the problem: `auto` takes the fastest way that can, a name that way alone.
 
     Raises:
+        ArgumentError: a tensor's memory has been freed.
         BackendError: the named way cannot run it; the message carries the reason.
     """
+    if problem.is_memory:
+        problem.check_storage()
     return WAYS[choose(problem, backend)[0]].run(problem)
 
 

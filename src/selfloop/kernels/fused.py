@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
-from selfloop.kernels.problem import Answer, Problem, is_transformed
+from selfloop.kernels.problem import Answer, Problem, has_tangent, is_transformed
 
 CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
 
@@ -56,6 +56,8 @@ def refusal(problem: Problem) -> str | None:
     """Why torch has no fused function for this, or None."""
     if is_transformed():
         return "torch's fused functions take no part in torch.func's transforms"
+    if has_tangent(problem.tensors):
+        return "torch's fused functions have no derivative in forward mode"
     fused = _FUSED.get(problem.graph.form)
     if fused is None:
         return "torch has fused functions for its own RNN, LSTM and GRU alone, and these equations are none of them"

@@ -77,7 +77,7 @@ def run(problem: Problem) -> Answer:
             if node.op == "bernoulli":
                 size = node.shape[0].value(problem.sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
-                values[k] = drawn.to(x.dtype)
+                values[k] = drawn.to(x)
     hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
     _evaluate(graph.nodes, hoisted, values, x)
 

@@ -180,7 +180,7 @@ def backward(
     above, later = rows_of_numbers(above), [d.contiguous() for d in later]
     earlier = [d.clone() for d in later]  # it stays so where nothing runs
     complete = rows.active is None and (kernels.below is not None or kernels.direct)
-    dx = memory.empty(x.shape, x.dtype) if call.x.is_contiguous() else torch.empty_like(call.x)
+    dx = laid_as(x, lambda shape: memory.empty(shape, x.dtype))
     if not complete:
         dx.zero_()
     if rows.total == 0:
@@ -228,6 +228,14 @@ def _sum(room: Tensor, plan: Plan, name: str, size: int) -> Float[Tensor, " _"]:
 def rows_of_numbers(v: Tensor) -> Tensor:
     """The same, with the numbers of a row side by side."""
     return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
+
+
+def laid_as(x: Tensor, empty: Callable[[Sequence[int]], Tensor]) -> Tensor:
+    """Room for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
+    steps, batch, size = x.shape
+    if not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+        return empty((batch, steps, size)).transpose(0, 1)
+    return empty((steps, batch, size))
 
 
 def _pitches(v: Tensor) -> tuple[int, int]:
@@ -558,18 +566,17 @@ def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
 
 def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
-    is_one = problem.x.shape[1] == 1
     bits = BITS[problem.x.dtype]
-    return _kernels(problem.graph.text, problem.shapes, bits, targets.host(), is_one, problem.bfloat16)
+    return _kernels(problem.graph.text, problem.shapes, bits, targets.host(), problem.single, problem.bfloat16)
 
 
 @lru_cache(maxsize=256)
 def _kernels(
-    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, is_one: bool, bfloat16: bool
+    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, single: bool, bfloat16: bool
 ) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
     sizes = graph.solve(dict(zip(names, shapes, strict=True)))
-    if is_one:  # the products of the input have as many rows as steps, those of the state one
+    if single:  # the products of the input have as many rows as steps, those of the state one
         return compile(graph, sizes, bits, target, few=True, hoist_from=0, bfloat16=bfloat16)
     return compile(graph, sizes, bits, target, bfloat16=bfloat16)

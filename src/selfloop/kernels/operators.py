@@ -1,24 +1,29 @@
 """The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
+from torch._C import _dispatch_keys as dispatch_keys
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import Function
 
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
-from selfloop.kernels import native
-from selfloop.kernels.problem import Answer, Problem, is_transformed
+from selfloop.kernels import interpret, native
+from selfloop.kernels.problem import Answer, Problem, has_tangent, is_memory, is_transformed
 from selfloop.kernels.tiles import multiplies_bfloat16
 from selfloop.language.graph import Graph
 
 GIVEN = (
     "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
-    "int checkpoint, Tensor? seed, bool bfloat16"
+    "int checkpoint, Tensor? seed, bool bfloat16, bool single"
 )
 """What a Problem is made of, as torch's operators take it."""
 
@@ -40,8 +45,24 @@ def _backward(*given: Any) -> list[Tensor]:
     *problem, outputs, above, later = given
     states = len(later)
     y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    dx, gradients, earlier = native.backward(_problem(*problem), y, final, kept, above, later)
+    own = _problem(*problem)
+    own.check_storage()
+    dx, gradients, earlier = native.backward(own, y, final, kept, above, later)
     return [dx, *earlier, *gradients.values()]
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Keep what kernels do out of a trace of torch.jit: it has the operator itself, and would make tensors of sizes."""
+    if not torch._C._is_tracing():
+        yield
+        return
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
 
 
 class _Differentiable(Function):
@@ -52,38 +73,67 @@ class _Differentiable(Function):
         ctx: Any,
         cell: str,
         states: int,
-        options: tuple[bool, int, Tensor | None, bool],
+        options: tuple[bool, int, Tensor | None, bool, bool],
+        is_direct: bool,
         lengths: Tensor | None,
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         given = cell, x, state, params, lengths, resets, *options, True
-        if _is_plain(x):
+        if is_direct:
             outputs = _forward(*given)
         else:
             with torch._C._AutoDispatchBelowAutograd():
                 outputs = torch.ops.selfloop.forward(*given)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.given = cell, states, options, len(tensors)
+        ctx.given = cell, states, options, is_direct, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, options, count = ctx.given
+        cell, states, options, is_direct, count = ctx.given
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         above, *later = (
-            torch.zeros_like(output) if d is None else d
+            torch.zeros_like(output) if d is None else d.to_dense() if d.layout is not torch.strided else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
-        given = cell, x, state, params, lengths, resets, *options, outputs, above, later
-        is_plain = not torch.is_grad_enabled() and _is_plain(above)
-        owed = _backward(*given) if is_plain else torch.ops.selfloop.backward(*given)
-        return None, None, None, None, None, *owed
+        problem = cell, x, state, params, lengths, resets, *options
+        owed: Sequence[Tensor | None]
+        if is_direct and not torch.is_grad_enabled() and is_memory((above, *later)):
+            owed = _backward(*problem, outputs, above, later)
+        elif any(_is_batched(d) for d in (above, *later)):
+            owed = _interpreted(_problem(*problem), above, later)
+        else:
+            owed = torch.ops.selfloop.backward(*problem, outputs, above, later)
+        return None, None, None, None, None, None, *owed
+
+
+def _is_batched(v: Tensor) -> bool:
+    """Whether this stands for many tensors, under vmap or `is_grads_batched`."""
+    return is_transformed() or torch._C._functorch.is_legacy_batchedtensor(v)
+
+
+def _interpreted(problem: Problem, above: Tensor, later: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradients of input, first state and parameters, by torch's operations, which can take a batch of `above`."""
+    if torch.is_grad_enabled():
+        raise BackendError(TWICE)
+    with torch.enable_grad():
+        y, final = interpret.run(problem)
+    pairs = [(v, d) for v, d in zip((y, *final), (above, *later), strict=True) if v.requires_grad]
+    if not pairs:  # no output depends on what needs a gradient
+        return [torch.zeros_like(t) for t in problem.tensors]
+    outputs, given = zip(*pairs, strict=True)
+    leaves = [t for t in problem.tensors if t.requires_grad]
+    found = iter(torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True))
+    return [next(found) if t.requires_grad else None for t in problem.tensors]
+
+
+TWICE = "second derivatives are not built into compiled kernels; use backend='interpret'"
 
 
 class _Once(Function):
@@ -96,7 +146,7 @@ class _Once(Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor | None) -> Any:
-        raise BackendError("second derivatives are not built into compiled kernels; use backend='interpret'")
+        raise BackendError(TWICE)
 
 
 def _once(*given: Any) -> list[Tensor]:
@@ -107,11 +157,11 @@ def _once(*given: Any) -> list[Tensor]:
         return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
 
 
-def _differentiable(*given: Any) -> list[Tensor]:
-    cell, x, state, params, lengths, resets, reverse, checkpoint, seed, bfloat16, keep = given
+def _differentiable(*given: Any, is_direct: bool = False) -> list[Tensor]:
+    """The operator as autograd knows it; directly where everything is memory, without torch's dispatcher."""
+    cell, x, state, params, lengths, resets, *options, keep = given
     if keep:
-        options = reverse, checkpoint, seed, bfloat16
-        given = cell, len(state), options, lengths, resets, x, *state, *params
+        given = cell, len(state), tuple(options), is_direct, lengths, resets, x, *state, *params
         return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
@@ -133,14 +183,23 @@ def _forward_shapes(*given: Any) -> list[Tensor]:
 def _backward_shapes(*given: Any) -> list[Tensor]:
     _, x, state, params, *_ = given
     return [
-        torch.empty_like(native.rows_of_numbers(x)),
+        native.laid_as(x, x.new_empty),
         *(s.new_empty(s.shape) for s in state),
         *(p.new_empty(p.shape) for p in params),
     ]
 
 
-LIBRARY.impl("forward", _forward, "CPU")
-LIBRARY.impl("backward", _backward, "CPU")
+@_untraced()
+def _checked(*given: Any) -> list[Tensor]:
+    """The operator as the dispatcher calls it: no one else looks at the numbers that a compiled graph is given."""
+    problem = _problem(*given[:-1])
+    problem.check_storage()
+    problem.check_lengths()
+    return _forward(*given)
+
+
+LIBRARY.impl("forward", _checked, "CPU")
+LIBRARY.impl("backward", _untraced()(_backward), "CPU")
 LIBRARY.impl("forward", _differentiable, "Autograd")
 LIBRARY.impl("backward", _once, "Autograd")
 torch.library.register_fake("selfloop::forward", _forward_shapes)
@@ -159,12 +218,28 @@ UNSUPPORTED = _unsupported()
 """Why this processor has no kernels, or None."""
 
 
+def _is_foreign(v: Tensor) -> bool:
+    """Whether a class that is not torch's own has a say in what operators do."""
+    return dispatch_keys(v).has(DispatchKey.Python) and not isinstance(v, FakeTensor | FunctionalTensor)
+
+
+ODD: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
+    (lambda v: not v.is_cpu, "compiled kernels run on the CPU"),
+    (lambda v: v.layout is not torch.strided or v.is_nested, "compiled kernels read dense tensors"),
+    (_is_batched, "compiled kernels take no part in torch.func's transforms"),
+    (lambda v: has_tangent((v,)), "compiled kernels have no derivative in forward mode"),
+    (_is_foreign, "compiled kernels do not know what tensors of other classes do"),
+)
+"""What kernels cannot be given, and why. What is odd but not here, as a negated view or zeros without memory, torch's
+dispatcher makes plain on its way to the operator, and of fakes it asks the shapes alone."""
+
+
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
-    if problem.x.device.type != "cpu":
-        return "compiled kernels run on the CPU"
-    if is_transformed():
-        return "compiled kernels take no part in torch.func's transforms"
+    if not problem.is_memory and not torch.compiler.is_compiling():
+        for is_so, reason in ODD:
+            if any(is_so(v) for v in problem.given):
+                return reason
     rounds = _rounds(problem)
     if rounds and not multiplies_bfloat16():
         return "this processor does not multiply bfloat16"
@@ -179,10 +254,10 @@ def refusal(problem: Problem) -> str | None:
 
 def _rounds(problem: Problem) -> bool:
     """Whether this is to be in bfloat16: by autocast, or since all tensors are."""
-    dtypes = {t.dtype for t in problem.tensors}
     if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") is torch.bfloat16 and dtypes <= {torch.bfloat16, torch.float32}
-    return dtypes == {torch.bfloat16}
+        known = (torch.bfloat16, torch.float32)
+        return torch.get_autocast_dtype("cpu") is torch.bfloat16 and all(t.dtype in known for t in problem.tensors)
+    return problem.x.dtype is torch.bfloat16 and all(t.dtype is torch.bfloat16 for t in problem.tensors)
 
 
 FAILED: dict[tuple[str, torch.dtype], str] = {}
@@ -191,7 +266,7 @@ FAILED: dict[tuple[str, torch.dtype], str] = {}
 
 def failure(problem: Problem) -> str | None:
     """Why the kernels cannot be compiled, or None. What the call will need is compiled here."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
         return None
     key = problem.graph.text, problem.x.dtype
     if key not in FAILED:
@@ -205,8 +280,9 @@ def failure(problem: Problem) -> str | None:
 
 
 def _is_kept(problem: Problem) -> bool:
-    """Whether a gradient may be asked for."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in problem.tensors)
+    """Whether a gradient may be asked for. A trace of torch.jit serves calls with and without one."""
+    is_asked = torch.is_grad_enabled() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return is_asked and any(t.requires_grad for t in problem.tensors)
 
 
 def run(problem: Problem) -> Answer:
@@ -240,23 +316,16 @@ def _run(problem: Problem) -> Answer:
         problem.checkpoint,
         problem.seed,
         problem.bfloat16,
+        problem.single,
         keep,
     )
-    if not _is_plain(problem.x):
+    if not problem.is_memory:  # else the way through torch's dispatcher, 15 µs each time, can be saved
         y, *rest = torch.ops.selfloop.forward(*given)
     elif keep:
-        y, *rest = _differentiable(*given)
+        y, *rest = _differentiable(*given, is_direct=True)
     else:
         y, rest, _ = native.forward(problem, keep)
     return y, tuple(rest[: len(problem.state)])
-
-
-def _is_plain(x: Tensor) -> bool:
-    """Whether this is memory, and no one traces or transforms what happens to it.
-
-    Then the way through torch's dispatcher, 15 µs each time, can be saved.
-    """
-    return type(x) is Tensor and not torch.compiler.is_compiling() and not is_transformed()
 
 
 def _problem(
@@ -270,7 +339,8 @@ def _problem(
     checkpoint: int,
     seed: Tensor | None,
     bfloat16: bool,
+    single: bool,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed, bfloat16)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed, bfloat16, single)

@@ -1,13 +1,18 @@
 """What every kernel is asked: one cell over one sequence, in one direction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch._C import _dispatch_keys as dispatch_keys
+from torch._C import _is_tracing, _len_torch_dispatch_stack
+from torch._subclasses import FakeTensor
+from torch.autograd import forward_ad
 
+from selfloop.errors import ArgumentError
 from selfloop.language import Graph
 
 
@@ -28,6 +33,7 @@ class Problem:
             to keep what is needed. Only compiled kernels heed it.
         bfloat16: make products of rounded numbers, and their sums in float32. Only compiled kernels heed it.
         seed: of what the graph draws; None where it draws nothing.
+        single: run what is made for a batch of one, see `is_single`. Only compiled kernels heed it.
     """
 
     graph: Graph
@@ -40,23 +46,61 @@ class Problem:
     checkpoint: int = 0
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
+    single: bool = False
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Input, state and weights."""
         return (self.x, *self.state, *self.params.values())
 
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """All tensors that the user gave."""
+        if self.lengths is None and self.resets is None:
+            return self.tensors
+        return (*self.tensors, *[v for v in (self.lengths, self.resets) if v is not None])
+
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Those of the tensors, without time and batch."""
-        first = 1 + len(self.state)
-        return tuple([tuple(t.shape[-1:] if k < first else t.shape) for k, t in enumerate(self.tensors)])
+        """Those of the tensors, without time and batch; numbers, also where a trace has symbols."""
+        vectors = [(v.shape[-1],) for v in (self.x, *self.state)]
+        found = (*vectors, *[tuple(w.shape) for w in self.params.values()])
+        return tuple(tuple(map(int, shape)) for shape in found) if isinstance(self.x, FakeTensor) else found
 
     @property
     def sizes(self) -> dict[str, int]:
         """The number of each named size."""
         names = (self.graph.input, *self.graph.states, *self.params)
         return self.graph.solve(dict(zip(names, self.shapes, strict=True)))
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether compiled kernels can read everything as it stands, see `is_memory`."""
+        if torch.compiler.is_compiling():
+            return False
+        known: bool | None = self.__dict__.get("_is_memory")  # cached_property takes a lock, which costs 2 µs
+        if known is None:
+            known = self.__dict__["_is_memory"] = is_memory(self.given)
+        return known
+
+    def check_storage(self) -> None:
+        """Raise ArgumentError where a tensor has lost its memory: torch's own functions would read at address 0."""
+        for k, v in enumerate(self.tensors):
+            if not v.untyped_storage().nbytes() and v.numel():
+                name = (self.graph.input, *self.graph.states, *self.params)[k]
+                raise ArgumentError(
+                    f"The '{name}' of {self.graph.name} must have memory. Its storage has been freed; give it back its "
+                    "size with untyped_storage().resize_() and its numbers, until its gradient has been taken."
+                )
+
+    def check_lengths(self) -> None:
+        """Raise ArgumentError where a length is not one, which would have a kernel write beyond its output."""
+        steps, lengths = self.x.shape[0], self.lengths
+        if lengths is not None and bool(((lengths < 0) | (lengths > steps)).any()):
+            raise ArgumentError(
+                f"The 'lengths' of {self.graph.name} must lie between 0 and {steps}, the number of steps. "
+                f"Got {lengths.tolist()} instead."
+            )
 
     @property
     def active(self) -> Bool[Tensor, "T B"] | None:
@@ -71,6 +115,54 @@ Answer = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
 """The output at each step, zero beyond a sequence's length, and the state after the last step."""
 
 
+PLAIN = {Tensor, nn.Parameter, nn.Buffer}
+"""The classes whose tensors are what their memory says."""
+
+
+def _plain_keys() -> frozenset[int]:
+    tensor = torch.empty(0, device="cpu")
+    with torch.inference_mode():
+        return frozenset(dispatch_keys(v).raw_repr() for v in (tensor, torch.empty(0, device="cpu")))
+
+
+PLAIN_KEYS = _plain_keys()
+"""Torch's dispatch keys of a dense tensor in the CPU's memory. With others it is something else: a negated view, zeros
+without memory, a fake, sparse, quantised, nested or batched tensor, or one on another device."""
+
+
+def is_memory(tensors: Iterable[Tensor]) -> bool:
+    """Whether these are numbers in memory as they stand there, and no one traces or transforms what happens to them."""
+    if torch.compiler.is_compiling() or _is_tracing() or _len_torch_dispatch_stack():
+        return False
+    if forward_ad._current_level >= 0 or is_transformed():
+        return False
+    for v in tensors:  # noqa: SIM110, 1 µs less than all(…); 0.7 µs each
+        if dispatch_keys(v).raw_repr() not in PLAIN_KEYS or type(v) not in PLAIN:
+            return False
+    return True
+
+
+def has_numbers(v: Tensor) -> bool:
+    """Whether numbers can be read from a tensor now: not while it is traced or batched, nor if it is a shape alone."""
+    if torch.compiler.is_compiling() or _is_tracing() or is_transformed():
+        return False
+    return not (v.is_meta or isinstance(v, FakeTensor))
+
+
 def is_transformed() -> bool:
     """Whether a transform of torch.func is under way, as vmap and jacrev are."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def has_tangent(tensors: Iterable[Tensor]) -> bool:
+    """Whether a derivative is taken in forward mode."""
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return False
+    return any(forward_ad.unpack_dual(v).tangent is not None for v in tensors)
+
+
+def is_single(x: Float[Tensor, "T B I"]) -> bool:
+    """Whether the batch is one sequence. A trace that is for batches of any size must not depend on it."""
+    if torch.compiler.is_compiling():
+        return torch.fx.experimental.symbolic_shapes.guard_or_false(x.shape[1] == 1)
+    return not _is_tracing() and bool(x.shape[1] == 1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from selfloop.errors import ArgumentError
+from selfloop.kernels.problem import has_numbers
 
 Sequences = Tensor | PackedSequence
 Lengths = Tensor | list[int] | None
@@ -83,6 +84,10 @@ def arrange(
 def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
     if x.layout != torch.strided:
         raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
+    if x.is_nested:
+        raise ArgumentError(
+            f"The 'x' of {title} must be dense. Got a nested tensor instead; pad it and give its lengths."
+        )
     if x.shape[-1] != input_size:
         raise ArgumentError(
             f"The 'x' of {title} must have {input_size} features in its last dimension, its input_size. "
@@ -96,7 +101,7 @@ def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
 
 def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor:
     try:
-        numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+        numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device="cpu")
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {lengths!r} instead.") from error
     if not isinstance(lengths, Tensor) and not numbers.numel():
@@ -108,7 +113,7 @@ def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor
             f"The 'lengths' of {title} must have one entry a sequence, {x.shape[1]}. "
             f"Got shape {tuple(numbers.shape)} instead."
         )
-    if not torch.compiler.is_compiling() and numbers.numel():
+    if has_numbers(numbers) and numbers.numel():
         low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high > x.shape[0]:
             raise ArgumentError(

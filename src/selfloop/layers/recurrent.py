@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError
 from selfloop.kernels import dispatch
-from selfloop.kernels.problem import Problem
+from selfloop.kernels.problem import Problem, is_single
 from selfloop.language import Cell
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.initialise import initialise
@@ -128,6 +128,7 @@ class Recurrent(nn.Module):
         like = self._like
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
         first = self._first_state(state, layout.x)
+        single = is_single(layout.x)
         graph = self.cell.graph if self.training else self.cell.graph.expected
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
         y = layout.x
@@ -144,7 +145,8 @@ class Recurrent(nn.Module):
                     resets=layout.resets,
                     reverse=direction == 1,
                     checkpoint=self.checkpoint or 0,
-                    seed=torch.randint(2**31, ()) if graph.is_random else None,
+                    seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
+                    single=single,
                 )
                 output, final = dispatch.run(problem, self.backend)
                 outputs.append(output)

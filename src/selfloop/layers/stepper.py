@@ -94,7 +94,10 @@ class Stepper:
                 self._run(self._block)
                 return self._row_of_y  # type: ignore[no-any-return]
         elif type(x) is Tensor and x.dtype is self._dtype and x.shape == self._shape and x.is_contiguous() and x.is_cpu:
-            self._shared[0] = x.data_ptr()
+            address = x.data_ptr()
+            if not address or x.is_neg():  # zeros without memory, or memory without the sign
+                return self._step(x)  # type: ignore[no-any-return]
+            self._shared[0] = address
             self._run(self._block)
             return self._tensor_of_y  # type: ignore[no-any-return]
         return self._step(x)  # type: ignore[no-any-return]
@@ -204,12 +207,17 @@ class Stepper:
             raise ArgumentError(f"The 'x' of Stepper must be {self._dtype}, as its weights. Got {x.dtype} instead.")
         if isinstance(x, Tensor) and x.device != self._like.device:
             raise ArgumentError(f"The 'x' of Stepper must be on {self._like.device}. Got {x.device} instead.")
+        if isinstance(x, Tensor) and not x._is_zerotensor() and not x.untyped_storage().nbytes():
+            raise ArgumentError("The 'x' of Stepper must have memory. Its storage has been freed.")
         if self._steps is None:
             given = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)).to(self._like.device)
             with torch.no_grad():
                 y, self._state = self._copy.step(given.detach(), self._state)
             return y if isinstance(x, Tensor) else y.cpu().numpy()
-        self._x[...] = x.detach().numpy() if isinstance(x, Tensor) else x
+        if isinstance(x, Tensor):
+            self._steps.x.copy_(x.detach())
+        else:
+            self._x[...] = x
         self._run(self._block)
         return self._forms[form, x.ndim]
 

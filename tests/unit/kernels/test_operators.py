@@ -17,6 +17,7 @@ from selfloop import cells
 from selfloop.compiler import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import native, operators
+from selfloop.kernels.problem import Problem
 
 ENTRIES = {str(entry): entry for entry in CELLS}
 
@@ -29,7 +30,7 @@ def sample(T=4, B=2, dtype=torch.float64):
     return torch.randn(T, B, 3, dtype=dtype, requires_grad=True)
 
 
-def given(rnn, x, keep=True, lengths=None):
+def given(rnn, x, keep=True, **options):
     """The operator's arguments for a call of a layer; options beyond those here are at their defaults."""
     found = {}
     original = torch.ops.selfloop.forward
@@ -40,26 +41,87 @@ def given(rnn, x, keep=True, lengths=None):
             return original(*arguments)
 
     ops, torch.ops.selfloop = torch.ops.selfloop, Spy()
-    is_plain, operators._is_plain = operators._is_plain, lambda _: False
+    is_memory, Problem.is_memory = Problem.is_memory, False
     try:
         with torch.set_grad_enabled(keep):
-            rnn(x, lengths=lengths)
+            rnn(x, **options)
     finally:
-        torch.ops.selfloop, operators._is_plain = ops, is_plain
+        torch.ops.selfloop, Problem.is_memory = ops, is_memory
     return found["given"]
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "waves", "leaky"])
-@pytest.mark.parametrize("lengths", [None, [4, 0]], ids=["whole", "ragged"])
-def test_the_operator_keeps_torchs_rules(name, lengths):
-    rnn = ENTRIES[name].layer(backend="native")
-    arguments = given(rnn, sample(), lengths=lengths)
-    found = torch.library.opcheck(
-        torch.ops.selfloop.forward,
-        arguments,
-        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
-    )
-    assert set(found.values()) == {"SUCCESS"}
+@sl.cell
+def noisy(x, h, *, W=sl.param("h x"), U=sl.param("h h")):
+    h = sl.zoneout(sl.tanh(W @ x + sl.dropout(U @ h, 0.3)), h, 0.2)
+    return h
+
+
+RULES = (
+    "test_schema",
+    "test_autograd_registration",
+    "test_faketensor",
+    "test_aot_dispatch_static",
+    "test_aot_dispatch_dynamic",
+)
+
+CALLS = {
+    "lstm": ("lstm", {}, {}),
+    "gru, batch of one": ("gru", {"B": 1}, {}),
+    "waves, ragged, checkpoint": ("waves", {"checkpoint": 3}, {"lengths": [4, 0]}),
+    "leaky, without weights": ("leaky", {}, {}),
+    "random, resets": (noisy, {}, {"lengths": [3, 4], "resets": torch.arange(8).view(4, 2) % 3 == 1}),
+    "float32, batch first": ("lstm", {"dtype": torch.float32, "batch_first": True}, {}),
+}
+
+
+def call_of(name):
+    cell, options, call = CALLS[name]
+    dtype, B = options.get("dtype", torch.float64), options.get("B", 2)
+    options = {k: v for k, v in options.items() if k != "B"} | {"dtype": dtype, "backend": "native"}
+    rnn = sl.Recurrent(cell, 3, 4, **options) if cell is noisy else ENTRIES[cell].layer(**options)
+    x = torch.randn((B, 4, 3) if rnn.batch_first else (4, B, 3), dtype=dtype, requires_grad=True)
+    return rnn, x, call
+
+
+@pytest.fixture
+def zeroed(monkeypatch):
+    """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
+    for name in ("empty", "workspace"):
+        zeros = lambda shape, dtype: torch.zeros(shape, dtype=dtype)  # noqa: E731
+        monkeypatch.setattr(native.memory, name, zeros, raising=False)
+
+
+def leaf(v):
+    return v.detach().requires_grad_(v.requires_grad) if isinstance(v, torch.Tensor) else v
+
+
+def keeps_the_rules(operator, arguments):
+    arguments = [[leaf(v) for v in a] if isinstance(a, list | tuple) else leaf(a) for a in arguments]
+    return torch.library.opcheck(operator, arguments, test_utils=RULES) == dict.fromkeys(RULES, "SUCCESS")
+
+
+@pytest.mark.usefixtures("zeroed")
+@pytest.mark.parametrize("name", CALLS)
+def test_the_operator_keeps_torchs_rules(name):
+    rnn, x, call = call_of(name)
+    assert keeps_the_rules(torch.ops.selfloop.forward, given(rnn, x, **call))
+
+
+def test_the_operator_without_a_gradient_keeps_them_too():
+    rnn, x, call = call_of("random, resets")
+    assert keeps_the_rules(torch.ops.selfloop.forward, given(rnn.requires_grad_(False), x.detach(), keep=False, **call))
+
+
+@pytest.mark.usefixtures("zeroed")
+@pytest.mark.parametrize("name", CALLS)
+def test_the_operator_of_the_gradient_keeps_torchs_rules(name):
+    rnn, x, call = call_of(name)
+    *problem, _ = given(rnn.requires_grad_(False), x.detach(), **call)
+    states = len(problem[2])
+    outputs = torch.ops.selfloop.forward(*problem, True)
+    dy, *later = (torch.randn_like(v) for v in outputs[: 1 + states])
+    dy = {"lstm": dy[:1].expand_as(dy), "leaky": dy.mT.contiguous().mT}.get(name, dy)
+    assert keeps_the_rules(torch.ops.selfloop.backward, (*problem, outputs, dy, later))
 
 
 def test_a_second_derivative_is_refused_with_what_to_do():
