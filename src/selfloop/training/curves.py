@@ -74,7 +74,9 @@ def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
     try:
         lines = metrics.read_bytes().splitlines()
     except OSError as error:
-        raise RunError(f"{metrics} cannot be read ({error.strerror or error}), and curves.png is drawn of it.") from error
+        raise RunError(
+            f"{metrics} cannot be read ({error.strerror or error}), and curves.png is drawn of it."
+        ) from error
     for line in lines:
         try:
             facts = json.loads(line)
