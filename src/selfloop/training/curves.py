@@ -80,8 +80,9 @@ def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
     for line in lines:
         try:
             facts = json.loads(line)
-            found = {name: (int(facts["step"]), float(facts[name])) for name in curves if name in facts}
-            if any(abs(step) > LARGEST or not abs(loss) < LARGEST for step, loss in found.values()):
+            step = int(facts["step"])
+            found = {name: (step, float(facts[name])) for name in curves if name in facts}
+            if abs(step) > LARGEST or not all(abs(loss) < LARGEST for _, loss in found.values()):
                 raise ValueError
         except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
             unreadable += 1
