@@ -332,7 +332,5 @@ def test_a_table_without_room_for_temporary_files_is_one_sentence(tmp_path, monk
 
     (tmp_path / "rows.csv").write_text("text\nthe cat\n")
     monkeypatch.setattr("tempfile.mkdtemp", fail)
-    with pytest.raises(
-        DataError, match=rf"rows\.csv takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to another"
-    ):
+    with pytest.raises(DataError, match=rf"rows\.csv takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
         read_corpus(str(tmp_path / "rows.csv"))
