@@ -135,7 +135,7 @@ def unfinish(run):
         ({"model_0_hidden_size": 24}, "config.json was changed since the run was begun: model.hidden_size was 16 and"),
         (
             {"model_0_cell": "gru"},
-            "config.json was changed since the run was begun: model.cell was 'lstm' and is 'gru'.",
+            "config.json was changed since the run was begun: model.cell was 'lstm' and is",
         ),
         ({"training_0_seed": 9}, "config.json was changed since the run was begun: training.seed was 1 and is 9. Put"),
         ({"data_0_window": 9}, "config.json was changed since the run was begun: data.window was 8 and is 9. Put"),

@@ -51,7 +51,7 @@ def draw_curves(run: Run, unit: str) -> Path:
     axes.set_ylabel(f"loss, nats per {unit}", fontsize=13)
     axes.set_title(run.path.name, fontsize=14, loc="left")
     if unreadable:
-        axes.set_title(f"{unreadable} damaged lines of metrics.jsonl left out", fontsize=9, loc="right")
+        axes.set_title(f"damaged lines of metrics.jsonl left out: {unreadable}", fontsize=9, loc="right")
     axes.tick_params(labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
@@ -74,9 +74,7 @@ def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
     try:
         lines = metrics.read_bytes().splitlines()
     except OSError as error:
-        raise RunError(
-            f"{metrics} cannot be read ({error.strerror or error}), and curves.png is drawn of it."
-        ) from error
+        raise RunError(f"{metrics} cannot be read ({error.strerror or error}). Restore it from a copy.") from error
     for line in lines:
         try:
             facts = json.loads(line)

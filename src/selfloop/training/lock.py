@@ -53,7 +53,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise RunError(_refusal(folder, holder))
     try:
         with writing(path):
-            file = path.open("a+", encoding="utf-8")
+            file = path.open("a+", encoding="utf-8", errors="replace")
         with file:
             _take(folder, file)
             with writing(path):
@@ -73,7 +73,9 @@ def _take(folder: Path, file: IO[str]) -> None:
             file.seek(0)
             raise RunError(_refusal(folder, file.read())) from error
         if error.errno not in _NO_LOCKS:
-            raise RunError(f"{folder / NAME} cannot be locked ({error.strerror or error}).") from error
+            raise RunError(
+                f"{folder / NAME} cannot be locked ({error.strerror or error}). Try again, or move the run."
+            ) from error
         logging.getLogger(__name__).warning(
             "%s is on a file system without locks (%s): nothing keeps a second process from training the same run.",
             folder,
@@ -82,7 +84,7 @@ def _take(folder: Path, file: IO[str]) -> None:
 
 
 def _holder() -> str:
-    """Who this process is, as the file keeps it for others."""
+    """Who this process is, as the file tells others."""
     since = datetime.now().astimezone().isoformat(" ", "seconds")
     return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": since})
 

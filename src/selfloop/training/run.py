@@ -20,8 +20,8 @@ from selfloop.training.lock import locked
 FORMAT = 1
 """The version of the folder's layout; a folder of another is refused."""
 
-BESIDE = "beside"
-"""The fact in files of tensors that tells what lay beside them."""
+MANIFEST = "manifest"
+"""The fact in files of tensors that tells what lay beside them: the configuration, and hashes of the other files."""
 
 OWN = ("*.json", "*.jsonl", "*.safetensors", "curves.png")
 """The files that only training writes; other pictures may be drawn meanwhile."""
@@ -137,7 +137,7 @@ class Run:
 
     def save_model(self, model: nn.Module, facts: Mapping[str, Any]) -> None:
         """Keep the weights as the best so far."""
-        write_tensors(self.path / "model.safetensors", weights(model), {**facts, BESIDE: self._beside})
+        write_tensors(self.path / "model.safetensors", weights(model), {**facts, MANIFEST: self._manifest})
 
     def load_model(self, model: nn.Module) -> dict[str, Any]:
         """Put the best weights into a model that was built from the configuration; returns their facts.
@@ -150,7 +150,7 @@ class Run:
             raise RunError(f"{file} is missing: a run has weights from its first validation on. Train it for longer.")
         tensors, facts = read_tensors(file)
         load_into(model, tensors, file)
-        self._check_beside(facts.pop(BESIDE, {}))
+        self._check_manifest(facts.pop(MANIFEST, {}))
         return facts
 
     def save_checkpoint(self, tensors: Tensors, facts: Mapping[str, Any]) -> None:
@@ -160,7 +160,7 @@ class Run:
             with writing(last):
                 content = last.read_bytes()
             write_bytes(last.with_name("previous.safetensors"), content)
-        write_tensors(last, tensors, {**facts, BESIDE: self._beside})
+        write_tensors(last, tensors, {**facts, MANIFEST: self._manifest})
 
     def load_checkpoint(self) -> tuple[Tensors, dict[str, Any]]:
         """The last checkpoint.
@@ -178,21 +178,23 @@ class Run:
             going_on = f" Rename {previous} to {last.name} to go on from the checkpoint before." * previous.exists()
             saved = f" The best weights so far are in {best}." * best.exists()
             raise RunError(f"{error}{going_on}{saved}") from error
-        self._check_beside(facts.pop(BESIDE, {}))
+        self._check_manifest(facts.pop(MANIFEST, {}))
         return tensors, facts
 
     @functools.cached_property
-    def _beside(self) -> dict[str, Any]:
-        """What must lie beside the weights for them to mean the same: the configuration, and hashes of other .json."""
+    def _manifest(self) -> dict[str, Any]:
+        """What must lie beside the weights for them to mean the same: all .json there is when the first are saved."""
         others = sorted(file.name for file in self.path.glob("*.json") if file.name != "config.json")
         return {"config.json": self.config(), **{name: self._hash(name) for name in others}}
 
-    def _check_beside(self, was: Mapping[str, Any]) -> None:
-        """Compare with what lies beside the weights now; runs of older versions do not tell.
+    def _check_manifest(self, was: Any) -> None:
+        """Compare with what lies beside the weights now; those of older versions have no manifest, and {} passes.
 
         Raises:
             RunError: a file is missing or changed.
         """
+        if not isinstance(was, dict):
+            raise RunError(f"{self.path} holds weights with a damaged manifest. Restore it from a copy.")
         here = {file.name for file in self.path.glob("*.json") if file.is_file()}
         for name, before in was.items():
             if name not in here:

@@ -51,7 +51,7 @@ def test_a_damaged_line_is_left_out_and_the_picture_says_so(drawn, tmp_path, lin
 
 
 def test_metrics_that_cannot_be_read_are_an_error(tmp_path):
-    with pytest.raises(RunError, match=r"metrics.jsonl cannot be read \(No such file or directory\), and curves.png"):
+    with pytest.raises(RunError, match=r"metrics.jsonl cannot be read \(No such file or directory\)\. Rest"):
         draw_curves(Run.create(tmp_path / "run", "toy", {}), "token")
 
 

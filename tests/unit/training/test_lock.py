@@ -57,6 +57,7 @@ def is_free(folder):
     ],
 )
 def test_who_comes_second_is_told_who_holds_the_lock_until_that_dies(tmp_path, says, who):
+    (tmp_path / ".lock").write_bytes(b"" if says.endswith("}") else b"\xff")
     with another(tmp_path, says) as process:
         assert process.stdout.readline() == "locked\n"
         for _ in range(2):
@@ -66,7 +67,7 @@ def test_who_comes_second_is_told_who_holds_the_lock_until_that_dies(tmp_path, s
             ):
                 pass
         assert str(caught.value).endswith(": wait until that has ended, or stop it, and resume the run then.")
-        assert (tmp_path / ".lock").read_text() == says
+        assert (tmp_path / ".lock").read_bytes().lstrip(b"\xff") == says.encode()
         process.send_signal(signal.SIGKILL)
         process.wait()
         with locked(tmp_path):
@@ -162,7 +163,12 @@ def test_a_lock_that_cannot_be_asked_for_is_an_error(tmp_path, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(lock, "_lock", fail)
-    with pytest.raises(RunError, match=r"\.lock cannot be locked \(Input/output error\)\.$"), locked(tmp_path):
+    with (
+        pytest.raises(
+            RunError, match=r"\.lock cannot be locked \(Input/output error\)\. Try again, or move the run\.$"
+        ),
+        locked(tmp_path),
+    ):
         pass
     (tmp_path / ".lock").unlink()
     (tmp_path / ".lock").mkdir()

@@ -127,7 +127,8 @@ def test_the_best_weights_are_those_of_the_best_validation(fit, tmp_path):
     task = Toy(gradient=None, valid=[3, 1, 2, 1])
     fit(task)
     kept, facts = read_tensors(tmp_path / "run" / "model.safetensors")
-    assert facts == {"loss": 1, "perplexity": 1, "step": 10, "beside": {"config.json": Run(tmp_path / "run").config()}}
+    manifest = {"config.json": Run(tmp_path / "run").config()}
+    assert facts == {"loss": 1, "perplexity": 1, "step": 10, "manifest": manifest}
     assert all(torch.equal(kept[name], value) for name, value in task.at_validation[1].items())
     assert not torch.equal(kept["vector"], task.model.vector)
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from selfloop.errors import RunError
 from selfloop.training import Run
+from selfloop.training.checkpoint import write_tensors
 from selfloop.training.run import load_into, weights
 
 
@@ -213,7 +214,10 @@ def test_data_may_move_and_files_may_be_added(tmp_path):
     Run.open(run.path).load_model(nn.Linear(2, 3))
 
 
-def test_a_run_from_before_weights_told_what_lay_beside_them_opens(whole, monkeypatch):
-    monkeypatch.setattr(Run, "_beside", {})
-    whole.save_model(nn.Linear(2, 3), {"loss": 1.5})
+def test_weights_from_before_there_were_manifests_open_and_a_strange_manifest_is_refused(whole):
+    kept = weights(nn.Linear(2, 3))
+    write_tensors(whole.path / "model.safetensors", kept, {"loss": 1.5})
     assert Run.open(whole.path).load_model(nn.Linear(2, 3)) == {"loss": 1.5}
+    write_tensors(whole.path / "model.safetensors", kept, {"manifest": ["config.json"]})
+    with pytest.raises(RunError, match=r"mine holds weights with a damaged manifest\. Restore it"):
+        Run.open(whole.path).load_model(nn.Linear(2, 3))
