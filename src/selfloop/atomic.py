@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -29,10 +29,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed have left beside their files; for a folder that no one else writes to."""
-    for file in folder.glob(".*.tmp"):
-        file.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed writers left beside files of these names, such as ``*.json``, which no one else writes."""
+    for name in names:
+        for file in folder.glob(f".{name}.*.tmp"):
+            file.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

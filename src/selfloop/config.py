@@ -108,7 +108,7 @@ def _fault(kind: type[Section], fault: Mapping[str, Any]) -> str:
     """What pydantic found, as the end of a sentence."""
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        *sections, name = place.split(".")
+        *sections, name = map(str, fault["loc"])
         known = _fields(kind, sections)
         close = nearest(name, known) or f"; known are: {', '.join(known)}."
         return f"sets '{place}', which does not exist{close}"

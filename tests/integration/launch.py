@@ -36,6 +36,10 @@ class Launched:
         self._process = _context.Process(target=_run, args=(folder, words, *self._said, prepare))
         self._process.start()
 
+    @property
+    def process_id(self) -> int | None:
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         if self._process.is_alive():
             os.kill(self._process.pid, number)

@@ -139,7 +139,7 @@ def test_asked_to_stop_it_saves_and_ends_with_the_same_bits_later(whole, train, 
     process.wait_for(lambda: saved(run))
     process.signal(number)
     ended = process.end()
-    assert ended.status == 130
+    assert ended.status == 128 + number
     assert f"next: selfloop train lm --resume {run}" in ended.err
     assert "Traceback" not in ended.err
     assert train("--resume", run).status == 0

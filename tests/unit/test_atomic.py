@@ -23,7 +23,7 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
-    for name in ("file", ".file.0123.tmp", ".hidden", "other.tmp"):
+    for name in ("file", ".file.0123.tmp", ".other.0123.tmp", ".hidden", "file.tmp"):
         (tmp_path / name).write_bytes(b"")
-    remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", "file", "other.tmp"]
+    remove_leftovers(tmp_path, ["fi*"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", ".other.0123.tmp", "file", "file.tmp"]

@@ -32,7 +32,7 @@ class Screen:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
         self._bar: Any = None
-        self._stop = False
+        self.stopped_by = 0  # the number of the signal that asked for it
         self._report: Mapping[str, float] = {}
         self._valid = ""
 
@@ -96,7 +96,7 @@ class Screen:
 
     def stop(self) -> bool:
         """Whether the user has asked to stop."""
-        return self._stop
+        return bool(self.stopped_by)
 
     def stopped(self, run: "Run", progress: "Reached") -> None:
         """The run was stopped before its budget was spent."""
@@ -137,9 +137,9 @@ class Screen:
             self.console.print(Text.assemble(("next: " if number == 0 else "      ", "dim"), (command, "bold")))
 
     def _interrupt(self, number: int, _: object) -> None:
-        if self._stop and number == signal.SIGINT:
+        if self.stopped_by and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._stop = True
+        self.stopped_by = self.stopped_by or number
 
 
 def _clock(seconds: float) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from selfloop.training import Progress, Run
 
 BUDGETS = ("minutes", "epochs", "steps")
-STOPPED = 130
-"""The exit status of a run that was asked to stop: it is saved, and can be resumed."""
+STOPPED = 128
+"""And the number of the signal, as shells count: the exit status of a run that was asked to stop, and is saved."""
 
 Minutes = Annotated[float | None, typer.Option(help="Train this long. [dim]2 if no budget is given.[/]")]
 Epochs = Annotated[float | None, typer.Option(help="Train this many passes through the data.")]
@@ -85,7 +85,7 @@ def run_training(
     if as_json and result is not None:
         typer.echo(json.dumps(result))
     if result is not None and not result["finished"]:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(STOPPED + screen.stopped_by)
 
 
 def configuration(kind: "type[Section]", file: Path | None, given: dict[str, Any], assignments: list[str]) -> "Any":
@@ -122,11 +122,13 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
         task = kind.learner(chosen)
     if accelerator.is_main_process:
         run = Run.create(path or _free(Path("runs") / task.name), name, chosen.model_dump())
-        task.save(run)
-        run.save_skipped(task.bad.found)
     else:
         run = Run(path or Path())
-    return _train(kind, task, run, accelerator, screen, resumed=False)
+    with run.locked(accelerator.is_main_process):
+        if accelerator.is_main_process:
+            task.save(run)
+            run.save_skipped(task.bad.found)
+        return _train(kind, task, run, accelerator, screen, resumed=False)
 
 
 def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
@@ -155,9 +157,10 @@ def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen
             )
         chosen = chosen.model_copy(update={"model": chosen.model.model_copy(update={"encoder": encoder})})
     accelerator = _accelerator(chosen, screen)
-    with accelerator.main_process_first(), screen.status("reading the data"):
-        task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)
-    return _train(kind, task, run, accelerator, screen, resumed=True)
+    with run.locked(accelerator.is_main_process):
+        with accelerator.main_process_first(), screen.status("reading the data"):
+            task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)
+        return _train(kind, task, run, accelerator, screen, resumed=True)
 
 
 def _train(

@@ -25,7 +25,14 @@ def open_file(path: Path, builder: str, options: dict[str, Any]) -> Any:
     """
     from datasets import IterableDataset  # noqa: PLC0415  (a second to import, which generating need not wait for)
 
-    with tempfile.TemporaryDirectory() as cache, _quiet():
+    try:
+        scratch = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise DataError(
+            f"To read {path} takes a folder for temporary files, and none can be written ({error.strerror or error}): "
+            "free some space, or set TMPDIR to another folder."
+        ) from error
+    with scratch as cache, _quiet():
         open_as = getattr(IterableDataset, f"from_{builder}")
         return open_as(glob.escape(str(path.absolute())), cache_dir=cache, **options)
 

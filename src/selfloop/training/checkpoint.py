@@ -57,7 +57,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """Write tensors and facts (anything JSON holds) to a safetensors file, with a checksum."""
     arranged = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
-    metadata = {"format": "pt", "facts": text, "checksum": _checksum(arranged, text)}
+    metadata = {"format": "pt", "facts": text, "digest": _digest(arranged, text, typed=True)}
     write_bytes(path, save(arranged, metadata))
 
 
@@ -72,7 +72,11 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["facts"]
-        if metadata["checksum"] != _checksum(tensors, text):
+        if "digest" in metadata:
+            whole = metadata["digest"] == _digest(tensors, text, typed=True)
+        else:  # of a run from before types and shapes counted
+            whole = metadata["checksum"] == _digest(tensors, text, typed=False)
+        if not whole:
             raise ValueError("its checksum does not match")
         facts: dict[str, Any] = json.loads(text)
     except FileNotFoundError as error:
@@ -83,9 +87,11 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     return tensors, facts
 
 
-def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+def _digest(tensors: Mapping[str, Tensor], text: str, typed: bool) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
         digest.update(name.encode())
+        if typed:
+            digest.update(f" {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

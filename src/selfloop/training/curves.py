@@ -8,11 +8,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from selfloop.errors import RunError
 from selfloop.training.checkpoint import write_bytes
 from selfloop.training.run import Run
 
+Point = tuple[int, float]
+
 # Two of Okabe and Ito's colours, which colour-blind readers can tell apart.
 TRAIN, VALID = "#0072B2", "#D55E00"
+
+LARGEST = 1e15
+"""A number beyond it is damage, and would leave the rest of a curve flat."""
 
 
 def draw_curves(run: Run, unit: str) -> Path:
@@ -23,11 +29,9 @@ def draw_curves(run: Run, unit: str) -> Path:
         unit: what a loss is of: ``token``.
 
     Raises:
-        RunError: the picture cannot be written.
+        RunError: the metrics cannot be read, or the picture cannot be written.
     """
-    lines = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
-    train = [(line["step"], line["loss"]) for line in lines if "loss" in line]
-    valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
+    train, valid, unreadable = _points(run.metrics)
 
     figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -46,13 +50,15 @@ def draw_curves(run: Run, unit: str) -> Path:
     axes.set_xlabel("updates", fontsize=13)
     axes.set_ylabel(f"loss, nats per {unit}", fontsize=13)
     axes.set_title(run.path.name, fontsize=14, loc="left")
+    if unreadable:
+        axes.set_title(f"damaged lines of metrics.jsonl left out: {unreadable}", fontsize=9, loc="right")
     axes.tick_params(labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if lines:
+    if train or valid:
         axes.legend(frameon=False, fontsize=13, loc="upper right")
     picture = io.BytesIO()
     figure.savefig(picture)
@@ -61,7 +67,30 @@ def draw_curves(run: Run, unit: str) -> Path:
     return path
 
 
-def _smooth(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
+    """Update and loss, of training and of validation; and how many lines cannot be read."""
+    curves: dict[str, list[Point]] = {"loss": [], "valid_loss": []}
+    unreadable = 0
+    try:
+        lines = metrics.read_bytes().splitlines()
+    except OSError as error:
+        raise RunError(f"{metrics} cannot be read ({error.strerror or error}). Restore it from a copy.") from error
+    for line in lines:
+        try:
+            facts = json.loads(line)
+            step = int(facts["step"])
+            found = {name: (step, float(facts[name])) for name in curves if name in facts}
+            if abs(step) > LARGEST or not all(abs(loss) < LARGEST for _, loss in found.values()):
+                raise ValueError
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+            unreadable += 1
+            continue
+        for name, point in found.items():
+            curves[name].append(point)
+    return curves["loss"], curves["valid_loss"], unreadable
+
+
+def _smooth(points: list[Point]) -> list[Point]:
     """The means of a window of a twentieth of the points around each."""
     reach = len(points) // 40
     means = []

@@ -6,6 +6,7 @@ of the step that it happened in.
 
 import io
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ class Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010}.{socket.gethostname()}.{os.getpid()}.{step}"
+        name = f"events.out.tfevents.{_start(folder):010}.{socket.gethostname()}.{os.getpid()}.{step}"
         self._file = folder / name
         self._write(Event(file_version="brain.Event:2"))
         if step:
@@ -46,3 +47,9 @@ class Events:
         record = io.BytesIO()
         RecordWriter(record).write(event.SerializeToString())
         append_bytes(self._file, record.getvalue())
+
+
+def _start(folder: Path) -> int:
+    """Seconds by the clock, but after those of older files: TensorBoard reads a run's files by name, in order."""
+    names = (re.match(r"events\.out\.tfevents\.(\d{10})\.", path.name) for path in folder.glob("events.out.tfevents.*"))
+    return max([time.time_ns() // 10**9, *(int(name[1]) + 1 for name in names if name)])

@@ -85,8 +85,16 @@ def train(
     budget of steps or epochs ends with the same bits as one that was never stopped.
 
     Raises:
-        RunError: the loss is no longer finite, the folder cannot be written, or there is nothing to resume from.
+        RunError: the loss is no longer finite, the folder cannot be written, another process trains the run, or there
+            is nothing to resume from.
     """
+    with run.locked(accelerator.is_main_process):
+        return _train(task, run, options, accelerator, listener, resumed)
+
+
+def _train(
+    task: Task, run: Run, options: TrainingOptions, accelerator: Accelerator, listener: Listener, resumed: bool
+) -> Progress:
     main = accelerator.is_main_process
     budget = Budget.of(options, task.steps_per_epoch)
     model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))

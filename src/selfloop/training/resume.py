@@ -9,7 +9,7 @@ from accelerate.utils import gather
 
 from selfloop.errors import RunError
 from selfloop.layers import State
-from selfloop.training.checkpoint import Tensors
+from selfloop.training.checkpoint import Tensors, writing
 from selfloop.training.options import TrainingOptions
 from selfloop.training.run import Run, load_into, weights
 
@@ -104,7 +104,8 @@ def _set_generator(accelerator: Accelerator, state: torch.Tensor) -> None:
 
 
 def _truncate(run: Run, size: int) -> None:
-    """Drop what was reported after the checkpoint: those steps are taken again."""
-    if run.metrics.exists() and run.metrics.stat().st_size > size:
-        with run.metrics.open("r+b") as file:
-            file.truncate(size)
+    """Drop what was reported after the checkpoint, since those steps are taken again, and a line that was cut short."""
+    with writing(run.metrics):
+        if run.metrics.exists():
+            with run.metrics.open("r+b") as file:
+                file.truncate(file.read(size).rfind(b"\n") + 1)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -58,9 +59,14 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(photos, selfl
     options = ["train", "caption", photos, "--steps", 12, *OPTIONS, "--set", "model.scheduled_sampling=0.3"]
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     assert selfloop(*options, "--run", whole, "--json").status == 0
-    calls = iter([False] * 5 + [True] * 100)
+    calls = iter([0] * 5 + [signal.SIGINT] * 100)
+
+    def stop(screen):
+        screen.stopped_by = next(calls)
+        return bool(screen.stopped_by)
+
     with monkeypatch.context() as patch:
-        patch.setattr("selfloop.cli.screen.Screen.stop", lambda self: next(calls))
+        patch.setattr("selfloop.cli.screen.Screen.stop", stop)
         assert selfloop(*options, "--run", parted, "--json").status == 130
     assert selfloop("train", "caption", "--resume", parted, "--json").status == 0
     for file in ("model.safetensors", "resume/last.safetensors"):

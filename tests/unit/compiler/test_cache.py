@@ -179,6 +179,19 @@ def test_pruning_leaves_files_of_others_alone_and_takes_what_killed_writers_left
     assert {path.name for path in folder.iterdir()} == {f"{OTHER}.o", mine.name, fresh.name}
 
 
+def test_a_clock_that_goes_backwards_is_no_error_and_costs_nothing_that_fits(folder, monkeypatch):
+    """Files from the future are newer than all others, and what a living writer has written is not a leftover."""
+    cache.store(KEY, CODE)
+    writing = folder / f".{KEY}.o.{'a' * 32}.tmp"
+    writing.write_bytes(CODE)
+    for path in (entry(folder), writing):
+        os.utime(path, (4e9, 4e9))
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    cache.store(OTHER, CODE)
+    assert cache.load(KEY) == cache.load(OTHER) == CODE
+    assert writing.exists()
+
+
 @pytest.mark.parametrize("named", ["off", "file", "below a file", "no home"])
 def test_where_there_can_be_no_folder_there_is_no_cache_and_no_error(named, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")

@@ -323,3 +323,14 @@ def test_an_encoding_must_exist(name, near):
     with pytest.raises(ConfigError, match="'encoding'") as caught:
         read_corpus(None, encoding=name)
     assert near in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [28, 30])
+def test_a_table_without_room_for_temporary_files_is_one_sentence(tmp_path, monkeypatch, code):
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "rows.csv").write_text("text\nthe cat\n")
+    monkeypatch.setattr("tempfile.mkdtemp", fail)
+    with pytest.raises(DataError, match=rf"rows\.csv takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
+        read_corpus(str(tmp_path / "rows.csv"))

@@ -35,6 +35,26 @@ def test_the_picture_of_a_run_without_a_line_is_empty(drawn):
     assert drawn([]).size == (936, 546)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": 3, "los', "\0\0", "[1]", "7", '{"loss": 1}', '{"step": 3, "loss": NaN}', '{"step": 1e99, "loss": 1}',
+     '{"step": 3, "loss": "x"}', '{"step": 3, "valid_loss": null}', '{"step": 3, "loss": 1e400}', "[" * 9999],
+)  # fmt: skip
+def test_a_damaged_line_is_left_out_and_the_picture_says_so(drawn, tmp_path, line):
+    whole = drawn(TRAIN + VALID)
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    picture = Image.open(draw_curves(Run(tmp_path / "run"), "token")).convert("RGB")
+    below = (0, 40, picture.width, picture.height)  # the title
+    assert picture.crop(below).tobytes() == whole.crop(below).tobytes()
+    assert picture.tobytes() != whole.tobytes()
+
+
+def test_metrics_that_cannot_be_read_are_an_error(tmp_path):
+    with pytest.raises(RunError, match=r"metrics.jsonl cannot be read \(No such file or directory\)\. Rest"):
+        draw_curves(Run.create(tmp_path / "run", "toy", {}), "token")
+
+
 def test_a_picture_that_cannot_be_written_is_an_error(drawn, tmp_path):
     drawn(TRAIN)
     (tmp_path / "run" / "curves.png").unlink()

@@ -71,6 +71,20 @@ def test_tensorboard_reads_the_same_figures_and_where_a_run_went_on(run):
     assert [(e.step, e.session_log.status) for e in second if e.HasField("session_log")] == [(2, 1)]
 
 
+def test_files_for_tensorboard_are_in_order_though_the_clock_goes_backwards(run, monkeypatch):
+    """It reads them by name, and looks no more into one that comes before the last it has seen."""
+    made = []
+    for now in (1_700_000_000, 1_700_000_000, 1_600_000_000, 1_800_000_000):
+        monkeypatch.setattr("time.time_ns", lambda now=now: now * 10**9)
+        monkeypatch.setattr("time.time", lambda now=now: float(now))
+        (run.path / "events.out.tfevents.not a number").touch()
+        feed(Log(run, Watcher(), len(made), None), [len(made) + 1], of=9)
+        (new,) = {path.name for path in run.path.glob("events*[0-9]")} - {*made}
+        made.append(new)
+    assert made == sorted(made)
+    assert [name.split(".")[3] for name in made] == ["1700000000", "1700000001", "1700000002", "1800000000"]
+
+
 def test_a_folder_that_is_gone_is_an_error(run):
     log = Log(run, Watcher(), 0, None)
     for file in run.path.iterdir():

@@ -1,5 +1,6 @@
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -35,6 +36,75 @@ def test_minutes_are_a_budget(fit):
     assert progress.step > 1
 
 
+def test_minutes_are_kept_though_the_clock_goes_backwards(fit, monkeypatch):
+    times = iter(range(10**9, 0, -3600))  # an hour back at each look
+    monkeypatch.setattr("time.time", lambda: float(next(times)))
+    monkeypatch.setattr("time.time_ns", lambda: next(times) * 10**9)
+    options = {"steps": None, "minutes": 0.3 / 60}
+    assert not (first := fit(Toy(), listener=Watcher(stop_at=3), **options)).finished
+    progress = fit(Toy(), **options)
+    assert progress.finished
+    assert first.elapsed < 0.3 <= progress.elapsed < 5
+
+
+def reports(folder):
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in ("elapsed", "targets_per_second")}
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 9, "lo', b"\0" * 40, b'{"step": 8}\n{"st'])
+def test_what_was_written_after_the_checkpoint_is_dropped_on_resuming_torn_or_not(fit, tmp_path, torn):
+    fit(Toy(valid=[1] * 4), folder="whole")
+    fit(Toy(valid=[1] * 4), listener=Watcher(stop_at=7))
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(torn)
+    fit(Toy(valid=[1] * 4))
+    assert reports(tmp_path / "run") == reports(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("lost", [1, 20, 10**6])
+def test_metrics_that_have_lost_their_end_go_on_after_their_last_whole_line(fit, tmp_path, lost):
+    """As after a power cut: they are appended without waiting for the disk."""
+    fit(Toy(valid=[1] * 4), folder="whole")
+    fit(Toy(valid=[1] * 4), listener=Watcher(stop_at=7))
+    file = tmp_path / "run" / "metrics.jsonl"
+    content = file.read_bytes()[:-lost]
+    file.write_bytes(content)
+    fit(Toy(valid=[1] * 4))
+    left, whole = reports(tmp_path / "run"), reports(tmp_path / "whole")
+    before = content.count(b"\n")
+    assert left[:before] == whole[:before]
+    assert left[before:] == whole[-len(left[before:]) :]
+    assert len(left) == before + len([line for line in whole if line["step"] > 7])
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", ".lock", "resume/previous.safetensors", "model.safetensors"])
+def test_a_folder_in_the_place_of_a_file_that_is_written_is_an_error(fit, tmp_path, name):
+    fit(Toy(), listener=Watcher(stop_at=12), save_every=1e-9)
+    file = tmp_path / "run" / name
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(RunError, match=r"cannot be written \(Is a directory\)"):
+        fit(Toy(valid=[0, 0]), save_every=1e-9)
+
+
+def test_a_run_that_is_being_trained_is_not_trained_by_another_thread(fit):
+    refused = []
+
+    class Watching(Watcher):
+        def stop(self):
+            with ThreadPoolExecutor(1) as pool:
+                refused.append(pool.submit(fit, Toy(), save_every=1e-9).exception())
+            return True
+
+    fit(Toy(), listener=Watching())
+    assert isinstance(refused[0], RunError)
+    assert "is being trained by process" in str(refused[0])
+    assert fit(Toy()).finished
+
+
 def test_the_learning_rate_follows_the_schedule(fit, tmp_path):
     fit(Toy(), steps=10, warmup=0.2, learning_rate=4)
     rates = dict(lines(tmp_path, "learning_rate"))
@@ -57,7 +127,8 @@ def test_the_best_weights_are_those_of_the_best_validation(fit, tmp_path):
     task = Toy(gradient=None, valid=[3, 1, 2, 1])
     fit(task)
     kept, facts = read_tensors(tmp_path / "run" / "model.safetensors")
-    assert facts == {"loss": 1, "perplexity": 1, "step": 10}
+    manifest = {"config.json": Run(tmp_path / "run").config()}
+    assert facts == {"loss": 1, "perplexity": 1, "step": 10, "manifest": manifest}
     assert all(torch.equal(kept[name], value) for name, value in task.at_validation[1].items())
     assert not torch.equal(kept["vector"], task.model.vector)
 

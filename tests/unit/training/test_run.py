@@ -6,6 +6,7 @@ from torch import nn
 
 from selfloop.errors import RunError
 from selfloop.training import Run
+from selfloop.training.checkpoint import write_tensors
 from selfloop.training.run import load_into, weights
 
 
@@ -152,6 +153,71 @@ def test_what_killed_writers_left_is_removed(run):
     run.save_checkpoint({"a": torch.ones(3)}, {})
     for folder in (run.path, run.path / "resume"):
         (folder / ".last.safetensors.123.tmp").write_bytes(b"half")
-    run.load_checkpoint()
-    assert not list(run.path.rglob(".*.tmp"))
+    (run.path / ".gradient_flow.png.123.tmp").write_bytes(b"half")  # somebody draws, who needs no lock for it
+    with run.locked(writes=False):
+        run.load_checkpoint()
+    assert len(list(run.path.rglob(".*.tmp"))) == 3, "one that only reads has removed what others may be writing"
+    with run.locked():
+        assert [path.name for path in run.path.rglob(".*.tmp")] == [".gradient_flow.png.123.tmp"]
     assert json.loads((run.path / "config.json").read_text())
+
+
+@pytest.fixture
+def whole(run):
+    (run.path / "inputs.json").write_text('{"classes": ["a", "b"]}')
+    run.save_model(nn.Linear(2, 3), {"loss": 1.5})
+    run.save_checkpoint({"a": torch.ones(3)}, {"step": 1})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda path: path.write_text('{"classes": ["a", "c"]}'),
+            r"inputs.json is damaged \(its hash does not match\)",
+        ),
+        (lambda path: path.unlink(), "inputs.json is missing. Restore it from a copy"),
+        (lambda path: [path.unlink(), path.mkdir()], "inputs.json is missing. Restore it from a copy"),
+    ],
+)
+def test_a_file_that_the_weights_mean_nothing_without_must_be_the_same(whole, change, message):
+    change(whole.path / "inputs.json")
+    for read in (lambda: Run.open(whole.path).load_model(nn.Linear(2, 3)), Run.open(whole.path).load_checkpoint):
+        with pytest.raises(RunError, match=message):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "message"),
+    [
+        ('"steps": 3', '"steps": 8', "training.steps was 3 and is 8. Put it back, or restore"),
+        ('"steps": 3', '"steps": null', "training.steps was 3 and is None"),
+        ('"steps": 3', '"seed": 3', "training.steps was 3 and is None"),
+        ('"steps": 3', '"steps": 3, "seed": 3', "training.seed was None and is 3"),
+    ],
+)
+def test_a_configuration_that_is_not_that_of_the_weights_is_refused(whole, text, other, message):
+    file = whole.path / "config.json"
+    file.write_text(file.read_text().replace(text, other))
+    for read in (lambda: Run.open(whole.path).load_model(nn.Linear(2, 3)), Run.open(whole.path).load_checkpoint):
+        with pytest.raises(RunError, match=f"config.json was changed since the run was begun: {message}"):
+            read()
+
+
+def test_data_may_move_and_files_may_be_added(tmp_path):
+    run = Run.create(tmp_path / "moved", "lm", {"data": {"source": "/old/place/play.txt"}})
+    run.save_model(nn.Linear(2, 3), {})
+    file = run.path / "config.json"
+    file.write_text(file.read_text().replace("/old/place", "elsewhere"))
+    (run.path / "notes.json").write_text("{}")
+    Run.open(run.path).load_model(nn.Linear(2, 3))
+
+
+def test_weights_from_before_there_were_manifests_open_and_a_strange_manifest_is_refused(whole):
+    kept = weights(nn.Linear(2, 3))
+    write_tensors(whole.path / "model.safetensors", kept, {"loss": 1.5})
+    assert Run.open(whole.path).load_model(nn.Linear(2, 3)) == {"loss": 1.5}
+    write_tensors(whole.path / "model.safetensors", kept, {"manifest": ["config.json"]})
+    with pytest.raises(RunError, match=r"mine holds weights with a damaged manifest\. Restore it"):
+        Run.open(whole.path).load_model(nn.Linear(2, 3))
