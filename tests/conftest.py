@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from selfloop import processors
+
 settings.register_profile(
     "selfloop", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -33,6 +35,12 @@ def pytest_unconfigure(config):
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def many_processors(monkeypatch):
+    """Kernels run on as many threads as a test asks torch for, be the machine smaller."""
+    monkeypatch.setattr(processors, "count", lambda: 64)
 
 
 @pytest.fixture
