@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from selfloop import processors
 from selfloop.kernels import memory
 
 settings.register_profile(
@@ -44,6 +45,12 @@ def poison():
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def many_processors(monkeypatch):
+    """Kernels run on as many threads as a test asks torch for, be the machine smaller."""
+    monkeypatch.setattr(processors, "count", lambda: 64)
 
 
 @pytest.fixture

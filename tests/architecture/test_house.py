@@ -68,6 +68,7 @@ def test_the_language_and_the_cells_do_without_torch():
             "errors.py",
             "config.py",
             "atomic.py",
+            "processors.py",
         ):
             assert "torch" not in imported(file), file
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from selfloop import __version__
+from selfloop import __version__, processors
 from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
@@ -52,6 +52,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; what goes wrong on the user's side is one sentence and exit status 2."""
+    if "torch" not in sys.modules:
+        processors.share(os.environ)
     try:
         app()
     except SelfloopError as error:

@@ -46,15 +46,15 @@ def examine() -> dict[str, Any]:
     """The facts, by name."""
     import importlib.metadata
     import importlib.util
-    import os
     import platform
 
     import torch
 
-    from selfloop import __version__
+    from selfloop import __version__, processors
     from selfloop.cells import ZOO
     from selfloop.compiler import cache, targets
     from selfloop.errors import BackendError
+    from selfloop.kernels import team
     from selfloop.kernels.dispatch import WAYS
 
     try:
@@ -68,7 +68,7 @@ def examine() -> dict[str, Any]:
         "packages": {package: importlib.metadata.version(package) for package in packages},
         "processor": targets.processor(),
         "kernels": kernels,
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
+        "threads": "; ".join([f"{torch.get_num_threads()} of {processors.count()} processors", *team.notes()]),
         "devices": ", ".join(["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]),
         "extras": {
             name: "installed" if all(map(importlib.util.find_spec, modules)) else f"pip install 'selfloop[{name}]'"

@@ -21,12 +21,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from selfloop import processors
 from selfloop.compiler import trampoline
 
 
 def threads() -> int:
-    """How many threads torch uses for an operation that this thread starts."""
-    return torch.get_num_threads()
+    """How many threads share a kernel: torch's, and never more than processors that this process may use."""
+    return min(torch.get_num_threads(), processors.count())
+
+
+def notes() -> list[str]:
+    """In what torch's threads do not share the processors with other processes, each with what to do about it."""
+    found = []
+    given, used = processors.count(), torch.get_num_threads()
+    if used > given:
+        few = f"{given} processor{'s' * (given > 1)}"
+        found.append(
+            f"this process may use {few}, as kernels do; torch uses {used} threads: call torch.set_num_threads({given})"
+        )
+    openmp = (
+        _openmp() if 1 < used <= processors.affinity() else None
+    )  # of more threads than processors, none spins long
+    if openmp is not None and openmp.is_gnu and processors.may_spin():
+        found.append(
+            "torch's threads spin for milliseconds after each operation, and slow other processes: "
+            f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
+        )
+    return found
 
 
 def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> None:
@@ -48,7 +69,7 @@ def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> Non
     if rows == 0:
         return
     # As many threads as torch, be the rows fewer: libgomp makes threads anew when the number changes, up to 1000 us.
-    team = max(rows, threads()) if together else threads()
+    team = max(rows if together else 1, torch.get_num_threads())
     first = ctypes.addressof(ctypes.c_char.from_buffer(blocks.data)) if width else 0  # 0.3 us; .ctypes.data takes 0.8
     if rows == 1 or team == 1:
         call = _callable(function)
@@ -86,6 +107,7 @@ class _OpenMP(NamedTuple):
     thread_num: int
     num_threads: int
     trampoline: int
+    is_gnu: bool
 
 
 def _on_openmp(function: int, first: int, rows: int, width: int, team: int, together: bool) -> bool:
@@ -113,11 +135,12 @@ def _openmp() -> _OpenMP | None:
             parallel, asked = library.GOMP_parallel, (library.omp_get_thread_num, library.omp_get_num_threads)
         except (OSError, AttributeError):
             continue
-        if library.omp_get_max_threads() == threads():
+        if library.omp_get_max_threads() == torch.get_num_threads():
             parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
             parallel.restype = None
             thread_num, num_threads = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in asked)
-            return _OpenMP(parallel, thread_num, num_threads, trampoline.address())
+            is_gnu = not hasattr(library, "kmp_set_blocktime")  # LLVM's and Intel's speak GNU's dialect too
+            return _OpenMP(parallel, thread_num, num_threads, trampoline.address(), is_gnu)
     return None
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError
-from selfloop.kernels import dispatch
+from selfloop.kernels import dispatch, team
 from selfloop.kernels.problem import Problem, is_single
 from selfloop.language import Cell
 from selfloop.layers.dropout import check_rate
@@ -202,6 +202,7 @@ class Recurrent(nn.Module):
             f"  runs as    {way}: {dispatch.WAYS[way].description}, {passes} time{'s' if passes > 1 else ''} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
+        lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
     @property

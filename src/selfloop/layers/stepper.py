@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError
-from selfloop.kernels import dispatch
+from selfloop.kernels import dispatch, team
 from selfloop.kernels.stepping import Steps
 from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.recurrent import Recurrent
@@ -164,6 +164,7 @@ class Stepper:
             way = dispatch.WAYS[self._way]
             lines.append(f"  runs as    {type(self.rnn).__name__}.step, by {self._way}: {way.description}")
             lines += [f"  not as     {name}: {reason}" for name, reason in self._reasons.items()]
+        lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

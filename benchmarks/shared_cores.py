@@ -1,0 +1,141 @@
+"""One process alone, then two at once on the same processors: what each gets done, and both in sum.
+
+    python benchmarks/shared_cores.py [--size 64] [--steps 100] [--batch 32] [--seconds 5] [--rounds 3] [--train 30]
+
+First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, where libgomp's threads spin as
+they do by default and where GOMP_SPINCOUNT=3000 is set before torch is loaded. Then the command line, which sets it:
+`selfloop train lm` for so many seconds, and the same with libgomp's default given by hand. All that is compared runs in
+turns; printed are the medians of the rounds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+import selfloop as sl
+
+THREADS = 2
+SPIN, SLEEP = "300000", "3000"
+"""Looks for work before a thread sleeps: libgomp's default, and what selfloop asks for."""
+
+Process = subprocess.Popen[str]
+
+
+def loop(which: str, size: int, steps: int, batch: int, seconds: float) -> None:
+    """Training calls for so many seconds, when told to start; prints how many a second."""
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    rnn = {"selfloop": sl.LSTM, "torch.nn": torch.nn.LSTM}[which](size, size)
+    x = torch.randn(steps, batch, size, requires_grad=True)
+
+    def call() -> None:
+        rnn(x)[0].sum().backward()
+
+    for _ in range(5):
+        call()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        call()
+        calls += 1
+    print(calls / (time.perf_counter() - start), flush=True)
+
+
+def calls_a_second(count: int, spins: str, arguments: Iterable[object]) -> list[float]:
+    """Of so many processes at once, each of which runs `loop`."""
+    processes = [start([__file__, "--loop", *arguments], spins) for _ in range(count)]
+    for process in processes:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            sys.exit("a process could not start")
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [float(process.communicate()[0]) for process in processes]
+
+
+def tokens_a_second(count: int, spins: str | None, seconds: float) -> list[float]:
+    """Of so many `selfloop train lm` at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["-m", "selfloop", "train", "lm", "--minutes", seconds / 60, "--json", "--run"]
+        processes = [start([*command, Path(folder) / f"run{k}"], spins) for k in range(count)]
+        return [json.loads(process.communicate()[0])["tokens_per_second"] for process in processes]
+
+
+def start(arguments: Iterable[object], spins: str | None) -> Process:
+    """Python with these arguments, and libgomp's spinning as given; None leaves it to the program."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    if spins is not None:
+        environment["GOMP_SPINCOUNT"] = spins
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64, help="features and units")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=5, help="of each loop")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--train", type=float, default=30, help="seconds of each run of the command line; 0: none")
+    parser.add_argument("--loop", nargs=5, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.loop:
+        which, *numbers, seconds = given.loop
+        loop(which, *map(int, numbers), float(seconds))
+        return
+    shape = given.size, given.steps, given.batch, given.seconds
+    print(
+        f"LSTM {given.size} → {given.size}, T = {given.steps}, B = {given.batch}, {THREADS} threads: training calls/s"
+    )
+    report(
+        {
+            f"{which}, GOMP_SPINCOUNT={spins}": lambda count, which=which, spins=spins: calls_a_second(
+                count, spins, (which, *shape)
+            )
+            for which in ("selfloop", "torch.nn")
+            for spins in (SPIN, SLEEP)
+        },
+        given.rounds,
+    )
+    if given.train:
+        print("\nselfloop train lm: tokens/s")
+        report(
+            {
+                f"GOMP_SPINCOUNT={SPIN}": lambda count: tokens_a_second(count, SPIN, given.train),
+                "as it is": lambda count: tokens_a_second(count, None, given.train),
+            },
+            given.rounds,
+        )
+
+
+def report(measures: dict, rounds: int) -> None:
+    """Take each measure with one process and with two, in turns, and print a line for each."""
+    found = {(name, count): [] for name in measures for count in (1, 2)}
+    for _ in range(rounds):
+        for (name, count), speeds in found.items():
+            speeds.append(measures[name](count))
+    print(f"  {'':32}{'alone':>9}{'two at once':>20}{'in sum':>9}{'of one alone':>14}")
+    for name in measures:
+        alone = statistics.median(one for (one,) in found[name, 1])
+        low, high = sorted(found[name, 2], key=sum)[rounds // 2]
+        together = f"{low:,.1f} and {high:,.1f}"
+        print(f"  {name:32}{alone:9,.1f}{together:>20}{low + high:9,.1f}{(low + high) / alone:14.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
