@@ -130,19 +130,21 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
 
 
 def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
+    from dataclasses import replace
+
     from selfloop.tasks.choose_cell import choose_cell
     from selfloop.tasks.loading import kind_of
     from selfloop.tasks.opening import read_config
-    from selfloop.training import Run
+    from selfloop.training import Run, read_progress
 
     run = Run.open(path)
     if kind_of(run) is not kind:
         task = run.config()["task"]
         raise RunError(f"{path} is a run of the task '{task}', not '{name}': selfloop train {task} --resume {path}.")
     chosen: Any = read_config(run, kind.config)
-    _, facts = run.load_checkpoint()
-    if facts["progress"]["finished"]:
-        spent = facts["progress"]["validations"] >= chosen.training.validations
+    progress = read_progress(run)
+    if progress.finished:
+        spent = progress.validations >= chosen.training.validations
         why = "its budget is spent" if spent else "validation had stopped improving"
         raise RunError(f"{path} is finished: {why}. Start a new run to train more.")
     cell, encoder = given.get("model.cell"), given.get("model.encoder")
@@ -154,6 +156,8 @@ def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen
                 f"{path} was trained with your own encoder; give it again: --encoder {chosen.model.encoder}."
             )
         chosen = chosen.model_copy(update={"model": chosen.model.model_copy(update={"encoder": encoder})})
+    own = {} if encoder is None else {"encoder": encoder}
+    kind.opened.open(replace(run, resuming=True), cell=cell, **own)  # what does not fit shows before the data are read
     accelerator = _accelerator(chosen, screen)
     with accelerator.main_process_first(), screen.status("reading the data"):
         task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)

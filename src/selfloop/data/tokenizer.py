@@ -13,6 +13,10 @@ from tokenizers import Tokenizer as Backend
 from selfloop.atomic import replacing
 from selfloop.data.kinds import KINDS
 from selfloop.errors import ConfigError, DataError, nearest
+from selfloop.untrusted import read_text
+
+LARGEST = 256 << 20
+"""Bytes of a tokenizer.json; a million words take 30 million."""
 
 _BLOCK = 1 << 16  # characters encoded at a time
 _BATCH = 16  # blocks given to the library at once, which shares them out to the cores
@@ -73,11 +77,14 @@ class Tokenizer:
             DataError: there is no such file, it is damaged, or it holds a tokenizer that is of none of the kinds.
         """
         try:
-            backend = Backend.from_str(Path(path).read_text(encoding="utf-8"))
+            backend = Backend.from_str(read_text(Path(path), LARGEST))
         except FileNotFoundError:
             raise DataError(f"There is no tokenizer {path}: give the tokenizer.json of a run.") from None
         except Exception as error:  # the library raises no class of its own
             raise DataError(f"The tokenizer {path} is damaged ({error}): give the tokenizer.json of a run.") from error
+        numbers = backend.get_vocab().values()
+        if max(numbers, default=-1) + 1 != len(numbers):
+            raise DataError(f"The tokenizer {path} is damaged: it does not number its tokens from 0 on. Restore it.")
         for kind, row in KINDS.items():
             if _pipeline(row.frame()) == _pipeline(backend) and backend.token_to_id(row.start) is not None:
                 return cls(kind, backend)
@@ -169,9 +176,6 @@ def blocks(pieces: Iterable[str], cut: "re.Pattern[str]", size: int = _BLOCK) ->
 
 
 def _pipeline(backend: Backend) -> tuple[object, ...]:
-    """All of a tokenizer but its vocabulary."""
+    """All of a tokenizer but its vocabulary: padding and truncation too, which could fill the memory or drop text."""
     parts = json.loads(backend.to_str())
-    return (
-        parts["model"]["type"],
-        *(parts[part] for part in ("normalizer", "pre_tokenizer", "decoder", "added_tokens")),
-    )
+    return tuple(parts["model"]["type"] if part == "model" else parts[part] for part in sorted(parts))

@@ -12,6 +12,7 @@ from selfloop.language import Cell
 from selfloop.tasks.table import TASKS
 from selfloop.tasks.task import Kind
 from selfloop.training.run import Run
+from selfloop.untrusted import written
 
 
 def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | None = None, device: str = "cpu") -> Any:
@@ -50,7 +51,7 @@ def kind_of(run: Run) -> Kind:
     task = str(run.config().get("task"))
     if task not in TASKS:
         hint = nearest(task, TASKS) or f"; known are: {', '.join(TASKS)}."
-        raise RunError(f"{run.path} was trained for the task '{task}', which is not known{hint}")
+        raise RunError(f"{run.path} was trained for the task '{written(task)}', which is not known{hint}")
     return TASKS[task]
 
 
