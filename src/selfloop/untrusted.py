@@ -1,6 +1,7 @@
 """Files that may come from a stranger: what they hold is read up to a bound, and fails as `OSError` or `ValueError`."""
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,29 @@ SHOWN = 60
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at a path; False where the name is too long, or is none.
+    """Whether there is something at a path; False also where the name is too long, at which Path.exists raises.
 
     >>> exists(Path("/")), exists(Path("x" * 5000))
     (True, False)
     """
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file at a path; as `exists`."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path; as `exists`."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
     try:
-        path.stat()
-    except (OSError, ValueError):  # Path.exists lets some of these through
-        return False
-    return True
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def read_text(path: Path, most: int) -> str:
@@ -33,7 +47,7 @@ def read_text(path: Path, most: int) -> str:
         ValueError: it is no regular file, it is larger, or it is not UTF-8.
     """
     size = path.stat().st_size
-    if not path.is_file():  # reading a pipe or a device may never end
+    if not is_file(path):  # reading a pipe or a device may never end
         raise ValueError("it is not a file")
     if size > most:
         raise ValueError(f"it has {size:,} bytes, and {most:,} are the most that are read")

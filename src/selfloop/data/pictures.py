@@ -10,6 +10,7 @@ from selfloop.data.images import IMAGE_SUFFIXES, Bytes, coloured, read_image
 from selfloop.data.items import Unusable
 from selfloop.data.rows import first_line
 from selfloop.errors import DataError
+from selfloop.untrusted import exists
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Album:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        if not exists(path):
             raise DataError(f"The images are to come from {path}, which does not exist: give a folder or a .zip.")
         self.path = path
         self._by_path: dict[str, Picture] = {}

@@ -1,5 +1,6 @@
 """What opening a run needs, whatever its task: its configuration, and its cell."""
 
+import shlex
 from typing import TypeVar
 
 from selfloop import config as configuration
@@ -39,6 +40,6 @@ def cell_of(run: Run, model: RecurrentOptions, cell: Cell | str | None) -> Cell:
         name = written(model.cell)
         raise RunError(
             f"{run.path} was trained with the cell '{name}', and code is never loaded from a run. "
-            f"Give the cell: --cell {name}, or load(…, cell=…)."
+            f"Give the cell: --cell {shlex.quote(name)}, or load(…, cell=…)."
         )
     return choose_cell(cell or model.cell)

@@ -1,6 +1,7 @@
 """A run's folder: what it holds, and how it is opened."""
 
 import json
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ class Run:
             path.mkdir(parents=True)
         except FileExistsError as error:
             raise RunError(
-                f"{path} exists already and is not overwritten. Continue it with --resume {path}, or choose another "
-                "name with --run."
+                f"{path} exists already and is not overwritten. Continue it with --resume {shlex.quote(str(path))}, "
+                "or choose another name with --run."
             ) from error
         except OSError as error:
             raise RunError(

@@ -1,6 +1,7 @@
 """A trained captioner: images in, sentences out."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +98,7 @@ class Captioner:
             name = written(config.model.encoder)
             raise RunError(
                 f"{run.path} was trained with the encoder '{name}', and code is never loaded from a run. "
-                f"Give the encoder: --encoder {name}, or load(…, encoder=…)."
+                f"Give the encoder: --encoder {shlex.quote(name)}, or load(…, encoder=…)."
             )
         cell = cell_of(run, config.model, cell)
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
