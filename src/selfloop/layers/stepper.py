@@ -24,8 +24,8 @@ class Stepper:
 
     It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made; what training
     changes afterwards is seen after `refresh`. Steps are those of evaluation: no dropout and no gradients. A Stepper
-    serves one thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the same
-    weights. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
+    serves one thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
+    same weights. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
 
     Args:
         rnn: a stack of any cell and depth, in one direction.
@@ -172,15 +172,14 @@ class Stepper:
         """A stepper that goes on with the same numbers, until `refresh` reads the weights that its `rnn` has by now."""
         rnn, read, state = made_of["rnn"], made_of["weights"], made_of["state"]
         like = next(iter(state))
-        as_read = (
-            rnn if (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device) else copy.deepcopy(rnn).to(like)
-        )
-        self.__init__(as_read, made_of["batch_size"])  # type: ignore[misc]
+        stayed = (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device)
+        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), made_of["batch_size"])  # type: ignore[misc]
         self.rnn = rnn
         if self._steps is not None:
             self._steps.give(read)
         else:
-            self._copy._cell_weights = {f"_l{k}": own for k, own in enumerate(read)}.__getitem__  # type: ignore[method-assign]
+            by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
+            self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
         self.reset(state)
 
     def __repr__(self) -> str:

@@ -73,7 +73,7 @@ def read_progress(run: Run) -> Progress:
 
 def restore(
     run: Run, task: Any, options: TrainingOptions, optimizer: Any, accelerator: Accelerator, share: slice
-) -> tuple[Progress, Any, State | None]:
+) -> tuple[Progress, dict[str, float] | None, State | None]:
     """Put a checkpoint back; returns how far the run is, what its log has not told yet, and this process's rows of the
     carried state.
 
@@ -94,7 +94,9 @@ def restore(
         if facts["states"]:
             states = {n: tensors[f"carry/{n}"][share].transpose(0, 1).contiguous() for n in facts["states"]}
             carry = State(**states).to(accelerator.device)
-        return _progress(facts), facts["pending"], carry
+        kept = facts["pending"]
+        pending = None if kept is None else {name: 0 + kept[name] for name in ("line", "loss", "steps")}
+        return _progress(facts), pending, carry
 
 
 @contextmanager

@@ -331,7 +331,7 @@ COPIES = {
 @pytest.mark.parametrize(
     ("rnn", "batch"),
     [
-        (lambda: lstm(), 1),
+        (lstm, 1),
         (lambda: lstm(dtype=torch.float64), 3),
         (lambda: lstm(backend="interpret"), 2),
         (lambda: sl.LSTM(3, 5, 2, backend="interpret"), 1),
