@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer as Backend
 
 from selfloop.atomic import replacing
-from selfloop.data.kinds import KINDS
+from selfloop.data.kinds import ANYWHERE, KINDS
 from selfloop.errors import ConfigError, DataError, nearest
 from selfloop.untrusted import read_text
 
@@ -66,7 +68,7 @@ class Tokenizer:
             allowed = f"at least {row.sizes[0]}" if len(row.sizes) > 1 else f"{row.sizes[0]}, or not be given"
             raise ConfigError(f"The 'vocab_size' of a '{kind}' Tokenizer must be {allowed}. Got {vocab_size} instead.")
         backend = row.frame()
-        row.learn(backend, blocks(text, row.cut), vocab_size)
+        row.learn(backend, text if row.cut is ANYWHERE else blocks(text, row.cut), vocab_size)
         return cls(kind, backend)
 
     @classmethod
@@ -113,13 +115,18 @@ class Tokenizer:
         """The tokens of several texts, made on all cores."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 
-    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+    def encode_pieces(self, pieces: Iterable[str]) -> "Iterator[list[int] | npt.NDArray[np.uint32]]":
         """The tokens of one text that comes in pieces, in order, a bounded number at a time.
 
         The pieces' borders do not matter: the text is cut anew where no token can be cut through, anywhere for
         characters and bytes, and between a word and the space or newline after it for words and BPE.
         """
-        cut = blocks(pieces, KINDS[self.kind].cut)
+        row = KINDS[self.kind]
+        table = row.table(self._backend.get_vocab())
+        if table is not None:
+            yield from map(table.encode, pieces)
+            return
+        cut = blocks(pieces, row.cut)
         while batch := list(itertools.islice(cut, _BATCH)):
             yield from self.encode_batch(batch)
 
