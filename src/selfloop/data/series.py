@@ -168,7 +168,7 @@ def _read_array(file: Any, most: int) -> npt.NDArray[Any]:
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
-    if math.prod(shape) * dtype.itemsize > most:
+    if max(math.prod(shape) * dtype.itemsize, *shape, 0) > most:  # many rows of nothing are many rows
         raise ValueError(f"its header asks for an array {shape} of {dtype}, and it has no more than {most:,} bytes")
     file.seek(start)
     return np.asarray(np.lib.format.read_array(file, allow_pickle=False))

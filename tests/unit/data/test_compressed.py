@@ -55,8 +55,8 @@ READS = {
     "lines.txt.gz": (bomb(), lambda path: read_lines(path, "utf-8")),
     "one_line.txt.gz": (bomb(b"0" * 64), lambda path: read_lines(path, "utf-8")),
     "rows.jsonl.gz": (bomb(b'{"text": "%s"}\n' % (b"0" * 50)), lambda path: list(read_corpus(path).train)),
-    "rows.csv.gz": (bomb(b"text,class\n"), classified),
-    "train-images-idx3-ubyte.gz": (bomb(b"\0\0\x08\x01"), classified),
+    "rows.csv.gz": (bomb(b"a text,and a class\n"), classified),
+    "train-images-idx3-ubyte.gz": (bomb(b"\0\0\x08\x01" * 16), classified),
     "x.npz": (npz(x=npy(np.zeros((1 << 10, 1 << 10))), y=npy(np.zeros(4))), classified),
 }
 
@@ -65,9 +65,7 @@ READS = {
 def test_a_bomb_is_told_and_how_to_read_it_all_the_same(tmp_path, name):
     content, read = READS[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(
-        DataError, match=r"expands to more than 1,048,576, which real data do not; .* decompress it"
-    ) as e:
+    with pytest.raises(DataError, match=r"expands to more than [\d,]+, which .* decompress it") as e:
         read(tmp_path / name)
     assert "\n" not in str(e.value) and name in str(e.value)
 
