@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfloop.errors import ConfigError, nearest
+from selfloop.untrusted import read_text, short, written
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,6 +17,9 @@ else:
     import tomli as tomllib
 
 S = TypeVar("S", bound="Section")
+
+LARGEST = 1 << 20
+"""Bytes of a file of configuration; they take a few thousand."""
 
 
 class Section(BaseModel):
@@ -48,12 +52,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parse_toml(read_text(path, LARGEST))
     except OSError as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"The configuration {path} is not TOML, which is text in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"The configuration {path} is not TOML: {str(error).rstrip('.')}.") from error
 
 
@@ -99,14 +103,22 @@ def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """The values of TOML; whatever is wrong with it is a ValueError."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
 
 
 def _fault(kind: type[Section], fault: Mapping[str, Any]) -> str:
     """What pydantic found, as the end of a sentence."""
-    place = ".".join(map(str, fault["loc"]))
+    place = written(".".join(map(str, fault["loc"])))
     if fault["type"] == "extra_forbidden":
         *sections, name = map(str, fault["loc"])
         known = _fields(kind, sections)
@@ -117,7 +129,8 @@ def _fault(kind: type[Section], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":  # a Section's own, of several fields together
         return f"cannot be followed: {fault['ctx']['error']}."
     expected = _EXPECTED.get(fault["type"]) or fault["msg"].removeprefix("Input should be ")
-    return f"sets '{place}' wrongly: it must be {expected}. Got {fault['input']!r} instead."
+    wrong = f"sets '{place}' wrongly" if place else "is wrong"
+    return f"{wrong}: it must be {expected}. Got {short(fault['input'])} instead."
 
 
 _EXPECTED = {

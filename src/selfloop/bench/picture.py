@@ -15,6 +15,7 @@ from selfloop.bench.cases import Case
 from selfloop.bench.rows import Row
 from selfloop.bench.timing import Spread
 from selfloop.errors import ArgumentError
+from selfloop.untrusted import is_folder
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -43,9 +44,9 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise ArgumentError(f"There is no folder '{path.parent}' for the picture; make it first.")
-    if path.is_dir():
+    if is_folder(path):
         raise ArgumentError(f"The picture '{path}' is a folder; name a file in it.")
 
 

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfloop.errors import ArgumentError
-
 if TYPE_CHECKING:
     from selfloop.tasks.task import Score
 
@@ -59,17 +57,15 @@ def evaluate(
     from rich.table import Table
     from rich.text import Text
 
+    from selfloop.cli.opening import open_for
     from selfloop.config import changed
-    from selfloop.tasks import load
     from selfloop.tasks.loading import kind_of_model
 
-    model = load(run, cell=cell, encoder=encoder)
+    two = target is not None
+    what, needs = ("evaluate with two files", "align") if two else ("evaluate", "score")
+    model = open_for(what, needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, set or [], ("data", "decoding"))
     kind = kind_of_model(model)
-    if target is not None and not hasattr(model, "align"):
-        raise ArgumentError(
-            f"{run} does not translate, so it takes one source of data. Got {target} too: leave it out."
-        )
     more = {} if target is None else {"target": target}
     with Console(stderr=True, quiet=as_json).status("scoring …"):
         scores = {name: model.score(part, sample=sample) for name, part in model.parts(data, column, **more).items()}

@@ -26,7 +26,7 @@ def generate(
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each text.")] = False,
 ) -> None:
-    """Let a language model write.
+    """Let a language model, a run of lm, write.
 
     [bold]Examples[/bold]
 
@@ -36,15 +36,15 @@ def generate(
 
       selfloop generate runs/play --prompt "To be" --beam 5 --max-tokens 60
     """
+    from selfloop.cli.opening import open_for
     from selfloop.decoding import Sampling
-    from selfloop.tasks import load
 
     drawing = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p, "--seed": seed}
     given = [name for name, value in drawing.items() if value is not None]
     if beam is not None and given:
         raise ArgumentError(f"--beam searches and does not draw, so it does not go with {' and '.join(given)}.")
     sampling = Sampling(0.8 if temperature is None else temperature, top_k, top_p)
-    model = load(run, cell=cell)
+    model = open_for("generate", "write", run, cell=cell)
     prompts = prompt or [""]
     if beam is None and len(prompts) == 1 and not as_json:
         pieces = model.stream(prompts[0], max_tokens=max_tokens, sampling=sampling, seed=seed)

@@ -42,19 +42,15 @@ def inspect(
 
     from rich.console import Console
 
+    from selfloop.cli.opening import open_for
     from selfloop.inspect import draw_gradient_flow, gradient_flow
-    from selfloop.tasks import load
+    from selfloop.untrusted import is_folder
 
-    model = load(run, cell=cell)
-    if not hasattr(model, "recurrent_inputs"):
-        raise ArgumentError(
-            f"--gradient-flow looks into runs of lm, classify and label. {run} opens as a {type(model).__name__}: "
-            "choose another."
-        )
+    model = open_for("inspect --gradient-flow", "recurrent_inputs", run, cell=cell)
     with Console(stderr=True, quiet=as_json).status("running back …"):
         after = _layers(gradient_flow(*model.recurrent_inputs(steps)))
         before = _layers(gradient_flow(*model.recurrent_inputs(steps, fresh=True)))
-    picture = plot or str((Path(run) if Path(run).is_dir() else Path()) / "gradient_flow.png")
+    picture = plot or str((Path(run) if is_folder(Path(run)) else Path()) / "gradient_flow.png")
     draw_gradient_flow(after, picture, before=before)
     if as_json:
         norms = {

@@ -57,19 +57,18 @@ def predict(
     import csv
     import sys
 
+    from selfloop.cli.opening import open_for
     from selfloop.cli.pictures import draw_predictions
     from selfloop.config import changed
     from selfloop.data.examples import BadItems
-    from selfloop.tasks import load
 
     if format not in FORMATS:
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
-    model = load(run, cell=cell, encoder=encoder)
+    what, needs = ("predict --stream", "watch") if stream else ("predict", "predict")
+    model = open_for(what, needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, set or [], ("data", "decoding"))
-    if not hasattr(model, "predict"):
-        raise ArgumentError(f"{run} is a language model, which writes: selfloop generate {run}.")
     if stream:
-        _stream(model, run, data or [], format)
+        _stream(model, data or [], format)
         return
     bad = BadItems(skip_bad)
     parts = [model.read(source, bad) for source in data] if data else [_lines(model)]
@@ -88,12 +87,10 @@ def predict(
         draw_predictions(predictions, picture)
 
 
-def _stream(model: Any, run: str, data: list[str], format: str) -> None:
+def _stream(model: Any, data: list[str], format: str) -> None:
     """A label a frame, as it comes."""
-    if not hasattr(model, "watch"):
-        raise ArgumentError(f"{run} gives one answer for a whole input. To --stream is for runs of label.")
     if len(data) != 1:
-        raise ArgumentError(f"To --stream takes one film, one camera or one address. Got {len(data)} instead.")
+        raise ArgumentError(f"predict --stream takes one film, one camera or one address. Got {len(data)} instead.")
     for step, label in enumerate(model.stream(model.watch(data[0]))):
         facts = json.dumps({"step": step, "label": label}, ensure_ascii=False)
         typer.echo({"jsonl": facts, "csv": f"{step},{label}", "text": label}[format])

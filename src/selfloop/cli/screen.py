@@ -1,5 +1,6 @@
 """What a run shows while it trains, and at its end. Progress goes to stderr, so that stdout holds results alone."""
 
+import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ class Screen:
     def stopped(self, run: "Run", progress: "Reached") -> None:
         """The run was stopped before its budget was spent."""
         self.console.print(f"Stopped and saved at update {progress.step:,}.")
-        self._next([f"selfloop train {self._task} --resume {run.path}"])
+        self._next([f"selfloop train {self._task} --resume {shlex.quote(str(run.path))}"])
 
     def conclude(self, best: "Opened", result: Mapping[str, Any], pictures: list[str]) -> None:
         """The scores, what the model makes, and the next commands."""
@@ -130,7 +131,7 @@ class Screen:
         run = result["run"]
         *first, last = ["the model", "metrics.jsonl", "curves.png", *pictures]
         self.console.print(f"\n{run} holds {', '.join(first)} and {last}.")
-        self._next([command.format(run=run) for command in self._kind.next])
+        self._next([command.format(run=shlex.quote(run)) for command in self._kind.next])
 
     def _next(self, commands: list[str]) -> None:
         for number, command in enumerate(commands):

@@ -1,11 +1,13 @@
 """What every ``selfloop train TASK`` does: from the options given to a trained run."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from selfloop.errors import ConfigError, RunError
+from selfloop.untrusted import exists
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -107,7 +109,7 @@ def configuration(kind: "type[Section]", file: Path | None, given: dict[str, Any
     sources: Any = config.parse(kind, values, "The command")
     for name in sources.data.PATHS:
         path = getattr(sources.data, name)
-        if path is not None and Path(path).exists():  # so that the run can be resumed from anywhere
+        if path is not None and exists(Path(path)):  # so that the run can be resumed from anywhere
             values["data"][name] = str(Path(path).resolve())
     return config.parse(kind, values, "The command")
 
@@ -116,7 +118,7 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
     from selfloop.training import Run
 
     accelerator = _accelerator(chosen, screen)
-    if path is not None and path.exists():
+    if path is not None and exists(path):
         Run.create(path, name, {})  # says that it exists
     with accelerator.main_process_first(), screen.status("reading the data"):
         task = kind.learner(chosen)
@@ -132,30 +134,36 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
 
 
 def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
+    from dataclasses import replace
+
     from selfloop.tasks.choose_cell import choose_cell
     from selfloop.tasks.loading import kind_of
     from selfloop.tasks.opening import read_config
-    from selfloop.training import Run
+    from selfloop.training import Run, read_progress
 
     run = Run.open(path)
     if kind_of(run) is not kind:
         task = run.config()["task"]
-        raise RunError(f"{path} is a run of the task '{task}', not '{name}': selfloop train {task} --resume {path}.")
+        raise RunError(
+            f"{path} is a run of the task '{task}', not '{name}': selfloop train {task} --resume {quote(str(path))}."
+        )
     chosen: Any = read_config(run, kind.config)
-    _, facts = run.load_checkpoint()
-    if facts["progress"]["finished"]:
-        spent = facts["progress"]["validations"] >= chosen.training.validations
+    progress = read_progress(run)
+    if progress.finished:
+        spent = progress.validations >= chosen.training.validations
         why = "its budget is spent" if spent else "validation had stopped improving"
         raise RunError(f"{path} is finished: {why}. Start a new run to train more.")
     cell, encoder = given.get("model.cell"), given.get("model.encoder")
     if chosen.model.is_own_cell and cell is None:
-        raise RunError(f"{path} was trained with your own cell; give it again: --cell {chosen.model.cell}.")
+        raise RunError(f"{path} was trained with your own cell; give it again: --cell {quote(chosen.model.cell)}.")
     if getattr(chosen.model, "is_own_encoder", False):
         if encoder is None:
             raise RunError(
-                f"{path} was trained with your own encoder; give it again: --encoder {chosen.model.encoder}."
+                f"{path} was trained with your own encoder; give it again: --encoder {quote(chosen.model.encoder)}."
             )
         chosen = chosen.model_copy(update={"model": chosen.model.model_copy(update={"encoder": encoder})})
+    own = {} if encoder is None else {"encoder": encoder}
+    kind.opened.open(replace(run, resuming=True), cell=cell, **own)  # what does not fit shows before the data are read
     accelerator = _accelerator(chosen, screen)
     with run.locked(accelerator.is_main_process):
         with accelerator.main_process_first(), screen.status("reading the data"):
@@ -229,7 +237,7 @@ def _accelerator(chosen: Any, screen: "Screen") -> "Accelerator":
 def _free(path: Path) -> Path:
     """This path, or the first of path-2, path-3, … that is free."""
     number, free = 1, path
-    while free.exists():
+    while exists(free):
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free

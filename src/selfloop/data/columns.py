@@ -14,6 +14,7 @@ from selfloop.data.items import Family, Items, Unusable, Wanted, label_of
 from selfloop.data.series import SERIES_SUFFIXES, as_series, is_number, read_series
 from selfloop.data.tables import Table
 from selfloop.errors import DataError, nearest
+from selfloop.untrusted import is_file
 
 LABELS = ("label", "class", "target", "y", "category")
 TEXTS = ("text", "sentence")
@@ -169,7 +170,7 @@ def _from_path(table: Table, column: str, row: int, images: bool, wanted: Wanted
     if _is_empty(value):
         raise Unusable(f"has no path in column '{column}'")
     path = table.folder / str(value)
-    if not path.is_file():
+    if not is_file(path):
         raise Unusable(f"names '{value}', and there is no such file")
     if images != (suffix_of(path) in IMAGE_SUFFIXES):
         raise Unusable(f"names '{value}', and other rows name {'images' if images else 'series'}")

@@ -1,13 +1,13 @@
 """Why a file could not be read: the raw bytes are looked at again, and the first finding becomes the error."""
 
 import codecs
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
+from selfloop.data.compressed import open_plain
 from selfloop.errors import DataError
 
 _HEAD = 1 << 16
@@ -31,7 +31,7 @@ def explain(path: Path, builder: str, encoding: str, said: str) -> DataError:
 def is_binary(path: Path, encoding: str) -> bool:
     """Whether the file's beginning is not text: NUL bytes, or more control characters than text ever has."""
     try:
-        with _open(path) as file:
+        with open_plain(path) as file:
             head = file.read(_HEAD)
     except _UNREADABLE:  # reading it in earnest will say so
         return False
@@ -41,7 +41,7 @@ def is_binary(path: Path, encoding: str) -> bool:
 
 
 def _binary(path: Path, encoding: str) -> str | None:
-    with _open(path) as file:
+    with open_plain(path) as file:
         head = file.read(4)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and "\n".encode(encoding) == b"\n":
         return f"{path} is not {encoding}: it begins as UTF-16 does. {_other_encoding('utf-16')}"
@@ -52,7 +52,7 @@ def _binary(path: Path, encoding: str) -> str | None:
 
 def _undecodable(path: Path, encoding: str) -> str | None:
     decoder, offset, line = codecs.getincrementaldecoder(encoding)(), 0, 1
-    with _open(path) as file:
+    with open_plain(path) as file:
         for block in _blocks(file):
             pending, _ = decoder.getstate()
             data = pending + block
@@ -70,7 +70,7 @@ def _undecodable(path: Path, encoding: str) -> str | None:
 
 
 def _malformed_line(path: Path, encoding: str) -> str | None:
-    with _open(path) as file:
+    with open_plain(path) as file:
         if file.read(_BLOCK).lstrip().startswith(b"["):  # one array over many lines, which is JSON but not JSON Lines
             return None
         file.seek(0)
@@ -94,7 +94,7 @@ def _short(line: bytes, encoding: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _blocks(file: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
+def _blocks(file: BufferedReader) -> Iterator[bytes]:
     """The file's blocks and then an empty one, at which a character that never ends shows."""
     while block := file.read(_BLOCK):
         yield block
@@ -107,9 +107,3 @@ _FINDINGS: dict[str, tuple[Callable[[Path, str], str | None], ...]] = {
     "json": (_binary, _undecodable, _malformed_line),
     "parquet": (),
 }
-
-
-def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")

@@ -1,6 +1,5 @@
 """MNIST's files: images and labels in IDX, each a header and then bytes, compressed or not."""
 
-import gzip
 import math
 import re
 import zlib
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.compressed import open_plain
 from selfloop.data.images import resized
 from selfloop.data.items import Items, Wanted
 from selfloop.data.rows import first_line
@@ -40,8 +40,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
         DataError: the file is another, or too short or too long.
     """
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        with open_plain(path) as file:
+            data = file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({first_line(error)}). Get it anew.") from error
     if len(data) < 4 or data[:3] != bytes([0, 0, _BYTES]) or not data[3]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from selfloop.data.compressed import check_expansion
 from selfloop.data.images import IMAGE_SUFFIXES, Bytes, coloured, read_image
 from selfloop.data.items import Unusable
 from selfloop.data.rows import first_line
 from selfloop.errors import DataError
+from selfloop.untrusted import exists
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Album:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        if not exists(path):
             raise DataError(f"The images are to come from {path}, which does not exist: give a folder or a .zip.")
         self.path = path
         self._by_path: dict[str, Picture] = {}
@@ -117,4 +119,10 @@ def _images_within(path: Path) -> Iterator[tuple[str, Picture]]:
         raise DataError(f"{path} is no .zip archive, or a damaged one ({first_line(error)}): give another.") from error
     for name in archive.namelist():
         if is_image(name):
-            yield name, Picture(f"{path}, {name}", partial(archive.read, name), name.rpartition("/")[2])
+            yield name, Picture(f"{path}, {name}", partial(_member, archive, name), name.rpartition("/")[2])
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    check_expansion(info.compress_size, info.file_size, "unzip")
+    return archive.read(info)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfloop.atomic import replacing
-from selfloop.data.caches import cache_folder
+from selfloop.data.caches import keep
 from selfloop.data.examples import BadItems
 from selfloop.data.images import Bytes
 from selfloop.data.items import Unusable
@@ -71,26 +71,31 @@ def look(
     Raises:
         DataError: an image cannot be read (unless `bad` skips such), or the folder cannot be written.
     """
-    folder = cache_folder("seen") if folder is None else folder
-    key = _key(pictures, f"{digest} {tuple(size)}")
-    path = folder / f"{key}.npy"
-    try:
+    key, refused = _key(pictures, f"{digest} {tuple(size)}"), len(bad.found)
+
+    def stored(folder: Path) -> tuple[Array, dict[int, str]]:
+        del bad.found[refused:]  # by a folder that then could not be written
+        path = folder / f"{key}.npy"
         found = _open(path)
         if found is None:
             _write(path, pictures, see, size, bad)
-            _prune(folder, path)
+            with suppress(OSError):  # another process was faster
+                _prune(folder, path)
             found = _open(path)
         else:
             for row, reason in found[1].items():
                 bad.refuse(pictures[row].place, reason)
+        if found is None:
+            raise DataError(f"What was just written to {path} is damaged: check the disk.")
+        return found
+
+    try:
+        arrays, faults = keep("seen", folder, stored)
     except OSError as error:
         raise DataError(
-            f"What is seen in the images cannot be kept in {folder} ({error.strerror or error}): "
-            "free some space there, or set XDG_CACHE_HOME to another folder."
+            f"What is seen in the images cannot be kept in {folder or 'the cache, nor in a temporary folder'} "
+            f"({error.strerror or error}): free some space there, or set XDG_CACHE_HOME to another folder."
         ) from error
-    if found is None:
-        raise DataError(f"What was just written to {path} is damaged: check the disk.")
-    arrays, faults = found
     return Seen(arrays, [row for row in range(len(pictures)) if row not in faults], key)
 
 
@@ -109,7 +114,8 @@ def _open(path: Path) -> tuple[Array, dict[int, str]] | None:
     try:
         faults = {int(row): str(reason) for row, reason in json.loads(path.with_suffix(".json").read_bytes()).items()}
         arrays: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        os.utime(path)  # it counts as used now
+        with suppress(OSError):  # a disk that is read only keeps the old time
+            os.utime(path)  # it counts as used now
     except (FileNotFoundError, ValueError, EOFError, AttributeError):
         return None
     return arrays, faults

@@ -24,6 +24,7 @@ from selfloop.data.tables import Table, hub_table, opened, read_table
 from selfloop.data.usable import Parts, alike_items, train_of
 from selfloop.data.video import VIDEO_SUFFIXES, VideoReading, read_video
 from selfloop.errors import ConfigError, DataError
+from selfloop.untrusted import is_file
 
 INPUTS = (
     "video", "frames", "tokens", "words", "series", "features", "array", "x", "input", "path", "file", "file_name",
@@ -323,7 +324,7 @@ def _of_cell(value: Any, folder: Path, column: str, reading: Reading) -> Any:
     if isinstance(value, str):
         if suffix_of(Path(value)) in VIDEO_SUFFIXES | ARRAYS:
             path = folder / value
-            if not path.is_file():
+            if not is_file(path):
                 raise Unusable(f"names '{value}', and there is no such file")
             return _of_path(path, reading.video)
         return value.split()

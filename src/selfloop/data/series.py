@@ -1,6 +1,6 @@
 """Series of numbers as float32 arrays (T, C): from lists, ``.npy``, ``.csv`` and ``.npz``. Nothing is unpickled."""
 
-import gzip
+import math
 import re
 import warnings
 import zipfile
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.compressed import bound, check_expansion, is_gzip, open_plain
 from selfloop.data.files import suffix_of
 from selfloop.data.images import resized
 from selfloop.data.items import Items, Unusable, Wanted, label_of
@@ -20,7 +21,8 @@ from selfloop.data.tables import opened
 from selfloop.errors import DataError
 
 SERIES_SUFFIXES = {".npy", ".csv", ".tsv"}
-_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+# as zipfile and NumPy raise them
+_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 _NPZ_NAME = re.compile(r"(?P<what>[xy])(_(?P<part>train|valid|val|test))?", re.IGNORECASE)
 
 
@@ -77,10 +79,16 @@ def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
         DataError: the file cannot be read, or its arrays are others.
     """
     try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            found = {name: match for name in archive.files if (match := _NPZ_NAME.fullmatch(name))}
-            arrays = {(match["what"].lower(), match["part"]): (name, archive[name]) for name, match in found.items()}
-            names = ", ".join(f"'{name}'" for name in archive.files) or "none"
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            check_expansion(path.stat().st_size, sum(info.file_size for info in members.values()), "unzip")
+            found = {name: match for name in members if (match := _NPZ_NAME.fullmatch(name))}
+            arrays = {}
+            for name, match in found.items():
+                with archive.open(members[name]) as file:
+                    array = _read_array(file, members[name].file_size)
+                arrays[match["what"].lower(), match["part"]] = (name, array)
+            names = ", ".join(f"'{name}'" for name in members) or "none"
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read as .npz ({_said(error)}). Save arrays of numbers in it.") from error
     parts = {part for what, part in arrays if what == "x"}
@@ -148,10 +156,22 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
         Unusable: the file is none, or holds Python objects.
     """
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        with open_plain(path) as file:
+            return _read_array(file, bound(path.stat().st_size) if is_gzip(path) else path.stat().st_size)
     except _UNREADABLE as error:
         raise Unusable(f"cannot be read as .npy ({_said(error)})") from error
+
+
+def _read_array(file: Any, most: int) -> npt.NDArray[Any]:
+    """The array in a file of so many bytes at the most, which is more than its header asks for."""
+    start = file.tell()
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if max(math.prod(shape) * dtype.itemsize, *shape, 0) > most:  # many rows of nothing are many rows
+        raise ValueError(f"its header asks for an array {shape} of {dtype}, and it has no more than {most:,} bytes")
+    file.seek(start)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _said(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from selfloop.data.files import SUFFIXES
 from selfloop.data.rows import first_line, open_hub
 from selfloop.errors import ConfigError, DataError, nearest
+from selfloop.untrusted import exists, is_folder
 
 _HUB = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))?")
 _NEVER_ON_THE_HUB = SUFFIXES | {".ts", ".npz", ".npy", ".idx"}
@@ -22,12 +23,12 @@ def locate(source: str | Path) -> Path | dict[str, Any]:
     True
     """
     path = Path(source).expanduser()
-    if path.exists():
+    if exists(path):
         return path
-    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [sibling.name for sibling in path.parent.iterdir()] if is_folder(path.parent) else []
     near = nearest(path.name, siblings)
     hub = _HUB.fullmatch(str(source))
-    in_a_folder_here = path.parent != Path() and path.parent.is_dir()
+    in_a_folder_here = path.parent != Path() and is_folder(path.parent)
     if hub is None or path.suffix.lower() in _NEVER_ON_THE_HUB or in_a_folder_here:
         raise DataError(f"There is no file or folder {path}{near or ': give one that exists.'}")
     try:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from selfloop.atomic import replacing
-from selfloop.data.caches import cache_folder
+from selfloop.data.caches import keep
 from selfloop.data.text import Text
 from selfloop.data.tokenizer import Tokenizer
 from selfloop.errors import DataError
@@ -55,7 +55,8 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
             ``~/.cache``).
 
     Raises:
-        DataError: the text cannot be read, or the folder cannot be written.
+        DataError: the text cannot be read, or the folder cannot be written. Without a cache that can be written the
+            tokens are made anew each time.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -63,22 +64,25 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
     ...     print(tokens.ids.tolist(), tokens.characters, tokens.bytes)
     [110, 195, 169] 2 3
     """
-    folder = cache_folder("tokens") if folder is None else Path(folder)
     key = hashlib.sha256(f"{text.fingerprint}\n{tokenizer.digest}".encode()).hexdigest()[:32]
-    path = folder / f"{key}.safetensors"
-    try:
+
+    def stored(folder: Path) -> Tokens:
+        path = folder / f"{key}.safetensors"
         tokens = _open(path)
         if tokens is None:
             _write(path, text, tokenizer)
             tokens = _open(path)
+        if tokens is None:
+            raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
+        return tokens
+
+    try:
+        return keep("tokens", None if folder is None else Path(folder), stored)
     except OSError as error:
         raise DataError(
-            f"The tokens of the text cannot be kept in {folder} ({error.strerror or error}): "
-            "free some space there, or set XDG_CACHE_HOME to another folder."
+            f"The tokens of the text cannot be kept in {folder or 'the cache, nor in a temporary folder'} "
+            f"({error.strerror or error}): free some space there, or set XDG_CACHE_HOME to another folder."
         ) from error
-    if tokens is None:
-        raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
-    return tokens
 
 
 def _open(path: Path) -> Tokens | None:

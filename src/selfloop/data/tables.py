@@ -6,7 +6,6 @@ label "007" would become 7, and does not tell the line of a row.
 
 import codecs
 import csv
-import gzip
 import io
 import json
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfloop.data.compressed import open_plain
 from selfloop.data.examples import BadItems
 from selfloop.data.faults import explain, is_binary
 from selfloop.data.files import reader_of
@@ -100,10 +100,8 @@ def opened(path: Path, encoding: str, builder: str) -> Iterator[io.TextIOWrapper
         DataError: it is no text of that encoding.
     """
     try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
         known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        with gzip.open(path) if zipped else path.open("rb") as raw, io.TextIOWrapper(raw, known, newline="") as text:
+        with open_plain(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:
             yield text
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise explain(path, builder, encoding, first_line(error)) from error

@@ -8,11 +8,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer as Backend
 
 from selfloop.atomic import replacing
-from selfloop.data.kinds import KINDS
+from selfloop.data.kinds import ANYWHERE, KINDS
 from selfloop.errors import ConfigError, DataError, nearest
+from selfloop.untrusted import read_text
+
+LARGEST = 256 << 20
+"""Bytes of a tokenizer.json; a million words take 30 million."""
 
 _BLOCK = 1 << 16  # characters encoded at a time
 _BATCH = 16  # blocks given to the library at once, which shares them out to the cores
@@ -62,7 +68,7 @@ class Tokenizer:
             allowed = f"at least {row.sizes[0]}" if len(row.sizes) > 1 else f"{row.sizes[0]}, or not be given"
             raise ConfigError(f"The 'vocab_size' of a '{kind}' Tokenizer must be {allowed}. Got {vocab_size} instead.")
         backend = row.frame()
-        row.learn(backend, blocks(text, row.cut), vocab_size)
+        row.learn(backend, text if row.cut is ANYWHERE else blocks(text, row.cut), vocab_size)
         return cls(kind, backend)
 
     @classmethod
@@ -73,11 +79,14 @@ class Tokenizer:
             DataError: there is no such file, it is damaged, or it holds a tokenizer that is of none of the kinds.
         """
         try:
-            backend = Backend.from_str(Path(path).read_text(encoding="utf-8"))
+            backend = Backend.from_str(read_text(Path(path), LARGEST))
         except FileNotFoundError:
             raise DataError(f"There is no tokenizer {path}: give the tokenizer.json of a run.") from None
         except Exception as error:  # the library raises no class of its own
             raise DataError(f"The tokenizer {path} is damaged ({error}): give the tokenizer.json of a run.") from error
+        numbers = backend.get_vocab().values()
+        if max(numbers, default=-1) + 1 != len(numbers):
+            raise DataError(f"The tokenizer {path} is damaged: it does not number its tokens from 0 on. Restore it.")
         for kind, row in KINDS.items():
             if _pipeline(row.frame()) == _pipeline(backend) and backend.token_to_id(row.start) is not None:
                 return cls(kind, backend)
@@ -106,13 +115,18 @@ class Tokenizer:
         """The tokens of several texts, made on all cores."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 
-    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+    def encode_pieces(self, pieces: Iterable[str]) -> "Iterator[list[int] | npt.NDArray[np.uint32]]":
         """The tokens of one text that comes in pieces, in order, a bounded number at a time.
 
         The pieces' borders do not matter: the text is cut anew where no token can be cut through, anywhere for
         characters and bytes, and between a word and the space or newline after it for words and BPE.
         """
-        cut = blocks(pieces, KINDS[self.kind].cut)
+        row = KINDS[self.kind]
+        table = row.table(self._backend.get_vocab())
+        if table is not None:
+            yield from map(table.encode, pieces)
+            return
+        cut = blocks(pieces, row.cut)
         while batch := list(itertools.islice(cut, _BATCH)):
             yield from self.encode_batch(batch)
 
@@ -169,9 +183,6 @@ def blocks(pieces: Iterable[str], cut: "re.Pattern[str]", size: int = _BLOCK) ->
 
 
 def _pipeline(backend: Backend) -> tuple[object, ...]:
-    """All of a tokenizer but its vocabulary."""
+    """All of a tokenizer but its vocabulary: padding and truncation too, which could fill the memory or drop text."""
     parts = json.loads(backend.to_str())
-    return (
-        parts["model"]["type"],
-        *(parts[part] for part in ("normalizer", "pre_tokenizer", "decoder", "added_tokens")),
-    )
+    return tuple(parts["model"]["type"] if part == "model" else parts[part] for part in sorted(parts))

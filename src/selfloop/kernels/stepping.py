@@ -50,6 +50,7 @@ class Steps:
         shared: its first number is the address of the input of the next step; unless set, that of `x`.
         x: room for the input.
         y: where the output is after a step.
+        weights: those that were given last, copied.
         threads: how many share the units while steps follow one another without a pause.
     """
 
@@ -110,18 +111,18 @@ class Steps:
 
     def give(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
         """Take other weights."""
+        self.weights = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
         self._alive: list[object] = []
         sheet = Sheet(tools(self._kernels[0].bits, self._kernels[0].target), 1)
-        for layer, (kernels, own) in enumerate(zip(self._kernels, weights, strict=True)):
+        for layer, (kernels, own) in enumerate(zip(self._kernels, self.weights, strict=True)):
             launch = Launch(kernels.infer, kernels.step_code.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
-            copies = {name: w.detach().clone() for name, w in own.items()}
             packed = memory.empty((packed_elements([launch]),), self.x.dtype)
-            addresses = {name: Weight(w.data_ptr(), w.stride()) for name, w in copies.items()}
+            addresses = {name: Weight(w.data_ptr(), w.stride()) for name, w in own.items()}
             give_weights(sheet, [launch], addresses, packed.data_ptr())
             scratch = self.x.new_zeros(self._batch, kernels.infer.fields["scratch"].stride)
             launch.give("scratch", "", scratch.data_ptr())
-            self._alive += [packed, scratch, *copies.values()]
+            self._alive += [packed, scratch]
             self._blocks[:, len(WORDS) + len(LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))

@@ -8,6 +8,7 @@ from selfloop.errors import ArgumentError
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.problem import Problem, is_single
 from selfloop.language import Cell
+from selfloop.layers.device import check_device
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, Sequences, arrange
@@ -81,6 +82,7 @@ class Recurrent(nn.Module):
                 f"The 'checkpoint' of {self._title} must be a number of steps ≥ 1. Got {checkpoint!r} instead."
             )
         dispatch.check_backend(backend)
+        check_device(self._title, device)
         numbers = cell.bind(input_size, hidden_size, sizes)
         self.cell, self.sizes = cell, sizes
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers

@@ -24,7 +24,8 @@ class Stepper:
 
     It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made; what training
     changes afterwards is seen after `refresh`. Steps are those of evaluation: no dropout and no gradients. A Stepper
-    serves one thread at a time. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
+    serves one thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
+    same weights. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
 
     Args:
         rnn: a stack of any cell and depth, in one direction.
@@ -150,7 +151,7 @@ class Stepper:
         if self._steps is None:
             self._copy = copy.deepcopy(self.rnn).eval()
         else:
-            self._steps.give(self._weights())
+            self._steps.give(_by_layer(self.rnn))
 
     def explain(self) -> str:
         """What runs a step, and why nothing faster does."""
@@ -167,18 +168,40 @@ class Stepper:
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of, by `copy.deepcopy` and by pickle; not the machine code, and no addresses."""
+        return {"rnn": self.rnn, "batch_size": self.batch_size, "weights": self._read, "state": self.state}
+
+    def __setstate__(self, made_of: dict[str, Any]) -> None:
+        """A stepper that goes on with the same numbers, until `refresh` reads the weights that its `rnn` has by now."""
+        rnn, read, state = made_of["rnn"], made_of["weights"], made_of["state"]
+        like = next(iter(state))
+        stayed = (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device)
+        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), made_of["batch_size"])  # type: ignore[misc]
+        self.rnn = rnn
+        if self._steps is not None:
+            self._steps.give(read)
+        else:
+            by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
+            self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
+        self.reset(state)
+
     def __repr__(self) -> str:
         return f"Stepper({self.rnn}, batch_size={self.batch_size})"
 
-    def _weights(self) -> list[dict[str, Tensor]]:
-        return [self.rnn._cell_weights(f"_l{layer}") for layer in range(self.rnn.num_layers)]
+    @property
+    def _read(self) -> list[dict[str, Tensor]]:
+        """The weights as they were read."""
+        if self._steps is not None:
+            return self._steps.weights
+        return [{name: weight.detach() for name, weight in own.items()} for own in _by_layer(self._copy)]
 
     @torch.no_grad()
     def _native(self) -> Steps:
         rnn = self.rnn
         inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
         sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
-        return Steps(rnn.cell.graph.expected, sizes, self._weights(), rnn._state_sizes, self.batch_size, self._like)
+        return Steps(rnn.cell.graph.expected, sizes, _by_layer(self.rnn), rnn._state_sizes, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -221,6 +244,10 @@ class Stepper:
             self._x[...] = x
         self._run(self._block)
         return self._forms[form, x.ndim]
+
+
+def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
+    return [rnn._cell_weights(f"_l{layer}") for layer in range(rnn.num_layers)]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:

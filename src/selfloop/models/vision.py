@@ -107,7 +107,7 @@ class Vision:
             ArgumentError: the network does not give what it should.
         """
         training = self.network.training
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.device("cpu"):  # also where a model is made without memory
             try:
                 self.network.eval()
                 features = self.network(torch.zeros(1, 3, *self.size))

@@ -4,20 +4,27 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from selfloop import config as configuration
+from selfloop.config import Section
 from selfloop.data import Tokenizer
 from selfloop.data.examples import Examples, Kind
 from selfloop.data.vocabulary import Vocabulary
-from selfloop.errors import DataError, RunError
+from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
 from selfloop.training import Run
 from selfloop.training.checkpoint import write_bytes, writing
+from selfloop.untrusted import parse_json, read_text
+
+LARGEST = 256 << 20
+"""Bytes of inputs.json, which holds all words and classes."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +104,38 @@ class Inputs:
         """
         file = run.path / "inputs.json"
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
-            kind, shape, classes = facts["kind"], tuple(facts["shape"]), tuple(facts["classes"])
-            image = tuple(facts["image"]) if "image" in facts else None
-            known = (tuple(facts["words"]), tuple(facts["characters"])) if kind == "words" else None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            facts = configuration.parse(_Facts, parse_json(read_text(file, LARGEST)), str(file))
+        except ConfigError as error:
+            raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error
+        except (OSError, ValueError) as error:
             raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
-        tokenizer = Tokenizer.load(run.path / "tokenizer.json") if kind == "text" else None
-        return cls(kind, shape, classes, tokenizer, Vocabulary(*known) if known else None, image)
+        tokenizer = Tokenizer.load(run.path / "tokenizer.json") if facts.kind == "text" else None
+        vocabulary = Vocabulary(facts.words, tuple(facts.characters)) if facts.kind == "words" else None
+        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image)
+
+
+class _Facts(Section):
+    """What inputs.json holds: of each kind of examples, what `Inputs` says of it."""
+
+    kind: Kind
+    shape: tuple[PositiveInt, ...]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    image: tuple[PositiveInt, ...] | None = None
+    words: tuple[str, ...] = ()
+    characters: str = ""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "_Facts":
+        axes = {"series": (1,), "frames": (2, 3)}.get(self.kind, (0,))
+        if len(self.shape) not in axes:
+            raise ValueError(f"a step of {self.kind} cannot have the shape {self.shape}")
+        if self.image is not None and len(self.image) not in (2, 3):
+            raise ValueError(f"an image cannot have the shape {self.image}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class has the name of another")
+        if (self.kind == "words") != bool(self.words and self.characters):
+            raise ValueError("words and characters belong to examples of words, and to no others")
+        return self
 
 
 def fit_scale(encoder: nn.Module, arrays: Sequence[npt.NDArray[Any]]) -> None:

@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from selfloop.errors import ArgumentError, RunError, nearest
 from selfloop.language import Cell
+from selfloop.layers.device import check_device
 from selfloop.tasks.table import TASKS
 from selfloop.tasks.task import Kind
 from selfloop.training.run import Run
+from selfloop.untrusted import exists, written
 
 
 def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | None = None, device: str = "cpu") -> Any:
@@ -31,7 +32,7 @@ def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | Non
         RunError: there is no run, or it is damaged, of another version, or needs its cell.
         ArgumentError: torch has no such device here, or the model has no image encoder.
     """
-    _check_device(device)
+    check_device("load", device)
     run = Run.open(_folder(path))
     kind = kind_of(run)
     if encoder is None:
@@ -50,7 +51,7 @@ def kind_of(run: Run) -> Kind:
     task = str(run.config().get("task"))
     if task not in TASKS:
         hint = nearest(task, TASKS) or f"; known are: {', '.join(TASKS)}."
-        raise RunError(f"{run.path} was trained for the task '{task}', which is not known{hint}")
+        raise RunError(f"{run.path} was trained for the task '{written(task)}', which is not known{hint}")
     return TASKS[task]
 
 
@@ -62,20 +63,11 @@ def kind_of_model(model: Any) -> Kind:
 def _folder(path: str | Path) -> Path:
     """The folder itself, or a copy of the repository of that name."""
     folder = Path(path)
-    if folder.exists() or str(path).count("/") != 1 or str(path).startswith((".", "runs/")):
+    if exists(folder) or str(path).count("/") != 1 or str(path).startswith((".", "runs/")):
         return folder
     try:
         return Path(snapshot_download(str(path)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise RunError(
             f"{path} is no folder here, and the hub has not given it: {(str(error).splitlines() or [''])[0]}"
-        ) from error
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ArgumentError(
-            f"The 'device' must be one that torch has here, such as 'cpu'. Got '{device}' instead."
         ) from error

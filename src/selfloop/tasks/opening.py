@@ -1,5 +1,6 @@
 """What opening a run needs, whatever its task: its configuration, and its cell."""
 
+import shlex
 from typing import TypeVar
 
 from selfloop import config as configuration
@@ -9,6 +10,7 @@ from selfloop.language import Cell
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.options import RecurrentOptions
 from selfloop.training import Run
+from selfloop.untrusted import written
 
 S = TypeVar("S", bound=Section)
 
@@ -35,8 +37,9 @@ def cell_of(run: Run, model: RecurrentOptions, cell: Cell | str | None) -> Cell:
     if isinstance(cell, Cell):
         return cell
     if cell is None and model.is_own_cell:
+        name = written(model.cell)
         raise RunError(
-            f"{run.path} was trained with the cell '{model.cell}', and code is never loaded from a run. "
-            f"Give the cell: --cell {model.cell}, or load(…, cell=…)."
+            f"{run.path} was trained with the cell '{name}', and code is never loaded from a run. "
+            f"Give the cell: --cell {shlex.quote(name)}, or load(…, cell=…)."
         )
     return choose_cell(cell or model.cell)

@@ -1,11 +1,17 @@
 """What can be chosen about any task's data, recurrence and loss."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from selfloop.cells import ZOO
 from selfloop.config import Section
+
+Pixels = Annotated[int, Field(gt=0, le=4096)]
+"""The height or the width that images are brought to."""
+
+Beam = Annotated[int, Field(gt=0, le=1000)]
+"""Hypotheses that beam search keeps."""
 
 
 class SourceOptions(Section):

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from selfloop.errors import ConfigError, SelfloopError
+from selfloop.untrusted import is_file
 
 
 def run_file(kind: str, name: str) -> ModuleType:
@@ -20,7 +21,7 @@ def run_file(kind: str, name: str) -> ModuleType:
     """
     file, _, own = name.rpartition(":")
     path = Path(file)
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigError(f"The {kind} '{name}' is to come from {file}, which is not a file here.")
     spec = importlib.util.spec_from_file_location(f"selfloop_own_{path.stem}", path)
     if spec is None or spec.loader is None:

@@ -16,8 +16,13 @@ from torch import Tensor
 
 from selfloop.atomic import replacing
 from selfloop.errors import RunError
+from selfloop.untrusted import parse_json
 
 Tensors = dict[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+LARGEST_HEADER = 8 << 20
+"""Bytes of a file's names, shapes and facts; those of a thousand tensors take 100,000."""
 
 
 @contextmanager
@@ -67,10 +72,9 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     Raises:
         RunError: the file is missing, or not as it was written.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["facts"]
         if "digest" in metadata:
             whole = metadata["digest"] == _digest(tensors, text, typed=True)
@@ -78,13 +82,37 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
             whole = metadata["checksum"] == _digest(tensors, text, typed=False)
         if not whole:
             raise ValueError("its checksum does not match")
-        facts: dict[str, Any] = json.loads(text)
+        facts = parse_json(text)
+        if not isinstance(facts, dict):
+            raise ValueError("its facts have no names")
+    return tensors, facts
+
+
+def read_shapes(path: Path) -> Shapes:
+    """The shape of each tensor, from the file's header alone.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; what goes wrong within is a RunError about it."""
+    try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > LARGEST_HEADER:  # before the library takes fifteen times as much memory
+            raise ValueError(f"its header is to have {header:,} bytes, and {LARGEST_HEADER:,} are the most")
+        with safe_open(path, framework="pt") as file:
+            yield file
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing.") from error
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is damaged ({reason}).") from error
-    return tensors, facts
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str, typed: bool) -> str:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +17,7 @@ from selfloop.training import resume
 from selfloop.training.log import Log
 from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
 from selfloop.training.options import TrainingOptions
+from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
 
@@ -61,21 +62,6 @@ class Listener(Protocol):
         """Whether the run should save and stop now."""
 
 
-@dataclass
-class Progress:
-    """How far a run is; a checkpoint holds it."""
-
-    step: int = 0
-    targets: int = 0
-    elapsed: float = 0.0
-    validations: int = 0
-    best_loss: float = math.inf
-    best_step: int = 0
-    stale: int = 0  # validations since the best
-    scale: float = 1.0  # what plateaus have left of the learning rate
-    finished: bool = False
-
-
 def train(
     task: Task, run: Run, options: TrainingOptions, accelerator: Accelerator, listener: Listener, resumed: bool = False
 ) -> Progress:
@@ -104,8 +90,7 @@ def _train(
 
     progress, carry, pending = Progress(), None, None
     if resumed:
-        checkpoint, carry = resume.restore(run, task, options, optimizer, accelerator, share)
-        progress, pending = Progress(**checkpoint["progress"]), checkpoint["pending"]
+        progress, pending, carry = resume.restore(run, task, options, optimizer, accelerator, share)
     started = time.perf_counter() - progress.elapsed
     spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
 

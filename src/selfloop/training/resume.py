@@ -1,6 +1,9 @@
 """All that a run needs to go on as if it had never stopped."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,7 +14,23 @@ from selfloop.errors import RunError
 from selfloop.layers import State
 from selfloop.training.checkpoint import Tensors, writing
 from selfloop.training.options import TrainingOptions
-from selfloop.training.run import Run, load_into, weights
+from selfloop.training.run import Run, load_into, under, weights
+from selfloop.untrusted import short
+
+
+@dataclass
+class Progress:
+    """How far a run is; a checkpoint holds it."""
+
+    step: int = 0
+    targets: int = 0
+    elapsed: float = 0.0
+    validations: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    stale: int = 0  # validations since the best
+    scale: float = 1.0  # what plateaus have left of the learning rate
+    finished: bool = False
 
 
 def save(
@@ -42,50 +61,95 @@ def save(
     run.save_checkpoint(tensors, {**facts, **more})
 
 
+def read_progress(run: Run) -> Progress:
+    """How far a run is.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    with _understanding(run):
+        return _progress(run.load_checkpoint()[1])
+
+
 def restore(
     run: Run, task: Any, options: TrainingOptions, optimizer: Any, accelerator: Accelerator, share: slice
-) -> tuple[dict[str, Any], State | None]:
-    """Put a checkpoint back; returns the facts of the loop and this process's rows of the carried state.
+) -> tuple[Progress, dict[str, float] | None, State | None]:
+    """Put a checkpoint back; returns how far the run is, what its log has not told yet, and this process's rows of the
+    carried state.
 
     Raises:
         RunError: there is no checkpoint, it is damaged, or the options or the task's data have changed since.
     """
-    tensors, facts = run.load_checkpoint()
+    with _understanding(run):
+        tensors, facts = run.load_checkpoint()
+        _check_unchanged(run, task, options, facts)
+        load_into(task.model, under("model/", tensors), run.path / "resume" / "last.safetensors")
+        _restore_optimizer(optimizer, under("optimizer/", tensors), facts["groups"])
+        generators = tensors["random"]
+        if generators.shape[0] == accelerator.num_processes:  # else another number of processes, with fresh randomness
+            _set_generator(accelerator, generators[accelerator.process_index])
+        if accelerator.is_main_process:
+            _truncate(run, facts["metrics_bytes"])
+        carry = None
+        if facts["states"]:
+            states = {n: tensors[f"carry/{n}"][share].transpose(0, 1).contiguous() for n in facts["states"]}
+            carry = State(**states).to(accelerator.device)
+        kept = facts["pending"]
+        pending = None if kept is None else {name: 0 + kept[name] for name in ("line", "loss", "steps")}
+        return _progress(facts), pending, carry
+
+
+@contextmanager
+def _understanding(run: Run) -> Iterator[None]:
+    """Within it, a checkpoint that is whole but holds other things than `save` writes is a RunError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise RunError(
+            f"{run.path / 'resume' / 'last.safetensors'} is no checkpoint of this run ({type(error).__name__}: "
+            f"{short(str(error))}). Restore it from a copy, or train anew."
+        ) from error
+
+
+def _progress(facts: Mapping[str, Any]) -> Progress:
+    progress = Progress(**facts["progress"])
+    for name, default in asdict(Progress()).items():
+        value = getattr(progress, name)
+        if type(value) is not type(default) and (type(value), type(default)) != (int, float):
+            raise ValueError(f"its {name} is {short(value)}")
+    return progress
+
+
+def _check_unchanged(run: Run, task: Any, options: TrainingOptions, facts: Mapping[str, Any]) -> None:
+    """Raises a RunError where the options or the task's data are not those that the run was begun with."""
     was = TrainingOptions(**facts["options"])
     for name in TrainingOptions.model_fields:
         if getattr(was, name) != getattr(options, name):
             raise RunError(
                 f"The training.{name} in {run.path / 'config.json'} has changed since the run was begun: it was "
-                f"{getattr(was, name)!r} and is {getattr(options, name)!r}. Put it back to resume, or start a new run."
+                f"{short(getattr(was, name))} and is {short(getattr(options, name))}. Put it back to resume, or start "
+                "a new run."
             )
     for name, value in task.facts().items():
         if facts["task"].get(name) != value:
             raise RunError(
-                f"The {name} of {run.path} has changed since it was trained: it was {facts['task'].get(name)!r} and is "
-                f"{value!r}. Put the same data back to resume, or start a new run."
+                f"The {name} of {run.path} has changed since it was trained: it was {short(facts['task'].get(name))} "
+                f"and is {short(value)}. Put the same data back to resume, or start a new run."
             )
-    load_into(task.model, _under("model/", tensors), run.path / "resume" / "last.safetensors")
 
+
+def _restore_optimizer(optimizer: Any, tensors: Tensors, groups: Any) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in _under("optimizer/", tensors).items():
+    for name, tensor in tensors.items():
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
-
-    generators = tensors["random"]
-    if generators.shape[0] == accelerator.num_processes:  # else another number of processes, with fresh randomness
-        _set_generator(accelerator, generators[accelerator.process_index])
-    if accelerator.is_main_process:
-        _truncate(run, facts["metrics_bytes"])
-    carry = None
-    if facts["states"]:
-        states = {n: tensors[f"carry/{n}"][share].transpose(0, 1).contiguous() for n in facts["states"]}
-        carry = State(**states).to(accelerator.device)
-    return facts, carry
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(
+                    f"'{key}' of the optimizer has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
+                )
 
 
 def _generator(accelerator: Accelerator) -> torch.Tensor:

@@ -3,19 +3,36 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from selfloop import __version__
 from selfloop.atomic import remove_leftovers
-from selfloop.errors import RunError
-from selfloop.training.checkpoint import Tensors, read_tensors, write_bytes, write_tensors, writing
+from selfloop.config import LARGEST
+from selfloop.errors import RunError, SelfloopError
+from selfloop.training.checkpoint import (
+    Shapes,
+    Tensors,
+    read_shapes,
+    read_tensors,
+    write_bytes,
+    write_tensors,
+    writing,
+)
 from selfloop.training.lock import locked
+from selfloop.untrusted import exists, parse_json, read_text, short
+
+Model = TypeVar("Model", bound=nn.Module)
+Value = TypeVar("Value")
 
 FORMAT = 1
 """The version of the folder's layout; a folder of another is refused."""
@@ -25,6 +42,10 @@ MANIFEST = "manifest"
 
 OWN = ("*.json", "*.jsonl", "*.safetensors", "curves.png")
 """The files that only training writes; other pictures may be drawn meanwhile."""
+
+
+class _TooManyError(Exception):
+    """A model has more tensors than it can have."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +61,14 @@ class Run:
     curves.png             the same as a picture
     resume/                the last checkpoint, and the one before it
     .lock                  held by the process that trains the run
+
+    Attributes:
+        path: the folder.
+        resuming: whether its model is the last one, of the checkpoint, and not the best.
     """
 
     path: Path
+    resuming: bool = False
 
     @property
     def metrics(self) -> Path:
@@ -60,8 +86,8 @@ class Run:
             path.mkdir(parents=True)
         except FileExistsError as error:
             raise RunError(
-                f"{path} exists already and is not overwritten. Continue it with --resume {path}, or choose another "
-                "name with --run."
+                f"{path} exists already and is not overwritten. Continue it with --resume {shlex.quote(str(path))}, "
+                "or choose another name with --run."
             ) from error
         except OSError as error:
             raise RunError(
@@ -83,7 +109,7 @@ class Run:
         found = run.config().get("format")
         if found != FORMAT:
             raise RunError(
-                f"{path} is a run of format {found!r}, and this selfloop {__version__} reads format {FORMAT}. "
+                f"{path} is a run of format {short(found)}, and this selfloop {__version__} reads format {FORMAT}. "
                 "Use the version that wrote it, named in its config.json."
             )
         return run
@@ -96,9 +122,9 @@ class Run:
         """
         file = self.path / "config.json"
         try:
-            config = json.loads(file.read_text(encoding="utf-8"))
+            config = parse_json(read_text(file, LARGEST))
         except (FileNotFoundError, NotADirectoryError) as error:
-            what = "has no config.json, so it is not a run" if self.path.exists() else "does not exist"
+            what = "has no config.json, so it is not a run" if exists(self.path) else "does not exist"
             raise RunError(
                 f"{self.path} {what}. Give the folder that `selfloop train` made, such as runs/NAME."
             ) from error
@@ -139,23 +165,76 @@ class Run:
         """Keep the weights as the best so far."""
         write_tensors(self.path / "model.safetensors", weights(model), {**facts, MANIFEST: self._manifest})
 
-    def load_model(self, model: nn.Module) -> dict[str, Any]:
-        """Put the best weights into a model that was built from the configuration; returns their facts.
+    def open_model(self, build: Callable[[], Model]) -> Model:
+        """The model that `build` makes from the configuration, with the best weights; the last ones where it resumes.
+
+        Nothing is allocated before its tensors have the names and shapes of those in the file of weights.
 
         Raises:
-            RunError: they are missing, damaged or do not fit.
+            RunError: the weights are missing, damaged or of another model, or there can be no such model.
         """
-        file = self.path / "model.safetensors"
-        if not file.exists():
-            raise RunError(f"{file} is missing: a run has weights from its first validation on. Train it for longer.")
+        file, prefix = (self._last, "model/") if self.resuming else (self._best, "")
+        self._check_fit(build, under(prefix, read_shapes(_present(file))), file)
+        model = build()
         tensors, facts = read_tensors(file)
-        load_into(model, tensors, file)
+        load_into(model, under(prefix, tensors), file)
+        self._check_manifest(facts.pop(MANIFEST, {}))
+        return model
+
+    def load_model(self, model: nn.Module) -> dict[str, Any]:
+        """Put the best weights into a model; returns their facts.
+
+        Raises:
+            RunError: they are missing, damaged or of another model.
+        """
+        tensors, facts = read_tensors(_present(self._best))
+        load_into(model, tensors, self._best)
         self._check_manifest(facts.pop(MANIFEST, {}))
         return facts
 
+    def _check_fit(self, build: Callable[[], nn.Module], found: Shapes, source: Path) -> None:
+        """Make the model without memory for its numbers, and compare it with the tensors that were found in a file.
+
+        Raises:
+            RunError: it cannot be made, or does not fit.
+        """
+        here, made, most = threading.get_ident(), 0, 2 * len(found) + 1  # a tied table replaces a parameter
+
+        def count(*_: object) -> None:
+            nonlocal made
+            made += threading.get_ident() == here
+            if made > most:  # before ten million layers have taken their time
+                raise _TooManyError
+
+        hook = register_module_parameter_registration_hook(count)
+        try:
+            with torch.device("meta"):
+                model = build()
+        except _TooManyError:
+            raise RunError(
+                f"{source} does not fit the model in config.json: it holds {len(found)} tensors, and the model has "
+                "more. One of the two was changed; restore it from a copy."
+            ) from None
+        except (SelfloopError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+            raise RunError(
+                f"{self.path / 'config.json'} asks for a model that cannot be made ({reason}). Restore it from a copy."
+            ) from error
+        finally:
+            hook.remove()
+        _compare(_shapes(weights(model)), found, source)
+
+    @property
+    def _best(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def _last(self) -> Path:
+        return self.path / "resume" / "last.safetensors"
+
     def save_checkpoint(self, tensors: Tensors, facts: Mapping[str, Any]) -> None:
         """Keep a checkpoint, and the one before it as `previous`."""
-        last = self.path / "resume" / "last.safetensors"
+        last = self._last
         if last.exists():
             with writing(last):
                 content = last.read_bytes()
@@ -168,8 +247,8 @@ class Run:
         Raises:
             RunError: there is none, or it is damaged; the message says what is left.
         """
-        last = self.path / "resume" / "last.safetensors"
-        previous, best = last.with_name("previous.safetensors"), self.path / "model.safetensors"
+        last, best = self._last, self._best
+        previous = last.with_name("previous.safetensors")
         if not last.exists() and not previous.exists():
             raise RunError(f"{self.path} has no checkpoint to resume from: it stopped before its first. Train it anew.")
         try:
@@ -226,16 +305,33 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> 
     Raises:
         RunError: a name or a shape does not fit.
     """
-    expected = {name: tuple(t.shape) for name, t in weights(model).items()}
-    got = {name: tuple(t.shape) for name, t in tensors.items()}
-    for name in sorted(expected.keys() | got.keys()):
-        if expected.get(name) != got.get(name):
-            wanted, found = (str(shapes.get(name, "none")) for shapes in (expected, got))
+    _compare(_shapes(weights(model)), _shapes(tensors), source)
+    model.load_state_dict(dict(tensors), strict=False)
+
+
+def under(prefix: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Those whose names begin with a prefix, by what follows it."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _present(file: Path) -> Path:
+    if not file.exists():
+        raise RunError(f"{file} is missing: a run has weights from its first validation on. Train it for longer.")
+    return file
+
+
+def _compare(expected: Shapes, found: Shapes, source: Path) -> None:
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            wanted, got = (str(shapes.get(name, "none")) for shapes in (expected, found))
             raise RunError(
-                f"{source} does not fit the model in config.json: '{name}' should have shape {wanted} and has {found}. "
+                f"{source} does not fit the model in config.json: '{name}' should have shape {wanted} and has {got}. "
                 "One of the two was changed; restore it from a copy."
             )
-    model.load_state_dict(dict(tensors), strict=False)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _differences(old: Any, new: Any, place: str = "") -> dict[str, tuple[Any, Any]]:

@@ -70,4 +70,4 @@ def test_what_cannot_be_predicted_is_said_in_one_sentence(run, selfloop, words_a
 def test_a_language_model_does_not_predict(run_folder, selfloop):
     said = selfloop("predict", run_folder, "x.txt")
     assert said.status == 2
-    assert "is a language model, which writes: selfloop generate" in said.err
+    assert "is of lm: use selfloop generate" in said.err

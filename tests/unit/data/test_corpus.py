@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfloop.data import Corpus, read_corpus
+from selfloop.data import Corpus, files, read_corpus
+from selfloop.data.files import text_of_files
 from selfloop.errors import ConfigError, DataError
 
 
@@ -72,8 +73,27 @@ def test_any_name_of_a_file_is_read(tmp_path, name):
 
 
 def test_a_text_is_streamed_in_pieces(place):
-    corpus = read_corpus(place(a_txt="to be or not to be\n" * 10_000) / "a.txt")
+    corpus = read_corpus(place(a_txt="to be or not to be\n" * 30_000) / "a.txt")
     assert len(list(corpus.train)) > 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 1 << 16])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_wherever_it_is_cut_the_text_is_what_python_reads(place, monkeypatch, encoding, block, zipped):
+    monkeypatch.setattr(files, "_BLOCK", block)
+    letters = "né\r\n\r\n\rß\n\n" + ("" if encoding == "latin-1" else "你好😀\u2028\x85")
+    contents = [letters, letters + "x", "\r", "\n", "end"]
+    folder = place(**{f"a{n}_txt": text.encode(encoding) for n, text in enumerate(contents)})
+    paths = sorted(folder.iterdir())
+    plain = [path.read_text(encoding=encoding) for path in paths]
+    if zipped:
+        for path in paths:
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    expected = "".join(text if text.endswith("\n") else text + "\n" for text in plain).removesuffix("\n")
+    pieces = list(text_of_files(paths, None, encoding))
+    assert "".join(pieces) == expected
+    assert max(map(len, pieces)) <= block + 1  # with the newline between two files
 
 
 def test_one_character_is_a_corpus_for_others_to_refuse(place):

@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,18 @@ def test_where_a_text_is_cut_does_not_change_its_tokens(kind, text, size, step):
     assert "".join(cut) == text
     assert [token for block in cut for token in tokenizer.encode(block)] == tokenizer.encode(text)
     assert [token for ids in tokenizer.encode_pieces(pieces) for token in ids] == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_a_table_gives_the_tokens_and_the_vocabulary_of_the_library(kind):
+    known = "\nné\x00 \u2028你好😀\uffff\U0010ffff" * 3 + "\x85"
+    tokenizer = Tokenizer.train(kind, [known[:7], "", known[7:]])
+    text = known + "unknown: ßé你們\U0010fffe\r\n"
+    assert np.concatenate([*tokenizer.encode_pieces([text])]).tolist() == tokenizer.encode(text)
+    if kind == "char":
+        assert sorted(tokenizer._backend.get_vocab()) == sorted({*known, "<unk>"})
+        few = Tokenizer.train(kind, ["ccbbbaaaddd\n"], 4)
+        assert sorted(few._backend.get_vocab()) == ["\n", "<unk>", "a", "b"]  # of equally frequent ones the first
 
 
 def test_blocks_are_bounded_where_there_is_white_space():

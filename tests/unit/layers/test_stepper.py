@@ -1,6 +1,7 @@
 """A Stepper gives the numbers of `step` and of the sequence, and keeps to itself what it owns."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -316,3 +317,67 @@ def test_a_mistake_leaves_the_state_as_it_was():
         stepper(np.zeros(4, dtype=np.float32))
     assert torch.equal(before.h, stepper.state.h)
     assert_close(stepper(torch.ones(3)), stepper.state.h[-1, 0])
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda stepper: pickle.loads(pickle.dumps(stepper)),
+    "a copy's copy": lambda stepper: copy.deepcopy(pickle.loads(pickle.dumps(stepper))),
+}
+
+
+@pytest.mark.parametrize("made", COPIES)
+@pytest.mark.parametrize(
+    ("rnn", "batch"),
+    [
+        (lstm, 1),
+        (lambda: lstm(dtype=torch.float64), 3),
+        (lambda: lstm(backend="interpret"), 2),
+        (lambda: sl.LSTM(3, 5, 2, backend="interpret"), 1),
+        (lambda: sl.LSTM(3, 5, 2), 1),
+        (lambda: lstm(3, 400), 1),  # whose units several threads share
+    ],
+)
+def test_a_copy_goes_on_with_the_same_numbers_and_a_state_of_its_own(made, rnn, batch):
+    stepper = sl.Stepper(rnn(), batch)
+    x = torch.randn(9, batch, 3, dtype=stepper.rnn._like.dtype)
+    for t in range(3):
+        stepper(x[t])
+    before = stepper.state
+    other = COPIES[made](stepper)
+    assert other.explain() == stepper.explain()
+    own = [torch.as_tensor(stepper(x[t])).clone() for t in range(3, 9)]
+    for mine, theirs in zip(before, other.state, strict=True):  # which the other's steps have left alone
+        assert torch.equal(mine, theirs)
+    assert all(torch.equal(other(x[t]), y) for t, y in zip(range(3, 9), own, strict=True))
+    assert all(map(torch.equal, stepper.state, other.state))
+
+
+@pytest.mark.parametrize("backend", ["auto", "interpret"])
+@pytest.mark.parametrize("made", COPIES)
+def test_a_copy_has_the_weights_as_they_were_read_until_it_reads_those_of_its_own_stack(made, backend):
+    rnn = lstm(backend=backend)
+    stepper, x = sl.Stepper(rnn), torch.randn(4, 1, 3)
+    with torch.no_grad():
+        rnn.W_hh_l1.mul_(3)  # as training does
+    other = COPIES[made](stepper)
+    assert torch.equal(stepper(x[0]).clone(), other(x[0]))
+    for each in (stepper, other):
+        each.refresh()
+    y = stepper(x[1]).clone()
+    assert torch.equal(y, other(x[1]))
+    assert (other.rnn is stepper.rnn) == (made == "copy")
+    with torch.no_grad():
+        other.rnn.W_hh_l1.zero_()
+    other.refresh()
+    assert torch.equal(stepper(x[2]).clone(), other(x[2])) is False
+
+
+def test_a_copy_stays_in_the_dtype_that_its_stack_has_left():
+    stepper, x = sl.Stepper(lstm()), torch.randn(1, 3)
+    stepper.rnn.double()
+    other = copy.deepcopy(stepper)
+    assert other(x).dtype == torch.float32 and torch.equal(other(x), (stepper(x), stepper(x))[1])
+    with pytest.raises(SelfloopError, match="make another Stepper"):
+        other.refresh()

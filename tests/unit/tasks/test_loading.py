@@ -66,7 +66,7 @@ def test_the_model_is_on_the_device_that_was_asked_for(make_run):
 def test_a_device_that_is_not_there_is_named(make_run, device):
     run, _ = make_run()
     with pytest.raises(
-        ArgumentError, match=f"^The 'device' must be one that torch has here.* Got '{device}' instead.$"
+        ArgumentError, match=f"^The 'device' of load must be one that torch has here.* Got '{device}' instead.$"
     ):
         load(run.path, device=device)
 

@@ -9,7 +9,7 @@ from unit.training.toy import Straight, Toy, Watcher, weights
 
 from selfloop.errors import RunError
 from selfloop.training import Run
-from selfloop.training.checkpoint import read_tensors
+from selfloop.training.checkpoint import read_tensors, write_tensors
 
 
 def best(folder):
@@ -258,6 +258,44 @@ def test_it_goes_on_as_it_was_begun_or_not_at_all(fit, change, message):
     fit(Toy(), listener=Watcher(stop_at=7))
     with pytest.raises(RunError, match=message):
         fit(Toy(), **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"progress": {"step": "x"}},
+        {"progress": {"finish": True}},
+        {"progress": None},
+        {"options": None},
+        {"options": {"steps": -1}},
+        {"groups": [{}]},
+        {"groups": 7},
+        {"task": []},
+        {"states": ["none"]},
+        {"metrics_bytes": "x"},
+        {"pending": {"lines": 1}},
+        {"pending": 7},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_holds_other_facts_is_named(fit, tmp_path, change):
+    fit(Toy(), listener=Watcher(stop_at=7))
+    file = tmp_path / "run" / "resume" / "last.safetensors"
+    tensors, facts = read_tensors(file)
+    write_tensors(file, tensors, {**facts, **change})
+    with pytest.raises(RunError, match=r"last\.safetensors is no checkpoint of this run \(.*\)\. Restore it"):
+        fit(Toy())
+
+
+@pytest.mark.parametrize("name", ["random", "optimizer/0/exp_avg"])
+def test_a_checkpoint_that_holds_other_tensors_is_named(fit, tmp_path, name):
+    fit(Toy(), listener=Watcher(stop_at=7))
+    file = tmp_path / "run" / "resume" / "last.safetensors"
+    tensors, facts = read_tensors(file)
+    for change in ({name: torch.zeros(1, 1, 7)}, {f"optimizer/{name}": torch.zeros(2)}):
+        write_tensors(file, {**tensors, **change}, facts)
+        with pytest.raises(RunError, match=r"last\.safetensors is no checkpoint of this run"):
+            fit(Toy())
 
 
 def test_it_goes_on_with_the_same_data_or_not_at_all(fit):

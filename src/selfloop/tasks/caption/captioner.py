@@ -1,8 +1,10 @@
 """A trained captioner: images in, sentences out."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Score, Surprise
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
+from selfloop.untrusted import written
 
 BATCH = 64
 """Images in one call of a prediction; it changes the speed, not the captions."""
@@ -92,15 +95,16 @@ class Captioner:
         """
         config = read_config(run, CaptionConfig)
         if config.model.is_own_encoder and encoder is None:
+            name = written(config.model.encoder)
             raise RunError(
-                f"{run.path} was trained with the encoder '{config.model.encoder}', and code is never loaded from a "
-                f"run. Give the encoder: --encoder {config.model.encoder}, or load(…, encoder=…)."
+                f"{run.path} was trained with the encoder '{name}', and code is never loaded from a run. "
+                f"Give the encoder: --encoder {shlex.quote(name)}, or load(…, encoder=…)."
             )
         cell = cell_of(run, config.model, cell)
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
         vision = choose_vision(encoder or config.model.encoder, config.data.size)
-        model = config.model.build(vision, tokenizer.vocab_size, cell)
-        run.load_model(model)
+        vision.shape  # noqa: B018  (what is wrong with the user's own encoder is not said of config.json)
+        model = run.open_model(partial(config.model.build, vision, tokenizer.vocab_size, cell))
         return cls(model.to(device), vision, tokenizer, config)
 
     def predict(self, images: Gallery | Sequence[str | Path]) -> list[Prediction]:

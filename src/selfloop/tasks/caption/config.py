@@ -1,6 +1,6 @@
 """What can be chosen about captions."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,10 +11,8 @@ from selfloop.language import Cell
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Vision
 from selfloop.tasks.caption.choose_vision import is_own
-from selfloop.tasks.options import RecurrentOptions, SourceOptions
+from selfloop.tasks.options import Beam, Pixels, RecurrentOptions, SourceOptions
 from selfloop.training import TrainingOptions
-
-Pixels = Annotated[int, Field(gt=0)]
 
 
 class ImageOptions(SourceOptions):
@@ -115,9 +113,9 @@ class DecodingOptions(Section):
         max_tokens: of a caption.
     """
 
-    beam: int = Field(default=5, gt=0)
+    beam: Beam = 5
     length_penalty: float = Field(default=0.7, ge=0)
-    max_tokens: int = Field(default=40, gt=0)
+    max_tokens: int = Field(default=40, gt=0, le=10_000)
 
 
 class CaptionConfig(Section):

@@ -24,7 +24,7 @@ from selfloop.tasks.caption.config import CaptionConfig, ImageOptions
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery, plain
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
-from selfloop.training import Run
+from selfloop.training import Run, read_progress
 from selfloop.training.checkpoint import writing
 from selfloop.training.schedule import Budget
 
@@ -82,8 +82,7 @@ class Captioning:
     @classmethod
     def resume(cls, config: CaptionConfig, run: Run, cell: Cell | None) -> "Captioning":
         """The same, with the tokenizer that a run has kept."""
-        _, facts = run.load_checkpoint()
-        return cls(config, Tokenizer.load(run.path / "tokenizer.json"), cell, facts["progress"]["elapsed"])
+        return cls(config, Tokenizer.load(run.path / "tokenizer.json"), cell, read_progress(run).elapsed)
 
     def save(self, run: Run) -> None:
         """Keep the tokenizer."""

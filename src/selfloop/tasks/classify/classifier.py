@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ class Classifier:
         """The best weights of a run; see `selfloop.load`."""
         config = read_config(run, ClassifyConfig)
         inputs = Inputs.load(run)
-        model = config.model.build(inputs, cell_of(run, config.model, cell))
-        run.load_model(model)
+        cell = cell_of(run, config.model, cell)
+        model = run.open_model(partial(config.model.build, inputs, cell))
         return cls(model.to(device), inputs, config)
 
     def predict(self, examples: Sequence[Any] | Examples) -> list[Prediction]:

@@ -8,7 +8,7 @@ from selfloop.config import Section
 from selfloop.language import Cell
 from selfloop.models import ManyToOne
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.options import LossOptions, RecurrentOptions, SourceOptions
+from selfloop.tasks.options import LossOptions, Pixels, RecurrentOptions, SourceOptions
 from selfloop.training import TrainingOptions
 
 
@@ -28,7 +28,7 @@ class ExampleOptions(SourceOptions):
     input: str | None = None
     label: str | None = None
     scan: Literal["pixels", "rows"] = "pixels"
-    size: tuple[int, int] | None = None
+    size: tuple[Pixels, Pixels] | None = None
     tokenizer: Literal["char", "byte", "word", "bpe"] = "char"
     vocab_size: int | None = Field(default=None, gt=1)
     skip_bad: bool = False

@@ -8,7 +8,7 @@ from selfloop.config import Section
 from selfloop.language import Cell
 from selfloop.models import ManyToMany
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.options import LossOptions, RecurrentOptions, SourceOptions
+from selfloop.tasks.options import LossOptions, Pixels, RecurrentOptions, SourceOptions
 from selfloop.training import TrainingOptions
 
 
@@ -31,7 +31,7 @@ class SequenceOptions(SourceOptions):
     label: str | None = None
     fps: float | None = Field(default=None, gt=0)
     crop: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] | None = None
-    size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
+    size: tuple[Annotated[Pixels, Field(ge=8)], Annotated[Pixels, Field(ge=8)]] | None = None
     grey: bool = True
     ignore: str | None = None
     skip_bad: bool = False

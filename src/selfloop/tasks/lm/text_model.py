@@ -42,8 +42,7 @@ class TextModel:
         config = read_config(run, LanguageModelConfig)
         cell = cell_of(run, config.model, cell)
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
-        model = config.model.build(tokenizer.vocab_size, cell)
-        run.load_model(model)
+        model = run.open_model(functools.partial(config.model.build, tokenizer.vocab_size, cell))
         return cls(model.to(device), tokenizer, config)
 
     def write(

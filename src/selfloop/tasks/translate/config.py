@@ -7,7 +7,7 @@ from pydantic import Field
 from selfloop.config import Section
 from selfloop.language import Cell
 from selfloop.models import EncoderDecoder
-from selfloop.tasks.options import RecurrentOptions, SourceOptions
+from selfloop.tasks.options import Beam, RecurrentOptions, SourceOptions
 from selfloop.tasks.translate.languages import Languages
 from selfloop.training import TrainingOptions
 
@@ -41,7 +41,7 @@ class PairOptions(SourceOptions):
     tokenizer: Literal["bpe", "word", "char", "byte"] = "bpe"
     vocab_size: int | None = Field(default=None, gt=1)
     shared_vocabulary: bool = True
-    max_length: int = Field(default=128, gt=1)
+    max_length: int = Field(default=128, gt=1, le=100_000)
     skip_bad: bool = False
 
 
@@ -96,7 +96,7 @@ class DecodingOptions(Section):
             between, ``intl``, or ``none`` for text that is tokenised already.
     """
 
-    beam: int = Field(default=5, gt=0)
+    beam: Beam = 5
     length_penalty: float = Field(default=1.0, ge=0)
     bleu_tokenizer: Literal["13a", "intl", "zh", "char", "none"] = "13a"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,8 @@ class Translator:
         """The best weights of a run; see `selfloop.load`."""
         config = read_config(run, TranslateConfig)
         inputs = Languages.load(run, config.data.shared_vocabulary, config.data.lowercase)
-        model = config.model.build(inputs, cell_of(run, config.model, cell))
-        run.load_model(model)
+        cell = cell_of(run, config.model, cell)
+        model = run.open_model(partial(config.model.build, inputs, cell))
         return cls(model.to(device), inputs, config)
 
     def predict(

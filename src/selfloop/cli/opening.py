@@ -1,0 +1,34 @@
+"""A run as a verb opens it."""
+
+import shlex
+from typing import Any
+
+from selfloop.errors import ArgumentError
+
+
+def open_for(what: str, needs: str, run: str, **options: Any) -> Any:
+    """The opened model of a run, which must be able to do what was asked.
+
+    Args:
+        what: was asked, for the error: ``selfloop generate``.
+        needs: the method that does it.
+        run: the folder, or the name on the hub.
+        options: of `selfloop.load`.
+
+    Raises:
+        ArgumentError: runs of its task cannot do it; the message says which can, and what this one is for.
+        RunError: as of `selfloop.load`.
+    """
+    from selfloop.tasks import load
+    from selfloop.tasks.loading import kind_of_model
+    from selfloop.tasks.table import TASKS
+
+    model = load(run, **options)
+    if not hasattr(model, needs):
+        mine = kind_of_model(model)
+        task = next(name for name, kind in TASKS.items() if kind is mine)
+        *first, last = [name for name, kind in TASKS.items() if hasattr(kind.opened, needs)]
+        able = f"{', '.join(first)} and {last}" if first else last
+        command = mine.next[0].format(run=shlex.quote(run))
+        raise ArgumentError(f"{what} is for runs of {able}. {run} is of {task}: use {command}.")
+    return model

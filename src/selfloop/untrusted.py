@@ -1,0 +1,91 @@
+"""Files that may come from a stranger: what they hold is read up to a bound, and fails as `OSError` or `ValueError`."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+SHOWN = 60
+"""Characters of a stranger's value that an error shows."""
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at a path; False also where the name is too long, at which Path.exists raises.
+
+    >>> exists(Path("/")), exists(Path("x" * 5000))
+    (True, False)
+    """
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file at a path; as `exists`."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path; as `exists`."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def read_text(path: Path, most: int) -> str:
+    """A file's text, in UTF-8.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, it is larger, or it is not UTF-8.
+    """
+    size = path.stat().st_size
+    if not is_file(path):  # reading a pipe or a device may never end
+        raise ValueError("it is not a file")
+    if size > most:
+        raise ValueError(f"it has {size:,} bytes, and {most:,} are the most that are read")
+    return path.read_text(encoding="utf-8")
+
+
+def parse_json(text: str) -> Any:
+    """The value that JSON holds.
+
+    Raises:
+        ValueError: it is not JSON, or its brackets are nested too deeply.
+
+    >>> parse_json('{"a": [1]}')
+    {'a': [1]}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+def short(value: Any) -> str:
+    """A value as an error shows it.
+
+    >>> short("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of more than 4,300 digits
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}…"
+
+
+def written(name: str) -> str:
+    r"""A name as it is, or as Python writes it where it is long or would break the line.
+
+    >>> written("gru"), written("a\nb")
+    ('gru', "'a\\nb'")
+    """
+    return name if len(name) <= 2 * SHOWN and name.isprintable() else short(name)

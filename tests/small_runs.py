@@ -1,0 +1,52 @@
+"""A small run of each task, made without training."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from selfloop.data import Tokenizer
+from selfloop.data.vocabulary import Vocabulary
+from selfloop.tasks.caption.choose_vision import choose_vision
+from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.inputs import Inputs
+from selfloop.tasks.table import TASKS
+from selfloop.tasks.translate.languages import Languages
+from selfloop.training import Progress, Run
+from selfloop.training.run import weights
+
+TEXT = ["the cat sat on the mat\n"]
+WORDS = [["the", "cat"], ["the", "mat"]]
+
+
+def make(task: str, folder: Path) -> Run:
+    """A small run of a task, with fresh weights, and a checkpoint to resume from."""
+    options = {"hidden_size": 6, "embedding_size": 6, **({"feature_size": 6} if task == "caption" else {})}
+    config = TASKS[task].config.model_validate({"model": options})
+    run = Run.create(folder, task, config.model_dump(mode="json"))
+    tokenizer = Tokenizer.train("char", TEXT)
+    if task == "lm":
+        tokenizer.save(run.path / "tokenizer.json")
+        arguments = (tokenizer.vocab_size,)
+    elif task == "caption":
+        tokenizer.save(run.path / "tokenizer.json")
+        arguments = (choose_vision("small"), tokenizer.vocab_size)
+    else:
+        inputs = {
+            "classify": Inputs("series", (3,), ("a", "b")),
+            "label": Inputs("words", (), ("a", "b"), vocabulary=Vocabulary.of(WORDS)),
+            "translate": Languages.learn(TEXT, TEXT, vocab_size=300),
+        }[task]
+        inputs.save(run)
+        arguments = (inputs,)
+    model = config.model.build(*arguments, choose_cell("lstm"))
+    run.save_model(model, {})
+    facts = {
+        "progress": asdict(Progress(step=1, best_loss=1.0)),
+        "pending": None,
+        "options": config.training.model_dump(),
+        "groups": [],
+        "states": [],
+        "metrics_bytes": 0,
+        "task": {},
+    }
+    run.save_checkpoint({f"model/{name}": tensor for name, tensor in weights(model).items()}, facts)
+    return run
