@@ -1,8 +1,9 @@
 """What every ``selfloop train TASK`` does: from the options given to a trained run."""
 
+import os
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -134,12 +135,8 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
 
 
 def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
-    from dataclasses import replace
-
-    from selfloop.tasks.choose_cell import choose_cell
     from selfloop.tasks.loading import kind_of
-    from selfloop.tasks.opening import read_config
-    from selfloop.training import Run, read_progress
+    from selfloop.training import Run
 
     run = Run.open(path)
     if kind_of(run) is not kind:
@@ -147,7 +144,18 @@ def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen
         raise RunError(
             f"{path} is a run of the task '{task}', not '{name}': selfloop train {task} --resume {quote(str(path))}."
         )
-    chosen: Any = read_config(run, kind.config)
+    with run.locked(os.environ.get("RANK", "0") == "0"):  # of torchrun's processes, the first writes
+        return _resume(kind, run, given, screen)
+
+
+def _resume(kind: "Kind", run: "Run", given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
+    from dataclasses import replace
+
+    from selfloop.tasks.choose_cell import choose_cell
+    from selfloop.tasks.opening import read_config
+    from selfloop.training import read_progress
+
+    path, chosen = run.path, cast("Any", read_config(run, kind.config))
     progress = read_progress(run)
     if progress.finished:
         spent = progress.validations >= chosen.training.validations
@@ -165,10 +173,9 @@ def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen
     own = {} if encoder is None else {"encoder": encoder}
     kind.opened.open(replace(run, resuming=True), cell=cell, **own)  # what does not fit shows before the data are read
     accelerator = _accelerator(chosen, screen)
-    with run.locked(accelerator.is_main_process):
-        with accelerator.main_process_first(), screen.status("reading the data"):
-            task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)
-        return _train(kind, task, run, accelerator, screen, resumed=True)
+    with accelerator.main_process_first(), screen.status("reading the data"):
+        task = kind.learner.resume(chosen, run, choose_cell(cell) if cell else None)
+    return _train(kind, task, run, accelerator, screen, resumed=True)
 
 
 def _train(
