@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check fuzz guard clean
 
 help:
 	@echo "make demo   install, train a language model on the text inside Python, let it write (5 minutes)"
 	@echo "make test   install what tests need; lint, types, import rules, tests"
+	@echo "make fuzz   compare random cells, compiled and interpreted, for an hour"
+	@echo "make guard  run every cell with its memory between pages that nobody may touch"
 	@echo "make clean  remove what these made, but no run"
 
 $(BIN)/python:
@@ -35,6 +37,13 @@ check: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+guard: $(VENV)/.tested
+	$(BIN)/python tests/guarded.py end
+	$(BIN)/python tests/guarded.py start
+
+fuzz: $(VENV)/.tested
+	$(BIN)/python tests/random_cells.py --minutes 60
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,288 @@
+"""Random cells in random calls, and all that must hold of each: for tests/contracts/test_any_cell.py and `make fuzz`.
+
+A cell and its call are drawn from one number, so that the number repeats them:
+
+    python tests/random_cells.py --cell 1234        # one, with its equations
+    python tests/random_cells.py --minutes 60       # as many as fit, on all processors
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import re
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from catalogue import Entry, everything
+
+import selfloop as sl
+from selfloop import processors
+from selfloop.compiler.layout import Layout
+from selfloop.kernels import memory, native
+
+KINDS = ("", "h", "k", "x", "2h", "h+x")
+PARAMS = {
+    **{f"W{n}": f"{rows} {columns}" for n, (rows, columns) in enumerate(product(KINDS[1:], repeat=2))},
+    "a": "",
+    "b": "h",
+    "p": "k",
+    "q": "2h",
+}
+UNARY = {
+    "neg": "-{a}",
+    "sigmoid": "sl.sigmoid({a})",
+    "tanh": "sl.tanh({a})",
+    "relu": "sl.relu({a})",
+    "exp": "sl.exp(-sl.abs({a}))",
+    "log": "sl.log({a} * {a} + 1.5)",
+    "softplus": "sl.softplus({a})",
+    "silu": "sl.silu({a})",
+    "gelu": "sl.gelu({a})",
+    "sin": "sl.sin({a})",
+    "cos": "sl.cos({a})",
+    "sqrt": "sl.sqrt({a} * {a} + 0.5)",
+    "abs": "sl.abs({a})",
+    "clip": "sl.clip({a}, -0.7, 0.9)",
+    "shift": "1 - 0.5 * {a}",
+    "reciprocal": "1 / (1 + {a} * {a})",
+}
+BINARY = {
+    "add": "{a} + {b}",
+    "sub": "{a} - {b}",
+    "mul": "sl.tanh({a}) * {b}",
+    "div": "{a} / (1.5 + sl.sin({b}))",
+    "minimum": "sl.minimum({a}, {b})",
+    "maximum": "sl.maximum({a}, {b})",
+    "lt": "sl.where({a} < {b}, {b}, 0.3 * {a})",
+    "le": "sl.where({a} <= 0.1, {a} * 0.5, {b})",
+    "gt": "sl.where({a} > {b}, 0.25, {b})",
+    "ge": "sl.where({a} >= -0.2, {b}, {a})",
+}
+REDUCTIONS = {"sum": "0.3 * sl.sum({a})", "mean": "sl.mean({a})", "largest": "sl.sum(sl.softmax({a}) * {a})"}
+NORMS = {"softmax": "sl.softmax({a})", "layer_norm": "sl.layer_norm({a})", "rms_norm": "sl.rms_norm({a})"}
+PARTS = {"first": "sl.split({a}, 2)[0]", "second": "sl.split({a}, 2)[1]"}
+JOINS = {("h", "h"): "2h", ("h", "x"): "h+x"}
+WORDS = (*UNARY, *BINARY, *REDUCTIONS, *NORMS, *PARTS, "product", "product", "product", "concat", "concat")
+
+
+def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -> str:
+    """The text of a cell: each line applies a word to values before it, of whatever size they have."""
+    pool = [("x", "x"), ("h", "h"), ("c", "k"), ("m", "h"), ("a", ""), ("b", "h"), ("p", "k"), ("q", "2h")]
+    lines: list[str] = []
+
+    def add(text: str, kind: str) -> None:
+        lines.append(f"v{len(lines)} = {text}")
+        pool.append((f"v{len(lines) - 1}", kind))
+
+    for word, first, second, third in program:
+        name = WORDS[word % len(WORDS)]
+        a, kind = pool[-1 - first % len(pool)]
+        if name in UNARY:
+            add(UNARY[name].format(a=a), kind)
+        elif name in BINARY:
+            fitting = [v for v in pool if v[1] in (kind, "") or kind == ""]
+            b, other = fitting[-1 - second % len(fitting)]
+            add(BINARY[name].format(a=a, b=b), kind or other)
+        elif name in REDUCTIONS or name in NORMS:
+            if kind:
+                reduces = name in REDUCTIONS
+                add({**REDUCTIONS, **NORMS}[name].format(a=a), "" if reduces else kind)
+        elif name in PARTS:
+            wide = [v for v in pool if v[1] == "2h"]
+            a, _ = wide[-1 - first % len(wide)]
+            add(PARTS[name].format(a=a), "h")
+        elif name == "product" and kind:
+            fitting = [(w, shape.split()[0]) for w, shape in PARAMS.items() if shape.endswith(f" {kind}")]
+            matrix, rows = fitting[third % len(fitting)]
+            add(f"{matrix} @ {a}", rows)
+        elif name == "concat":
+            pairs = list(JOINS.items())
+            (left, right), joined = pairs[third % len(pairs)]
+            lefts, rights = ([v for v in pool if v[1] == k] for k in (left, right))
+            add(f"sl.concat({lefts[-1 - first % len(lefts)][0]}, {rights[-1 - second % len(rights)][0]})", joined)
+    states = []
+    for size, which in (("h", outputs[0]), ("k", 0), ("h", outputs[1])):
+        fitting = [v for v in pool if v[1] == size]
+        states.append(f"sl.tanh({fitting[-1 - which % len(fitting)][0]})")
+    body = [f"return {', '.join(states)}"]
+    used = names(body[0])
+    for line in reversed(lines):  # a parameter that nothing needs is refused
+        if line.split()[0] in used:
+            body.insert(0, line)
+            used |= names(line)
+    declared = [f"{name}=sl.param({shape!r})" for name, shape in PARAMS.items() if name in used]
+    arguments = ", ".join(["x", "h", "c=sl.state('k')", "m=sl.state('h')", *(["*", *declared] if declared else [])])
+    return f"def anything({arguments}):\n" + "\n".join(f"    {line}" for line in body)
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one cell."""
+
+    text: str
+    sizes: dict[str, int]
+    T: int
+    B: int
+    options: dict[str, Any]
+    lengths: list[int] | None
+    has_resets: bool
+    chunk: int
+    by_units: bool
+    threads: int
+
+    @classmethod
+    def draw(cls, number: int) -> "Call":
+        """The call of this number."""
+        draw = random.Random(number)
+        program = [tuple(draw.randrange(40) for _ in range(4)) for _ in range(draw.randint(1, 14))]
+        text = source(program, (draw.randrange(40), draw.randrange(40)))
+        sizes = {"I": draw.choice([1, 3, 50]), "H": draw.choice([1, 2, 3, 4, 7, 8, 9, 17]), "k": draw.choice([1, 3, 8])}
+        T, B = draw.choice([1, 2, 4, 9]), draw.choice([1, 3, 9, 13])
+        lengths = {
+            "whole": None,
+            "any": [draw.randint(0, T) for _ in range(B)],
+            "below": [draw.randint(0, max(0, T - 2)) for _ in range(B)],
+            "none": [0] * B,
+        }[draw.choice(["whole", "whole", "any", "any", "below", "none"])]
+        options = {
+            "bidirectional": draw.random() < 0.3,
+            "num_layers": draw.choice([1, 1, 1, 2]),
+            "batch_first": draw.random() < 0.3,
+            "checkpoint": draw.choice([None, None, 1, 3, T + 5]),
+        }
+        return cls(
+            text,
+            sizes,
+            T,
+            B,
+            options,
+            lengths,
+            draw.random() < 0.3,
+            draw.choice([1, 2000, native.CHUNK]),
+            draw.random() < 0.4,
+            draw.choice([1, 2, 3]),
+        )
+
+    def layer(self) -> sl.Recurrent:
+        """The stack that runs it."""
+        scope: dict[str, Any] = {"sl": sl}
+        exec(self.text, scope)
+        entry = Entry(sl.cell(scope["anything"]), {"k": self.sizes["k"]})
+        return entry.layer(self.sizes["I"], self.sizes["H"], **self.options)
+
+
+def check(number: int) -> None:
+    """Raise AssertionError unless all is as it must be: numbers, gradients, bits, single steps."""
+    call = Call.draw(number)
+    torch.manual_seed(number)
+    with _forced(call):
+        _check(call, call.layer())
+
+
+def _check(call: Call, rnn: sl.Recurrent) -> None:
+    T, B = call.T, call.B
+    x = torch.randn(*((B, T) if rnn.batch_first else (T, B)), call.sizes["I"], dtype=torch.float64)
+    start = sl.State(**{n: 0.5 * torch.randn_like(s) for n, s in rnn.zero_state(B).tensors.items()})
+    options: dict[str, Any] = {"lengths": call.lengths}
+    if call.has_resets:
+        options["resets"] = torch.rand(x.shape[:2]) < 0.3
+
+    def run(backend: str, threads: int) -> list[torch.Tensor]:
+        rnn.backend = backend
+        torch.set_num_threads(threads)
+        return everything(rnn, x, start, lambda x, start: rnn(x, start, **options))
+
+    expected, got = run("interpret", 1), run("native", call.threads)
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+    _same("a second gradient", run("native", call.threads), got)
+    _same("another number of threads", run("native", 1 + call.threads % 3), got)
+    with torch.no_grad():
+        y, final = rnn(x, start, **options)
+    _same("inference", [y, *final], got[: 1 + len(start.tensors)])
+    if not rnn.bidirectional and call.lengths is None and not call.has_resets:
+        stepper = sl.Stepper(rnn, B)
+        stepper.reset(start)
+        for t in range(T):
+            y_t = stepper(np.ascontiguousarray(x.select(1 if rnn.batch_first else 0, t).numpy()))
+            torch.testing.assert_close(torch.from_numpy(y_t), y.select(1 if rnn.batch_first else 0, t))
+    for weight in rnn.parameters():
+        weight.data = weight.data.float()
+    single, state = rnn.float()(x.float(), start.to(torch.float32), **options)
+    assert single.isfinite().all() and all(s.isfinite().all() for s in state)
+
+
+def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    for k, (a, b) in enumerate(zip(got, expected, strict=True)):
+        assert torch.equal(a, b), f"{what} gives other bits in tensor {k}: by {(a - b).abs().max().item():.1e}"
+
+
+@contextmanager
+def _forced(call: Call):
+    """Small chunks, shared units and several threads, however little there is to do; and memory full of NaN."""
+    before = native.CHUNK, native.ALONE, native.LONG, Layout.weight_bytes, processors.count, memory._empty
+    threads = torch.get_num_threads()
+    native.CHUNK, native.ALONE, native.LONG = call.chunk, 0, 1 if call.chunk == 2000 else native.LONG
+    if call.by_units:
+        Layout.weight_bytes = property(lambda self: 1 << 40)
+    processors.count = lambda: 64
+    memory._empty = lambda *arguments: before[-1](*arguments).fill_(torch.nan)
+    native._remembered.cache_clear()
+    try:
+        yield
+    finally:
+        native.CHUNK, native.ALONE, native.LONG, Layout.weight_bytes, processors.count, memory._empty = before
+        torch.set_num_threads(threads)
+        native._remembered.cache_clear()
+
+
+def work(first: int, stride: int, seconds: float) -> tuple[int, list[int]]:
+    """Check every `stride`-th number from the first until the time is over; how many, and which were wrong."""
+    end, done, wrong = time.monotonic() + seconds, 0, []
+    while time.monotonic() < end:
+        number = first + done * stride
+        done += 1
+        try:
+            check(number)
+        except Exception:
+            wrong.append(number)
+            print(f"{traceback.format_exc()}\n{Call.draw(number)}\npython tests/random_cells.py --cell {number}\n")
+    return done, wrong
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Random cells, compiled and interpreted.")
+    parser.add_argument("--cell", type=int, help="check this one, and print it")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
+    asked = parser.parse_args()
+    os.environ["SELFLOOP_CACHE"] = "off"
+    if asked.cell is not None:
+        print(Call.draw(asked.cell).text, Call.draw(asked.cell), sep="\n")
+        check(asked.cell)
+        return
+    count = os.cpu_count() or 1
+    print(f"seed {asked.seed}, {count} processes, {asked.minutes:g} minutes", flush=True)
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        found = pool.starmap(work, [(asked.seed * 1000 + k, count, asked.minutes * 60) for k in range(count)])
+    wrong = [number for _, own in found for number in own]
+    total = sum(done for done, _ in found)
+    print(f"{total:,} random cells in {asked.minutes * 60:,.0f} s, {len(wrong) or 'none'} wrong {wrong or ''}".rstrip())
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
