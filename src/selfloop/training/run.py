@@ -284,7 +284,7 @@ class Run:
                 continue
             for field, (old, new) in _differences(before, self.config()).items():
                 raise RunError(
-                    f"{self.path / name} was changed since the run was begun: {field} was {old!r} and is {new!r}. "
+                    f"{self.path / name} was changed since the run was begun: {field} was {short(old)} and is {short(new)}. "
                     "Put it back, or restore the file from a copy."
                 )
 
