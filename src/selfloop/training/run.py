@@ -284,8 +284,8 @@ class Run:
                 continue
             for field, (old, new) in _differences(before, self.config()).items():
                 raise RunError(
-                    f"{self.path / name} was changed since the run was begun: {field} was {short(old)} and is {short(new)}. "
-                    "Put it back, or restore the file from a copy."
+                    f"{self.path / name} was changed since the run was begun: {field} was {short(old)} and is "
+                    f"{short(new)}. Put it back, or restore the file from a copy."
                 )
 
     def _hash(self, name: str) -> str:
