@@ -1,11 +1,11 @@
 """One process alone, then two at once on the same processors: what each gets done, and both in sum.
 
-    python benchmarks/shared_cores.py [--size 64] [--steps 100] [--batch 32] [--seconds 5] [--rounds 3] [--train 30]
+    python benchmarks/shared_cores.py [--size 64] [--steps 50] [--batch 16] [--seconds 5] [--rounds 3] [--train 30]
+                                      [--spins 300000 3000]
 
-First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, where libgomp's threads spin as
-they do by default and where GOMP_SPINCOUNT=3000 is set before torch is loaded. Then the command line, which sets it:
-`selfloop train lm` for so many seconds, and the same with libgomp's default given by hand. All that is compared runs in
-turns; printed are the medians of the rounds.
+First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, with GOMP_SPINCOUNT set to each
+of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train lm` for so many
+seconds as it is, and with each of these. All that is compared runs in turns; printed are the medians of the rounds.
 """
 
 import argparse
@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,9 +25,6 @@ import torch
 import selfloop as sl
 
 THREADS = 2
-SPIN, SLEEP = "300000", "3000"
-"""Looks for work before a thread sleeps: libgomp's default, and what selfloop asks for."""
-
 Process = subprocess.Popen[str]
 
 
@@ -87,11 +85,12 @@ def start(arguments: Iterable[object], spins: str | None) -> Process:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64, help="features and units")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5, help="of each loop")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--train", type=float, default=30, help="seconds of each run of the command line; 0: none")
+    parser.add_argument("--spins", nargs="+", default=["300000", "3000"], help="looks for work before a thread sleeps")
     parser.add_argument("--loop", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.loop:
@@ -104,26 +103,20 @@ def main() -> None:
     )
     report(
         {
-            f"{which}, GOMP_SPINCOUNT={spins}": lambda count, which=which, spins=spins: calls_a_second(
-                count, spins, (which, *shape)
-            )
-            for which in ("selfloop", "torch.nn")
-            for spins in (SPIN, SLEEP)
+            f"{module}, GOMP_SPINCOUNT={spins}": partial(calls_a_second, spins=spins, arguments=(module, *shape))
+            for module in ("selfloop", "torch.nn")
+            for spins in given.spins
         },
         given.rounds,
     )
     if given.train:
         print("\nselfloop train lm: tokens/s")
-        report(
-            {
-                f"GOMP_SPINCOUNT={SPIN}": lambda count: tokens_a_second(count, SPIN, given.train),
-                "as it is": lambda count: tokens_a_second(count, None, given.train),
-            },
-            given.rounds,
-        )
+        train = partial(tokens_a_second, seconds=given.train)
+        by_hand = {f"GOMP_SPINCOUNT={spins}": partial(train, spins=spins) for spins in given.spins}
+        report({"as it is": partial(train, spins=None), **by_hand}, given.rounds)
 
 
-def report(measures: dict, rounds: int) -> None:
+def report(measures: dict[str, Callable[[int], list[float]]], rounds: int) -> None:
     """Take each measure with one process and with two, in turns, and print a line for each."""
     found = {(name, count): [] for name in measures for count in (1, 2)}
     for _ in range(rounds):
