@@ -27,10 +27,7 @@ def affinity() -> int:
 
 
 def count() -> int:
-    """How many threads can run at once: one for each processor, or fewer by the quota of the control group.
-
-    The quota is read once, as the process's life is short beside its changes.
-    """
+    """How many threads can run at once: a processor each, or fewer by the quota of the cgroup, which is read once."""
     return min(affinity(), _quota())
 
 

@@ -31,7 +31,7 @@ def threads() -> int:
 
 
 def notes() -> list[str]:
-    """In what torch's threads do not share the processors with other processes, each with what to do about it."""
+    """Where torch's threads do not share the processors well with other processes, and what to do about it."""
     found = []
     given, used = processors.count(), torch.get_num_threads()
     if used > given:
@@ -39,9 +39,8 @@ def notes() -> list[str]:
         found.append(
             f"this process may use {few}, as kernels do; torch uses {used} threads: call torch.set_num_threads({given})"
         )
-    openmp = (
-        _openmp() if 1 < used <= processors.affinity() else None
-    )  # of more threads than processors, none spins long
+    # Of more threads than processors, libgomp lets none spin long.
+    openmp = _openmp() if 1 < used <= processors.affinity() else None
     if openmp is not None and openmp.is_gnu and processors.may_spin():
         found.append(
             "torch's threads spin for milliseconds after each operation, and slow other processes: "
