@@ -19,7 +19,7 @@ else:
 S = TypeVar("S", bound="Section")
 
 LARGEST = 1 << 20
-"""Bytes of a file of configuration; they take a few thousand."""
+"""Bytes of a file of configuration."""
 
 
 class Section(BaseModel):

@@ -18,7 +18,7 @@ from selfloop.errors import ConfigError, DataError, nearest
 from selfloop.untrusted import read_text
 
 LARGEST = 256 << 20
-"""Bytes of a tokenizer.json; a million words take 30 million."""
+"""Bytes of a tokenizer.json."""
 
 _BLOCK = 1 << 16  # characters encoded at a time
 _BATCH = 16  # blocks given to the library at once, which shares them out to the cores
