@@ -97,7 +97,7 @@ def test_a_device_that_is_not_there(runs, device):
 )
 def test_a_name_that_is_too_long(words, runs, selfloop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = one_sentence(selfloop(*words.replace("RUN", str(runs["lm"])).split()))
+    said = one_sentence(selfloop(*(str(runs["lm"]) if word == "RUN" else word for word in words.split())))
     assert "x" * 50 in said
 
 
