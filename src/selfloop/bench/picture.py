@@ -40,7 +40,7 @@ def check_picture(path: Path) -> None:
     """Look before the measurement whether the picture can be written after it.
 
     Raises:
-        ArgumentError: the suffix is not a picture's, or there is no such folder.
+        ArgumentError: the suffix is not a picture's, there is no such folder, or there can be no such file.
     """
     if path.suffix not in SUFFIXES:
         raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
@@ -48,6 +48,12 @@ def check_picture(path: Path) -> None:
         raise ArgumentError(f"There is no folder '{path.parent}' for the picture; make it first.")
     if is_folder(path):
         raise ArgumentError(f"The picture '{path}' is a folder; name a file in it.")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long
+        raise ArgumentError(f"The picture '{path}' cannot be written ({error}). Choose another name.") from error
 
 
 def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
