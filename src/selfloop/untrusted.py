@@ -1,6 +1,8 @@
 """Files that may come from a stranger: what they hold is read up to a bound, and fails as `OSError` or `ValueError`."""
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ def read_text(path: Path, most: int) -> str:
         ValueError: it is no regular file, it is larger, or it is not UTF-8.
     """
     size = path.stat().st_size
+    if is_folder(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not is_file(path):  # reading a pipe or a device may never end
         raise ValueError("it is not a file")
     if size > most:

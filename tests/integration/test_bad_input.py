@@ -142,7 +142,7 @@ def test_of_a_choice(refused, words, message):
             r"The configuration broken.toml is not TOML: Expected ']' .* \(at line 1, column 10\)\.",
         ),
         ("--config gone.toml", "The configuration gone.toml cannot be read: No such file or directory."),
-        ("--config hollow", "The configuration hollow is not TOML: it is not a file."),
+        ("--config hollow", "The configuration hollow cannot be read: Is a directory."),
         ("--config two.toml", "two.toml cannot be followed: a run has one budget, but it gives epochs and steps; .*"),
         ("--cell lstn", "The cell 'lstn' is not in the zoo; did you mean 'lstm'."),
         ("--cell gone.py:x", "The cell 'gone.py:x' is to come from gone.py, which is not a file here."),

@@ -103,14 +103,14 @@ class _Differentiable(Function):
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
         problem = cell, x, state, params, lengths, resets, *options
-        owed: Sequence[Tensor | None]
+        found: Sequence[Tensor | None]
         if is_direct and not torch.is_grad_enabled() and is_memory((above, *later)):
-            owed = _backward(*problem, outputs, above, later)
+            found = _backward(*problem, outputs, above, later)
         elif any(_is_batched(d) for d in (above, *later)):
-            owed = _interpreted(_problem(*problem), above, later)
+            found = _interpreted(_problem(*problem), above, later)
         else:
-            owed = torch.ops.selfloop.backward(*problem, outputs, above, later)
-        return None, None, None, None, None, None, *owed
+            found = torch.ops.selfloop.backward(*problem, outputs, above, later)
+        return None, None, None, None, None, None, *found
 
 
 def _is_batched(v: Tensor) -> bool:
