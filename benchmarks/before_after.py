@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
+import selfloop as sl
+
 HERE = Path(__file__).resolve().parents[1]
 Call = Callable[[], object]
 
 
 def layer(kind: str, size: int, steps: int, batch: int, train: bool, ragged: bool = False) -> Call:
     """A call of a layer of the tree this process belongs to."""
-    import selfloop as sl
-
     rnn = getattr(sl, kind)(size, size)
     x = torch.randn(steps, batch, size, requires_grad=train)
     above = torch.ones(steps, batch, size)
@@ -44,8 +44,6 @@ def layer(kind: str, size: int, steps: int, batch: int, train: bool, ragged: boo
 
 def stepper(kind: str, size: int) -> Call:
     """A hundred steps of one sequence."""
-    import selfloop as sl
-
     step, x = sl.Stepper(getattr(sl, kind)(size, size)), torch.randn(size).numpy()
 
     def walk() -> None:
@@ -63,7 +61,9 @@ CASES: dict[str, tuple[Callable[..., Call], tuple[object, ...]]] = {
     for name, shape in SHAPES.items()
     for train in (True, False)
 }
-CASES |= {f"ragged 128 T50 B32 {'train' if t else 'infer'}": (layer, ("LSTM", 128, 50, 32, t, True)) for t in (True, False)}
+CASES |= {
+    f"ragged 128 T50 B32 {name}": (layer, ("LSTM", 128, 50, 32, name == "train", True)) for name in ("train", "infer")
+}
 CASES |= {f"stepper {kind.lower()} 64, 100 steps": (stepper, (kind, 64)) for kind in ("LSTM", "GRU")}
 
 

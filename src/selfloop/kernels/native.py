@@ -55,6 +55,9 @@ ALONE = 1 << 20
 AT_ONCE = 256
 """Rows of a thread that are rounded to bfloat16 before they are multiplied."""
 
+FEW_ROWS = 8
+"""Rows that are summed one after another."""
+
 REMEMBERED = 1 << 14
 """Rows up to which plans are kept: above, writing one takes less than a fiftieth of the call."""
 
@@ -142,19 +145,21 @@ def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Te
     if rows.active is not None:
         y.zero_()
     shape = call.shape(keep)
-    record = memory.workspace(
-        (rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride), x.dtype
-    )
-    histories = [memory.workspace(((rows.steps if keep else 2) * rows.batch, s.shape[1]), x.dtype) for s in final[1:]]
+    kept: list[Tensor] = []
+    if keep:
+        record = (rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride)
+        sizes = [record, *((rows.steps * rows.batch, s.shape[1]) for s in final[1:])]
+        kept = [memory.workspace(size, x.dtype) for size in sizes]
     if rows.total:
         addresses, alive = call.addresses()
-        addresses |= {"y": y.data_ptr(), "record": record.data_ptr()}
-        for name, s, history in zip(kernels.states, final, [final[0], *histories], strict=True):
-            addresses |= {f"final {name}": s.data_ptr(), f"history {name}": history.data_ptr()}
+        addresses |= {f"final {name}": s.data_ptr() for name, s in zip(kernels.states, final, strict=True)}
+        addresses["y"] = y.data_ptr()
+        if keep:
+            addresses |= _kept_addresses(kernels, kept)
         _run(_plan(_forward, shape, rows), addresses, x.dtype)
         del alive
         _copy_last(rows, y, final[0])
-    return y, final, [record, *histories] if keep else []
+    return y, final, kept
 
 
 def backward(
@@ -193,11 +198,11 @@ def backward(
         for name, weight in problem.params.items()
     }
     addresses, alive = call.addresses()
-    addresses |= {"y": y.data_ptr(), "above": above.data_ptr(), "below": dx.data_ptr(), "record": kept[0].data_ptr()}
+    addresses |= {"y": y.data_ptr(), "above": above.data_ptr(), "below": dx.data_ptr()}
     addresses |= {f"gradient {name}": gradient.data_ptr() for name, gradient in gradients.items()}
-    histories = [y, *kept[1:]]
-    for name, *own in zip(kernels.states, final, histories, later, earlier, strict=True):
-        kinds = ("final", "history", "later", "earlier")
+    addresses |= _kept_addresses(kernels, kept)
+    for name, *own in zip(kernels.states, final, later, earlier, strict=True):
+        kinds = ("final", "later", "earlier")
         addresses |= {f"{kind} {name}": tensor.data_ptr() for kind, tensor in zip(kinds, own, strict=True)}
     room = _run(plan, addresses, x.dtype)
     del alive
@@ -205,24 +210,33 @@ def backward(
         for d in earlier:
             d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
     fields = kernels.back.fields["total"]
-    sums = _sum(room, plan, "total", fields.stride) if fields.offsets else room
-    for (name, offset), first in fields.offsets.items():
-        size = kernels.totals[name, offset]
-        gradients[name].view(-1)[offset : offset + size] = sums[first : first + size]
+    if fields.offsets:
+        sums = _sum(room, plan, "total", fields.stride)
+        flat = {name: gradients[name].view(-1).numpy() for name, _ in fields.offsets}
+        for (name, offset), first in fields.offsets.items():
+            size = kernels.totals[name, offset]
+            flat[name][offset : offset + size] = sums[first : first + size]
     for name in gradients.keys() & plan.places.keys():
-        gradients[name].copy_(_sum(room, plan, name, gradients[name].numel()).view_as(gradients[name]))
+        gradient = gradients[name]
+        gradient.numpy()[...] = _sum(room, plan, name, gradient.numel()).reshape(gradient.shape)
     return dx, gradients, earlier
 
 
-def _sum(room: Tensor, plan: Plan, name: str, size: int) -> Float[Tensor, " _"]:
-    """The sum of the rows of that name, in pairs, so that its rounding error is small and depends on no threads."""
+def _kept_addresses(kernels: Kernels, kept: Sequence[Tensor]) -> dict[str, int]:
+    """Where the record lies, and the history of each state but the first, which is the output."""
+    names = ["record", *(f"history {name}" for name in list(kernels.states)[1:])]
+    return {name: tensor.data_ptr() for name, tensor in zip(names, kept, strict=True)}
+
+
+def _sum(room: Tensor, plan: Plan, name: str, size: int) -> Float[np.ndarray, " _"]:
+    """The sum of the rows of that name: in pairs while they are many, so that its rounding error is small."""
     place, item = plan.places[name], room.element_size()
-    rows = room[place.start // item : place.stop // item].view(-1, size).numpy()
-    while len(rows) > 1:
+    rows = room.numpy()[place.start // item : place.stop // item].reshape(-1, size)
+    while len(rows) > FEW_ROWS:
         half = (len(rows) + 1) // 2
         rows[: len(rows) - half] += rows[half:]
         rows = rows[:half]
-    return torch.from_numpy(rows[0])
+    return rows.sum(0)  # type: ignore[no-any-return]
 
 
 def rows_of_numbers(v: Tensor) -> Tensor:
@@ -291,8 +305,10 @@ class _Draft:
         if is_output:
             new = rows.at_steps(sheet.base("y"), rows.batch * pitch, pitch)
         else:
-            history = sheet.base(f"history {name}")
-            new = rows.one_after_another(history, pitch) if self.shape.keep else rows.in_turn(history, pitch)
+            if self.shape.keep:
+                new = rows.one_after_another(sheet.base(f"history {name}"), pitch)
+            else:
+                new = rows.in_turn(sheet.room(2 * rows.batch * pitch), pitch)
             rows.put_last(new, rows.at_once(sheet.base(f"final {name}"), pitch))
         new = np.concatenate([rows.at_once(sheet.base(f"first {name}"), pitch)[None], new])
         if rows.is_even:
@@ -566,8 +582,12 @@ def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
 
 def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
-    bits = BITS[problem.x.dtype]
-    return _kernels(problem.graph.text, problem.shapes, bits, targets.host(), problem.single, problem.bfloat16)
+    known: Kernels | None = problem.__dict__.get("kernels")  # looked up twice in a call, at 3 µs
+    if known is None:
+        bits = BITS[problem.x.dtype]
+        known = _kernels(problem.graph.text, problem.shapes, bits, targets.host(), problem.single, problem.bfloat16)
+        problem.__dict__["kernels"] = known
+    return known
 
 
 @lru_cache(maxsize=256)

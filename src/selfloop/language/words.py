@@ -4,6 +4,7 @@ Each operation is a row of `OPERATIONS`: its name and its shape rule. A word is 
 made of others (`layer_norm`). The value of an operation in torch is a row of `selfloop.kernels.interpret`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -281,9 +282,11 @@ def maximum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
     return apply("maximum", a, b)
 
 
-def clip(v: Symbol, low: Number, high: Number) -> Symbol:
-    """The value kept within [low, high], elementwise."""
-    return minimum(maximum(v, low), high)
+def clip(v: Symbol, low: Symbol | Number, high: Symbol | Number) -> Symbol:
+    """The value kept within [low, high], elementwise, with the derivative of torch.clamp: 1 at the bounds, 0 at NaN."""
+    if isinstance(low, Number) and isinstance(high, Number) and not low <= high:
+        v.trace.fail(f"clip needs a lower bound that is not above the upper one; got {low!r} and {high!r}")
+    return where(v < low, low, where(v > high, high, where(v <= high, v, math.nan)))
 
 
 def where(condition: Symbol, a: Symbol | Number, b: Symbol | Number) -> Symbol:

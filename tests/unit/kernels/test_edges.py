@@ -45,7 +45,7 @@ GRADIENTS = (1.0, 0.0, -1.0, 0.5, math.inf, -math.inf, math.nan)
 
 WIDE = {"gelu": 1e-5, "tanh": 1e-6}
 """Absolute differences to allow: torch's gelu is short of digits, and 1 - tanh² loses some."""
-UNSIGNED = ("gelu", "minimum", "maximum", "clip", "clip at zeros")
+UNSIGNED = ("gelu", "minimum", "maximum")
 """Where the sign of torch's own zero changes with the length of the vector."""
 
 
@@ -108,6 +108,28 @@ def test_special_numbers_are_torchs(word, dtype):
             wrong |= (g == 0) & (e == 0) & (g.signbit() != e.signbit())
         cases = torch.stack([a, b, gradient, g, e], -1)[wrong].tolist()
         assert not cases, f"{name} of {word}: (a, b, gradient, got, torch) {len(cases)} {cases[:12]}"
+
+
+@pytest.mark.parametrize("backend", ["auto", "interpret"])
+def test_clip_is_torchs_clamp_with_its_derivative_at_the_bounds(backend):
+    a = specials("clip", torch.float32)[None]
+    y, d, _ = outcome("clip", backend, a, a, torch.ones_like(a))
+    a = a.clone().requires_grad_()
+    expected = a.clamp(-1, 1)
+    torch.testing.assert_close((y, d), (expected, *torch.autograd.grad(expected.sum(), a)), equal_nan=True)
+
+
+def test_bounds_of_clip_can_be_learned():
+    @sl.cell
+    def bounded(x, h, *, low=sl.param("h"), high=sl.param("h")):
+        return sl.clip(h, low, high)
+
+    layer = sl.Recurrent(bounded, 1, 3)
+    layer.load_state_dict({"low_l0": -torch.ones(3), "high_l0": torch.ones(3)})
+    y, _ = layer(torch.zeros(1, 1, 1), sl.State(h=torch.tensor([[[-2.0, 0.5, 2.0]]])))
+    y.sum().backward()
+    assert y.flatten().tolist() == [-1, 0.5, 1]
+    assert (layer.low_l0.grad.tolist(), layer.high_l0.grad.tolist()) == ([1, 0, 0], [0, 0, 1])
 
 
 def test_every_elementwise_operation_has_its_case():

@@ -193,6 +193,10 @@ def no_parts(x, h):
     return split(h, 0)[0]  # line
 
 
+def bounds_the_wrong_way_round(x, h):
+    return sl.clip(h, 1, -1)  # line
+
+
 def misspelt_after_a_dot(x, h):
     return sl.sigmod(h)  # line
 
@@ -285,6 +289,7 @@ SAYS = [
     (word_of_nothing, "'concat' was given no value of the cell"),
     (parts_of_a_number, "'part' was given no value of the cell"),
     (no_parts, "split needs a whole number of parts, at least 1; got 0"),
+    (bounds_the_wrong_way_round, "clip needs a lower bound that is not above the upper one; got 1 and -1"),
     (misspelt_after_a_dot, "'sigmod' is neither a word of the language nor declared"),
     (misspelt_after_a_dot, "did you mean 'sigmoid'?"),
     (chained_comparison, "write where(condition, a, b)"),
