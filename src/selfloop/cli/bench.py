@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selfloop import processors
 from selfloop.errors import ArgumentError, nearest
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def bench(
 
       selfloop bench --quick --plot ratios.png
     """
+    if threads is not None and threads > processors.count():
+        raise ArgumentError(
+            f"--threads must be at most {processors.count()}, the processors that this process may use. "
+            f"Got {threads} instead."
+        )
     import torch
 
     from selfloop.bench import draw, measure, peak

@@ -162,6 +162,8 @@ def parts_of(source: str | Path | None, wanted: Wanted) -> tuple[str, Parts]:
     """A source's name, and what it holds by split."""
     check_encoding(wanted.encoding)
     if source is None:
+        if wanted.images is not None:
+            raise DataError(f"The images in {wanted.images} need their captions: give the file that lists them first.")
         counts = {role: draw_scenes(count, seed) for seed, (role, count) in enumerate(SCENES.items(), 1)}
         return "scenes", {role: Captioned(*map(list, zip(*drawn, strict=True))) for role, drawn in counts.items()}
     found = locate(source)

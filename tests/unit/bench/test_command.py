@@ -72,6 +72,7 @@ def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
     ("arguments", "message"),
     [
         (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax; did you mean 'lstm'?"),
+        (["--threads", 65], "--threads must be at most 64, the processors that this process may use. Got 65 instead."),
         (["--plot", "ratios.txt"], "The picture must end in .png, .svg, .pdf. Got 'ratios.txt' instead."),
         (["--plot", "nowhere/ratios.png"], "There is no folder 'nowhere' for the picture; make it first."),
     ],

@@ -103,6 +103,9 @@ def test_images_may_stand_elsewhere(place):
     folder = place({**{f"there/{n}": c for n, c in PHOTOS.items()}, "here/c.csv": "image,caption\na.png,x\nb.png,y\n"})
     assert everything(read(folder / "here" / "c.csv", images=folder / "there")) == {"a.png": ["x"], "b.png": ["y"]}
     assert "which does not exist: give a folder or a .zip" in refusal(folder / "here", images=folder / "their")
+    assert (
+        refusal(None, images="there") == "The images in there need their captions: give the file that lists them first."
+    )
 
 
 def test_parquet_holds_images_itself(tmp_path):
