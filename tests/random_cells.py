@@ -26,7 +26,7 @@ from catalogue import Entry, everything
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler.layout import Layout
-from selfloop.kernels import memory, native
+from selfloop.kernels import draft, memory, native, plans, products
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
 PARAMS = {
@@ -170,7 +170,7 @@ class Call:
             options,
             lengths,
             draw.random() < 0.3,
-            draw.choice([1, 2000, native.CHUNK]),
+            draw.choice([1, 2000, draft.CHUNK]),
             draw.random() < 0.4,
             draw.choice([1, 2, 3]),
         )
@@ -232,20 +232,20 @@ def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> N
 @contextmanager
 def _forced(call: Call):
     """Small chunks, shared units and several threads, however little there is to do; and memory full of NaN."""
-    before = native.CHUNK, native.ALONE, native.LONG, Layout.weight_bytes, processors.count, memory._empty
+    before = draft.CHUNK, native.ALONE, products.LONG, Layout.weight_bytes, processors.count, memory._empty
     threads = torch.get_num_threads()
-    native.CHUNK, native.ALONE, native.LONG = call.chunk, 0, 1 if call.chunk == 2000 else native.LONG
+    draft.CHUNK, native.ALONE, products.LONG = call.chunk, 0, 1 if call.chunk == 2000 else products.LONG
     if call.by_units:
         Layout.weight_bytes = property(lambda self: 1 << 40)
     processors.count = lambda: 64
     memory._empty = lambda *arguments: before[-1](*arguments).fill_(torch.nan)
-    native._remembered.cache_clear()
+    plans._remembered.cache_clear()
     try:
         yield
     finally:
-        native.CHUNK, native.ALONE, native.LONG, Layout.weight_bytes, processors.count, memory._empty = before
+        draft.CHUNK, native.ALONE, products.LONG, Layout.weight_bytes, processors.count, memory._empty = before
         torch.set_num_threads(threads)
-        native._remembered.cache_clear()
+        plans._remembered.cache_clear()
 
 
 def work(first: int, stride: int, seconds: float) -> tuple[int, list[int]]:

@@ -6,7 +6,7 @@ from catalogue import assert_close
 
 import selfloop as sl
 from selfloop import cells
-from selfloop.kernels import native
+from selfloop.kernels import draft, products
 
 
 def gradients(rnn, x, **options):
@@ -36,7 +36,7 @@ def interpreted(rnn, x, **options):
 def test_steps_without_rows_after_the_last_change_nothing(rnn, T, B, length, monkeypatch):
     """Where all lengths are below T, the last chunk of steps would have no rows: called twice on recycled memory."""
     if B == 4:
-        monkeypatch.setattr(native, "CHUNK", 1)
+        monkeypatch.setattr(draft, "CHUNK", 1)
     rnn, x = rnn(), torch.randn(T, B, 64)
     if B == 4:
         x = torch.randn(T, B, 3, dtype=torch.float64)
@@ -48,7 +48,7 @@ def test_steps_without_rows_after_the_last_change_nothing(rnn, T, B, length, mon
 
 
 def test_ragged_chunks_give_the_interpreters_gradients(monkeypatch):
-    monkeypatch.setattr(native, "CHUNK", 1)  # a chunk for each step
+    monkeypatch.setattr(draft, "CHUNK", 1)  # a chunk for each step
     for checkpoint in (None, 1, 4):
         rnn = sl.Recurrent(cells.lstm, 3, 5, dtype=torch.float64, checkpoint=checkpoint, backend="native")
         x, lengths = torch.randn(9, 6, 3, dtype=torch.float64), [2, 0, 5, 5, 1, 3]
@@ -58,9 +58,9 @@ def test_ragged_chunks_give_the_interpreters_gradients(monkeypatch):
 
 @pytest.mark.parametrize("partial", [1, 2, 32])
 def test_partial_sums_are_the_sum(partial, monkeypatch):
-    monkeypatch.setattr(native, "LONG", 1)
-    monkeypatch.setattr(native, "PARTIAL", partial)
-    monkeypatch.setattr(native, "CHUNK", 1 << 10)
+    monkeypatch.setattr(products, "LONG", 1)
+    monkeypatch.setattr(products, "PARTIAL", partial)
+    monkeypatch.setattr(draft, "CHUNK", 1 << 10)
     for cell in (cells.lstm, cells.gru, cells.sru if hasattr(cells, "sru") else cells.vanilla):
         rnn = sl.Recurrent(cell, 2, 3, dtype=torch.float64, backend="native")
         x = torch.randn(40, 6, 2, dtype=torch.float64)

@@ -88,7 +88,7 @@ def zeroed(monkeypatch):
     """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
     for name in ("empty", "workspace"):
         zeros = lambda shape, dtype: torch.zeros(shape, dtype=dtype)  # noqa: E731
-        monkeypatch.setattr(native.memory, name, zeros, raising=False)
+        monkeypatch.setattr(native.memory, name, zeros)
 
 
 def leaf(v):

@@ -7,7 +7,7 @@ import torch
 import selfloop as sl
 from selfloop.compiler import targets
 from selfloop.compiler.pipeline import tools
-from selfloop.kernels import native
+from selfloop.kernels import plans
 from selfloop.kernels.sheet import Sheet
 
 
@@ -40,11 +40,11 @@ def test_room_starts_at_lines_of_the_cache_and_zeros_come_first(sheet):
 
 def test_calls_that_differ_in_their_numbers_alone_use_one_plan():
     rnn = sl.LSTM(3, 4)
-    native._remembered.cache_clear()
+    plans._remembered.cache_clear()
     for _ in range(3):
         rnn(torch.randn(5, 2, 3))[0].sum().backward()
-    assert native._remembered.cache_info().misses == 2  # forward and backward
+    assert plans._remembered.cache_info().misses == 2  # forward and backward
     rnn(torch.randn(2, 5, 3).transpose(0, 1))[0].sum().backward()  # other pitches
-    assert native._remembered.cache_info().misses == 4
+    assert plans._remembered.cache_info().misses == 4
     rnn(torch.randn(5, 2, 3), lengths=[5, 3])
-    assert native._remembered.cache_info().misses == 4
+    assert plans._remembered.cache_info().misses == 4
