@@ -29,8 +29,9 @@ from selfloop.compiler.layout import Layout
 from selfloop.kernels import draft, memory, native, plans, products
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
+MATRICES = {sizes: f"W{n}" for n, sizes in enumerate(product(KINDS[1:], repeat=2))}
 PARAMS = {
-    **{f"W{n}": f"{rows} {columns}" for n, (rows, columns) in enumerate(product(KINDS[1:], repeat=2))},
+    **{name: f"{rows} {columns}" for (rows, columns), name in MATRICES.items()},
     "a": "",
     "b": "h",
     "p": "k",
@@ -70,12 +71,15 @@ REDUCTIONS = {"sum": "0.3 * sl.sum({a})", "mean": "sl.mean({a})", "largest": "sl
 NORMS = {"softmax": "sl.softmax({a})", "layer_norm": "sl.layer_norm({a})", "rms_norm": "sl.rms_norm({a})"}
 PARTS = {"first": "sl.split({a}, 2)[0]", "second": "sl.split({a}, 2)[1]"}
 JOINS = {("h", "h"): "2h", ("h", "x"): "h+x"}
-WORDS = (*UNARY, *BINARY, *REDUCTIONS, *NORMS, *PARTS, "product", "product", "product", "concat", "concat")
+WORDS = (*UNARY, *BINARY, *REDUCTIONS, *NORMS, *PARTS, *["product"] * 16, "concat", "concat")
+
+LATE = (0, 0, 0, 0, 1, 1, 2, 5, 20)
+"""How many values before the last ones those may be that are used next, so that the states need most of the lines."""
 
 
 def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -> str:
     """The text of a cell: each line applies a word to values before it, of whatever size they have."""
-    pool = [("x", "x"), ("h", "h"), ("c", "k"), ("m", "h"), ("a", ""), ("b", "h"), ("p", "k"), ("q", "2h")]
+    pool = [("a", ""), ("p", "k"), ("q", "2h"), ("b", "h"), ("c", "k"), ("m", "h"), ("h", "h"), ("x", "x")]
     lines: list[str] = []
 
     def add(text: str, kind: str) -> None:
@@ -108,8 +112,13 @@ def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -
             (left, right), joined = pairs[third % len(pairs)]
             lefts, rights = ([v for v in pool if v[1] == k] for k in (left, right))
             add(f"sl.concat({lefts[-1 - first % len(lefts)][0]}, {rights[-1 - second % len(rights)][0]})", joined)
-    states = []
-    for size, which in (("h", outputs[0]), ("k", 0), ("h", outputs[1])):
+    vectors = [v for v in pool if v[1]]
+    value, kind = vectors[-1 - outputs[0] % len(vectors)]
+    if kind != "h":
+        add(f"{MATRICES['h', kind]} @ {value}", "h")
+        value = pool[-1][0]
+    states = [f"sl.tanh({value})"]
+    for size, which in (("k", 0), ("h", outputs[1])):
         fitting = [v for v in pool if v[1] == size]
         states.append(f"sl.tanh({fitting[-1 - which % len(fitting)][0]})")
     body = [f"return {', '.join(states)}"]
@@ -141,19 +150,24 @@ class Call:
     chunk: int
     by_units: bool
     threads: int
+    also_single: bool
 
     @classmethod
     def draw(cls, number: int) -> "Call":
         """The call of this number."""
         draw = random.Random(number)
-        program = [tuple(draw.randrange(40) for _ in range(4)) for _ in range(draw.randint(1, 14))]
-        text = source(program, (draw.randrange(40), draw.randrange(40)))
+        program = [
+            (draw.randrange(720), draw.choice(LATE), draw.randrange(40), draw.randrange(40))
+            for _ in range(draw.randint(1, 8))
+        ]
+        text = source(program, (draw.choice(LATE), draw.choice(LATE)))
         sizes = {"I": draw.choice([1, 3, 50]), "H": draw.choice([1, 2, 3, 4, 7, 8, 9, 17]), "k": draw.choice([1, 3, 8])}
         T, B = draw.choice([1, 2, 4, 9]), draw.choice([1, 3, 9, 13])
+        top = draw.randint(0, max(0, T - 2))  # which several sequences may have in common
         lengths = {
             "whole": None,
             "any": [draw.randint(0, T) for _ in range(B)],
-            "below": [draw.randint(0, max(0, T - 2)) for _ in range(B)],
+            "below": [min(draw.randint(0, T), top) for _ in range(B)],
             "none": [0] * B,
         }[draw.choice(["whole", "whole", "any", "any", "below", "none"])]
         options = {
@@ -173,6 +187,7 @@ class Call:
             draw.choice([1, 2000, draft.CHUNK]),
             draw.random() < 0.4,
             draw.choice([1, 2, 3]),
+            draw.random() < 0.2,
         )
 
     def layer(self) -> sl.Recurrent:
@@ -218,6 +233,8 @@ def _check(call: Call, rnn: sl.Recurrent) -> None:
         for t in range(T):
             y_t = stepper(np.ascontiguousarray(x.select(1 if rnn.batch_first else 0, t).numpy()))
             torch.testing.assert_close(torch.from_numpy(y_t), y.select(1 if rnn.batch_first else 0, t))
+    if not call.also_single:  # half of the time goes into compiling
+        return
     for weight in rnn.parameters():
         weight.data = weight.data.float()
     single, state = rnn.float()(x.float(), start.to(torch.float32), **options)
