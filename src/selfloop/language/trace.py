@@ -3,8 +3,7 @@
 import linecache
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import NoReturn
@@ -28,15 +27,14 @@ def trace(
     leaves |= {name: writer.leaf("state", name, shape) for name, shape in states.items()}
     leaves |= {name: writer.leaf("param", name, shape) for name, shape in params.items()}
 
-    with _locals_at_return(function.__code__) as found:
-        try:
-            returned = function(**leaves)
-        except Exception as error:
-            if isinstance(error, CellError) and not isinstance(error, NoValue):
-                raise
-            _explain(writer, error, leaves)
+    try:
+        returned = function(**leaves)
+    except Exception as error:
+        if isinstance(error, CellError) and not isinstance(error, NoValue):
+            raise
+        _explain(writer, error, leaves)
     outputs = _check_returned(writer, returned, states)
-    names = {name: value.index for name, value in found.items() if isinstance(value, Symbol) and value.trace is writer}
+    names = writer.names()
     return _reachable(writer, input, tuple(states), tuple(params), outputs, names)
 
 
@@ -47,6 +45,13 @@ class Trace:
         self.code = code
         self.nodes: list[Node] = []
         self._known: dict[Node, int] = {}
+        self._seen: FrameType | None = None
+
+    def names(self) -> dict[str, int]:
+        """The local variables that hold a value when the function has returned, each with the value's index."""
+        frame, self._seen = self._seen, None  # a frame that somebody holds keeps its variables
+        values = {} if frame is None else frame.f_locals
+        return {name: v.index for name, v in values.items() if isinstance(v, Symbol) and v.trace is self}
 
     def leaf(self, op: str, name: str, shape: Shape) -> Symbol:
         """A new input, state or parameter."""
@@ -105,6 +110,7 @@ class Trace:
         frame: FrameType | None = sys._getframe()
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
+        self._seen = frame or self._seen
         return frame
 
     def _frame_locals(self) -> Mapping[str, object]:
@@ -114,23 +120,6 @@ class Trace:
     def _line(self) -> int:
         frame = self._frame()
         return frame.f_lineno if frame else self.code.co_firstlineno
-
-
-@contextmanager
-def _locals_at_return(code: CodeType) -> Iterator[dict[str, object]]:
-    """The local variables that the function with this code holds when it returns."""
-    found: dict[str, object] = {}
-
-    def profile(frame: FrameType, event: str, _: object) -> None:
-        if event == "return" and frame.f_code is code:
-            found.update(frame.f_locals)
-
-    previous = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        yield found
-    finally:
-        sys.setprofile(previous)
 
 
 def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> NoReturn:

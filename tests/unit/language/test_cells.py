@@ -1,5 +1,7 @@
 import copy
+import cProfile
 import pickle
+import sys
 
 import pytest
 
@@ -166,3 +168,31 @@ def test_split_gives_parts_in_order():
 
     values = [node.value for node in parts.graph.nodes if node.op == "part"]
     assert values == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("tool", ["cProfile", "sys.setprofile", "sys.settrace"])
+def test_a_cell_can_be_written_under_a_profiler_or_a_debugger(tool):
+    calls = []
+    profiler = cProfile.Profile()
+    begin, end, own = {
+        "cProfile": (profiler.enable, profiler.disable, None),
+        "sys.setprofile": (lambda: sys.setprofile(hook), lambda: sys.setprofile(None), sys.getprofile),
+        "sys.settrace": (lambda: sys.settrace(hook), lambda: sys.settrace(before), sys.gettrace),
+    }[tool]
+
+    def hook(*event):
+        calls.append(event)
+
+    def simple(x, h, *, W=param("h x")):
+        total = h + W @ x
+        return tanh(total)
+
+    before = sys.gettrace()
+    begin()
+    try:
+        graph = cell(simple).graph
+        assert own is None or own() is hook
+    finally:
+        end()
+    assert "total" in graph.names
+    assert calls or profiler.getstats()
