@@ -154,6 +154,9 @@ ZOO = (
 )
 CELLS = ZOO + OWN
 
+STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "slstm", "indrnn")
+"""Cells that together use every kind of stage."""
+
 TOLERANCE = {torch.float64: {"rtol": 1e-9, "atol": 1e-11}, torch.float32: {"rtol": 1e-4, "atol": 2e-6}}
 
 

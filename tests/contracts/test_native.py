@@ -4,15 +4,13 @@ import functools
 
 import pytest
 import torch
-from catalogue import CELLS, assert_close, everything, ragged
+from catalogue import CELLS, STAGES, assert_close, everything, ragged
 
 import selfloop as sl
 from selfloop.compiler.layout import Layout
 from selfloop.kernels import native
 
 each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
-STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "slstm", "indrnn")
-"""Cells that together use every kind of stage."""
 SOME = [e for e in CELLS if str(e) in STAGES]
 some_cells = pytest.mark.parametrize("entry", SOME, ids=str)
 

@@ -23,5 +23,5 @@ def test_one_number_beyond_a_block_ends_the_process(where):
 
 @pytest.mark.parametrize("where", ["start", "end"])
 def test_kernels_stay_within_their_blocks(where):
-    ended = run(where, "reset_before", "slstm")
+    ended = run(where, "reset_before")
     assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["done"]), ended.stdout[-200:] + ended.stderr

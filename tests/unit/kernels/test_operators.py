@@ -372,14 +372,14 @@ for entry in CELLS:
 def fitting():
     wide = targets.host()
     names = [t.name for t in targets.TARGETS if t.architecture == wide.architecture]
-    return names[names.index(wide.name) :]
+    return names[names.index(wide.name) + 1 :]
 
 
 @pytest.mark.skipif(operators.UNSUPPORTED is not None, reason="no kernels here")
 @pytest.mark.parametrize("name", ["avx2", "sse2"])
 def test_a_narrower_target_gives_the_same_numbers(name):
     if name not in fitting():
-        pytest.skip(f"this processor has no {name}")
+        pytest.skip(f"this processor has no {name}, or nothing wider, with which all tests run")
     tests = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120
     done = python(f"TESTS = {tests!r}\n{NARROW}", SELFLOOP_TARGET=name)
     assert done.returncode == 0, done.stderr
