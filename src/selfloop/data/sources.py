@@ -7,7 +7,7 @@ from typing import Any
 from selfloop.data.files import SUFFIXES
 from selfloop.data.rows import first_line, open_hub
 from selfloop.errors import ConfigError, DataError, nearest
-from selfloop.untrusted import exists, is_folder
+from selfloop.untrusted import exists, is_file, is_folder
 
 _HUB = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))?")
 _NEVER_ON_THE_HUB = SUFFIXES | {".ts", ".npz", ".npy", ".idx"}
@@ -17,14 +17,16 @@ def locate(source: str | Path) -> Path | dict[str, Any]:
     """The file or folder of that name, or the splits of that data set on the hub.
 
     Raises:
-        DataError: there is neither.
+        DataError: there is neither, or what is there is a pipe or a device.
 
     >>> locate(".").is_dir()
     True
     """
     path = Path(source).expanduser()
-    if exists(path):
+    if is_file(path) or is_folder(path):
         return path
+    if exists(path):
+        raise DataError(f"{path} is a pipe or a device, and data are read more than once: write them to a file first.")
     siblings = [sibling.name for sibling in path.parent.iterdir()] if is_folder(path.parent) else []
     near = nearest(path.name, siblings)
     hub = _HUB.fullmatch(str(source))

@@ -96,6 +96,13 @@ def test_wherever_it_is_cut_the_text_is_what_python_reads(place, monkeypatch, en
     assert max(map(len, pieces)) <= block + 1  # with the newline between two files
 
 
+def test_a_pipe_or_a_device_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(DataError, match="is a pipe or a device, and data are read more than once: write them to a"):
+            read_corpus(path)
+
+
 def test_one_character_is_a_corpus_for_others_to_refuse(place):
     assert whole(read_corpus(place(a_txt=" ") / "a.txt")) == " "
 
