@@ -267,8 +267,8 @@ def _forced(call: Call):
 
 def work(first: int, stride: int, seconds: float) -> tuple[int, list[int]]:
     """Check every `stride`-th number from the first until the time is over; how many, and which were wrong."""
-    end, done, wrong = time.monotonic() + seconds, 0, []
-    while time.monotonic() < end:
+    end, parent, done, wrong = time.monotonic() + seconds, os.getppid(), 0, []
+    while time.monotonic() < end and os.getppid() == parent:  # a parent that is killed cannot say so
         number = first + done * stride
         done += 1
         try:
