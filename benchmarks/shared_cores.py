@@ -1,7 +1,7 @@
 """One process alone, then two at once on the same processors: what each gets done, and both in sum.
 
     python benchmarks/shared_cores.py [--size 64] [--steps 50] [--batch 16] [--seconds 5] [--rounds 3] [--train 30]
-                                      [--spins 300000 3000]
+                                      [--spins 300000 3000 300]
 
 First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, with GOMP_SPINCOUNT set to each
 of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train lm` for so many
@@ -91,7 +91,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each loop")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--train", type=float, default=30, help="seconds of each run of the command line; 0: none")
-    parser.add_argument("--spins", nargs="+", default=["300000", "3000"], help="looks for work before a thread sleeps")
+    parser.add_argument(
+        "--spins", nargs="+", default=["300000", "3000", "300"], help="looks for work before a thread sleeps"
+    )
     parser.add_argument("--loop", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.loop:
