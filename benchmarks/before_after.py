@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 import selfloop as sl
-from selfloop import processors
 
 HERE = Path(__file__).resolve().parents[1]
 Call = Callable[[], object]
@@ -89,7 +88,7 @@ class Tree:
     """A process that times the calls of a tree."""
 
     def __init__(self, root: Path) -> None:
-        environment = {"GOMP_SPINCOUNT": processors.SPINS, **os.environ, "PYTHONPATH": str(root / "src")}
+        environment = {"GOMP_SPINCOUNT": "300", **os.environ, "PYTHONPATH": str(root / "src")}
         command = [sys.executable, __file__, "--serve", str(root)]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
