@@ -49,7 +49,7 @@ class Guard:
         size = dtype.itemsize * int(np.prod(shape))
         if size == 0:
             return torch.zeros(shape, dtype=dtype)
-        return torch.from_numpy(self.array(size)).view(dtype).view(*shape)
+        return torch.from_numpy(self.array(size)).view(dtype).view(tuple(shape))
 
     def copy(self, v: torch.Tensor, may_write: bool = True) -> torch.Tensor:
         made = self.tensor(v.shape, v.dtype).copy_(v.detach())
