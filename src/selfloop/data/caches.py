@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+from selfloop.errors import DataError
+
 Kept = TypeVar("Kept")
 
 
@@ -22,7 +24,7 @@ def cache_folder(name: str) -> Path:
         raise OSError("there is no home folder") from error
 
 
-def keep(name: str, folder: Path | None, make: Callable[[Path], Kept]) -> Kept:
+def keep(name: str, what: str, folder: Path | None, make: Callable[[Path], Kept]) -> Kept:
     """What `make` opens from a folder, and makes there first if it must.
 
     Without a cache it is made each time, which is slower and no error: a temporary folder takes it, whose files are
@@ -30,15 +32,22 @@ def keep(name: str, folder: Path | None, make: Callable[[Path], Kept]) -> Kept:
 
     Args:
         name: of the user's cache.
+        what: is kept, for the error: ``The tokens of the text``.
         folder: another folder, and no other than this; None for the user's cache.
         make: maps what is in the folder that it is given.
 
     Raises:
-        OSError: the folder that was given cannot be used, or nor can a temporary one.
+        DataError: the folder that was given cannot be used, or nor can a temporary one.
     """
-    if folder is not None:
-        return make(folder)
-    with suppress(OSError):
-        return make(cache_folder(name))
-    with TemporaryDirectory(prefix="selfloop-", ignore_cleanup_errors=True) as temporary:
-        return make(Path(temporary))
+    try:
+        if folder is not None:
+            return make(folder)
+        with suppress(OSError):
+            return make(cache_folder(name))
+        with TemporaryDirectory(prefix="selfloop-", ignore_cleanup_errors=True) as temporary:
+            return make(Path(temporary))
+    except OSError as error:
+        raise DataError(
+            f"{what} cannot be kept in {folder or 'the cache, nor in a temporary folder'} "
+            f"({error.strerror or error}): free some space there, or set XDG_CACHE_HOME to another folder."
+        ) from error

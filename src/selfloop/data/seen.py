@@ -89,13 +89,7 @@ def look(
             raise DataError(f"What was just written to {path} is damaged: check the disk.")
         return found
 
-    try:
-        arrays, faults = keep("seen", folder, stored)
-    except OSError as error:
-        raise DataError(
-            f"What is seen in the images cannot be kept in {folder or 'the cache, nor in a temporary folder'} "
-            f"({error.strerror or error}): free some space there, or set XDG_CACHE_HOME to another folder."
-        ) from error
+    arrays, faults = keep("seen", "What is seen in the images", folder, stored)
     return Seen(arrays, [row for row in range(len(pictures)) if row not in faults], key)
 
 

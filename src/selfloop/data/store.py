@@ -76,13 +76,7 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
             raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
         return tokens
 
-    try:
-        return keep("tokens", None if folder is None else Path(folder), stored)
-    except OSError as error:
-        raise DataError(
-            f"The tokens of the text cannot be kept in {folder or 'the cache, nor in a temporary folder'} "
-            f"({error.strerror or error}): free some space there, or set XDG_CACHE_HOME to another folder."
-        ) from error
+    return keep("tokens", "The tokens of the text", None if folder is None else Path(folder), stored)
 
 
 def _open(path: Path) -> Tokens | None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from unit.training.toy import Watcher
 
 from selfloop.errors import SelfloopError
 from selfloop.inspect import draw_gradient_flow, gradient_flow
@@ -21,23 +22,6 @@ from selfloop.training.curves import draw_curves
 
 TEXT = "the cat sat on the mat, the dog sat on the log\n" * 60
 SIZES = {"model": {"hidden_size": 8, "embedding_size": 8}, "training": {"batch_size": 4, "steps": 6, "validations": 6}}
-
-
-class StopsAt:
-    """Watches a run, and stops it at a step."""
-
-    def __init__(self, step):
-        self.left = step
-
-    def reported(self, report):
-        pass
-
-    def validated(self, metrics, best):
-        pass
-
-    def stop(self):
-        self.left -= 1
-        return self.left == 0
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +39,7 @@ def whole(tmp_path_factory):
         task.save(run)
         run.save_skipped([("play.txt", "is a play")])
         AcceleratorState._reset_state(reset_partial_state=True)
-        train(task, run, config.training, Accelerator(cpu=True), StopsAt(3))
+        train(task, run, config.training, Accelerator(cpu=True), Watcher(stop_at=3))
         AcceleratorState._reset_state(reset_partial_state=True)
         draw_curves(run, "token")
     return run.path

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from unit.training.toy import Watcher
 
 from selfloop.config import parse
 from selfloop.errors import ArgumentError, DataError
@@ -181,23 +182,6 @@ def test_held_out_texts_are_shown_with_their_translation(make_task):
     assert shown.splitlines()[::2] == task.dataset.valid.inputs[:3]
 
 
-class Stopping:
-    """Watches a run, and stops it after some updates."""
-
-    def __init__(self, after):
-        self.left = after
-
-    def reported(self, report):
-        pass
-
-    def validated(self, metrics, best):
-        pass
-
-    def stop(self):
-        self.left -= 1
-        return self.left <= 0
-
-
 def test_stopped_and_resumed_it_ends_with_the_same_bits(make_task, tmp_path, silent):
     options = {"steps": 30, "model": {"input_dropout": 0.2, "output_dropout": 0.2}, "shared_vocabulary": False}
     whole, halves = make_task(**options), make_task(**options)
@@ -206,7 +190,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(make_task, tmp_path, sil
         task.save(run)
     training = whole.config.training
     train(whole, runs[0], training, Accelerator(cpu=True), silent)
-    train(halves, runs[1], training, Accelerator(cpu=True), Stopping(after=13))
+    train(halves, runs[1], training, Accelerator(cpu=True), Watcher(stop_at=13))
     again = Translation.resume(halves.config, runs[1], None)
     train(again, runs[1], training, Accelerator(cpu=True), silent, resumed=True)
     for mine, theirs in zip(whole.model.parameters(), again.model.parameters(), strict=True):
