@@ -26,7 +26,7 @@ from catalogue import Entry, everything
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler.layout import Layout
-from selfloop.kernels import draft, memory, native, plans, products
+from selfloop.kernels import draft, memory, native, plans, products, stepping
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
 MATRICES = {sizes: f"W{n}" for n, sizes in enumerate(product(KINDS[1:], repeat=2))}
@@ -262,7 +262,8 @@ def _forced(call: Call):
     finally:
         draft.CHUNK, native.ALONE, products.LONG, Layout.weight_bytes, processors.count, memory._empty = before
         torch.set_num_threads(threads)
-        plans._remembered.cache_clear()
+        for remembered in (plans._remembered, native._kernels, stepping._kernels):
+            remembered.cache_clear()  # kept, an hour of kernels would take 4 GB
 
 
 def work(first: int, stride: int, seconds: float) -> tuple[int, list[int]]:
