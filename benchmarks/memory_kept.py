@@ -1,4 +1,4 @@
-"""What an LSTM keeps between forward and backward, ours beside torch's, and what `checkpoint` costs.
+"""What an LSTM keeps between forward and backward, ours beside torch's, and what `recompute` costs.
 
     python benchmarks/memory_kept.py [--rounds 11]
 
@@ -43,8 +43,8 @@ def main() -> None:
         modules = {
             "torch.nn.LSTM": torch.nn.LSTM(size, size),
             "sl.LSTM": sl.LSTM(size, size),
-            "sl.LSTM(checkpoint=8)": sl.LSTM(size, size, checkpoint=8),
-            "sl.LSTM(checkpoint=16)": sl.LSTM(size, size, checkpoint=16),
+            "sl.LSTM(recompute=8)": sl.LSTM(size, size, recompute=8),
+            "sl.LSTM(recompute=16)": sl.LSTM(size, size, recompute=16),
         }
         times: dict[str, list[float]] = {name: [] for name in modules}
         for _ in range(rounds + 2):

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from llvmlite import ir
 
-from selfloop.compiler.build import build
-from selfloop.compiler.emit.loops import Function
-from selfloop.compiler.emit.mathematics import FUNCTIONS, erf, reciprocal
-from selfloop.compiler.emit.vectors import Vectors
-from selfloop.compiler.targets import TARGETS, Target, host
+from selfloop.compiler.cpu.build import build
+from selfloop.compiler.cpu.emit.function import Function
+from selfloop.compiler.cpu.emit.mathematics import FUNCTIONS, erf, reciprocal
+from selfloop.compiler.cpu.emit.vectors import Vectors
+from selfloop.compiler.cpu.targets import TARGETS, Target, host
 
 Written = Callable[[Vectors, ir.Value], ir.Value]
 WORDS: dict[str, Written] = {**FUNCTIONS, "erf": erf, "reciprocal": reciprocal}

@@ -115,6 +115,27 @@ def delayed(x, h, before, fixed, *, W=param("h x"), U=param("h h"), b=param("h")
     return new, h, b
 
 
+@sl.cell
+def ordered(x, h, c, *, W=param("2h h+x"), V=param("2h h+x"), U=param("h h+x")):
+    """Gates that are cumulative sums of a softmax, as of ordered neurons (Shen et al. 2019), and sums over a joint."""
+    both = sl.concat(h, x)
+    forget, admit = sl.split(W @ both, 2)
+    forget, admit = sl.cumsum(sl.softmax(forget)), 1 - sl.cumsum(sl.softmax(admit))
+    f, o = sl.split(sl.sigmoid(V @ (sl.cumsum(both) / 4)), 2)
+    overlap = forget * admit
+    c = (f * overlap + (forget - overlap)) * c + admit * sl.tanh(U @ both)
+    h = o * sl.erf(c)
+    return h, c
+
+
+@sl.cell
+def powers(x, h, *, W=param("h x"), U=param("h h"), a=param("", init=0.5)):
+    """Whole powers, and steps that have no derivative."""
+    s = W @ x + U @ h
+    h = sl.tanh(s**3 - s**2 + a**2 + (s**2 + 1) ** -2) + 0.1 * sl.floor(4 * s) ** 1 + s**0
+    return h
+
+
 OWN = (
     Entry(layer_norm_lstm),
     Entry(reset_before),
@@ -126,6 +147,8 @@ OWN = (
     Entry(feedforward),
     Entry(autonomous),
     Entry(delayed),
+    Entry(ordered),
+    Entry(powers),
 )
 FUSED = (
     Entry(cells.gru),
@@ -154,7 +177,7 @@ ZOO = (
 )
 CELLS = ZOO + OWN
 
-STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "slstm", "indrnn")
+STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "ordered", "slstm", "indrnn")
 """Cells that together use every kind of stage."""
 
 TOLERANCE = {torch.float64: {"rtol": 1e-9, "atol": 1e-11}, torch.float32: {"rtol": 1e-4, "atol": 2e-6}}

@@ -22,6 +22,7 @@ KERNELS = pytest.StashKey[str]()
 
 def pytest_configure(config):
     torch.set_num_threads(1)  # workers share the processors
+    os.environ["SELFLOOP_VERIFY"] = "1"  # every level, before and after every pass of the compiler
     if "SELFLOOP_CACHE" not in os.environ:  # nor do they compile twice: those that xdist starts inherit the folder
         os.environ["SELFLOOP_CACHE"] = config.stash[KERNELS] = tempfile.mkdtemp(prefix="selfloop-kernels-")
 

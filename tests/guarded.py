@@ -20,8 +20,8 @@ from catalogue import CELLS, ragged
 
 import selfloop as sl
 from selfloop import processors
-from selfloop.compiler.layout import Layout
-from selfloop.kernels import memory, native, sheet
+from selfloop.compiler import KernelLayout
+from selfloop.kernels import command_buffer, memory, native
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -66,9 +66,9 @@ def guard_kernels(guard: Guard) -> None:
     memory._empty = lambda shape, dtype, size: guard.tensor(shape, dtype).fill_(torch.nan)
     torch.Tensor.new_zeros = lambda self, *shape: guard.tensor(torch.Size(np.hstack(shape)), self.dtype).zero_()
     torch.Tensor.clone = lambda self, **options: guard.copy(clone(self, **options))
-    sheet.np = types.SimpleNamespace(**tables)
+    command_buffer.np = types.SimpleNamespace(**tables)
     processors.count = lambda: 64
-    native.ALONE = 0
+    native.ONE_THREAD_BELOW = 0
 
 
 def run(entry, guard: Guard, dtype: torch.dtype, batch: int, inputs: int, hidden: int, **options) -> None:
@@ -97,15 +97,15 @@ def main() -> None:
         print(ctypes.string_at(block.ctypes.data + (40 if guard.at_end else -8), 8))
         return
     guard_kernels(guard)
-    whole = Layout.weight_bytes
+    whole = KernelLayout.weight_bytes
     for entry in CELLS:
         if names and str(entry) not in names:
             continue
         for by_units in (False, True):
-            Layout.weight_bytes = property(lambda self: 1 << 40) if by_units else whole
+            KernelLayout.weight_bytes = property(lambda self: 1 << 40) if by_units else whole
             for threads, dtype, sizes, options in (
                 (2, torch.float32, (3, 3, 7), {}),
-                (1, torch.float64, (1, 50, 17), {"checkpoint": 3}),
+                (1, torch.float64, (1, 50, 17), {"recompute": 3}),
                 (3, torch.float32, (1, 1, 1), {}),
             ):
                 print(entry, "units" if by_units else "rows", threads, dtype, sizes, flush=True)

@@ -20,13 +20,14 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from catalogue import Entry, everything
 
 import selfloop as sl
 from selfloop import processors
-from selfloop.compiler.layout import Layout
-from selfloop.kernels import draft, memory, native, plans, products, stepping
+from selfloop.compiler import KernelLayout
+from selfloop.kernels import commands, memory, native, recording, stepping, weight_gradients
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
 MATRICES = {sizes: f"W{n}" for n, sizes in enumerate(product(KINDS[1:], repeat=2))}
@@ -174,7 +175,7 @@ class Call:
             "bidirectional": draw.random() < 0.3,
             "num_layers": draw.choice([1, 1, 1, 2]),
             "batch_first": draw.random() < 0.3,
-            "checkpoint": draw.choice([None, None, 1, 3, T + 5]),
+            "recompute": draw.choice([None, None, 1, 3, T + 5]),
         }
         return cls(
             text,
@@ -184,7 +185,7 @@ class Call:
             options,
             lengths,
             draw.random() < 0.3,
-            draw.choice([1, 2000, draft.CHUNK]),
+            draw.choice([1, 2000, recording.CHUNK_BYTES]),
             draw.random() < 0.4,
             draw.choice([1, 2, 3]),
             draw.random() < 0.2,
@@ -249,21 +250,23 @@ def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> N
 @contextmanager
 def _forced(call: Call):
     """Small chunks, shared units and several threads, however little there is to do; and memory full of NaN."""
-    before = draft.CHUNK, native.ALONE, products.LONG, Layout.weight_bytes, processors.count, memory._empty
-    threads = torch.get_num_threads()
-    draft.CHUNK, native.ALONE, products.LONG = call.chunk, 0, 1 if call.chunk == 2000 else products.LONG
-    if call.by_units:
-        Layout.weight_bytes = property(lambda self: 1 << 40)
-    processors.count = lambda: 64
-    memory._empty = lambda *arguments: before[-1](*arguments).fill_(torch.nan)
-    plans._remembered.cache_clear()
-    try:
-        yield
-    finally:
-        draft.CHUNK, native.ALONE, products.LONG, Layout.weight_bytes, processors.count, memory._empty = before
-        torch.set_num_threads(threads)
-        for remembered in (plans._remembered, native._kernels, stepping._kernels):
-            remembered.cache_clear()  # kept, an hour of kernels would take 4 GB
+    before, threads = memory._empty, torch.get_num_threads()
+    commands._cached.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "CHUNK_BYTES", call.chunk)
+        patch.setattr(native, "ONE_THREAD_BELOW", 0)
+        if call.chunk == 2000:
+            patch.setattr(weight_gradients, "ROWS_PER_SUM", 1)
+        if call.by_units:
+            patch.setattr(KernelLayout, "weight_bytes", property(lambda self: 1 << 40))
+        patch.setattr(processors, "count", lambda: 64)
+        patch.setattr(memory, "_empty", lambda *arguments: before(*arguments).fill_(torch.nan))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            for cached in (commands._cached, native._kernels, stepping._kernels):
+                cached.cache_clear()  # kept, an hour of kernels would take 4 GB
 
 
 def work(first: int, stride: int, seconds: float) -> tuple[int, list[int]]:

@@ -14,13 +14,10 @@ Write the recurrence as an equation, train it on your own data, look inside it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from selfloop.language import __all__ as _LANGUAGE
+
 __version__ = "0.1.0"
 
-_LANGUAGE = (
-    "Cell", "abs", "cell", "chrono", "clip", "concat", "cos", "dropout", "exp", "gelu", "layer_norm", "log", "maximum",
-    "mean", "minimum", "param", "relu", "rms_norm", "sigmoid", "silu", "sin", "softmax", "softplus", "split", "sqrt",
-    "state", "sum", "tanh", "variational_dropout", "where", "zoneout",
-)  # fmt: skip
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
 )  # fmt: skip
@@ -29,12 +26,14 @@ _HOMES = {
     **dict.fromkeys(_LAYERS, "selfloop.layers"),
     **dict.fromkeys(("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany"), "selfloop.models"),
     "load": "selfloop.tasks",
+    "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
 }
 __all__ = ["__version__", "cells", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from selfloop import cells as cells
+    from selfloop.compiler import show as show
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.language import *  # noqa: F403
     from selfloop.layers import *  # noqa: F403

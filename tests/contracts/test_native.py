@@ -7,7 +7,7 @@ import torch
 from catalogue import CELLS, STAGES, assert_close, everything, ragged
 
 import selfloop as sl
-from selfloop.compiler.layout import Layout
+from selfloop.compiler import KernelLayout
 from selfloop.kernels import native
 
 each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
@@ -117,9 +117,9 @@ def threads():
 @pytest.fixture(params=["rows", "units"])
 def sharing(request, monkeypatch):
     """However little there is to do, threads share the rows, or the units as they do where the weights are large."""
-    monkeypatch.setattr(native, "ALONE", 0)
+    monkeypatch.setattr(native, "ONE_THREAD_BELOW", 0)
     if request.param == "units":
-        monkeypatch.setattr(Layout, "weight_bytes", property(lambda self: 1 << 40))
+        monkeypatch.setattr(KernelLayout, "weight_bytes", property(lambda self: 1 << 40))
 
 
 @some_cells

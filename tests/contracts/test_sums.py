@@ -6,7 +6,7 @@ from catalogue import assert_close
 
 import selfloop as sl
 from selfloop import cells
-from selfloop.kernels import draft, products
+from selfloop.kernels import recording, weight_gradients
 
 
 def gradients(rnn, x, **options):
@@ -28,15 +28,15 @@ def interpreted(rnn, x, **options):
     ("rnn", "T", "B", "length"),
     [
         (lambda: sl.LSTM(64, 1024, backend="native"), 4, 600, 3),
-        (lambda: sl.Recurrent(cells.gru, 64, 128, checkpoint=16, backend="native"), 64, 5, 30),
+        (lambda: sl.Recurrent(cells.gru, 64, 128, recompute=16, backend="native"), 64, 5, 30),
         (lambda: sl.LSTM(3, 5, dtype=torch.float64, backend="native"), 9, 4, 2),
     ],
-    ids=["chunks of bytes", "checkpoint", "small chunks"],
+    ids=["chunks of bytes", "recompute", "small chunks"],
 )
 def test_steps_without_rows_after_the_last_change_nothing(rnn, T, B, length, monkeypatch):
     """Where all lengths are below T, the last chunk of steps would have no rows: called twice on recycled memory."""
     if B == 4:
-        monkeypatch.setattr(draft, "CHUNK", 1)
+        monkeypatch.setattr(recording, "CHUNK_BYTES", 1)
     rnn, x = rnn(), torch.randn(T, B, 64)
     if B == 4:
         x = torch.randn(T, B, 3, dtype=torch.float64)
@@ -48,9 +48,9 @@ def test_steps_without_rows_after_the_last_change_nothing(rnn, T, B, length, mon
 
 
 def test_ragged_chunks_give_the_interpreters_gradients(monkeypatch):
-    monkeypatch.setattr(draft, "CHUNK", 1)  # a chunk for each step
-    for checkpoint in (None, 1, 4):
-        rnn = sl.Recurrent(cells.lstm, 3, 5, dtype=torch.float64, checkpoint=checkpoint, backend="native")
+    monkeypatch.setattr(recording, "CHUNK_BYTES", 1)  # a chunk for each step
+    for recompute in (None, 1, 4):
+        rnn = sl.Recurrent(cells.lstm, 3, 5, dtype=torch.float64, recompute=recompute, backend="native")
         x, lengths = torch.randn(9, 6, 3, dtype=torch.float64), [2, 0, 5, 5, 1, 3]
         for got, expected in zip(gradients(rnn, x, lengths=lengths), interpreted(rnn, x, lengths=lengths), strict=True):
             assert_close(got, expected)
@@ -58,9 +58,9 @@ def test_ragged_chunks_give_the_interpreters_gradients(monkeypatch):
 
 @pytest.mark.parametrize("partial", [1, 2, 32])
 def test_partial_sums_are_the_sum(partial, monkeypatch):
-    monkeypatch.setattr(products, "LONG", 1)
-    monkeypatch.setattr(products, "PARTIAL", partial)
-    monkeypatch.setattr(draft, "CHUNK", 1 << 10)
+    monkeypatch.setattr(weight_gradients, "ROWS_PER_SUM", 1)
+    monkeypatch.setattr(weight_gradients, "MOST_PARTIAL_SUMS", partial)
+    monkeypatch.setattr(recording, "CHUNK_BYTES", 1 << 10)
     for cell in (cells.lstm, cells.gru, cells.sru if hasattr(cells, "sru") else cells.vanilla):
         rnn = sl.Recurrent(cell, 2, 3, dtype=torch.float64, backend="native")
         x = torch.randn(40, 6, 2, dtype=torch.float64)

@@ -34,14 +34,14 @@ class Contest:
 
     Attributes:
         ours, peer: what is timed.
-        way: how ours runs, one of `dispatch.WAYS`.
+        backend: how ours runs, one of `dispatch.BACKENDS`.
         checks: pairs that must give the same answers first.
         tolerance: how far these may be apart: the norm of the difference, relative to the norm.
     """
 
     ours: Run
     peer: Run
-    way: str
+    backend: str
     checks: tuple[tuple[Run, Run], ...]
     tolerance: float = TOLERANCE
 
@@ -64,9 +64,9 @@ class Peer:
         return [module for module in self.modules if find_spec(module) is None]
 
 
-def same(ours: Run, peer: Run, way: str) -> Contest:
+def same(ours: Run, peer: Run, backend: str) -> Contest:
     """A contest of two that must agree."""
-    return Contest(ours, peer, way, ((ours, peer),))
+    return Contest(ours, peer, backend, ((ours, peer),))
 
 
 # torch
@@ -93,7 +93,7 @@ def _pair(case: Case) -> tuple[Recurrent, nn.RNNBase]:
 
 def _against_torch(case: Case) -> Contest:
     layer, peer = _pair(case)
-    return same(_torch_run(case, layer), _torch_run(case, peer), layer.way)
+    return same(_torch_run(case, layer), _torch_run(case, peer), layer.runs_as)
 
 
 def _against_packed(case: Case) -> Contest:
@@ -106,19 +106,19 @@ def _against_packed(case: Case) -> Contest:
         return (nn.utils.rnn.pad_packed_sequence(y, total_length=case.T)[0],)
 
     ours = _torch_run(case, layer, lambda x: layer(x, lengths=lengths))
-    return same(ours, _torch_run(case, peer, packed), layer.way)
+    return same(ours, _torch_run(case, peer, packed), layer.runs_as)
 
 
 def _against_loop(case: Case) -> Contest:
     layer, loop = _recurrent(case), _recurrent(case, backend="interpret")
-    return same(_torch_run(case, layer), _torch_run(case, loop), layer.way)
+    return same(_torch_run(case, layer), _torch_run(case, loop), layer.runs_as)
 
 
 def _against_plain(case: Case) -> Contest:
     layer, loop = _recurrent(case), _recurrent(case, backend="interpret")
     plain, theirs = _pair(Case(case.group, "lstm", "torch.nn", case.T, case.B, case.I, case.H, case.mode))
     ours, peer = _torch_run(case, layer), _torch_run(case, plain)
-    return Contest(ours, peer, layer.way, ((ours, _torch_run(case, loop)), (peer, _torch_run(case, theirs))))
+    return Contest(ours, peer, layer.runs_as, ((ours, _torch_run(case, loop)), (peer, _torch_run(case, theirs))))
 
 
 def _against_float32(case: Case) -> Contest:
@@ -129,9 +129,9 @@ def _against_float32(case: Case) -> Contest:
             return (layer(x)[0].float(),)
 
     with torch.autocast("cpu", torch.bfloat16):
-        way = layer.way
+        backend = layer.runs_as
     ours, peer = _torch_run(case, layer, rounded), _torch_run(case, layer)
-    return Contest(ours, peer, way, ((ours, peer),), ROUNDED)
+    return Contest(ours, peer, backend, ((ours, peer),), ROUNDED)
 
 
 def _recurrent(case: Case, backend: str = "auto") -> Recurrent:
@@ -187,8 +187,8 @@ def _against_ort(case: Case) -> Contest:
     session = _session(case, peer, threads)
     x = _data(case, case.H)[0].numpy()
     if case.mode == "step":
-        return same(_stepper_run(layer, x[0, 0]), _ort_step(session, x, case.H), layer.way)
-    return same(_torch_run(case, layer), lambda: {"y": session.run(["y"], {"x": x})[0].squeeze(1)}, layer.way)
+        return same(_stepper_run(layer, x[0, 0]), _ort_step(session, x, case.H), layer.runs_as)
+    return same(_torch_run(case, layer), lambda: {"y": session.run(["y"], {"x": x})[0].squeeze(1)}, layer.runs_as)
 
 
 def _stepper_run(layer: Recurrent, x: Array) -> Run:
@@ -239,7 +239,7 @@ def _session(case: Case, module: nn.RNNBase, threads: int) -> Any:
 
 def _against_jax(case: Case) -> Contest:
     layer, peer = _pair(case)
-    return same(_torch_run(case, layer), _jax_run(case, peer), layer.way)
+    return same(_torch_run(case, layer), _jax_run(case, peer), layer.runs_as)
 
 
 def _jax_run(case: Case, module: nn.RNNBase) -> Run:

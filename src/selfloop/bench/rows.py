@@ -22,7 +22,7 @@ class Row:
 
     Attributes:
         case: what was compared.
-        way: how ours ran.
+        backend: how ours ran.
         ours, peer: ms a call.
         ratio: how many times our time the peer takes.
         gflops: what ours reached in matrix products, in GFLOP/s.
@@ -30,7 +30,7 @@ class Row:
     """
 
     case: Case
-    way: str = ""
+    backend: str = ""
     ours: Spread | None = None
     peer: Spread | None = None
     ratio: Spread | None = None
@@ -42,7 +42,7 @@ class Row:
         spreads = {"ours_ms": self.ours, "peer_ms": self.peer, "ratio": self.ratio}
         return {
             **asdict(self.case),
-            "way": self.way,
+            "backend": self.backend,
             **{name: known and known._asdict() for name, known in spreads.items()},
             "gflops": self.gflops,
             "share_of_peak": self.gflops and self.gflops / peak,
@@ -62,7 +62,7 @@ def measure(case: Case, rounds: int) -> Row:
         return Row(case, error=str(error))
     ours, peer = take_turns([contest.ours, contest.peer], rounds)
     own = spread(ours)
-    return Row(case, contest.way, own, spread(peer), ratio(ours, peer), case.flops / own.median / 1e6)
+    return Row(case, contest.backend, own, spread(peer), ratio(ours, peer), case.flops / own.median / 1e6)
 
 
 def agree(first: Run, second: Run, tolerance: float) -> None:

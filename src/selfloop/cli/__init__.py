@@ -12,6 +12,7 @@ from selfloop.cli.evaluate import evaluate
 from selfloop.cli.generate import generate
 from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
+from selfloop.cli.show import show
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
 
@@ -33,6 +34,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(generate)
 app.command()(inspect)
+app.command()(show)
 app.command()(doctor)
 app.command()(bench)
 

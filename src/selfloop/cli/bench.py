@@ -102,15 +102,15 @@ def _machine(peak: float) -> dict[str, Any]:
     import torch
 
     from selfloop import __version__
-    from selfloop.compiler import targets
+    from selfloop.compiler import host_target, processor_name
 
     versions = {"selfloop": __version__}
     for package in ("torch", "onnxruntime", "jax"):
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {
-        "processor": targets.processor(),
-        "target": targets.host().name,
+        "processor": processor_name(),
+        "target": host_target().name,
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "peak_gflops": peak,
@@ -136,9 +136,9 @@ def _line(row: "Row", peak: float) -> str:
     if row.ours is None or row.peer is None or row.ratio is None or row.gflops is None:
         return f"{begin}   {row.error}"
     ratio = f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
-    way = "" if row.way == "native" else f"  by {row.way}"
+    other = "" if row.backend == "native" else f"  by {row.backend}"
     times = f"{_time(row.ours.median):>10}{_time(row.peer.median):>10}"
-    return f"{begin}{times}   {ratio:20}{row.gflops:8.1f}{row.gflops / peak:6.0%}{way}"
+    return f"{begin}{times}   {ratio:20}{row.gflops:8.1f}{row.gflops / peak:6.0%}{other}"
 
 
 def _time(ms: float) -> str:

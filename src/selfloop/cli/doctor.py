@@ -52,13 +52,13 @@ def examine() -> dict[str, Any]:
 
     from selfloop import __version__, processors
     from selfloop.cells import ZOO
-    from selfloop.compiler import cache, targets
+    from selfloop.compiler import cache_state, host_target, processor_name
     from selfloop.errors import BackendError
     from selfloop.kernels import team
-    from selfloop.kernels.dispatch import WAYS
+    from selfloop.kernels.dispatch import BACKENDS
 
     try:
-        kernels = f"{targets.host().name}; {cache.state()}"
+        kernels = f"{host_target().name}; {cache_state()}"
     except BackendError as error:
         kernels = f"none: {error}"
     packages = ("torch", "llvmlite", "numpy", "accelerate", "datasets", "tokenizers")
@@ -66,7 +66,7 @@ def examine() -> dict[str, Any]:
         "selfloop": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "packages": {package: importlib.metadata.version(package) for package in packages},
-        "processor": targets.processor(),
+        "processor": processor_name(),
         "kernels": kernels,
         "threads": "; ".join([f"{torch.get_num_threads()} of {processors.count()} processors", *team.notes()]),
         "devices": ", ".join(["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]),
@@ -75,5 +75,5 @@ def examine() -> dict[str, Any]:
             for name, modules in EXTRAS.items()
         },
         "cells": list(ZOO),
-        "ways": {name: way.description for name, way in WAYS.items()},
+        "backends": {name: backend.description for name, backend in BACKENDS.items()},
     }

@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from selfloop.tasks.task import Kind, Learner, Opened
+    from selfloop.tasks.task import Learner, Opened, TaskEntry
     from selfloop.training import Progress as Reached
     from selfloop.training import Run
     from selfloop.training.schedule import Budget
@@ -28,7 +28,7 @@ class Screen:
         quiet: show nothing.
     """
 
-    def __init__(self, task: str, kind: "Kind", quiet: bool = False) -> None:
+    def __init__(self, task: str, kind: "TaskEntry", quiet: bool = False) -> None:
         self._task, self._kind = task, kind
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
@@ -54,7 +54,7 @@ class Screen:
         for name, text in (
             ("data", f"{task.name}: {task.summary()}{skipped}"),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
-                      f"by {rnn.way} on {accelerator.device.type}{processes}"),
+                      f"by {rnn.runs_as} on {accelerator.device.type}{processes}"),
             ("budget", f"{length}; one pass through the data is {task.steps_per_epoch:,} updates"),
             ("run", str(run.path)),
         ):  # fmt: skip

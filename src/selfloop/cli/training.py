@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from selfloop.cli.screen import Screen
     from selfloop.config import Section
-    from selfloop.tasks.task import Kind, Learner
+    from selfloop.tasks.task import Learner, TaskEntry
     from selfloop.training import Progress, Run
 
 BUDGETS = ("minutes", "epochs", "steps")
@@ -115,7 +115,7 @@ def configuration(kind: "type[Section]", file: Path | None, given: dict[str, Any
     return config.parse(kind, values, "The command")
 
 
-def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Screen") -> dict[str, Any] | None:
+def _begin(name: str, kind: "TaskEntry", chosen: Any, path: Path | None, screen: "Screen") -> dict[str, Any] | None:
     from selfloop.training import Run
 
     accelerator = _accelerator(chosen, screen)
@@ -134,7 +134,9 @@ def _begin(name: str, kind: "Kind", chosen: Any, path: Path | None, screen: "Scr
         return _train(kind, task, run, accelerator, screen, resumed=False)
 
 
-def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
+def _continue(
+    name: str, kind: "TaskEntry", path: Path, given: dict[str, Any], screen: "Screen"
+) -> dict[str, Any] | None:
     from selfloop.tasks.loading import kind_of
     from selfloop.training import Run
 
@@ -148,7 +150,7 @@ def _continue(name: str, kind: "Kind", path: Path, given: dict[str, Any], screen
         return _resume(kind, run, given, screen)
 
 
-def _resume(kind: "Kind", run: "Run", given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
+def _resume(kind: "TaskEntry", run: "Run", given: dict[str, Any], screen: "Screen") -> dict[str, Any] | None:
     from dataclasses import replace
 
     from selfloop.tasks.choose_cell import choose_cell
@@ -179,7 +181,7 @@ def _resume(kind: "Kind", run: "Run", given: dict[str, Any], screen: "Screen") -
 
 
 def _train(
-    kind: "Kind", task: "Learner", run: "Run", accelerator: "Accelerator", screen: "Screen", resumed: bool
+    kind: "TaskEntry", task: "Learner", run: "Run", accelerator: "Accelerator", screen: "Screen", resumed: bool
 ) -> dict[str, Any] | None:
     from selfloop.training import train
     from selfloop.training.schedule import Budget
@@ -192,7 +194,7 @@ def _train(
     return _conclude(kind, task, run, progress, screen) if accelerator.is_main_process else None
 
 
-def _conclude(kind: "Kind", task: "Learner", run: "Run", progress: "Progress", screen: "Screen") -> dict[str, Any]:
+def _conclude(kind: "TaskEntry", task: "Learner", run: "Run", progress: "Progress", screen: "Screen") -> dict[str, Any]:
     """Score with the best weights, draw the curves, and say what comes next."""
     from selfloop.cli.evaluate import signatures
     from selfloop.cli.pictures import draw_score

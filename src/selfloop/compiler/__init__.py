@@ -1,0 +1,71 @@
+"""The compiler: from a cell's Graph to machine code. This module is all of it that the rest of selfloop uses.
+
+    Graph  --lower-->  Step  --schedule-->  Program  --lay_out-->  KernelLayout  --emit-->  LLVM  --build-->  Code
+           `lower`: no processor, no LLVM                    |     `cpu`: layout, emission, build, cache
+
+Glossary, in the order of the levels:
+
+    Graph           one time step of a cell, on vectors of one example, with named sizes (`selfloop.language`)
+    Step            the same with sizes as numbers; vectors are cut where they are split or concatenated
+    product         a sum of matrix-vector products, accumulated in the same registers
+    cotangent       the gradient of the loss with respect to a value
+    residual        a value that the forward step saves for the backward step; what is not saved is rematerialised
+    workspace       memory for values that live for one step
+    Program         a Step in stages, each of tile loops or a reduction loop; threads may meet at a barrier after each
+    KernelLayout    where a Program's values lie, how its weights are packed into panels, and its argument block
+    argument block  the array of 64-bit numbers and addresses that a kernel is passed
+    register tile   rows × vectors of accumulators that stay in registers for a whole product
+    Kernels         the kernels of a cell, forward and backward
+    Code            functions of machine code in this process
+    Target          a family of processors
+"""
+
+from selfloop.compiler.cpu.build import Code
+from selfloop.compiler.cpu.cache import state as cache_state
+from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER
+from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
+from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
+from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
+from selfloop.compiler.cpu.kernels import Kernels, WeightGradient, compile, peak_code, stack_code, tools
+from selfloop.compiler.cpu.layout import ROW_TABLES, TILE_ROWS, KernelLayout, Packing
+from selfloop.compiler.cpu.objects import emit_object
+from selfloop.compiler.cpu.openmp import TEAM_DATA
+from selfloop.compiler.cpu.openmp import address as team_address
+from selfloop.compiler.cpu.targets import TARGETS, Target, multiplies_bfloat16
+from selfloop.compiler.cpu.targets import host as host_target
+from selfloop.compiler.cpu.targets import named as named_target
+from selfloop.compiler.cpu.targets import processor as processor_name
+from selfloop.compiler.levels import LEVELS, show
+
+__all__ = [
+    "LAUNCH",
+    "LAUNCHES_HEADER",
+    "LEVELS",
+    "OUTER_PRODUCT_BLOCK",
+    "PACK_VECTOR",
+    "ROW_TABLES",
+    "STACK_HEADER",
+    "STACK_LAYER",
+    "STACK_SHARED",
+    "TARGETS",
+    "TEAM_DATA",
+    "TILE_ROWS",
+    "Code",
+    "KernelLayout",
+    "Kernels",
+    "Packing",
+    "Target",
+    "WeightGradient",
+    "cache_state",
+    "compile",
+    "emit_object",
+    "host_target",
+    "multiplies_bfloat16",
+    "named_target",
+    "peak_code",
+    "processor_name",
+    "show",
+    "stack_code",
+    "team_address",
+    "tools",
+]

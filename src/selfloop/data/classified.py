@@ -10,7 +10,7 @@ from typing import Literal
 
 from selfloop.data.columns import items_of_table
 from selfloop.data.digits import read_digits
-from selfloop.data.examples import BadItems, Dataset, Examples, Kind
+from selfloop.data.examples import BadItems, Dataset, Examples, Modality
 from selfloop.data.files import SPLITS
 from selfloop.data.folders import parts_of_file, parts_of_folder, unlabelled_folder
 from selfloop.data.images import Scan, coloured, sequences
@@ -90,7 +90,7 @@ def read_classified(
         parts["train"], parts["valid"] = hold_out(parts["train"], valid_fraction, seed, where)
     examples = {role: _examples(items, scan) for role, items in parts.items()}
     family = parts["train"].family
-    read_as: Kind = "text" if family == "text" else "series"
+    read_as: Modality = "text" if family == "text" else "series"
     shape = parts["train"].inputs[0].shape if family == "images" else None
     return Dataset(name, read_as, examples["train"], examples["valid"], examples.get("test"), shape)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from selfloop.errors import DataError
 
-Kind = Literal["text", "words", "series", "frames"]
+Modality = Literal["text", "words", "series", "frames"]
 """What an example is: a string; a list of words; an array (T, C) of numbers; frames, an array (T, H, W) or (T, H, W, 3)
 of bytes.
 """
@@ -40,7 +40,7 @@ class Dataset:
     """
 
     name: str
-    kind: Kind
+    kind: Modality
     train: Examples
     valid: Examples
     test: Examples | None = None

@@ -1,4 +1,4 @@
-"""Local files: which reader a file has, what a folder holds, and the text in them."""
+"""Local files: which builder of `datasets` reads a file, what a folder holds, and the text in them."""
 
 import codecs
 import hashlib
@@ -18,23 +18,23 @@ from selfloop.errors import DataError
 
 
 @dataclass(frozen=True)
-class Reader:
+class DatasetsBuilder:
     """A builder of `datasets` with the options that keep text as it is written."""
 
     builder: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_PLAIN = Reader("text")  # which is read here
+_PLAIN = DatasetsBuilder("text")  # which is read here
 _BLOCK = 1 << 16  # characters
-_READERS = {
-    ".jsonl": Reader("json"),
-    ".json": Reader("json"),
-    ".csv": Reader("csv", {"keep_default_na": False}),  # else the words NA, None and null would vanish
-    ".tsv": Reader("csv", {"keep_default_na": False, "sep": "\t"}),
-    ".parquet": Reader("parquet"),
+_BUILDERS = {
+    ".jsonl": DatasetsBuilder("json"),
+    ".json": DatasetsBuilder("json"),
+    ".csv": DatasetsBuilder("csv", {"keep_default_na": False}),  # else the words NA, None and null would vanish
+    ".tsv": DatasetsBuilder("csv", {"keep_default_na": False, "sep": "\t"}),
+    ".parquet": DatasetsBuilder("parquet"),
 }
-SUFFIXES = {*_READERS, ".txt", ".text", ".md", ".log", ".py", ".gz"}  # a name that ends so is no dataset on the hub
+SUFFIXES = {*_BUILDERS, ".txt", ".text", ".md", ".log", ".py", ".gz"}  # a name that ends so is no dataset on the hub
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -83,9 +83,9 @@ def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and path.stat().st_size and not hidden:
-            reader = reader_of(path)
-            if reader is not _PLAIN or not is_binary(path, encoding):
-                kinds[reader.builder].append(path)
+            chosen = builder_of(path)
+            if chosen is not _PLAIN or not is_binary(path, encoding):
+                kinds[chosen.builder].append(path)
     if not kinds:
         raise DataError(f"The folder {folder} holds no text: put text, JSONL, CSV or Parquet files there.")
     paths = max(kinds.values(), key=lambda paths: sum(path.stat().st_size for path in paths))
@@ -98,9 +98,9 @@ def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
     return {"train": paths} if not splits or None in splits else {str(mark): found for mark, found in splits.items()}
 
 
-def reader_of(path: Path) -> Reader:
-    """The reader for a file's name; what is no table is read as plain text. A ``.gz`` at the end changes nothing."""
-    return _READERS.get(suffix_of(path), _PLAIN)
+def builder_of(path: Path) -> DatasetsBuilder:
+    """The builder for a file's name; what is no table is read as plain text. A ``.gz`` at the end changes nothing."""
+    return _BUILDERS.get(suffix_of(path), _PLAIN)
 
 
 def suffix_of(path: Path) -> str:
@@ -116,21 +116,21 @@ def _mark(path: Path) -> str | None:
 
 def _pieces(path: Path, column: str | None, encoding: str) -> Iterator[str]:
     """The text of one file."""
-    reader = reader_of(path)
+    chosen = builder_of(path)
     known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     try:
         if path.stat().st_size == 0:
             return
-        if reader is _PLAIN:
+        if chosen is _PLAIN:
             yield from _blocks(path, known)
             return
         check_gzip(path)
-        options = reader.options if reader.builder == "parquet" else {**reader.options, "encoding": known}
-        yield from joined(rows(open_file(path, reader.builder, options), column, str(path)))
+        options = chosen.options if chosen.builder == "parquet" else {**chosen.options, "encoding": known}
+        yield from joined(rows(open_file(path, chosen.builder, options), column, str(path)))
     except DataError:
         raise
     except Exception as error:  # pandas, pyarrow, gzip and fsspec share no class of error
-        raise explain(path, reader.builder, encoding, first_line(error)) from error
+        raise explain(path, chosen.builder, encoding, first_line(error)) from error
 
 
 def _blocks(path: Path, encoding: str) -> Iterator[str]:

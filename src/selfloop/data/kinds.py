@@ -25,7 +25,7 @@ WORD_END = re.compile(r"\S(?=[ \n])")  # no word, and no pre-token of byte-level
 
 
 @dataclass(frozen=True)
-class Kind:
+class TokenKind:
     """One kind of token.
 
     Args:
@@ -172,8 +172,8 @@ def _learn_merges(backend: Backend, pieces: Iterable[str], size: int | None) -> 
 _NEWLINE = byte_alphabet()[ord("\n")]
 
 KINDS = {
-    "char": Kind(_char_frame, _learn_chars, range(3, _ANY_SIZE), "\n", ANYWHERE, _table_of_chars),
-    "byte": Kind(_byte_frame, _learn_bytes, range(256, 257), _NEWLINE, ANYWHERE, _table_of_bytes),
-    "word": Kind(_word_frame, _learn_words, range(3, _ANY_SIZE), END_OF_LINE, WORD_END),
-    "bpe": Kind(_bpe_frame, _learn_merges, range(256, _ANY_SIZE), _NEWLINE, WORD_END),
+    "char": TokenKind(_char_frame, _learn_chars, range(3, _ANY_SIZE), "\n", ANYWHERE, _table_of_chars),
+    "byte": TokenKind(_byte_frame, _learn_bytes, range(256, 257), _NEWLINE, ANYWHERE, _table_of_bytes),
+    "word": TokenKind(_word_frame, _learn_words, range(3, _ANY_SIZE), END_OF_LINE, WORD_END),
+    "bpe": TokenKind(_bpe_frame, _learn_merges, range(256, _ANY_SIZE), _NEWLINE, WORD_END),
 }

@@ -12,7 +12,7 @@ import numpy as np
 from selfloop.data.dates import read_dates
 from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.data.faults import explain, is_binary
-from selfloop.data.files import SPLITS, reader_of
+from selfloop.data.files import SPLITS, builder_of
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import Table, hub_table, opened, read_table
 from selfloop.errors import DataError, nearest
@@ -100,7 +100,7 @@ def read_sources(source: str, *, column: str | None = None, encoding: str = "utf
     """
     check_encoding(encoding)
     found = locate(source)
-    if isinstance(found, Path) and reader_of(found).builder == "text":
+    if isinstance(found, Path) and builder_of(found).builder == "text":
         lines = read_lines(found, encoding)
         return Examples(lines, [], [_place(found, n) for n in range(len(lines))])
     tables = [read_table(found, encoding, bad)] if isinstance(found, Path) else _tables(found, source).values()
@@ -145,7 +145,7 @@ def _parts(source: str, target: str | None, columns: Columns, encoding: str, bad
             split: _usable(_of_table(table, columns), str(source), bad)
             for split, table in _tables(found, source).items()
         }
-    if found.is_dir() or reader_of(found).builder == "text":
+    if found.is_dir() or builder_of(found).builder == "text":
         pairs = _of_files(found, target, encoding)
     elif target is None:
         pairs = _of_table(read_table(found, encoding, bad), columns)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from selfloop.data.columns import choose
-from selfloop.data.examples import BadItems, Dataset, Examples, Kind
+from selfloop.data.examples import BadItems, Dataset, Examples, Modality
 from selfloop.data.files import SPLITS, suffix_of
 from selfloop.data.folders import TABLES, TEXTS, below, by_mark, files_of
 from selfloop.data.items import Items, Unusable, label_of, together
@@ -120,7 +120,7 @@ def read_labelled_steps(
     return Dataset(name, _kind(parts["train"]), examples["train"], examples["valid"], examples.get("test"))
 
 
-def read_steps(source: str | Path, reading: Reading, *, kind: Kind, classes: Sequence[str]) -> Examples:
+def read_steps(source: str | Path, reading: Reading, *, kind: Modality, classes: Sequence[str]) -> Examples:
     """The sequences of a source to score or to label: of one with splits the test or the validation ones; else all.
 
     Args:
@@ -352,13 +352,13 @@ def _of_path(path: Path, video: VideoReading) -> Any:
     return as_series(array)
 
 
-def _kind_of(value: Any) -> Kind:
+def _kind_of(value: Any) -> Modality:
     if isinstance(value, list):
         return "words"
     return "series" if value.ndim == 2 else "frames"
 
 
-def _kind(items: Items) -> Kind:
+def _kind(items: Items) -> Modality:
     return _kind_of(items.inputs[0])
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from selfloop.data.compressed import open_plain
 from selfloop.data.examples import BadItems
 from selfloop.data.faults import explain, is_binary
-from selfloop.data.files import reader_of
+from selfloop.data.files import builder_of
 from selfloop.data.rows import first_line, open_file, records
 from selfloop.errors import DataError
 
@@ -75,7 +75,7 @@ def read_table(path: Path, encoding: str, bad: BadItems) -> Table:
     ...     read_table(path, "utf-8", BadItems()).rows
     [{'text': 'Hi!', 'label': 'hello'}]
     """
-    builder = reader_of(path).builder
+    builder = builder_of(path).builder
     if builder == "parquet":
         table = _parquet(path)
     elif is_binary(path, encoding):
@@ -111,7 +111,7 @@ def _csv(path: Path, encoding: str, bad: BadItems) -> Table:
     table, limit, line = Table(str(path), path.parent, []), csv.field_size_limit(sys.maxsize), 1
     try:
         with opened(path, encoding, "csv") as file:
-            lines = csv.reader(file, delimiter=reader_of(path).options.get("sep", ","), strict=True)
+            lines = csv.reader(file, delimiter=builder_of(path).options.get("sep", ","), strict=True)
             table.columns = [name.strip() for name in next(lines, [])]
             _check_header(path, table.columns)
             line = lines.line_num + 1

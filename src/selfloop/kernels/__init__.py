@@ -1,1 +1,31 @@
-"""One sequence through one cell, the fastest correct way."""
+"""One sequence through one cell, the fastest correct way.
+
+A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and which object holds what:
+
+    layers.Recurrent      the weights; brings input and states into one form, layer by layer, direction by direction
+        |
+        |   Problem       the cell's Graph, its weights, input, states, lengths and resets
+        v
+    dispatch              asks each backend in turn, the fastest first, for a reason why it refuses the Problem
+        |
+        v
+    operators             autograd: keeps outputs and residuals for the backward pass; torch.compile's view of it all
+        |
+        v
+    native.Call           Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
+        |                 Rows          which sequence is at which step: lengths, resets, direction (`ragged`)
+        |                 Signature     what else a command buffer depends on: strides, threads, options (`recording`)
+        v
+    commands              records what the call does, forward or backward, with a SequenceRecorder;
+        |                 each Launch has a kernel's argument blocks, one for each thread
+        v
+    CommandBuffer         argument blocks and tables of rows as numbers and relocations; cached for Signature and Rows
+        |
+        |   run           patches the relocations with the addresses of this call's tensors and workspace (`memory`)
+        v
+    team                  torch's own OpenMP threads, each with its argument block
+        |
+        v
+    launches              machine code that calls one kernel after another, with a barrier after each:
+                          pack, project, infer or train; backward: pack, back, input_gradient, outer_product
+"""

@@ -1,70 +1,85 @@
-"""Which kernel runs a problem: each way is asked in turn, and a refusal carries its reason."""
+"""Which backend runs a problem: each is asked in turn, the fastest first, and a refusal carries its reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from selfloop.errors import ArgumentError, BackendError, nearest
 from selfloop.kernels import fused, interpret, operators
+from selfloop.kernels.operators import Failure
 from selfloop.kernels.problem import Answer, Problem
 
 
+def _never(problem: Problem) -> None:
+    del problem
+
+
 @dataclass(frozen=True)
-class Way:
-    """One way to run a problem.
+class Backend:
+    """What can run a problem.
 
     Attributes:
         description: one line for `explain`.
-        refusal: why it cannot, or None.
+        refusal: why it cannot run a problem, or None.
         run: the answer.
-        failure: why it did not succeed in getting ready, or None.
+        failure: compiles what a call will need; why that failed, or None.
     """
 
     description: str
     refusal: Callable[[Problem], str | None]
     run: Callable[[Problem], Answer]
-    failure: Callable[[Problem], str | None] = lambda _: None
+    failure: Callable[[Problem], Failure | None] = _never
 
 
-WAYS: dict[str, Way] = {
-    "native": Way(
+BACKENDS: dict[str, Backend] = {
+    "native": Backend(
         "machine code compiled for this cell and processor", operators.refusal, operators.run, operators.failure
     ),
-    "torch": Way("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
-    "interpret": Way("torch operations, one step at a time", interpret.refusal, interpret.run),
+    "torch": Backend("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
+    "interpret": Backend("torch operations, one step at a time", interpret.refusal, interpret.run),
 }
 """The fastest first."""
 
-BACKENDS = ("auto", *WAYS)
+NAMES = ("auto", *BACKENDS)
 
 
 def check_backend(backend: object) -> None:
     """Raise ArgumentError unless this is the name of a backend."""
-    if backend not in BACKENDS:
-        stop = nearest(str(backend), BACKENDS) or "."
-        raise ArgumentError(f"The 'backend' must be one of {', '.join(BACKENDS)}. Got {backend!r} instead{stop}")
+    if backend not in NAMES:
+        stop = nearest(str(backend), NAMES) or "."
+        raise ArgumentError(f"The 'backend' must be one of {', '.join(NAMES)}. Got {backend!r} instead{stop}")
 
 
 def run(problem: Problem, backend: str) -> Answer:
-    """Run the problem: `auto` takes the fastest way that can, a name that way alone.
+    """Run the problem on the backend of this name; `auto` is the fastest that can.
 
     Raises:
         ArgumentError: a tensor's memory has been freed.
-        BackendError: the named way cannot run it; the message carries the reason.
+        BackendError: the named backend cannot run it; the message has the reason, and the cause is a compiler's error.
     """
     if problem.is_memory:
         problem.check_storage()
-    return WAYS[choose(problem, backend)[0]].run(problem)
+    return BACKENDS[choose(problem, backend)[0]].run(problem)
 
 
-def choose(problem: Problem, backend: str, ready: bool = True) -> tuple[str, dict[str, str]]:
-    """The way that runs, and why each faster one does not; it need not get ready where only its name is asked for."""
+def choose(problem: Problem, backend: str, compile: bool = True) -> tuple[str, dict[str, str]]:
+    """The name of the backend that runs a problem, and for each faster one the reason why it does not.
+
+    Args:
+        problem: what is to be run.
+        backend: a name, or `auto`.
+        compile: whether to compile what the call will need, which may fail.
+    """
     reasons: dict[str, str] = {}
-    for name in WAYS if backend == "auto" else (backend,):
-        way = WAYS[name]
-        reason = way.refusal(problem) or (way.failure(problem) if ready else None)
+    cause: Exception | None = None
+    for name in BACKENDS if backend == "auto" else (backend,):
+        own = BACKENDS[name]
+        reason = own.refusal(problem)
+        failure = own.failure(problem) if compile and reason is None else None
+        if failure is not None:
+            reason, cause = failure
         if reason is None:
             return name, reasons
         reasons[name] = reason
     raise BackendError(
         f"backend='{backend}' cannot run '{problem.graph.name}': {reasons[backend]}. Use backend='auto' instead."
-    )
+    ) from cause

@@ -1,4 +1,4 @@
-"""Launches of compiled functions: their blocks filled in for each thread, their weights packed."""
+"""Launches of kernels: the argument block of each thread, and the packing of weights."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -8,123 +8,132 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray as Array
 
-from selfloop.compiler.emit import pack
-from selfloop.compiler.layout import Layout, Packing
+from selfloop.compiler import PACK_VECTOR, KernelLayout, Packing
 from selfloop.kernels import team
-from selfloop.kernels.sheet import Numbers, Sheet
+from selfloop.kernels.command_buffer import Numbers, Recorder
 
-ALL = 1 << 40
+UNBOUNDED = 1 << 40
 """More rows than there are."""
 
 
 class Launch:
-    """A function's block for each thread, while it is filled in.
+    """The argument blocks of a kernel, while they are filled in.
 
     Args:
-        layout: of the function.
+        layout: of the kernel.
         function: its address.
-        threads: how many.
-        by_units: the threads share the units of each step and wait for each other, rather than share the rows.
+        threads: their number.
+        by_units: whether the threads split the hidden units, and synchronise at a barrier after each stage, rather than
+            split the sequences.
     """
 
-    def __init__(self, layout: Layout, function: int, threads: int, by_units: bool = False) -> None:
+    def __init__(self, layout: KernelLayout, function: int, threads: int, by_units: bool = False) -> None:
         self.layout, self.function = layout, function
         self.by_units = by_units and threads > 1
         self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
         own = np.arange(threads)
-        shares: dict[str, Any] = {"first": own, "last": ALL, "stride": threads, "part": 0, "parts": 1}
+        shares: dict[str, Any] = {"first": own, "last": UNBOUNDED, "stride": threads, "part": 0, "parts": 1}
         if self.by_units:
-            shares = {"first": 0, "last": ALL, "stride": 1, "part": own, "parts": threads}
-        for name, value in {**shares, "give_way": team.give_way()}.items():
-            self.give("header", name, value)
+            shares = {"first": 0, "last": UNBOUNDED, "stride": 1, "part": own, "parts": threads}
+        for name, value in {**shares, "sched_yield": team.sched_yield()}.items():
+            self.set("header", name, value)
 
-    def share(self, rows: int) -> None:
-        """Where there are as many rows at each step, those of a thread can be neighbours.
+    def split_evenly(self, rows: int) -> None:
+        """Where every step has as many rows, give each thread adjacent ones.
 
-        What a processor fetches ahead is then no longer what another writes (an LSTM of 64 units trains in 3.1 ms
-        instead of 4.2).
+        What a processor prefetches is then not what another writes (an LSTM of 64 units trains in 3.1 ms instead of
+        4.2).
         """
         threads = len(self.blocks)
         if not self.by_units:
             bounds = rows * np.arange(threads + 1) // threads
             shares: dict[str, int | Numbers] = {"first": bounds[:-1], "last": bounds[1:], "stride": 1}
             for name, value in shares.items():
-                self.give("header", name, value)
+                self.set("header", name, value)
 
-    def give(self, kind: str, name: str, value: int | Numbers) -> None:
-        """A number or an address, for all threads or for each. What the function does not use is passed over."""
-        place = self.layout.arguments.get((kind, name))
+    def set(self, buffer: str, name: str, value: int | Numbers) -> None:
+        """Set an argument, for all threads or for each. One that the kernel does not have is passed over."""
+        place = self.layout.arguments.get((buffer, name))
         if place is not None:
             self.blocks[:, place] = value
 
-    def run(self, sheet: Sheet, starts: int, counts: int, begin: int, end: int) -> None:
-        """Run the steps from `begin` up to `end`; the rows of all steps start, and are as many, as two lists say."""
+    def record(self, recorder: Recorder, starts: int, counts: int, begin: int, end: int) -> None:
+        """Record a launch for the time steps from `begin` up to `end`.
+
+        Args:
+            recorder: where the launch is recorded.
+            starts: the address of a table: ``starts[t]`` is the first row of step t in the tables of rows.
+            counts: the address of a table: ``counts[t]`` is the number of rows of step t.
+            begin: the first step.
+            end: the step after the last.
+        """
         for name, value in (("starts", starts), ("counts", counts), ("begin", begin), ("end", end)):
-            self.give("header", name, value)
+            self.set("header", name, value)
         if self.by_units:
-            self.give("header", "barrier", sheet.write(np.zeros(1, dtype=np.int64)))
-        sheet.launch(self.function, self.blocks.copy())
+            self.set("header", "barrier", recorder.write(np.zeros(1, dtype=np.int64)))
+        recorder.launch(self.function, self.blocks.copy())
 
-    def run_rows(self, sheet: Sheet, low: int, high: int, at_once: int) -> None:
-        """For a function without steps: run the rows from `low` up to `high`, so many at once."""
-        self.share(min(at_once, high - low))
+    def record_rows(self, recorder: Recorder, low: int, high: int, at_once: int) -> None:
+        """Record a launch of a kernel without steps, for the rows from `low` up to `high`, `at_once` at a time."""
+        self.split_evenly(min(at_once, high - low))
         starts = np.append(np.arange(low, high, at_once), high)
-        self.run(sheet, sheet.write(starts), sheet.write(np.diff(starts)), 0, len(starts) - 1)
+        self.record(recorder, recorder.write(starts), recorder.write(np.diff(starts)), 0, len(starts) - 1)
 
 
-class Weight(NamedTuple):
+class Parameter(NamedTuple):
     """Where a parameter lies: its address, and the strides of a matrix, in elements."""
 
     address: int
     strides: tuple[int, ...]
 
 
-def give_weights(sheet: Sheet, launches: Sequence[Launch], weights: Mapping[str, Weight], goal: int = 0) -> None:
-    """Give functions their weights: vectors as they are, matrices packed.
+def set_parameters(
+    recorder: Recorder, launches: Sequence[Launch], parameters: Mapping[str, Parameter], packed: int = 0
+) -> None:
+    """Give kernels their parameters: vectors as they are, matrices packed into panels.
 
     Args:
-        sheet: where the packing is launched.
-        launches: of the functions.
-        weights: the parameters by name; a vector's numbers lie side by side.
-        goal: where the packed matrices go; a room of the sheet if 0.
+        recorder: where the packing is recorded.
+        launches: of the kernels.
+        parameters: by name. The elements of a vector are adjacent.
+        packed: the address where the panels go; workspace of the call if 0.
     """
     for launch in launches:
-        for kind, name in launch.layout.arguments:
-            if kind == "param":
-                launch.give(kind, name, weights[name].address)
+        for buffer, name in launch.layout.arguments:
+            if buffer == "param":
+                launch.set(buffer, name, parameters[name].address)
     packing = _merge(tuple(launch.layout.packing for launch in launches))
     if not packing.names:
         return
     item = launches[0].layout.bits // 8
-    goal = goal or sheet.room(packing.size * item)
+    packed = packed or recorder.workspace(packing.size * item)
     starts = iter(packing.starts)
     for launch in launches:
         for k in range(len(launch.layout.panels)):
-            launch.give("panel", str(k), goal + next(starts) * item)
-    start, down, along = np.array([(weights[name].address, *weights[name].strides) for name in packing.names])[
-        packing.which
-    ].T
+            launch.set("panel", str(k), packed + next(starts) * item)
+    matrices = np.array([(parameters[name].address, *parameters[name].strides) for name in packing.names])
+    start, down, along = matrices[packing.which].T
     vectors = packing.static.copy()
     vectors[:, _SOURCE] = start + (packing.row * down + packing.column * along) * item
     vectors[:, _LANE] = np.where(packing.is_transposed, along, down)
     vectors[:, _K] = np.where(packing.is_transposed, down, along)
-    vectors[:, _GOAL] = goal + vectors[:, _GOAL] * item
-    share = len(vectors) * np.arange(sheet.threads + 1) // sheet.threads
-    place = sheet.write(vectors.reshape(-1))
+    vectors[:, _PACKED] = packed + vectors[:, _PACKED] * item
+    share = len(vectors) * np.arange(recorder.threads + 1) // recorder.threads
+    place = recorder.write(vectors.reshape(-1))
     blocks = np.stack([place + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
-    sheet.launch(sheet.tools.address("pack"), blocks)
+    recorder.launch(recorder.tools.address("pack"), blocks)
 
 
 def packed_elements(launches: Sequence[Launch]) -> int:
-    """How many elements the packed matrices take."""
+    """The number of elements of the packed panels."""
     return _merge(tuple(launch.layout.packing for launch in launches)).size
 
 
-_SOURCE, _LANE, _K, _GOAL = (pack.VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "goal"))
+_SOURCE, _LANE, _K, _PACKED = (PACK_VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "packed"))
 
 
 class _Packing(NamedTuple):
-    """What is packed for several functions: an entry of each array for each vector."""
+    """What is packed for several kernels: an entry of each array for each vector."""
 
     names: tuple[str, ...]
     which: Int[Array, " V"]
@@ -140,12 +149,12 @@ class _Packing(NamedTuple):
 def _merge(packings: tuple[Packing, ...]) -> _Packing:
     ends = [0, *np.cumsum([own.size for own in packings]).tolist()]
     vectors = [(v, end) for own, end in zip(packings, ends, strict=False) for v in own.vectors]
-    names = tuple(dict.fromkeys(v.weight.name for v, _ in vectors))
-    which = np.array([names.index(v.weight.name) for v, _ in vectors], dtype=np.int64)
-    static = np.zeros((len(vectors), len(pack.VECTOR)), dtype=np.int64)
-    for name in ("units", "first", "step", "length", "goal", "goal_step", "goal_k"):
-        static[:, pack.VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
-    static[:, _GOAL] += np.array([end for _, end in vectors], dtype=np.int64)
-    row, column, is_transposed = (np.array([int(v.weight[k]) for v, _ in vectors]) for k in (1, 2, 3))
+    names = tuple(dict.fromkeys(v.matrix.name for v, _ in vectors))
+    which = np.array([names.index(v.matrix.name) for v, _ in vectors], dtype=np.int64)
+    static = np.zeros((len(vectors), len(PACK_VECTOR)), dtype=np.int64)
+    for name in ("units", "first", "step", "length", "packed", "packed_step", "packed_k"):
+        static[:, PACK_VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
+    static[:, _PACKED] += np.array([end for _, end in vectors], dtype=np.int64)
+    row, column, is_transposed = (np.array([int(v.matrix[k]) for v, _ in vectors]) for k in (1, 2, 3))
     starts = tuple(end + start for own, end in zip(packings, ends, strict=False) for start in own.starts)
     return _Packing(names, which, row, column, is_transposed, static, starts, ends[-1])

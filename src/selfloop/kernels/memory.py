@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, UntypedStorage
 
+from selfloop.kernels.torch_internals import storage_references
+
 SMALL = 1 << 18
 """Bytes below which torch's own memory is as good."""
 
@@ -101,7 +103,7 @@ def _storage(size: int) -> UntypedStorage:
 
 def _users(block: _Block) -> tuple[int, int]:
     """How many objects of Python refer to a storage, and how many of C++."""
-    return sys.getrefcount(block.storage), torch._C._storage_Use_Count(block.storage._cdata)
+    return sys.getrefcount(block.storage), storage_references(block.storage)
 
 
 def _is_as_made(block: _Block) -> bool:

@@ -8,53 +8,57 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfloop.compiler import targets
-from selfloop.compiler.pipeline import Kernels, compile
-from selfloop.kernels import memory, plans, team
-from selfloop.kernels.draft import Shape
+from selfloop.compiler import Kernels, Target, compile, host_target
+from selfloop.kernels import commands, memory, team
+from selfloop.kernels.command_buffer import CommandBuffer
 from selfloop.kernels.problem import Problem
-from selfloop.kernels.products import is_whole
-from selfloop.kernels.rows import Rows, arrange
-from selfloop.kernels.sheet import Plan
+from selfloop.kernels.ragged import Rows, arrange
+from selfloop.kernels.recording import Signature
+from selfloop.kernels.weight_gradients import is_covered
 from selfloop.language.graph import Graph
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
-ALONE = 1 << 20
-"""Multiplications in all below which one thread does everything: they take 20 µs, and waking the others takes 5."""
+ONE_THREAD_BELOW = 1 << 20
+"""Multiplications of a call below which one thread does everything: they take 20 µs, and waking the others takes 5."""
 
-FEW_ROWS = 8
-"""Rows that are summed one after another."""
+SUMMED_IN_TURN = 8
+"""Rows of gradients that are summed one after another; more are first summed in pairs."""
 
 
 class Call:
-    """A problem with its kernels and its rows; its input and first state in an order that kernels can read."""
+    """A problem with its kernels and its rows; its input and first state with the elements of a row side by side."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.kernels = problem, kernels_of(problem)
-        self.x, self.first = rows_of_numbers(problem.x), [s.contiguous() for s in problem.state]
+        self.x, self.first = contiguous_rows(problem.x), [s.contiguous() for s in problem.state]
         steps, batch = self.x.shape[:2]
         self.rows = arrange(steps, batch, problem.lengths, problem.resets, problem.reverse)
 
-    def shape(self, keep: bool, above: Tensor | None = None, below: Tensor | None = None) -> Shape:
-        """What the plan depends on."""
+    def signature(self, needs_gradient: bool, dy: Tensor | None = None, dx: Tensor | None = None) -> Signature:
+        """What the command buffer depends on."""
         problem, kernels = self.problem, self.kernels
         x = _pitches(self.x)
         params = problem.params.items()
-        return Shape(
+        return Signature(
             kernels,
             x,
-            x if above is None else _pitches(above),
-            x if below is None else _pitches(below),
+            x if dy is None else _pitches(dy),
+            x if dx is None else _pitches(dx),
             tuple((name, tuple(w.shape), w.stride()) for name, w in params if w.dim() == 2),
             problem.seed is not None,
-            keep,
-            problem.checkpoint,
-            1 if self.rows.total * kernels.infer.weight_bytes < ALONE * kernels.bits // 8 else team.threads(),
+            needs_gradient,
+            problem.recompute,
+            1 if self._is_small else team.threads(),
         )
 
+    @property
+    def _is_small(self) -> bool:
+        kernels = self.kernels
+        return self.rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
+
     def addresses(self) -> tuple[dict[str, int], list[Tensor]]:
-        """Where input, weights and first states lie; and copies that must live as long as the call."""
+        """The addresses of input, weights and first states; and copies that must live as long as the call."""
         problem = self.problem
         vectors = {name: w if w.dim() == 2 else w.contiguous() for name, w in problem.params.items()}
         found = {f"param {name}": w.data_ptr() for name, w in vectors.items()}
@@ -64,12 +68,12 @@ class Call:
         return found, list(vectors.values())
 
 
-def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The output, the final state, and what is kept for `backward`: the record, and the history of each other state.
+def forward(problem: Problem, needs_gradient: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The output, the final state, and what `backward` needs: the residuals, and each other state at all steps.
 
     Args:
         problem: what to run.
-        keep: whether there will be a `backward`.
+        needs_gradient: whether there will be a `backward`.
     """
     call = Call(problem)
     kernels, rows, x = call.kernels, call.rows, problem.x
@@ -78,108 +82,108 @@ def forward(problem: Problem, keep: bool) -> tuple[Tensor, list[Tensor], list[Te
     y = memory.empty(size, x.dtype)
     if rows.active is not None:
         y.zero_()
-    shape = call.shape(keep)
-    kept: list[Tensor] = []
-    if keep:
-        record = (rows.steps * rows.batch * shape.is_recorded, kernels.train.fields["record"].stride)
-        sizes = [record, *((rows.steps * rows.batch, s.shape[1]) for s in final[1:])]
-        kept = [memory.workspace(size, x.dtype) for size in sizes]
+    signature = call.signature(needs_gradient)
+    saved: list[Tensor] = []
+    if needs_gradient:
+        residuals = (rows.steps * rows.batch * signature.saves_residuals, kernels.train.fields["residual"].stride)
+        sizes = [residuals, *((rows.steps * rows.batch, s.shape[1]) for s in final[1:])]
+        saved = [memory.workspace(size, x.dtype) for size in sizes]
     if rows.total:
         addresses, alive = call.addresses()
         addresses |= {f"final {name}": s.data_ptr() for name, s in zip(kernels.states, final, strict=True)}
         addresses["y"] = y.data_ptr()
-        if keep:
-            addresses |= _kept_addresses(kernels, kept)
-        _run(plans.plan(plans.forward, shape, rows), addresses, x.dtype)
+        if needs_gradient:
+            addresses |= _saved_addresses(kernels, saved)
+        _run(commands.commands(commands.forward, signature, rows), addresses, x.dtype)
         del alive
         _copy_last(rows, y, final[0])
-    return y, final, kept
+    return y, final, saved
 
 
 def backward(
     problem: Problem,
     y: Tensor,
     final: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    above: Tensor,
-    later: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    dy: Tensor,
+    dh_next: Sequence[Tensor],
 ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
     """The gradients of the input, of the weights by name, and of the first state.
 
     Args:
         problem: as for `forward`.
-        y: what `forward` returned, as `final` and `kept`.
+        y: what `forward` returned, as `final` and `saved`.
         final: the final state.
-        kept: what was kept.
-        above: the gradient of the output.
-        later: the gradients of the final state.
+        saved: what was saved.
+        dy: the gradient of the output.
+        dh_next: the gradients of the final state.
     """
     call = Call(problem)
     kernels, rows, x = call.kernels, call.rows, problem.x
-    above, later = rows_of_numbers(above), [d.contiguous() for d in later]
-    earlier = [d.clone() for d in later]  # it stays so where nothing runs
-    complete = rows.active is None and (kernels.below is not None or kernels.direct)
+    dy, dh_next = contiguous_rows(dy), [d.contiguous() for d in dh_next]
+    dh_prev = [d.clone() for d in dh_next]  # it stays so where nothing runs
+    is_complete = rows.active is None and (kernels.input_gradient is not None or kernels.stores_dx)
     dx = laid_as(x, lambda shape: memory.empty(shape, x.dtype))
-    if not complete:
+    if not is_complete:
         dx.zero_()
     if rows.total == 0:
-        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, earlier
-    shape = call.shape(True, above, dx)
-    plan = plans.plan(plans.backward, shape, rows)
-    whole = {name for name, size, _ in shape.matrices if is_whole(kernels, name, size)}
+        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, dh_prev
+    signature = call.signature(True, dy, dx)
+    recorded = commands.commands(commands.backward, signature, rows)
+    covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
     gradients = {
-        name: memory.empty(weight.shape, weight.dtype) if name in whole else weight.new_zeros(weight.shape)
+        name: memory.empty(weight.shape, weight.dtype) if name in covered else weight.new_zeros(weight.shape)
         for name, weight in problem.params.items()
     }
     addresses, alive = call.addresses()
-    addresses |= {"y": y.data_ptr(), "above": above.data_ptr(), "below": dx.data_ptr()}
+    addresses |= {"y": y.data_ptr(), "dy": dy.data_ptr(), "dx": dx.data_ptr()}
     addresses |= {f"gradient {name}": gradient.data_ptr() for name, gradient in gradients.items()}
-    addresses |= _kept_addresses(kernels, kept)
-    for name, *own in zip(kernels.states, final, later, earlier, strict=True):
-        kinds = ("final", "later", "earlier")
+    addresses |= _saved_addresses(kernels, saved)
+    for name, *own in zip(kernels.states, final, dh_next, dh_prev, strict=True):
+        kinds = ("final", "dh_next", "dh_prev")
         addresses |= {f"{kind} {name}": tensor.data_ptr() for kind, tensor in zip(kinds, own, strict=True)}
-    room = _run(plan, addresses, x.dtype)
+    workspace = _run(recorded, addresses, x.dtype)
     del alive
     if rows.resets is not None:
-        for d in earlier:
+        for d in dh_prev:
             d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
-    fields = kernels.back.fields["total"]
+    fields = kernels.back.fields["dparam"]
     if fields.offsets:
-        sums = _sum(room, plan, "total", fields.stride)
+        sums = _sum(workspace, recorded, "dparam", fields.stride)
         flat = {name: gradients[name].view(-1).numpy() for name, _ in fields.offsets}
         for (name, offset), first in fields.offsets.items():
-            size = kernels.totals[name, offset]
+            size = kernels.dparam_sizes[name, offset]
             flat[name][offset : offset + size] = sums[first : first + size]
-    for name in gradients.keys() & plan.places.keys():
+    for name in gradients.keys() & recorded.named.keys():
         gradient = gradients[name]
-        gradient.numpy()[...] = _sum(room, plan, name, gradient.numel()).reshape(gradient.shape)
-    return dx, gradients, earlier
+        gradient.numpy()[...] = _sum(workspace, recorded, name, gradient.numel()).reshape(gradient.shape)
+    return dx, gradients, dh_prev
 
 
-def _kept_addresses(kernels: Kernels, kept: Sequence[Tensor]) -> dict[str, int]:
-    """Where the record lies, and the history of each state but the first, which is the output."""
-    names = ["record", *(f"history {name}" for name in list(kernels.states)[1:])]
-    return {name: tensor.data_ptr() for name, tensor in zip(names, kept, strict=True)}
+def _saved_addresses(kernels: Kernels, saved: Sequence[Tensor]) -> dict[str, int]:
+    """The addresses of the residuals, and of each state at all steps but the first, which is the output."""
+    names = ["residual", *(f"history {name}" for name in list(kernels.states)[1:])]
+    return {name: tensor.data_ptr() for name, tensor in zip(names, saved, strict=True)}
 
 
-def _sum(room: Tensor, plan: Plan, name: str, size: int) -> Float[np.ndarray, " _"]:
-    """The sum of the rows of that name: in pairs while they are many, so that its rounding error is small."""
-    place, item = plan.places[name], room.element_size()
-    rows = room.numpy()[place.start // item : place.stop // item].reshape(-1, size)
-    while len(rows) > FEW_ROWS:
+def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Float[np.ndarray, " _"]:
+    """The sum of the workspace's rows of a name: in pairs while they are many, which keeps its rounding error small."""
+    place, item = recorded.named[name], workspace.element_size()
+    rows = workspace.numpy()[place.start // item : place.stop // item].reshape(-1, size)
+    while len(rows) > SUMMED_IN_TURN:
         half = (len(rows) + 1) // 2
         rows[: len(rows) - half] += rows[half:]
         rows = rows[:half]
     return rows.sum(0)  # type: ignore[no-any-return]
 
 
-def rows_of_numbers(v: Tensor) -> Tensor:
-    """The same, with the numbers of a row side by side."""
+def contiguous_rows(v: Tensor) -> Tensor:
+    """The same, with the elements of a row side by side."""
     return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
 
 
 def laid_as(x: Tensor, empty: Callable[[Sequence[int]], Tensor]) -> Tensor:
-    """Room for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
+    """Memory for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
     steps, batch, size = x.shape
     if not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
         return empty((batch, steps, size)).transpose(0, 1)
@@ -191,12 +195,12 @@ def _pitches(v: Tensor) -> tuple[int, int]:
     return v.stride(0) * item, v.stride(1) * item
 
 
-def _run(plan: Plan, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
-    """Run a plan; the room it had."""
-    room = memory.workspace((plan.room // dtype.itemsize,), dtype)
-    room[: plan.zeros // dtype.itemsize].zero_()
-    plan.run({**addresses, "room": room.data_ptr()})
-    return room
+def _run(recorded: CommandBuffer, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
+    """Run a command buffer; its workspace."""
+    workspace = memory.workspace((recorded.workspace // dtype.itemsize,), dtype)
+    workspace[: recorded.zeros // dtype.itemsize].zero_()
+    recorded.run({**addresses, "workspace": workspace.data_ptr()})
+    return workspace
 
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
@@ -216,18 +220,18 @@ def kernels_of(problem: Problem) -> Kernels:
     known: Kernels | None = problem.__dict__.get("kernels")  # looked up twice in a call, at 3 µs
     if known is None:
         bits = BITS[problem.x.dtype]
-        known = _kernels(problem.graph.text, problem.shapes, bits, targets.host(), problem.single, problem.bfloat16)
+        known = _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single, problem.bfloat16)
         problem.__dict__["kernels"] = known
     return known
 
 
 @lru_cache(maxsize=256)
 def _kernels(
-    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: targets.Target, single: bool, bfloat16: bool
+    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: Target, single: bool, bfloat16: bool
 ) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
     sizes = graph.solve(dict(zip(names, shapes, strict=True)))
     if single:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, few=True, hoist_from=0, bfloat16=bfloat16)
+        return compile(graph, sizes, bits, target, single_row=True, hoist_from=0, bfloat16=bfloat16)
     return compile(graph, sizes, bits, target, bfloat16=bfloat16)

@@ -1,68 +1,60 @@
 """The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
 
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C import DispatchKey
-from torch._C import _dispatch_keys as dispatch_keys
-from torch._subclasses import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import Function
 
-from selfloop.compiler import targets
+from selfloop.compiler import host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
+from selfloop.kernels.amx import multiplies_bfloat16
 from selfloop.kernels.problem import Answer, Problem, has_tangent, is_memory, is_transformed
-from selfloop.kernels.tiles import multiplies_bfloat16
+from selfloop.kernels.torch_internals import (
+    DispatchKey,
+    FakeTensor,
+    FunctionalTensor,
+    below_autograd,
+    dispatch_keys,
+    is_jit_tracing,
+    is_legacy_batched,
+    untraced,
+)
 from selfloop.language.graph import Graph
 
-GIVEN = (
+ARGUMENTS = (
     "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
-    "int checkpoint, Tensor? seed, bool bfloat16, bool single"
+    "int recompute, Tensor? seed, bool bfloat16, bool single"
 )
 """What a Problem is made of, as torch's operators take it."""
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
-LIBRARY.define(f"forward({GIVEN}, bool keep) -> Tensor[]")
-LIBRARY.define(f"backward({GIVEN}, Tensor[] outputs, Tensor above, Tensor[] later) -> Tensor[]")
+LIBRARY.define(f"forward({ARGUMENTS}, bool needs_gradient) -> Tensor[]")
+LIBRARY.define(f"backward({ARGUMENTS}, Tensor[] outputs, Tensor dy, Tensor[] dh_next) -> Tensor[]")
 # torch.library.custom_op says the same in fewer words, at 0.4 ms a call and gradient
 
 
 def _forward(*given: Any) -> list[Tensor]:
-    """The output, the final state, and what is kept for the gradient."""
-    *problem, keep = given
-    y, final, kept = native.forward(_problem(*problem), keep)
-    return [y, *final, *kept]
+    """The output, the final state, and what is saved for the gradient."""
+    *problem, needs_gradient = given
+    y, final, saved = native.forward(_problem(*problem), needs_gradient)
+    return [y, *final, *saved]
 
 
 def _backward(*given: Any) -> list[Tensor]:
     """The gradients of input, first state and parameters."""
-    *problem, outputs, above, later = given
-    states = len(later)
-    y, final, kept = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
+    *problem, outputs, dy, dh_next = given
+    states = len(dh_next)
+    y, final, saved = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
     own = _problem(*problem)
     own.check_storage()
-    dx, gradients, earlier = native.backward(own, y, final, kept, above, later)
-    return [dx, *earlier, *gradients.values()]
-
-
-@contextmanager
-def _untraced() -> Iterator[None]:
-    """Keep what kernels do out of a trace of torch.jit: it has the operator itself, and would make tensors of sizes."""
-    if not torch._C._is_tracing():
-        yield
-        return
-    state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+    dx, gradients, dh_prev = native.backward(own, y, final, saved, dy, dh_next)
+    return [dx, *dh_prev, *gradients.values()]
 
 
 class _Differentiable(Function):
@@ -84,7 +76,7 @@ class _Differentiable(Function):
         if is_direct:
             outputs = _forward(*given)
         else:
-            with torch._C._AutoDispatchBelowAutograd():
+            with below_autograd():
                 outputs = torch.ops.selfloop.forward(*given)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
         ctx.given = cell, states, options, is_direct, len(tensors)
@@ -98,33 +90,33 @@ class _Differentiable(Function):
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        above, *later = (
+        dy, *dh_next = (
             torch.zeros_like(output) if d is None else d.to_dense() if d.layout is not torch.strided else d
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
         problem = cell, x, state, params, lengths, resets, *options
         found: Sequence[Tensor | None]
-        if is_direct and not torch.is_grad_enabled() and is_memory((above, *later)):
-            found = _backward(*problem, outputs, above, later)
-        elif any(_is_batched(d) for d in (above, *later)):
-            found = _interpreted(_problem(*problem), above, later)
+        if is_direct and not torch.is_grad_enabled() and is_memory((dy, *dh_next)):
+            found = _backward(*problem, outputs, dy, dh_next)
+        elif any(_is_batched(d) for d in (dy, *dh_next)):
+            found = _interpreted(_problem(*problem), dy, dh_next)
         else:
-            found = torch.ops.selfloop.backward(*problem, outputs, above, later)
+            found = torch.ops.selfloop.backward(*problem, outputs, dy, dh_next)
         return None, None, None, None, None, None, *found
 
 
 def _is_batched(v: Tensor) -> bool:
     """Whether this stands for many tensors, under vmap or `is_grads_batched`."""
-    return is_transformed() or torch._C._functorch.is_legacy_batchedtensor(v)
+    return is_transformed() or is_legacy_batched(v)
 
 
-def _interpreted(problem: Problem, above: Tensor, later: Sequence[Tensor]) -> list[Tensor | None]:
-    """The gradients of input, first state and parameters, by torch's operations, which can take a batch of `above`."""
+def _interpreted(problem: Problem, dy: Tensor, dh_next: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradients of input, first state and parameters, by torch's operations, which can take a batch of `dy`."""
     if torch.is_grad_enabled():
         raise BackendError(TWICE)
     with torch.enable_grad():
         y, final = interpret.run(problem)
-    pairs = [(v, d) for v, d in zip((y, *final), (above, *later), strict=True) if v.requires_grad]
+    pairs = [(v, d) for v, d in zip((y, *final), (dy, *dh_next), strict=True) if v.requires_grad]
     if not pairs:  # no output depends on what needs a gradient
         return [torch.zeros_like(t) for t in problem.tensors]
     outputs, given = zip(*pairs, strict=True)
@@ -141,7 +133,7 @@ class _Once(Function):
 
     @staticmethod
     def forward(ctx: Any, given: tuple[Any, ...], *_: Tensor) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             return tuple(torch.ops.selfloop.backward(*given))
 
     @staticmethod
@@ -151,31 +143,31 @@ class _Once(Function):
 
 def _once(*given: Any) -> list[Tensor]:
     if torch.is_grad_enabled():  # create_graph
-        _, x, state, params, *_, above, later = given
-        return list(_Once.apply(given, x, *state, *params, above, *later))  # type: ignore[no-untyped-call]
-    with torch._C._AutoDispatchBelowAutograd():
+        _, x, state, params, *_, dy, dh_next = given
+        return list(_Once.apply(given, x, *state, *params, dy, *dh_next))  # type: ignore[no-untyped-call]
+    with below_autograd():
         return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
 
 
 def _differentiable(*given: Any, is_direct: bool = False) -> list[Tensor]:
     """The operator as autograd knows it; directly where everything is memory, without torch's dispatcher."""
-    cell, x, state, params, lengths, resets, *options, keep = given
-    if keep:
+    cell, x, state, params, lengths, resets, *options, needs_gradient = given
+    if needs_gradient:
         given = cell, len(state), tuple(options), is_direct, lengths, resets, x, *state, *params
         return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
-    with torch._C._AutoDispatchBelowAutograd():
+    with below_autograd():
         return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
 
 
 def _forward_shapes(*given: Any) -> list[Tensor]:
-    *problem, keep = given
+    *problem, needs_gradient = given
     _, x, state, *_ = problem
     steps, batch = x.shape[:2]
     outputs = [x.new_empty(steps, batch, state[0].shape[1]), *(s.new_empty(s.shape) for s in state)]
-    if keep:
+    if needs_gradient:
         own = _problem(*problem)
         kernels = native.kernels_of(own)
-        outputs.append(x.new_empty(0 if own.checkpoint else steps * batch, kernels.train.fields["record"].stride))
+        outputs.append(x.new_empty(0 if own.recompute else steps * batch, kernels.train.fields["residual"].stride))
         outputs += [x.new_empty(steps * batch, s.shape[1]) for s in state[1:]]
     return outputs
 
@@ -189,7 +181,7 @@ def _backward_shapes(*given: Any) -> list[Tensor]:
     ]
 
 
-@_untraced()
+@untraced()
 def _checked(*given: Any) -> list[Tensor]:
     """The operator as the dispatcher calls it: no one else looks at the numbers that a compiled graph is given."""
     problem = _problem(*given[:-1])
@@ -199,7 +191,7 @@ def _checked(*given: Any) -> list[Tensor]:
 
 
 LIBRARY.impl("forward", _checked, "CPU")
-LIBRARY.impl("backward", _untraced()(_backward), "CPU")
+LIBRARY.impl("backward", untraced()(_backward), "CPU")
 LIBRARY.impl("forward", _differentiable, "Autograd")
 LIBRARY.impl("backward", _once, "Autograd")
 torch.library.register_fake("selfloop::forward", _forward_shapes)
@@ -208,7 +200,7 @@ torch.library.register_fake("selfloop::backward", _backward_shapes)
 
 def _unsupported() -> str | None:
     try:
-        targets.host()
+        host_target()
     except BackendError as error:
         return str(error).rstrip(".")
     return None
@@ -223,7 +215,7 @@ def _is_foreign(v: Tensor) -> bool:
     return dispatch_keys(v).has(DispatchKey.Python) and not isinstance(v, FakeTensor | FunctionalTensor)
 
 
-ODD: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
+REFUSED: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
     (lambda v: not v.is_cpu, "compiled kernels run on the CPU"),
     (lambda v: v.layout is not torch.strided or v.is_nested, "compiled kernels read dense tensors"),
     (_is_batched, "compiled kernels take no part in torch.func's transforms"),
@@ -231,13 +223,13 @@ ODD: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
     (_is_foreign, "compiled kernels do not know what tensors of other classes do"),
 )
 """What kernels cannot be given, and why. What is odd but not here, as a negated view or zeros without memory, torch's
-dispatcher makes plain on its way to the operator, and of fakes it asks the shapes alone."""
+dispatcher makes plain before it calls the operator, and of fakes it asks the shapes alone."""
 
 
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
     if not problem.is_memory and not torch.compiler.is_compiling():
-        for is_so, reason in ODD:
+        for is_so, reason in REFUSED:
             if any(is_so(v) for v in problem.given):
                 return reason
     rounds = _rounds(problem)
@@ -260,26 +252,38 @@ def _rounds(problem: Problem) -> bool:
     return problem.x.dtype is torch.bfloat16 and all(t.dtype is torch.bfloat16 for t in problem.tensors)
 
 
-FAILED: dict[tuple[str, torch.dtype], str] = {}
-"""Why cells could not be compiled, so that it is tried once."""
+class Failure(NamedTuple):
+    """Why a cell could not be compiled: in words, and the error with its traceback."""
+
+    reason: str
+    cause: Exception
 
 
-def failure(problem: Problem) -> str | None:
-    """Why the kernels cannot be compiled, or None. What the call will need is compiled here."""
-    if torch.compiler.is_compiling() or torch._C._is_tracing():
+FAILED: dict[tuple[str, torch.dtype], Failure] = {}
+"""The cells that could not be compiled, so that it is tried once."""
+
+
+def failure(problem: Problem) -> Failure | None:
+    """Compile what the call will need; why that failed, or None."""
+    if torch.compiler.is_compiling() or is_jit_tracing():
         return None
     key = problem.graph.text, problem.x.dtype
     if key not in FAILED:
         try:
             kernels = native.kernels_of(_as_float(problem) if _rounds(problem) else problem)
-            _ = kernels.forward_code, kernels.backward_code if _is_kept(problem) else None
-        except Exception as error:  # whatever LLVM or a pass says: the other ways need neither
-            FAILED[key] = f"it could not be compiled ({type(error).__name__}: {error})"
-            warnings.warn(f"'{problem.graph.name}' runs slowly: {FAILED[key]}.", RuntimeWarning, stacklevel=2)
+            _ = kernels.forward_code, kernels.backward_code if _needs_gradient(problem) else None
+        except Exception as error:  # whatever LLVM or a pass says: the other backends need neither
+            traceback.clear_frames(error.__traceback__)  # the lines stay, the tensors in their variables do not
+            FAILED[key] = Failure(f"it could not be compiled ({type(error).__name__}: {error})", error)
+            warnings.warn(
+                f"'{problem.graph.name}' runs slowly: {FAILED[key].reason}; backend='native' shows where.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return FAILED.get(key)
 
 
-def _is_kept(problem: Problem) -> bool:
+def _needs_gradient(problem: Problem) -> bool:
     """Whether a gradient may be asked for. A trace of torch.jit serves calls with and without one."""
     is_asked = torch.is_grad_enabled() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return is_asked and any(t.requires_grad for t in problem.tensors)
@@ -304,7 +308,7 @@ def _as_float(problem: Problem) -> Problem:
 
 
 def _run(problem: Problem) -> Answer:
-    keep = _is_kept(problem)
+    needs_gradient = _needs_gradient(problem)
     given = (
         problem.graph.text,
         problem.x,
@@ -313,18 +317,18 @@ def _run(problem: Problem) -> Answer:
         problem.lengths,
         problem.resets,
         problem.reverse,
-        problem.checkpoint,
+        problem.recompute,
         problem.seed,
         problem.bfloat16,
         problem.single,
-        keep,
+        needs_gradient,
     )
-    if not problem.is_memory:  # else the way through torch's dispatcher, 15 µs each time, can be saved
+    if not problem.is_memory:  # else torch's dispatcher, which takes 15 µs each time, can be passed over
         y, *rest = torch.ops.selfloop.forward(*given)
-    elif keep:
+    elif needs_gradient:
         y, *rest = _differentiable(*given, is_direct=True)
     else:
-        y, rest, _ = native.forward(problem, keep)
+        y, rest, _ = native.forward(problem, needs_gradient)
     return y, tuple(rest[: len(problem.state)])
 
 
@@ -336,11 +340,11 @@ def _problem(
     lengths: Tensor | None,
     resets: Tensor | None,
     reverse: bool,
-    checkpoint: int,
+    recompute: int,
     seed: Tensor | None,
     bfloat16: bool,
     single: bool,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, checkpoint, seed, bfloat16, single)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, recompute, seed, bfloat16, single)

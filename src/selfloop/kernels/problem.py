@@ -7,13 +7,18 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch._C import _dispatch_keys as dispatch_keys
-from torch._C import _is_tracing, _len_torch_dispatch_stack
-from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
 from selfloop.errors import ArgumentError
-from selfloop.language import Graph
+from selfloop.kernels.torch_internals import (
+    FakeTensor,
+    dispatch_keys,
+    dispatch_modes,
+    is_forward_mode,
+    is_jit_tracing,
+    transform,
+)
+from selfloop.language.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Problem:
         resets: where true, the state is zeroed before the step, so that a sequence can hold several; nowhere true
             beyond a sequence's length. In reverse the same segments are walked from their ends.
         reverse: walk from the last step to the first.
-        checkpoint: keep nothing but the states for the gradient, and make the rest again in so many steps at a time; 0
-            to keep what is needed. Only compiled kernels heed it.
+        recompute: activation checkpointing: save the states only, and recompute the residuals in segments of so many
+            steps; 0 to save the residuals. Only compiled kernels heed it.
         bfloat16: make products of rounded numbers, and their sums in float32. Only compiled kernels heed it.
         seed: of what the graph draws; None where it draws nothing.
         single: run what is made for a batch of one, see `is_single`. Only compiled kernels heed it.
@@ -43,7 +48,7 @@ class Problem:
     lengths: Int[Tensor, " B"] | None = None
     resets: Bool[Tensor, "T B"] | None = None
     reverse: bool = False
-    checkpoint: int = 0
+    recompute: int = 0
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
     single: bool = False
@@ -132,9 +137,9 @@ without memory, a fake, sparse, quantised, nested or batched tensor, or one on a
 
 def is_memory(tensors: Iterable[Tensor]) -> bool:
     """Whether these are numbers in memory as they stand there, and no one traces or transforms what happens to them."""
-    if torch.compiler.is_compiling() or _is_tracing() or _len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or is_jit_tracing() or dispatch_modes():
         return False
-    if forward_ad._current_level >= 0 or is_transformed():
+    if is_forward_mode() or is_transformed():
         return False
     for v in tensors:  # noqa: SIM110, 1 µs less than all(…); 0.7 µs each
         if dispatch_keys(v).raw_repr() not in PLAIN_KEYS or type(v) not in PLAIN:
@@ -144,19 +149,19 @@ def is_memory(tensors: Iterable[Tensor]) -> bool:
 
 def has_numbers(v: Tensor) -> bool:
     """Whether numbers can be read from a tensor now: not while it is traced or batched, nor if it is a shape alone."""
-    if torch.compiler.is_compiling() or _is_tracing() or is_transformed():
+    if torch.compiler.is_compiling() or is_jit_tracing() or is_transformed():
         return False
     return not (v.is_meta or isinstance(v, FakeTensor))
 
 
 def is_transformed() -> bool:
     """Whether a transform of torch.func is under way, as vmap and jacrev are."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+    return not torch.compiler.is_compiling() and transform() is not None
 
 
 def has_tangent(tensors: Iterable[Tensor]) -> bool:
     """Whether a derivative is taken in forward mode."""
-    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+    if torch.compiler.is_compiling() or not is_forward_mode():
         return False
     return any(forward_ad.unpack_dual(v).tangent is not None for v in tensors)
 
@@ -165,4 +170,4 @@ def is_single(x: Float[Tensor, "T B I"]) -> bool:
     """Whether the batch is one sequence. A trace that is for batches of any size must not depend on it."""
     if torch.compiler.is_compiling():
         return torch.fx.experimental.symbolic_shapes.guard_or_false(x.shape[1] == 1)
-    return not _is_tracing() and bool(x.shape[1] == 1)
+    return not is_jit_tracing() and bool(x.shape[1] == 1)

@@ -1,18 +1,10 @@
-"""What cells draw: bits that are a function of a seed and a place, so that every kernel draws the same, and twice.
-
-A bit of the stream s, at the step t of row b and the element j, is
-
-    mix(mix(mix(mix(seed + A (s + 1)) ^ (t + 1)) ^ B (b + 1)) ^ C (j + 1)) / 2^8  <  rate 2^24
-
-in whole numbers modulo 2^32, with the finaliser `mix` of MurmurHash3 (Appleby 2011); without the mix of t where one
-draw serves the sequence. Steps and rows are those of the layout that the user gave.
-"""
+"""What cells draw, in torch: the formula is that of `selfloop.language.random`."""
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from selfloop.compiler.emit.random import ELEMENT, MIX, ROW, STREAM
+from selfloop.language.random import ELEMENT, MIX, ROW, STREAM, threshold
 
 _WORD = 0xFFFFFFFF
 
@@ -26,7 +18,7 @@ def bernoulli(
         word = _mix(word ^ torch.arange(1, steps + 1, device=seed.device)[:, None, None])
     word = _mix(word ^ (ROW * torch.arange(1, batch + 1, device=seed.device) & _WORD)[:, None])
     word = _mix(word ^ (ELEMENT * torch.arange(1, size + 1, device=seed.device) & _WORD))
-    return (word >> 8 < int(rate * 2**24)).expand(steps, -1, -1)
+    return (word >> 8 < threshold(rate)).expand(steps, -1, -1)
 
 
 def _mix(word: Tensor) -> Tensor:

@@ -10,27 +10,35 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-from selfloop.compiler import targets
-from selfloop.compiler.emit.stack import LAYER, SHARED, WORDS
-from selfloop.compiler.layout import Layout
-from selfloop.compiler.pipeline import Kernels, compile, stack_code, tools
+from selfloop.compiler import (
+    STACK_HEADER,
+    STACK_LAYER,
+    STACK_SHARED,
+    KernelLayout,
+    Kernels,
+    Target,
+    compile,
+    host_target,
+    stack_code,
+    tools,
+)
 from selfloop.kernels import memory, team
-from selfloop.kernels.launch import Launch, Weight, give_weights, packed_elements
+from selfloop.kernels.command_buffer import Recorder
+from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
 from selfloop.kernels.native import BITS
-from selfloop.kernels.sheet import Sheet
 from selfloop.language.graph import Graph
 
-SHORT = 3 << 19
-"""Bytes of weights up to which a step of few sequences runs on one thread and keeps Python's lock. It takes 10 µs:
-sharing the units costs 4, and who gives the lock away may wait for milliseconds until another thread gives it back."""
+ONE_THREAD_BYTES = 3 << 19
+"""Bytes of weights up to which a step of few sequences runs on one thread and holds Python's lock. It takes 10 µs:
+splitting the units costs 4, and a thread that releases the lock may wait for milliseconds to get it back."""
 
 PAUSE, WAKE = 0.5e-3, 2e-3
-"""Seconds. Threads that wait fall asleep after about a millisecond, and waking them can take two. So a step runs alone
-after a pause, and until as much time has gone into steps without one (an LSTM of 256 units: 12 µs a step together and
-21 alone, but after pauses of 10 ms 1900 and 50)."""
+"""Seconds. OpenMP's threads fall asleep after about a millisecond, and waking them can take two. So after a pause steps
+run on one thread, until steps without a pause have taken as long (an LSTM of 256 units: 12 µs a step on two threads and
+21 on one, but after pauses of 10 ms 1900 and 50)."""
 
-FEW = 4
-"""Sequences that cost little more than one, which must read the weights too."""
+CHEAP_ROWS = 4
+"""Sequences that take little longer than one, since one must read all weights too."""
 
 
 class Steps:
@@ -48,7 +56,7 @@ class Steps:
         run: runs a step; it takes `block`.
         block: see `run`.
         shared: its first number is the address of the input of the next step; unless set, that of `x`.
-        x: room for the input.
+        x: memory for the input.
         y: where the output is after a step.
         weights: those that were given last, copied.
         threads: how many share the units while steps follow one another without a pause.
@@ -63,14 +71,14 @@ class Steps:
         batch: int,
         like: Tensor,
     ) -> None:
-        bits, target = BITS[like.dtype], targets.host()
+        bits, target = BITS[like.dtype], host_target()
         self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target) for own in sizes]
         self._input, self._output, self._batch = graph.input, graph.states[0], batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
         self.x = like.new_zeros(batch, sizes[0]["x"])
         self.y = like.new_zeros(batch, states[self._output])
         weight_bytes = sum(kernels.infer.weight_bytes for kernels in self._kernels)
-        is_short = weight_bytes * max(1, batch / FEW) <= SHORT
+        is_short = weight_bytes * max(1, batch / CHEAP_ROWS) <= ONE_THREAD_BYTES
         self.threads = 1 if is_short else team.threads()
 
         # A block for a thread alone, then one for each of those that share the units.
@@ -79,26 +87,26 @@ class Steps:
         self._tables = np.zeros((members, batch), dtype=np.int64)
         self._starts, self._counts = np.zeros(2, dtype=np.int64), np.full(2, batch, dtype=np.int64)
         self._barriers = np.zeros((2, len(sizes)), dtype=np.int64)
-        self.shared = (ctypes.c_int64 * len(SHARED))(self.x.data_ptr(), 0)
+        self.shared = (ctypes.c_int64 * len(STACK_SHARED))(self.x.data_ptr(), 0)
         output = self._states[self._output]
-        self._blocks = np.zeros((members, len(WORDS) + len(LAYER) * len(sizes)), dtype=np.int64)
+        self._blocks = np.zeros((members, len(STACK_HEADER) + len(STACK_LAYER) * len(sizes)), dtype=np.int64)
         words: dict[str, int | Int[Array, " members"]] = {
             "part": self._part,
             "shared": ctypes.addressof(self.shared),
-            "own": self.x.data_ptr(),
-            "table": self._tables.ctypes.data + np.arange(members) * self._tables.strides[0],
+            "own_x": self.x.data_ptr(),
+            "x_table": self._tables.ctypes.data + np.arange(members) * self._tables.strides[0],
             "rows": batch,
             "pitch": self.x.stride(0) * self.x.element_size(),
             "y": self.y.data_ptr(),
-            "size": self.y.numel(),
+            "y_size": self.y.numel(),
             "new0": output[1, -1].data_ptr(),
             "new1": output[0, -1].data_ptr(),
             "barriers": self._barriers.ctypes.data,
             "layers": len(sizes),
         }
         for name, value in words.items():
-            self._blocks[:, WORDS.index(name)] = value
-        self.give(weights)
+            self._blocks[:, STACK_HEADER.index(name)] = value
+        self.set_weights(weights)
 
         self._code = stack_code(bits, target)
         self._function = self._code.address("stack")
@@ -109,50 +117,50 @@ class Steps:
         self.block: int = self._blocks.ctypes.data
         self.run = self._alone if self.threads == 1 else self._run_at_pace
 
-    def give(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
+    def set_weights(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
         """Take other weights."""
         self.weights = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
         self._alive: list[object] = []
-        sheet = Sheet(tools(self._kernels[0].bits, self._kernels[0].target), 1)
+        recorder = Recorder(tools(self._kernels[0].bits, self._kernels[0].target), 1)
         for layer, (kernels, own) in enumerate(zip(self._kernels, self.weights, strict=True)):
             launch = Launch(kernels.infer, kernels.step_code.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
             packed = memory.empty((packed_elements([launch]),), self.x.dtype)
-            addresses = {name: Weight(w.data_ptr(), w.stride()) for name, w in own.items()}
-            give_weights(sheet, [launch], addresses, packed.data_ptr())
-            scratch = self.x.new_zeros(self._batch, kernels.infer.fields["scratch"].stride)
-            launch.give("scratch", "", scratch.data_ptr())
-            self._alive += [packed, scratch]
-            self._blocks[:, len(WORDS) + len(LAYER) * layer] = launch.function
+            addresses = {name: Parameter(w.data_ptr(), w.stride()) for name, w in own.items()}
+            set_parameters(recorder, [launch], addresses, packed.data_ptr())
+            workspace = self.x.new_zeros(self._batch, kernels.infer.fields["workspace"].stride)
+            launch.set("workspace", "", workspace.data_ptr())
+            self._alive += [packed, workspace]
+            self._blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
-        sheet.finish().run({})
+        recorder.finish().run({})
 
-    def _lay(self, layer: int, turn: int, layout: Layout, blocks: Int[Array, "members _"]) -> None:
+    def _lay(self, layer: int, turn: int, layout: KernelLayout, blocks: Int[Array, "members _"]) -> None:
         """Fill in the blocks of a layer in a turn, given those with its weights."""
         places = layout.arguments
         tables = {("header", "starts"): self._starts, ("header", "counts"): self._counts}
         for name in self._states:
-            tables["old", name] = self._rows(name, turn, layer)
-            tables["new", name] = self._rows(name, 1 - turn, layer)
+            tables["h_prev", name] = self._rows(name, turn, layer)
+            tables["h_next", name] = self._rows(name, 1 - turn, layer)
         if layer:
-            tables["input", self._input] = self._rows(self._output, 1 - turn, layer - 1)
+            tables["x", self._input] = self._rows(self._output, 1 - turn, layer - 1)
         addresses = {key: table.ctypes.data for key, table in tables.items()}
         values: dict[tuple[str, str], int | Int[Array, " members"]] = {
             **addresses,
             ("header", "barrier"): self._barriers[turn, layer:].ctypes.data,
-            ("header", "give_way"): team.give_way(),
+            ("header", "sched_yield"): team.sched_yield(),
             ("header", "begin"): turn,
             ("header", "end"): turn + 1,
             ("header", "part"): self._part,
             ("header", "parts"): self._parts,
         }
         if not layer:
-            values["input", self._input] = self._blocks[:, WORDS.index("table")]
+            values["x", self._input] = self._blocks[:, STACK_HEADER.index("x_table")]
         for key, value in values.items():
             if key in places:
                 blocks[:, places[key]] = value
-        place = len(WORDS) + len(LAYER) * layer + LAYER.index(f"turn{turn}")
+        place = len(STACK_HEADER) + len(STACK_LAYER) * layer + STACK_LAYER.index(f"turn{turn}")
         self._blocks[:, place] = blocks.ctypes.data + np.arange(len(blocks)) * blocks.strides[0]
         self._alive += [blocks, tables]
 
@@ -171,7 +179,7 @@ class Steps:
     @property
     def states(self) -> dict[str, Float[Tensor, "L B _"]]:
         """Each state as it is now, in place."""
-        turn = self.shared[SHARED.index("turn")]
+        turn = self.shared[STACK_SHARED.index("turn")]
         return {name: both[turn] for name, both in self._states.items()}
 
     def _rows(self, name: str, turn: int, layer: int) -> Int[Array, " B"]:
@@ -181,5 +189,5 @@ class Steps:
 
 
 @lru_cache(maxsize=256)
-def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: targets.Target) -> Kernels:
-    return compile(Graph.read(cell), dict(sizes), bits, target, few=True, hoist_from=None)
+def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target) -> Kernels:
+    return compile(Graph.read(cell), dict(sizes), bits, target, single_row=True, hoist_from=None)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from selfloop import processors
-from selfloop.compiler import trampoline
+from selfloop.compiler import TEAM_DATA, team_address
 
 
 def threads() -> int:
@@ -79,7 +79,7 @@ def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> Non
 
 
 @lru_cache(maxsize=1)
-def give_way() -> int:
+def sched_yield() -> int:
     """The address of the system's function by which a thread that waits lets others run."""
     if sys.platform == "win32":
         function = ctypes.WinDLL("kernel32").SwitchToThread
@@ -90,8 +90,8 @@ def give_way() -> int:
 
 _INT64 = np.dtype(np.int64)
 _Call = Callable[[int], None]
-_Data = ctypes.c_int64 * len(trampoline.WORDS)
-_REFUSED = trampoline.WORDS.index("refused")
+_Data = ctypes.c_int64 * len(TEAM_DATA)
+_REFUSED = TEAM_DATA.index("refused")
 
 
 @lru_cache(maxsize=1024)
@@ -126,7 +126,7 @@ def _openmp() -> _OpenMP | None:
     Found the way the loader found it for torch: among what is open to all, where a preloaded library comes first, then
     among what torch depends on. Nothing is loaded that was not loaded before.
     """
-    if not sys.platform.startswith("linux") or not torch._C.has_openmp:
+    if not sys.platform.startswith("linux") or not torch.backends.openmp.is_available():
         return None
     for scope in (None, str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")):
         try:
@@ -139,7 +139,7 @@ def _openmp() -> _OpenMP | None:
             parallel.restype = None
             thread_num, num_threads = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in asked)
             is_gnu = not hasattr(library, "kmp_set_blocktime")  # LLVM's and Intel's speak GNU's dialect too
-            return _OpenMP(parallel, thread_num, num_threads, trampoline.address(), is_gnu)
+            return _OpenMP(parallel, thread_num, num_threads, team_address(), is_gnu)
     return None
 
 

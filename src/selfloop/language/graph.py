@@ -30,6 +30,10 @@ class Node:
     value: str | float | tuple[int, int] | Drawn | None = None
     line: int = field(default=0, compare=False)
 
+    def __str__(self) -> str:
+        given = [f"%{a}" for a in self.args] + ([] if self.value is None else [str(self.value)])
+        return f"{self.op} {', '.join(given)} : {' × '.join(map(str, self.shape)) or 'scalar'}"
+
     @property
     def drawn(self) -> Drawn:
         """The value of a `bernoulli`."""
@@ -172,6 +176,11 @@ class Graph:
     def __str__(self) -> str:
         return "\n".join(_equations(self))
 
+    def listing(self) -> str:
+        """The nodes one by one, ``%5 = tanh %4 : h``, and the node of each new state."""
+        lines = [f"%{k} = {node}" for k, node in enumerate(self.nodes)]
+        return "\n".join([*lines, *(f"{s} = %{k}" for s, k in zip(self.states, self.outputs, strict=True))])
+
 
 # How an operation prints, and how tightly it binds: (template, its own strength, the strength its arguments need).
 _INFIX: dict[str, tuple[str, float, tuple[float, ...]]] = {
@@ -185,6 +194,7 @@ _INFIX: dict[str, tuple[str, float, tuple[float, ...]]] = {
     "div": ("{} / {}", 3, (3, 4)),
     "matmul": ("{} @ {}", 3, (4, 4)),
     "neg": ("-{}", 4, (4,)),
+    "pow": ("{} ** {value}", 5, (6,)),
 }
 _ATOM = 9
 
@@ -240,5 +250,6 @@ def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[s
     if node.op in _INFIX:
         template, own, needed = _INFIX[node.op]
         inner = [text(a) for a in node.args]
-        return template.format(*(t if s >= n else f"({t})" for (t, s), n in zip(inner, needed, strict=True))), own
+        texts = [t if s >= n else f"({t})" for (t, s), n in zip(inner, needed, strict=True)]
+        return template.format(*texts, value=node.value), own
     return f"{node.op}({', '.join(text(a)[0] for a in node.args)})", _ATOM

@@ -10,8 +10,9 @@ from typing import NoReturn
 
 from selfloop.errors import CellError, nearest
 from selfloop.language.graph import Graph, Node
+from selfloop.language.operations import OPERATIONS, Misfit, Operand
 from selfloop.language.sizes import Shape, describe
-from selfloop.language.words import COMPARISONS, OPERATIONS, WORDS, Misfit, NoValue, Number, Operand, Symbol
+from selfloop.language.words import WORDS, NoValue, Number, Symbol
 
 
 def trace(
@@ -57,12 +58,12 @@ class Trace:
         """A new input, state or parameter."""
         return self._write(Node(op, (), shape, name))
 
-    def add(self, op: str, args: tuple[Symbol | Number, ...], value: tuple[int, int] | None) -> Symbol:
+    def add(self, op: str, args: tuple[Symbol | Number, ...], value: tuple[int, int] | int | None) -> Symbol:
         """A new operation, its shape checked by the operation's rule."""
         symbols = [self._symbol(op, argument) for argument in args]
         operands = [self._operand(symbol) for symbol in symbols]
         try:
-            shape = OPERATIONS[op](*operands, *(() if value is None else (value,)))
+            shape = OPERATIONS[op].shape(*operands, *(() if value is None else (value,)))
         except Misfit as misfit:
             self.fail(str(misfit))
         return self._write(Node(op, tuple(s.index for s in symbols), shape, value, self._line()))
@@ -98,7 +99,7 @@ class Trace:
         for name, value in self._frame_locals().items():
             if value is symbol:
                 text = name
-        return Operand(text, node.shape, node.op in COMPARISONS)
+        return Operand(text, node.shape, node.op in OPERATIONS and OPERATIONS[node.op].is_comparison)
 
     def _write(self, node: Node) -> Symbol:
         index = self._known.setdefault(node, len(self.nodes))

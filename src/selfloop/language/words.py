@@ -1,22 +1,16 @@
-"""The words a cell is written with.
-
-Each operation is a row of `OPERATIONS`: its name and its shape rule. A word is an operation by itself (`sigmoid`) or is
-made of others (`layer_norm`). The value of an operation in torch is a row of `selfloop.kernels.interpret`.
-"""
+"""The words a cell is written with: operations by themselves (`sigmoid`), or made of others (`layer_norm`)."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, NoReturn
 
 from selfloop.errors import CellError
-from selfloop.language.sizes import Shape, Size, describe
+from selfloop.language.sizes import Shape, describe
 
 if TYPE_CHECKING:
     from selfloop.language.trace import Trace
 
 Number = int | float
-COMPARISONS = ("lt", "le", "gt", "ge")
 
 
 class Symbol:
@@ -90,8 +84,13 @@ class Symbol:
     def __getitem__(self, key: object) -> NoReturn:
         self.trace.fail("a value cannot be indexed; write split(value, n) for n equal parts")
 
-    def __pow__(self, power: object) -> NoReturn:
-        self.trace.fail("** is not a word of the language; write x * x, or exp(p * log(x))")
+    def __pow__(self, exponent: int) -> "Symbol":
+        return apply("pow", self, value=exponent)
+
+    def __rpow__(self, base: Number) -> NoReturn:
+        self.trace.fail(
+            f"** takes a whole number as its exponent; write exp(v * {math.log(base) if base > 0 else 'log(base)'})"
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
@@ -99,112 +98,11 @@ class Symbol:
         self.trace.fail(f"a value has no '.{name}'; write the words of the language as functions, like sigmoid(x)")
 
 
-class Misfit(Exception):
-    """Shapes that an operation cannot take; the trace adds the cell and the line."""
-
-
 class NoValue(CellError):
     """A word was given numbers alone; within a cell, the trace adds the cell and the line."""
 
 
-@dataclass(frozen=True)
-class Operand:
-    """What a shape rule sees of an argument."""
-
-    text: str
-    shape: Shape
-    is_condition: bool
-
-    @property
-    def kind(self) -> str:
-        """What it is, in words."""
-        return "a comparison" if self.is_condition else describe(self.shape)
-
-
-ShapeRule = Callable[..., Shape]
-
-
-def _elementwise(*operands: Operand) -> Shape:
-    for operand in operands:
-        if operand.is_condition:
-            raise Misfit(f"{operand.text} is a comparison, which can only be the condition of where")
-        if len(operand.shape) == 2:
-            raise Misfit(
-                f"{operand.text} is {describe(operand.shape)}, which can only stand to the left of @; "
-                "a matrix is not used elementwise"
-            )
-    vectors = [operand for operand in operands if operand.shape]
-    for other in vectors[1:]:
-        if other.shape != vectors[0].shape:
-            raise Misfit(
-                f"elementwise operations need vectors of one size, but {vectors[0].text} is "
-                f"{describe(vectors[0].shape)} and {other.text} is {describe(other.shape)}"
-            )
-    return vectors[0].shape if vectors else ()
-
-
-def _product(matrix: Operand, vector: Operand) -> Shape:
-    if len(matrix.shape) != 2:
-        raise Misfit(f"@ needs a matrix on its left, but {matrix.text} is {describe(matrix.shape)}")
-    rows, columns = matrix.shape
-    if vector.shape != (columns,) or vector.is_condition:
-        raise Misfit(
-            f"{matrix.text} is {describe(matrix.shape)}, so @ needs a vector of size {columns} on its right, "
-            f"but {vector.text} is {vector.kind}"
-        )
-    return (rows,)
-
-
-def _choice(condition: Operand, *values: Operand) -> Shape:
-    if not condition.is_condition:
-        raise Misfit(f"where needs a comparison as its condition, like x > 0, but {condition.text} is none")
-    as_value = Operand(condition.text, condition.shape, is_condition=False)
-    return _elementwise(as_value, *values)
-
-
-def _reduction(vector: Operand) -> Shape:
-    _vector(vector)
-    return ()
-
-
-def _join(*vectors: Operand) -> Shape:
-    total = Size(())
-    for vector in vectors:
-        total = total + _vector(vector)
-    return (total,)
-
-
-def _part(vector: Operand, which: tuple[int, int]) -> Shape:
-    size = _vector(vector)
-    part = size.divided(which[1])
-    if part is None:
-        raise Misfit(f"{vector.text} is {describe(vector.shape)}, which does not split into {which[1]} equal parts")
-    return (part,)
-
-
-def _vector(operand: Operand) -> Size:
-    if len(operand.shape) != 1 or operand.is_condition:
-        raise Misfit(f"a vector is needed, but {operand.text} is {operand.kind}")
-    return operand.shape[0]
-
-
-_UNARY = ("neg", "sigmoid", "tanh", "relu", "exp", "log", "softplus", "gelu", "sin", "cos", "sqrt", "abs")
-_BINARY = ("add", "sub", "mul", "div", "minimum", "maximum", *COMPARISONS)
-
-OPERATIONS: dict[str, ShapeRule] = {
-    **dict.fromkeys((*_UNARY, *_BINARY), _elementwise),
-    "matmul": _product,
-    "where": _choice,
-    "sum": _reduction,
-    "mean": _reduction,
-    "amax": _reduction,
-    "concat": _join,
-    "part": _part,
-}
-"""The shape of each operation. A random leaf has the shape of what it is drawn for, and so has no row."""
-
-
-def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | None = None) -> Symbol:
+def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | int | None = None) -> Symbol:
     """Write one operation into the Graph that is being traced."""
     for argument in args:
         if isinstance(argument, Symbol):
@@ -252,6 +150,11 @@ def gelu(v: Symbol) -> Symbol:
     return apply("gelu", v)
 
 
+def erf(v: Symbol) -> Symbol:
+    """The error function 2/√π ∫₀ᵛ exp(-t²) dt, elementwise."""
+    return apply("erf", v)
+
+
 def sin(v: Symbol) -> Symbol:
     """The sine, elementwise."""
     return apply("sin", v)
@@ -270,6 +173,11 @@ def sqrt(v: Symbol) -> Symbol:
 def abs(v: Symbol) -> Symbol:
     """The absolute value, elementwise."""
     return apply("abs", v)
+
+
+def floor(v: Symbol) -> Symbol:
+    """The largest whole number that is not above v, elementwise; its derivative is 0."""
+    return apply("floor", v)
 
 
 def minimum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
@@ -314,6 +222,14 @@ def sum(v: Symbol) -> Symbol:
 def mean(v: Symbol) -> Symbol:
     """The mean over the vector: a scalar."""
     return apply("mean", v)
+
+
+def cumsum(v: Symbol) -> Symbol:
+    """The sums of the first 1, 2, …, n elements of the vector: a vector of its size.
+
+    ``cumsum(softmax(v))`` is the master gate of ordered-neuron LSTMs (Shen et al. 2019).
+    """
+    return apply("cumsum", v)
 
 
 def layer_norm(v: Symbol, eps: float = 1e-5) -> Symbol:
@@ -372,32 +288,11 @@ def _rate(word: str, v: Symbol, rate: object) -> float:
     return float(rate)
 
 
-WORDS = (
-    "abs",
-    "clip",
-    "concat",
-    "cos",
-    "dropout",
-    "exp",
-    "gelu",
-    "layer_norm",
-    "log",
-    "maximum",
-    "mean",
-    "minimum",
-    "relu",
-    "rms_norm",
-    "sigmoid",
-    "silu",
-    "sin",
-    "softmax",
-    "softplus",
-    "split",
-    "sqrt",
-    "sum",
-    "tanh",
-    "variational_dropout",
-    "where",
-    "zoneout",
+WORDS = tuple(
+    sorted(
+        n
+        for n, word in globals().items()
+        if isinstance(word, FunctionType) and word.__module__ == __name__ and n[0] != "_" and n != "apply"
+    )
 )
-"""The names of the words, for `from selfloop import …` and for errors that offer the nearest."""
+"""The names of the words: all functions above."""

@@ -1,7 +1,9 @@
 """``RNN``, ``LSTM``, ``GRU``: torch.nn's arguments, parameter names, initialisation and outputs."""
 
-from typing import Any, cast
+import inspect
+from typing import Any, NoReturn, cast
 
+import torch
 from torch import Tensor, nn
 
 from selfloop import cells
@@ -26,17 +28,43 @@ class _DropIn(Recurrent):
         super().__init__(cell, *args, **kwargs)
         self.bias = bias
 
+    def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
+        super()._check_names(cell, sizes)
+        unknown = sizes.keys() - set(cell.sizes)
+        if unknown:
+            options = [name for name in inspect.signature(type(self)).parameters if name != "unknown"]
+            raise ArgumentError(f"{self._title} takes no '{min(unknown)}'; its options are {', '.join(options)}.")
+
     def forward(
         self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None
     ) -> tuple[Sequences, Any]:
         """Run whole sequences; arguments and results as in torch.nn, `lengths` and `resets` as in `Recurrent`."""
         unbatched = isinstance(input, Tensor) and input.dim() == 2
-        first = hx if hx is None or isinstance(hx, State) else self._state(hx, unbatched)
-        y, state = super().forward(input, first, lengths=lengths, resets=resets)
-        if isinstance(hx, State):
-            return y, state
-        last = tuple(s.squeeze(1) if unbatched else s for s in state)
-        return y, last if len(last) > 1 else last[0]
+        y, state = super().forward(input, self._state(hx, unbatched), lengths=lengths, resets=resets)
+        return y, self._as(hx, state, unbatched)
+
+    def step(self, x: Tensor, hx: Hx = None) -> tuple[Tensor, Any]:
+        """One time step, whose state has the form of `forward`'s.
+
+        Args:
+            x: (B, I), or (I,) for one sequence.
+            hx: h_0, (h_0, c_0) of an LSTM, or a State: (layers, B, H), or (layers, H) for one sequence; zeros if None.
+
+        Returns:
+            The output, (B, H) or (H,), and the new state: a State where one was given, else as torch.nn's.
+
+        Raises:
+            ArgumentError: an argument does not fit, or the module is bidirectional.
+
+        >>> lstm = LSTM(3, 5)
+        >>> y, (h, c) = lstm.step(torch.zeros(2, 3))
+        >>> y, (h, c) = lstm.step(torch.zeros(2, 3), (h, c))
+        >>> y.shape, c.shape
+        (torch.Size([2, 5]), torch.Size([1, 2, 5]))
+        """
+        unbatched = x.dim() == 1
+        y, state = super().step(x, self._state(hx, unbatched))
+        return y, self._as(hx, state, unbatched)
 
     def reset_parameters(self) -> None:
         """Start anew, uniformly within ±1/√hidden_size as torch.nn does."""
@@ -47,7 +75,16 @@ class _DropIn(Recurrent):
     def flatten_parameters(self) -> None:
         """Nothing to do here; torch.nn has it, so code written for torch.nn calls it."""
 
-    def _state(self, hx: Tensor | tuple[Tensor, ...], unbatched: bool) -> State:
+    def _as(self, hx: Hx, state: State, unbatched: bool) -> Any:
+        """A new state in the form of the one that was given."""
+        if isinstance(hx, State):
+            return state
+        last = tuple(s.squeeze(1) if unbatched else s for s in state)
+        return last if len(last) > 1 else last[0]
+
+    def _state(self, hx: Hx, unbatched: bool) -> State | None:
+        if hx is None or isinstance(hx, State):
+            return hx
         tensors = hx if isinstance(hx, tuple | list) else (hx,)
         names = self.cell.graph.states
         if len(tensors) != len(names) or not all(isinstance(t, Tensor) for t in tensors):
@@ -81,7 +118,20 @@ _NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
 class RNN(_DropIn):
     """The vanilla RNN in the place of `torch.nn.RNN`: same arguments, `state_dict` and outputs.
 
-    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+    Args:
+        input_size: the features of the input.
+        hidden_size: the number of hidden units.
+        num_layers: the number of layers.
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        bias: whether there are biases.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: between layers while training, in [0, 1).
+        bidirectional: whether a second RNN runs from the end.
+        device, dtype: of the parameters.
+        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+
+    Raises:
+        ArgumentError: an argument does not fit.
 
     >>> y, h = RNN(3, 5)(torch.zeros(7, 2, 3))
     >>> y.shape, h.shape
@@ -98,19 +148,52 @@ class RNN(_DropIn):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        **kwargs: Any,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        weight_drop: float = 0.0,
+        recompute: int | None = None,
+        backend: str = "auto",
+        **unknown: NoReturn,
     ) -> None:
         if nonlinearity not in _NONLINEARITIES:
             raise ArgumentError(f"The 'nonlinearity' of RNN must be 'tanh' or 'relu'. Got {nonlinearity!r} instead.")
-        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
-        cell = _NONLINEARITIES[nonlinearity]
-        super().__init__(cell, _ONE_BIAS, bias, input_size, hidden_size, num_layers, **arguments)
+        super().__init__(
+            _NONLINEARITIES[nonlinearity],
+            _ONE_BIAS,
+            bias,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            weight_drop=weight_drop,
+            recompute=recompute,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            **unknown,
+        )
 
 
 class LSTM(_DropIn):
     """The LSTM in the place of `torch.nn.LSTM`: same arguments, `state_dict` and outputs, projections included.
 
-    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+    Args:
+        input_size: the features of the input.
+        hidden_size: the number of hidden units.
+        num_layers: the number of layers.
+        bias: whether there are biases.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: between layers while training, in [0, 1).
+        bidirectional: whether a second LSTM runs from the end.
+        proj_size: the size that the output is projected to; 0 for no projection.
+        device, dtype: of the parameters.
+        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+
+    Raises:
+        ArgumentError: an argument does not fit.
 
     >>> y, (h, c) = LSTM(3, 5, proj_size=2)(torch.zeros(7, 2, 3))
     >>> y.shape, h.shape, c.shape
@@ -127,24 +210,57 @@ class LSTM(_DropIn):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        **kwargs: Any,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        weight_drop: float = 0.0,
+        recompute: int | None = None,
+        backend: str = "auto",
+        **unknown: NoReturn,
     ) -> None:
         if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             raise ArgumentError(
                 f"The 'proj_size' of LSTM must be 0 for none, or smaller than hidden_size, {hidden_size}. "
                 f"Got {proj_size!r} instead."
             )
-        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
-        if proj_size:
-            arguments["p"] = proj_size
         cell, names = (cells.projected_lstm, _PROJECTED) if proj_size else (cells.lstm, _ONE_BIAS)
-        super().__init__(cell, names, bias, input_size, hidden_size, num_layers, **arguments)
+        sizes = {"p": proj_size} if proj_size else {}
+        super().__init__(
+            cell,
+            names,
+            bias,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            weight_drop=weight_drop,
+            recompute=recompute,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            **sizes,
+            **unknown,
+        )
 
 
 class GRU(_DropIn):
     """The GRU in the place of `torch.nn.GRU`: same arguments, `state_dict` and outputs.
 
-    Beside torch's: `lengths`, `resets`, `step`, `explain`, `backend`; see `Recurrent`.
+    Args:
+        input_size: the features of the input.
+        hidden_size: the number of hidden units.
+        num_layers: the number of layers.
+        bias: whether there are biases.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: between layers while training, in [0, 1).
+        bidirectional: whether a second GRU runs from the end.
+        device, dtype: of the parameters.
+        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+
+    Raises:
+        ArgumentError: an argument does not fit.
 
     >>> y, h = GRU(3, 5, bidirectional=True)(torch.zeros(7, 2, 3))
     >>> y.shape, h.shape
@@ -160,7 +276,28 @@ class GRU(_DropIn):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        **kwargs: Any,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        weight_drop: float = 0.0,
+        recompute: int | None = None,
+        backend: str = "auto",
+        **unknown: NoReturn,
     ) -> None:
-        arguments = dict(batch_first=batch_first, dropout=dropout, bidirectional=bidirectional, **kwargs)
-        super().__init__(cells.gru, _TWO_BIASES, bias, input_size, hidden_size, num_layers, **arguments)
+        super().__init__(
+            cells.gru,
+            _TWO_BIASES,
+            bias,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            weight_drop=weight_drop,
+            recompute=recompute,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            **unknown,
+        )

@@ -1,10 +1,12 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.problem import Problem, is_single
 from selfloop.language import Cell
@@ -31,9 +33,9 @@ class Recurrent(nn.Module):
         dropout: between layers while training: a share in [0, 1), or a module such as `VariationalDropout`.
         bidirectional: a second cell walks from the end; outputs are concatenated.
         weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call (Merity et al. 2018).
-        checkpoint: for the gradient keep nothing but the states, and make the rest again in so many steps at a time:
-            about a quarter of the memory for a third more time. Only compiled kernels heed it.
-        backend: ``"auto"`` takes the fastest way that can run the cell; a name from `explain` takes that way alone.
+        recompute: activation checkpointing: save the states only, and recompute the rest for the gradient, in segments
+            of so many steps: about a quarter of the memory for a third more time. Only compiled kernels heed it.
+        backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
         device, dtype: of the parameters.
         sizes: a number for each further size that the cell names.
 
@@ -60,7 +62,7 @@ class Recurrent(nn.Module):
         dropout: float | nn.Module = 0.0,
         bidirectional: bool = False,
         weight_drop: float = 0.0,
-        checkpoint: int | None = None,
+        recompute: int | None = None,
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -75,21 +77,20 @@ class Recurrent(nn.Module):
             raise ArgumentError(
                 f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
             )
-        if checkpoint is not None and (
-            not isinstance(checkpoint, int) or isinstance(checkpoint, bool) or checkpoint < 1
-        ):
+        if recompute is not None and (not isinstance(recompute, int) or isinstance(recompute, bool) or recompute < 1):
             raise ArgumentError(
-                f"The 'checkpoint' of {self._title} must be a number of steps ≥ 1. Got {checkpoint!r} instead."
+                f"The 'recompute' of {self._title} must be a number of steps ≥ 1. Got {recompute!r} instead."
             )
         dispatch.check_backend(backend)
         check_device(self._title, device)
+        self._check_names(cell, sizes)
         numbers = cell.bind(input_size, hidden_size, sizes)
         self.cell, self.sizes = cell, sizes
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
-        self.checkpoint = checkpoint
+        self.recompute = recompute
         state_sizes = {name: cell.graph.shape(name)[0] for name in cell.graph.states}
         self._state_sizes = {name: size.value(numbers) for name, size in state_sizes.items()}
         self.output_size = self._state_sizes[cell.graph.states[0]] * (2 if bidirectional else 1)
@@ -146,7 +147,7 @@ class Recurrent(nn.Module):
                     lengths=layout.lengths,
                     resets=layout.resets,
                     reverse=direction == 1,
-                    checkpoint=self.checkpoint or 0,
+                    recompute=self.recompute or 0,
                     seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
                     single=single,
                 )
@@ -192,24 +193,25 @@ class Recurrent(nn.Module):
         return State(**{name: like.new_zeros(rows, batch_size, size) for name, size in self._state_sizes.items()})
 
     def explain(self, *, resets: bool = False) -> str:
-        """Which way runs this stack, and why no faster one does.
+        """Which backend runs this stack, and why no faster one does.
 
         Args:
             resets: explain a call that resets the state inside a sequence.
         """
-        way, reasons = self._choose(resets)
+        chosen, reasons = self._choose(resets)
         passes = self.num_layers * self._directions
+        times = f"{passes} time{'s' if passes > 1 else ''}"
         lines = [
             f"{self} on {self._like.device}, {str(self._like.dtype).removeprefix('torch.')}, backend='{self.backend}'",
-            f"  runs as    {way}: {dispatch.WAYS[way].description}, {passes} time{'s' if passes > 1 else ''} a call",
+            f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
     @property
-    def way(self) -> str:
-        """The name of the way that runs this stack, as `explain` gives it."""
+    def runs_as(self) -> str:
+        """The name of the backend that runs this stack, as `explain` gives it."""
         return self._choose()[0]
 
     def reset_parameters(self) -> None:
@@ -230,6 +232,13 @@ class Recurrent(nn.Module):
     def __repr__(self) -> str:
         return f"{self._title}({self.extra_repr()})"
 
+    def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
+        """Raise ArgumentError where a keyword is no size of the cell, but nearly an option."""
+        options = [name for name in inspect.signature(type(self)).parameters if name not in ("sizes", "unknown")]
+        for name in sizes:
+            if name not in cell.sizes and (hint := nearest(name, options)):
+                raise ArgumentError(f"{self._title} takes no '{name}'{hint}")
+
     # What a subclass with other parameter names overrides.
 
     def _parameter_names(self) -> dict[str, str]:
@@ -244,8 +253,8 @@ class Recurrent(nn.Module):
     def _title(self) -> str:
         return type(self).__name__
 
-    def _choose(self, resets: bool = False, ready: bool = True) -> tuple[str, dict[str, str]]:
-        """The way that runs this stack, and why each faster one does not."""
+    def _choose(self, resets: bool = False, compile: bool = True) -> tuple[str, dict[str, str]]:
+        """The backend that runs this stack, and why each faster one does not."""
         like = self._like
         problem = Problem(
             graph=self.cell.graph,
@@ -254,7 +263,7 @@ class Recurrent(nn.Module):
             state=tuple(s[0] for s in self.zero_state(2)),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
-        return dispatch.choose(problem, self.backend, ready)
+        return dispatch.choose(problem, self.backend, compile)
 
     @property
     def _directions(self) -> int:

@@ -60,13 +60,13 @@ class Stepper:
         self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn.input_size),)
         if batch_size == 1:
             self._shapes = ((rnn.input_size,), *self._shapes)
-        self._way, self._reasons = rnn._choose(ready=False)
+        self._backend, self._reasons = rnn._choose(compile=False)
         between = type(rnn.dropout)
-        if self._way == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
+        if self._backend == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
             self._reasons["native"] = f"a {between.__name__} stands between its layers"
-        if self._way == "native" and self._dtype == torch.bfloat16:
+        if self._backend == "native" and self._dtype == torch.bfloat16:
             self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
-        self._steps = self._native() if self._way == "native" and not self._reasons else None
+        self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
             self.refresh()
@@ -151,7 +151,7 @@ class Stepper:
         if self._steps is None:
             self._copy = copy.deepcopy(self.rnn).eval()
         else:
-            self._steps.give(_by_layer(self.rnn))
+            self._steps.set_weights(_by_layer(self.rnn))
 
     def explain(self) -> str:
         """What runs a step, and why nothing faster does."""
@@ -162,8 +162,8 @@ class Stepper:
             if threads > 1:
                 lines.append(f"             without a pause between steps, {threads} threads share the units")
         else:
-            way = dispatch.WAYS[self._way]
-            lines.append(f"  runs as    {type(self.rnn).__name__}.step, by {self._way}: {way.description}")
+            chosen = dispatch.BACKENDS[self._backend]
+            lines.append(f"  runs as    {type(self.rnn).__name__}.step, by {self._backend}: {chosen.description}")
             lines += [f"  not as     {name}: {reason}" for name, reason in self._reasons.items()]
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
@@ -180,7 +180,7 @@ class Stepper:
         self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), made_of["batch_size"])  # type: ignore[misc]
         self.rnn = rnn
         if self._steps is not None:
-            self._steps.give(read)
+            self._steps.set_weights(read)
         else:
             by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
             self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]

@@ -4,10 +4,10 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selfloop.layers import State
-from selfloop.models.reader import Reader
+from selfloop.models.sequence_model import SequenceModel
 
 
-class ManyToMany(Reader):
+class ManyToMany(SequenceModel):
     """Encoder, recurrent stack and readout at every step.
 
     Args:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from selfloop.language import Cell
 from selfloop.models.pooling import Pooling
-from selfloop.models.reader import Reader
+from selfloop.models.sequence_model import SequenceModel
 
 
-class ManyToOne(Reader):
+class ManyToOne(SequenceModel):
     """Encoder, recurrent stack, pooling over the steps and readout.
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from selfloop import config as configuration
 from selfloop.config import Section
 from selfloop.data import Tokenizer
-from selfloop.data.examples import Examples, Kind
+from selfloop.data.examples import Examples, Modality
 from selfloop.data.vocabulary import Vocabulary
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
@@ -40,7 +40,7 @@ class Inputs:
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
     """
 
-    kind: Kind
+    kind: Modality
     shape: tuple[int, ...]
     classes: tuple[str, ...]
     tokenizer: Tokenizer | None = None
@@ -117,7 +117,7 @@ class Inputs:
 class _Facts(Section):
     """What inputs.json holds: of each kind of examples, what `Inputs` says of it."""
 
-    kind: Kind
+    kind: Modality
     shape: tuple[PositiveInt, ...]
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     image: tuple[PositiveInt, ...] | None = None

@@ -10,7 +10,7 @@ from selfloop.errors import ArgumentError, RunError, nearest
 from selfloop.language import Cell
 from selfloop.layers.device import check_device
 from selfloop.tasks.table import TASKS
-from selfloop.tasks.task import Kind
+from selfloop.tasks.task import TaskEntry
 from selfloop.training.run import Run
 from selfloop.untrusted import exists, written
 
@@ -42,7 +42,7 @@ def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | Non
     return kind.opened.open(run, cell=cell, device=device, encoder=encoder)  # type: ignore[call-arg]
 
 
-def kind_of(run: Run) -> Kind:
+def kind_of(run: Run) -> TaskEntry:
     """The task that a run was trained for.
 
     Raises:
@@ -55,7 +55,7 @@ def kind_of(run: Run) -> Kind:
     return TASKS[task]
 
 
-def kind_of_model(model: Any) -> Kind:
+def kind_of_model(model: Any) -> TaskEntry:
     """The task that an opened model is of."""
     return next(kind for kind in TASKS.values() if isinstance(model, kind.opened))
 

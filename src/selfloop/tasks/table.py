@@ -4,11 +4,11 @@ from selfloop.tasks.caption import CaptionConfig, Captioner, Captioning
 from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
 from selfloop.tasks.label import LabelConfig, Labeller, Labelling
 from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling, TextModel
-from selfloop.tasks.task import Kind
+from selfloop.tasks.task import TaskEntry
 from selfloop.tasks.translate import TranslateConfig, Translation, Translator
 
-TASKS: dict[str, Kind] = {
-    "lm": Kind(
+TASKS: dict[str, TaskEntry] = {
+    "lm": TaskEntry(
         config=LanguageModelConfig,
         learner=LanguageModelling,
         opened=TextModel,
@@ -20,7 +20,7 @@ TASKS: dict[str, Kind] = {
         },
         next=("selfloop generate {run}", "selfloop evaluate {run}"),
     ),
-    "classify": Kind(
+    "classify": TaskEntry(
         config=ClassifyConfig,
         learner=Classification,
         opened=Classifier,
@@ -28,7 +28,7 @@ TASKS: dict[str, Kind] = {
         figures={"loss": "{:.4f} nats", "accuracy": "accuracy {:.2%}", "macro_f1": "macro F1 {:.3f}"},
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
     ),
-    "label": Kind(
+    "label": TaskEntry(
         config=LabelConfig,
         learner=Labelling,
         opened=Labeller,
@@ -42,7 +42,7 @@ TASKS: dict[str, Kind] = {
         },
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
     ),
-    "translate": Kind(
+    "translate": TaskEntry(
         config=TranslateConfig,
         learner=Translation,
         opened=Translator,
@@ -55,7 +55,7 @@ TASKS: dict[str, Kind] = {
         },
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
     ),
-    "caption": Kind(
+    "caption": TaskEntry(
         config=CaptionConfig,
         learner=Captioning,
         opened=Captioner,

@@ -1,4 +1,4 @@
-"""What a task is to the loop, to the command line, and to `load`: a `Kind` and two classes that keep its contracts."""
+"""What a task is to the loop, to the command line, and to `load`: a `TaskEntry` and two protocols."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Learner(Task, Protocol):
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskEntry:
     """A row of the table of tasks.
 
     Attributes:

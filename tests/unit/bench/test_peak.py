@@ -3,9 +3,9 @@ import math
 import pytest
 
 from selfloop.bench import peak
-from selfloop.bench.peak import _chains, _write
-from selfloop.compiler import targets
-from selfloop.compiler.build import assembly
+from selfloop.compiler.cpu import targets
+from selfloop.compiler.cpu.build import assembly
+from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 
 
 def test_the_peak_is_a_positive_number():
@@ -14,10 +14,9 @@ def test_the_peak_is_a_positive_number():
     assert most > 1
 
 
-def test_all_chains_stay_in_registers():
-    target = targets.host()
-    if "fma" not in target.needs:
-        pytest.skip("fused instructions have another name")
-    lines = assembly(target, lambda module: _write(module, target)).splitlines()
-    assert sum("vfmadd" in line for line in lines) == _chains(target)
+@pytest.mark.parametrize("name", ["avx512", "avx2"])
+def test_all_accumulators_stay_in_registers(name):
+    target = targets.named(name)
+    lines = assembly(target, lambda module: emit_peak(module, "peak", target)).splitlines()
+    assert sum("vfmadd" in line for line in lines) == accumulators(target)
     assert not [line for line in lines if "vmov" in line and "rsp" in line]

@@ -73,7 +73,7 @@ def test_a_wrong_peer_is_never_timed(monkeypatch, wrong):
         answers[wrong] = answers[wrong] * 1.01
         return answers
 
-    contest = Contest(true.ours, peer, true.way, ((true.ours, peer),))
+    contest = Contest(true.ours, peer, true.backend, ((true.ours, peer),))
     monkeypatch.setattr("selfloop.bench.rows.PEERS", {"torch.nn": Peer(lambda case: contest)})
     monkeypatch.setattr("selfloop.bench.rows.take_turns", never)
     row = measure(TINY, rounds=1)

@@ -5,7 +5,7 @@ import pytest
 
 from selfloop.cells import ZOO
 from selfloop.cli.doctor import EXTRAS
-from selfloop.kernels.dispatch import WAYS
+from selfloop.kernels.dispatch import BACKENDS
 
 
 def test_json_holds_all_that_the_doctor_examines(selfloop):
@@ -13,11 +13,11 @@ def test_json_holds_all_that_the_doctor_examines(selfloop):
     facts = json.loads(said.out)
     assert (said.status, said.err) == (0, "")
     assert set(facts) == {
-        *("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "ways")
+        *("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "backends")
     }
     assert set(facts["extras"]) == set(EXTRAS)
     assert facts["cells"] == list(ZOO)
-    assert set(facts["ways"]) == set(WAYS)
+    assert set(facts["backends"]) == set(BACKENDS)
     assert re.fullmatch(r"\d+\.\d+.*", facts["packages"]["torch"])
 
 
@@ -28,6 +28,6 @@ def test_the_text_is_two_columns_that_fit_the_screen(selfloop, monkeypatch, colu
     assert max(map(len, lines)) <= columns
     names = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert names == [
-        *("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "ways")
+        *("selfloop", "python", "packages", "processor", "kernels", "threads", "devices", "extras", "cells", "backends")
     ]
     assert len({re.search(r"(?<=  )\S|$", line).start() for line in lines if not line.startswith(" ")}) == 1

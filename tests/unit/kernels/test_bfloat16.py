@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import selfloop as sl
 from selfloop import cells, param
-from selfloop.kernels import interpret, operators, tiles
+from selfloop.kernels import amx, interpret, operators
 
-pytestmark = pytest.mark.skipif(not tiles.multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+pytestmark = pytest.mark.skipif(not amx.multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
 
 
 def autocast(enabled=True):

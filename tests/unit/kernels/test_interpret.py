@@ -8,7 +8,7 @@ from catalogue import assert_close
 
 import selfloop as sl
 from selfloop.kernels.interpret import VALUES
-from selfloop.language.words import OPERATIONS
+from selfloop.language.operations import OPERATIONS
 
 V, W = [-2.5, -0.5, 0.25, 1.75], [0.5, -0.5, 4.0, 1.75]
 POSITIVE = [0.01, 0.5, 1.0, 7.0]
@@ -18,6 +18,7 @@ ROWS = {
     "sub": ([V, W], [-3.0, 0.0, -3.75, 0.0]),
     "mul": ([V, W], [-1.25, 0.25, 1.0, 3.0625]),
     "div": ([V, W], [-5.0, 1.0, 0.0625, 1.0]),
+    "pow": ([V, -3], [v**-3 for v in V]),
     "lt": ([V, W], [True, False, True, False]),
     "le": ([V, W], [True, True, True, True]),
     "gt": ([V, W], [False, False, False, False]),
@@ -30,16 +31,19 @@ ROWS = {
     "log": ([POSITIVE], [math.log(v) for v in POSITIVE]),
     "softplus": ([V], [math.log1p(math.exp(v)) for v in V]),
     "gelu": ([V], [v * (1 + math.erf(v / math.sqrt(2))) / 2 for v in V]),
+    "erf": ([V], [math.erf(v) for v in V]),
     "sin": ([V], [math.sin(v) for v in V]),
     "cos": ([V], [math.cos(v) for v in V]),
     "sqrt": ([POSITIVE], [math.sqrt(v) for v in POSITIVE]),
     "abs": ([V], [2.5, 0.5, 0.25, 1.75]),
+    "floor": ([V], [-3.0, -1.0, 0.0, 1.0]),
     "minimum": ([V, W], [-2.5, -0.5, 0.25, 1.75]),
     "maximum": ([V, W], W),
     "where": ([[True, False, True, False], V, W], [-2.5, -0.5, 0.25, 1.75]),
     "sum": ([V], [-1.0]),
     "mean": ([V], [-0.25]),
     "amax": ([V], [1.75]),
+    "cumsum": ([V], [-2.5, -3.0, -2.75, -1.0]),
     "concat": ([V, [9.0]], [*V, 9.0]),
     "part": ([V, (1, 2)], [0.25, 1.75]),
 }
@@ -56,7 +60,7 @@ def test_every_operation_has_a_row_here():
 @pytest.mark.parametrize("op", ROWS)
 def test_an_operation_has_the_value_of_its_formula(op):
     args, expected = ROWS[op]
-    got = VALUES[op](*(a if isinstance(a, tuple) else tensor(a) for a in args))
+    got = VALUES[op](*(a if isinstance(a, tuple | int) else tensor(a) for a in args))
     if got.dtype == torch.bool:
         assert got.tolist() == expected
     else:

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 import weakref
 
 import pytest
@@ -14,7 +15,8 @@ from catalogue import CELLS, TOLERANCE, assert_close
 
 import selfloop as sl
 from selfloop import cells
-from selfloop.compiler import targets
+from selfloop.compiler import lower
+from selfloop.compiler.cpu import targets
 from selfloop.errors import BackendError
 from selfloop.kernels import native, operators
 from selfloop.kernels.problem import Problem
@@ -67,7 +69,7 @@ RULES = (
 CALLS = {
     "lstm": ("lstm", {}, {}),
     "gru, batch of one": ("gru", {"B": 1}, {}),
-    "waves, ragged, checkpoint": ("waves", {"checkpoint": 3}, {"lengths": [4, 0]}),
+    "waves, ragged, recompute": ("waves", {"recompute": 3}, {"lengths": [4, 0]}),
     "leaky, without weights": ("leaky", {}, {}),
     "random, resets": (noisy, {}, {"lengths": [3, 4], "resets": torch.arange(8).view(4, 2) % 3 == 1}),
     "float32, batch first": ("lstm", {"dtype": torch.float32, "batch_first": True}, {}),
@@ -248,6 +250,27 @@ def test_a_cell_that_cannot_be_compiled_runs_another_way_and_says_why(monkeypatc
     y.sum().backward()
     assert "  runs as    torch" in rnn.explain()
     assert "LLVM ran out of registers" in rnn.explain()
+
+
+def test_a_compilers_error_is_the_cause_with_its_traceback(monkeypatch):
+    def a_pass_that_fails(step):
+        raise ZeroDivisionError("no size")
+
+    monkeypatch.setattr(lower, "fuse", a_pass_that_fails)
+    monkeypatch.setattr(operators, "FAILED", {})
+    native._kernels.cache_clear()
+    rnn = sl.Recurrent(cells.lstm, 3, 4, backend="native")
+    with (
+        pytest.warns(RuntimeWarning, match="backend='native' shows where"),
+        pytest.raises(BackendError),
+    ):
+        rnn(torch.randn(4, 2, 3))
+    for _ in range(2):  # it is not tried again
+        with pytest.raises(BackendError, match=r"it could not be compiled \(ZeroDivisionError: no size\)") as caught:
+            rnn(torch.randn(4, 2, 3))
+        cause = caught.value.__cause__
+        assert isinstance(cause, ZeroDivisionError)
+        assert traceback.extract_tb(cause.__traceback__)[-1].name == "a_pass_that_fails"
 
 
 def python(script, **environment):

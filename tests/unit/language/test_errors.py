@@ -108,7 +108,7 @@ def indexes(x, h):
 
 
 def raises_to_a_power(x, h):
-    return h**2  # line
+    return h**0.5  # line
 
 
 def compares_for_equality(x, h):
@@ -268,7 +268,7 @@ SAYS = [
     (looks_at_a_value, "write where(condition, a, b)"),
     (unpacks, "a value cannot be unpacked or looped over"),
     (indexes, "a value cannot be indexed"),
-    (raises_to_a_power, "** is not a word of the language"),
+    (raises_to_a_power, "** takes a whole number as its exponent; got 0.5; write sqrt(v) or exp(p * log(v))"),
     (compares_for_equality, "== between values"),
     (comparison_as_number, "is a comparison, which can only be the condition of where"),
     (where_without_comparison, "where needs a comparison as its condition, like x > 0, but h is none"),

@@ -1,9 +1,11 @@
 import copy
+import inspect
 import pickle
 
 import pytest
 import torch
 from catalogue import assert_close, waves
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import selfloop as sl
@@ -26,6 +28,9 @@ MISUSE = [
     (lambda: lstm(dropout=1.0), "The 'dropout' must be a share of at least 0 and below 1. Got 1.0 instead."),
     (lambda: lstm(weight_drop=-0.1), "The 'weight_drop' must be a share"),
     (lambda: lstm(p=3), "The cell 'lstm' has no size 'p'"),
+    (lambda: lstm(bidirectionl=True), "Recurrent takes no 'bidirectionl'; did you mean 'bidirectional'?"),
+    (lambda: sl.LSTM(3, 4, batchfirst=True), "LSTM takes no 'batchfirst'; did you mean 'batch_first'?"),
+    (lambda: sl.GRU(3, 4, checkpoint=3), "GRU takes no 'checkpoint'; its options are input_size, hidden_size, "),
     (
         lambda: sl.Recurrent(cells.lstm, 3.0, 4),
         "The 'input_size' of 'lstm' must be a whole number ≥ 1. Got 3.0 instead.",
@@ -67,7 +72,11 @@ MISUSE = [
         lambda: lstm()(X, torch.zeros(1, 2, 4)),
         "The 'state' of Recurrent must be a State, as a call returns. Got Tensor",
     ),
-    (lambda: sl.LSTM(3, 4).step(X[0], (X, X)), "The 'state' of LSTM must be a State, as a call returns. Got tuple"),
+    (
+        lambda: sl.LSTM(3, 4).step(X[0], X),
+        "The 'hx' of LSTM must be a pair (h_0, c_0), or a State. Got Tensor instead.",
+    ),
+    (lambda: sl.LSTM(3, 4).step(X[0], (X, X)), "The state 'h' of LSTM must have shape (1, 2, 4), which is"),
     (lambda: lstm().step(X), "The 'x' of Recurrent.step must be of shape (B, I), or (I,) for one sequence"),
     (lambda: sl.GRU(3, 4)(X, (X, X)), "The 'hx' of GRU must be a tensor h_0, or a State. Got 2 values instead."),
     (lambda: lstm(bidirectional=True).step(X[0]), "A bidirectional Recurrent cannot step"),
@@ -289,3 +298,41 @@ def test_a_cell_without_parameters_has_a_dtype_and_a_device():
     assert rnn.double()(torch.ones(3, 1, 2, dtype=torch.float64))[0].dtype == torch.float64
     with pytest.raises(ArgumentError, match="must all have one input size"):
         sl.Recurrent(leaky, 2, 1, num_layers=2, bidirectional=True)
+
+
+DROP_INS = {sl.RNN: nn.RNN, sl.LSTM: nn.LSTM, sl.GRU: nn.GRU}
+
+
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+def test_arguments_are_torchs_in_order_and_with_its_defaults(ours):
+    """Those that torch.nn documents; its own signature is (*args, **kwargs)."""
+    documented = [("input_size", inspect.Parameter.empty), ("hidden_size", inspect.Parameter.empty), ("num_layers", 1)]
+    documented += [("nonlinearity", "tanh")] if ours is sl.RNN else []
+    documented += [("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)]
+    documented += [("proj_size", 0)] if ours is sl.LSTM else []
+    documented += [("device", None), ("dtype", None)]
+    arguments = inspect.signature(ours).parameters.values()
+    assert [(a.name, a.default) for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD] == documented
+    given = [3, 4, 2, *(default for _, default in documented[3:-2])]
+    assert str(ours(*given)(torch.ones(5, 3))[0].shape) == str(DROP_INS[ours](*given)(torch.ones(5, 3))[0].shape)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)], ids=["one sequence", "a batch"])
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+def test_a_step_takes_and_returns_what_a_call_does(ours, shape):
+    rnn, theirs = ours(3, 4, num_layers=2), DROP_INS[ours](3, 4, num_layers=2)
+    theirs.load_state_dict(rnn.state_dict())
+    x = torch.randn(5, *shape)
+    hx, outputs = None, []
+    for x_t in x:
+        y, hx = rnn.step(x_t, hx)
+        outputs.append(y)
+    expected, last = theirs(x)
+    assert_close(torch.stack(outputs), expected)
+    assert type(hx) is type(last)
+    for got, wanted in zip(hx, last, strict=True):
+        assert_close(got, wanted)
+    if len(shape) == 2:
+        _, state = rnn(x, sl.State(**{n: torch.zeros(2, 2, 4) for n in rnn.cell.graph.states}))
+        _, after = rnn.step(x[0], state)
+        assert isinstance(after, sl.State)

@@ -81,7 +81,7 @@ def test_drop_ins_step(layer):
 def test_threads_share_the_units_and_give_the_same_bits(monkeypatch, batch):
     rnn = lstm(30, 100, 3)
     alone = sl.Stepper(rnn, batch)
-    monkeypatch.setattr(stepping, "SHORT", 0)
+    monkeypatch.setattr(stepping, "ONE_THREAD_BYTES", 0)
     monkeypatch.setattr(stepping, "PAUSE", 1e9)
     monkeypatch.setattr(stepping, "WAKE", 1e-3)  # the first steps run alone
     monkeypatch.setattr(stepping.team, "threads", lambda: 2)
@@ -210,7 +210,7 @@ def test_weights_are_read_when_it_is_made_and_at_refresh(make, backend):
     with torch.no_grad():
         for weight in rnn.parameters():
             weight.add_(0.1)
-        expected, state = before.step(x[0])
+        expected, state = before.step(x[0], before.zero_state(1))
         assert_close(stepper(x[0]), expected)
         stepper.refresh()
         assert_close(stepper.state.h, state.h)

@@ -1,0 +1,130 @@
+"""LLVM -> machine code: in this process, by way of the cache on disk; or as an object file, for any processor."""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from selfloop.compiler.cpu import cache
+from selfloop.compiler.cpu.targets import Target
+
+Emit = Callable[[ir.Module], None]
+"""What writes functions into a module."""
+
+_OWN_MEMORY_MANAGER = True if sys.platform == "linux" else None
+"""Whether llvmlite's memory manager holds the code, in one block. LLVM's own may put constants, and the table of
+functions from elsewhere, more than 2 GB from the code, which then cannot address them, and LLVM aborts. None, on
+platforms where this was not tried, is llvmlite's choice."""
+
+
+class Code:
+    """Functions of machine code, and their addresses. They stay as long as this object."""
+
+    def __init__(self, engine: llvm.ExecutionEngine) -> None:
+        self._engine = engine
+        self._known: dict[str, int] = {}
+
+    def address(self, name: str) -> int:
+        """Where a function starts."""
+        if name not in self._known:
+            self._known[name] = int(self._engine.get_function_address(name))
+        return self._known[name]
+
+
+def build(key: str, target: Target, emit: Emit) -> Code:
+    """Machine code for this processor.
+
+    Args:
+        key: what the functions are, so that they need not be emitted again where the cache has them.
+        target: the processor's family.
+        emit: what writes them.
+    """
+    name = hashlib.sha256("\n".join((key, repr(target), *_versions(), *_processor(target))).encode()).hexdigest()
+    cpu, features = _processor(target)
+    triple = llvm.get_process_triple()
+    machine = _machine(triple, cpu, features)
+    code = cache.load(name)
+    if code is None:
+        code = bytes(machine.emit_object(_optimised(machine, triple, emit)))
+        cache.store(name, code)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_OWN_MEMORY_MANAGER)
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return Code(engine)
+
+
+def object_file(target: Target, emit: Emit) -> bytes:
+    """The functions as a relocatable object file for any processor of the target's family.
+
+    It depends on nothing of this processor, and calls no library.
+    """
+    machine = _machine_of(target)
+    return bytes(machine.emit_object(_optimised(machine, target.triple, emit, is_freestanding=True)))
+
+
+def assembly(target: Target, emit: Emit) -> str:
+    """The functions of `object_file` as assembly."""
+    machine = _machine_of(target)
+    return str(machine.emit_assembly(_optimised(machine, target.triple, emit, is_freestanding=True)))
+
+
+def llvm_ir(target: Target, emit: Emit) -> str:
+    """The functions as LLVM's assembly, before LLVM has optimised them."""
+    return str(_module(target.triple, emit))
+
+
+def _module(triple: str, emit: Emit) -> ir.Module:
+    module = ir.Module("selfloop")
+    module.triple = triple
+    emit(module)
+    return module
+
+
+def _optimised(machine: llvm.TargetMachine, triple: str, emit: Emit, is_freestanding: bool = False) -> llvm.ModuleRef:
+    module = _module(triple, emit)
+    module.data_layout = str(machine.target_data)
+    if is_freestanding:
+        for function in module.functions:
+            if not function.is_declaration:  # else LLVM makes calls of memset of some loops
+                set.add(function.attributes, '"no-builtins"')  # which llvmlite does not know
+    else:  # memset is called by way of the table of addresses, whose size is known before it is filled
+        module.add_named_metadata("llvm.module.flags", [ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)])
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    return parsed
+
+
+def _machine(triple: str, cpu: str, features: str, abi: str = "") -> llvm.TargetMachine:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    found = llvm.Target.from_triple(triple)
+    return found.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="default", abiname=abi)
+
+
+def _machine_of(target: Target) -> llvm.TargetMachine:
+    features = ",".join([*(f"+{feature}" for feature in target.features), *target.options])
+    return _machine(target.triple, target.cpu, features, target.abi)
+
+
+def _processor(target: Target) -> tuple[str, str]:
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.get_host_cpu_name(), ",".join(part for part in (features, *target.options) if part)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[str, ...]:
+    """What the machine code depends on beside its key: the compilers, ours by its text."""
+    own = hashlib.sha256()
+    for package in ("compiler", "language"):
+        for path in sorted((Path(__file__).parents[2] / package).rglob("*.py")):
+            own.update(path.read_bytes())
+    return version("llvmlite"), ".".join(map(str, llvm.llvm_version_info)), own.hexdigest()

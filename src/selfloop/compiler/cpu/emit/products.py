@@ -1,0 +1,68 @@
+"""A register tile: products of a few rows with packed weights, accumulated in registers."""
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from selfloop.compiler.cpu.emit.function import Function, Index
+
+UNROLL = 4
+"""How far the loop over k is unrolled."""
+
+
+def sums(
+    function: Function,
+    rows: Sequence[Sequence[ir.Value]],
+    lengths: Sequence[int],
+    weights: ir.Value,
+    width: int,
+    accumulators: int = 1,
+) -> list[list[ir.Value]]:
+    """For each row and each of `width` vectors of units, the sum over k of row[k] · weights[k].
+
+    Args:
+        function: where the code goes.
+        rows: for each argument of the product, the address of each row.
+        lengths: the number of elements of each argument.
+        weights: the address of the packed weights, [k][width][lane], one argument after another.
+        width: the number of vectors.
+        accumulators: 1, 2 or 4: how many each sum has, which are added in the end.
+
+    Returns:
+        The sums, by row and vector.
+    """
+    lanes = function.vectors.lanes
+    height = len(rows[0])
+    size = height * width
+    total = [function.vectors.const(0.0)] * (size * accumulators)
+    for own, length in zip(rows, lengths, strict=True):
+
+        def turn(
+            k: Index,
+            carried: list[ir.Value],
+            count: int,
+            own: Sequence[ir.Value] = own,
+            weights: ir.Value = weights,
+        ) -> list[ir.Value]:
+            for n in range(count):
+                at = function.plus(k, n)
+                base = function.times(at, width * lanes)
+                columns = [function.load(function.at(weights, function.plus(base, c * lanes))) for c in range(width)]
+                own_sums = slice(n % accumulators * size, (n % accumulators + 1) * size)
+                elements = [function.load_scalar(function.at(row, at)) for row in own]
+                pairs = ((element, column) for element in elements for column in columns)
+                added = [
+                    function.vectors.fma(*pair, before) for pair, before in zip(pairs, carried[own_sums], strict=True)
+                ]
+                carried = [*carried[: own_sums.start], *added, *carried[own_sums.stop :]]
+            return carried
+
+        whole = length - length % UNROLL
+        if whole:
+            total = function.fold(0, whole, total, lambda k, carried, turn=turn: turn(k, carried, UNROLL), UNROLL)  # type: ignore[misc]
+        total = turn(whole, total, length - whole)
+        weights = function.at(weights, length * width * lanes)
+    while len(total) > size:
+        half = len(total) // 2
+        total = [function.builder.fadd(a, b) for a, b in zip(total[:half], total[half:], strict=True)]
+    return [total[r * width : (r + 1) * width] for r in range(height)]

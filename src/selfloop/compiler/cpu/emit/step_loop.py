@@ -1,0 +1,394 @@
+"""KernelLayout -> LLVM: the kernel that runs a Program for each time step.
+
+for t in begin … end:                       (downwards in the backward step)
+    for stage in stages:
+        tile loop: for each block of units, for each tile of rows: products in registers, then the rest
+        or reduction loop: for each row, sweeps over the vectors
+        barrier
+"""
+
+from collections.abc import Callable, Iterable
+from math import ceil
+
+from llvmlite import ir
+
+from selfloop.compiler.cpu.emit.amx import I8, I16, Block, Term, TileRegisters, rounded
+from selfloop.compiler.cpu.emit.barrier import Barrier
+from selfloop.compiler.cpu.emit.bernoulli import bernoulli
+from selfloop.compiler.cpu.emit.function import Function, Index
+from selfloop.compiler.cpu.emit.operations import OPERATIONS
+from selfloop.compiler.cpu.emit.products import sums
+from selfloop.compiler.cpu.layout import (
+    PADDED_BUFFERS,
+    RANDOM_TABLES,
+    ROW_TABLES,
+    STEP_BUFFERS,
+    TILE_DEPTH,
+    TILE_ROWS,
+    KernelLayout,
+    Tiling,
+    padded,
+)
+from selfloop.compiler.lower.operations import OPERATIONS as MIXING
+from selfloop.compiler.lower.operations import Operation
+from selfloop.compiler.lower.program import ReductionLoop
+from selfloop.compiler.lower.step import SCALAR, Bernoulli, Location, Store, Value
+
+
+def emit_step_loop(module: ir.Module, name: str, layout: KernelLayout, is_reversed: bool) -> None:
+    """Write the function `name`, which runs the time steps upwards, or downwards if `is_reversed`."""
+    _StepLoop(module, name, layout).write(is_reversed)
+
+
+class _Row:
+    """One sequence at one time step: its index in the batch, and its index in tables and buffers of all steps."""
+
+    def __init__(self, in_batch: ir.Value, in_all: ir.Value) -> None:
+        self.in_batch, self.in_all = in_batch, in_all
+
+
+class _StepLoop(Function):
+    def __init__(self, module: ir.Module, name: str, layout: KernelLayout) -> None:
+        super().__init__(module, name, layout.target, layout.bits)
+        self.layout, self.program, self.values = layout, layout.program, layout.program.step.values
+        self.bases = {key: self.pointer(k) for key, k in layout.arguments.items() if key[0] != "header"}
+        self.panels = {panel: self.bases["panel", str(k)] for k, panel in enumerate(layout.panels)}
+        largest = max((t.rows * _columns(t) for stage in layout.tilings for t in stage), default=0)
+        self.tile = self.space(max(1, largest))
+        self.first, self.last, self.stride = (self.header(name) for name in ("first", "last", "stride"))
+        self.part, self.parts = self.header("part"), self.header("parts")
+        self.amx = TileRegisters(self)
+        self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("sched_yield"))
+
+    def header(self, name: str) -> ir.Value:
+        """A number of the argument block's header."""
+        return self.argument(self.layout.arguments["header", name])
+
+    def write(self, is_reversed: bool) -> None:
+        """The whole function."""
+        begin, end = self.header("begin"), self.header("end")
+        starts, counts = self.header("starts"), self.header("counts")
+        b = self.builder
+        starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
+        if self.layout.bfloat16:
+            self.amx.open()
+        with self.loop(begin, end) as k:
+            t = b.sub(self.plus(begin, end), self.plus(k, 1)) if is_reversed else k
+            self.is_odd = b.icmp_signed("!=", b.and_(t, self.index(1)), self.index(0))
+            self.start = self.plus(b.load(self.at(starts, t, self.index), typ=self.index), self.first)
+            stop = self.least(b.load(self.at(counts, t, self.index), typ=self.index), self.last)
+            left = b.sub(self.plus(stop, self.stride), self.plus(self.first, 1))
+            self.rows = self.most(b.sdiv(left, self.stride), 0)
+            for stage, tilings in enumerate(self.layout.tilings):
+                own = self.program.stages[stage]
+                if isinstance(own, ReductionLoop):
+                    self.reduction_loop(stage, own)
+                if self.layout.bfloat16:
+                    self.round(tilings)
+                for tiling in tilings:
+                    self.tile_loop(stage, tiling)
+                self.barrier.wait()
+        if self.layout.bfloat16:
+            self.amx.close()
+        self.finish()
+
+    def row(self, k: ir.Value) -> _Row:
+        """The k-th row of this thread at this step."""
+        steps = self.times(k, self.stride)
+        return _Row(self.plus(self.first, steps), self.plus(self.start, steps))
+
+    # Tile loops
+
+    def tile_loop(self, stage: int, tiling: Tiling) -> None:
+        """All values of one size: for each block of units and each tile of rows, the products, then the rest."""
+        b = self.builder
+        vectors = ceil(tiling.loop.size / self.vectors.lanes)
+        blocks = ceil(vectors / tiling.unroll)
+        begin = b.sdiv(self.times(self.part, blocks), self.parts)
+        end = b.sdiv(self.times(self.plus(self.part, 1), blocks), self.parts)
+        with self.loop(begin, end) as k:
+            # Upwards at even steps, downwards at odd ones: where the cache does not hold all weights, a step begins
+            # with those that the one before has left in it (an LSTM of 2 MiB, one sequence, a cache of 2 MiB: 20 µs a
+            # step instead of 30).
+            block = b.select(self.is_odd, b.sub(self.plus(begin, end), self.plus(k, 1)), k)
+            here = self.least(tiling.unroll, b.sub(self.index(vectors), self.times(block, tiling.unroll)))
+            if tiling.panels:
+                tiles = b.sdiv(self.plus(self.rows, tiling.rows - 1), self.index(tiling.rows))
+                with self.loop(0, tiles) as n:
+                    low = b.sdiv(self.times(self.rows, n), tiles)
+                    high = b.sdiv(self.times(self.rows, self.plus(n, 1)), tiles)
+                    products = self.amx_products if self.layout.bfloat16 else self.products
+                    products(tiling, block, low, b.sub(high, low))
+                    self.elementwise(stage, tiling, block, here, low, high)
+            else:
+                self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
+
+    def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
+        """The products of a tile, unrolled for each height that a tile may have."""
+        b = self.builder
+        after = self.function.append_basic_block("summed")
+        cases = [self.function.append_basic_block(f"rows{rows}") for rows in range(1, tiling.rows + 1)]
+        switch = b.switch(height, cases[-1])
+        for rows, case in enumerate(cases, start=1):
+            switch.add_case(self.index(rows), case)
+            b.position_at_end(case)
+            own = [self.row(self.plus(low, r)) for r in range(rows)]
+            column = 0
+            columns = _columns(tiling)
+            for panel in tiling.panels:
+                addresses = [[self.address_of(location, row) for row in own] for location in panel.arguments]
+                depth = self.layout.depth(panel)
+                width_all = sum(panel.widths)
+                weights = self.at(self.panels[panel], self.times(block, depth * width_all * self.vectors.lanes))
+                start = 0
+                for width in panel.widths:
+                    here = self.at(weights, start * depth * self.vectors.lanes)
+                    accumulators = self.layout.accumulators(rows * width)
+                    result = sums(self, addresses, panel.lengths, here, width, accumulators)
+                    for r in range(rows):
+                        for c in range(width):
+                            slot = r * columns + column + start + c
+                            self.store(result[r][c], self.at(self.tile, slot * self.vectors.lanes))
+                    start += width
+                column += width_all
+            b.branch(after)
+        b.position_at_end(after)
+
+    def round(self, tilings: Iterable[Tiling]) -> None:
+        """Round the arguments of a stage's products to bfloat16."""
+        places, pitch = self.layout.rounded
+        panels = [panel for tiling in tilings for panel in tiling.panels]
+        arguments = dict.fromkeys(a for panel in panels for a in zip(panel.arguments, panel.lengths, strict=True))
+        with self.loop(0, self.rows if arguments else 0) as k:
+            line = self.at(self.bases["rounded", ""], self.times(k, pitch), I8)
+            row = self.row(k)
+            for location, length in arguments:
+                source, result = self.address_of(location, row), self.at(line, places[location, length], I8)
+                with self.loop(0, padded(length, TILE_DEPTH), self.vectors.lanes) as lane:
+                    mask = self.first_lanes(self.builder.sub(self.index(length), lane))
+                    value = self.load(self.at(source, lane), mask)
+                    self.builder.store(rounded(self, value), self.at(result, lane, I16), align=2)
+
+    def amx_products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
+        """The products of one or two AMX tiles of rows, in bfloat16."""
+        places, pitch = self.layout.rounded
+        lanes, item = self.vectors.lanes, self.vectors.bytes
+        columns = _columns(tiling)
+        line = self.at(self.bases["rounded", ""], self.times(low, pitch), I8)
+        is_high = self.builder.icmp_signed(">", height, self.index(TILE_ROWS))
+        column = 0
+        for panel in tiling.panels:
+            depth = self.layout.depth(panel)
+            weights = self.at(self.panels[panel], self.times(block, depth * sum(panel.widths) * lanes))
+            for width in panel.widths:
+                terms, done = [], 0
+                for location, length in zip(panel.arguments, panel.lengths, strict=True):
+                    pairs = padded(length, TILE_DEPTH) // 2
+                    rows = Block(self.at(line, places[location, length], I8), pitch)
+                    terms.append(Term(rows, Block(self.at(weights, done * width * lanes), width * lanes * item), pairs))
+                    done += pairs
+                result = Block(self.at(self.tile, column * lanes), columns * lanes * item)
+                with self.builder.if_else(is_high) as (two, one):
+                    with two:
+                        self.amx.products(2, width, terms, result)
+                    with one:
+                        self.amx.products(1, width, terms, result)
+                weights = self.at(weights, depth * width * lanes)
+                column += width
+
+    def elementwise(
+        self, stage: int, tiling: Tiling, block: ir.Value, here: ir.Value, low: ir.Value, high: ir.Value
+    ) -> None:
+        """What is computed from the products, vector by vector."""
+        v, b = self.vectors, self.builder
+        columns = _columns(tiling)
+        column_of: dict[int, int] = {}
+        for panel in tiling.panels:
+            for k in panel.products:
+                column_of[k] = len(column_of) * tiling.unroll
+        with self.loop(low, high) as k, self.loop(0, here) as u:
+            row = self.row(k)
+            vector = self.plus(self.times(block, tiling.unroll), u)
+            lane = self.times(vector, v.lanes)
+            mask = self.mask(tiling.loop.size, lane)
+            line = self.plus(self.times(b.sub(k, low), columns), u)
+
+            def product(value: int) -> ir.Value:
+                return self.load(self.at(self.tile, self.times(self.plus(line, column_of[value]), v.lanes)))
+
+            values = _Values(self, stage, row, lane, mask, dict.fromkeys(column_of, product))
+            results = [values[s.value] for s in tiling.loop.stores]
+            for s, result in zip(tiling.loop.stores, results, strict=True):
+                self.store_vector(s, row, lane, mask, result)
+
+    # Reduction loops
+
+    def reduction_loop(self, stage: int, loop: ReductionLoop) -> None:
+        """Row by row: sweeps over the vectors, then the scalars that are computed from their results."""
+        b = self.builder
+        with self.loop(self.part, self.rows, self.parts) as k:
+            row = self.row(k)
+            scalars: dict[int, ir.Value] = {}
+            for sweep in loop.sweeps:
+                scalars |= self.sweep(stage, row, sweep, loop.stores, scalars)
+            values = _Values(self, stage, row, self.index(0), None, {}, scalars)
+            for s in loop.stores:
+                if self.values[s.value].size == SCALAR:
+                    address = self.address_of(s.location, row)
+                    result = values[s.value]
+                    self.store_scalar(b.fadd(self.load_scalar(address), result) if s.accumulate else result, address)
+
+    def sweep(
+        self, stage: int, row: _Row, sweep: tuple[int, ...], stores: Iterable[Store], scalars: dict[int, ir.Value]
+    ) -> dict[int, ir.Value]:
+        """Reductions and scans of vectors of one size, in one loop over them; the results of the reductions.
+
+        Args:
+            stage: the stage.
+            row: the row.
+            sweep: the reductions and scans.
+            stores: those of the stage; the results of scans are stored here.
+            scalars: the results of earlier sweeps.
+        """
+        v = self.vectors
+        size = self.values[self.values[sweep[0]].args[0]].size
+        count = ceil(size / v.lanes)
+        operations = [MIXING[self.values[k].op] for k in sweep]
+
+        def body(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            if operations[0].is_reversed:
+                index = self.builder.sub(self.index(count - 1), index)
+            lane = self.times(index, v.lanes)
+            mask = self.mask(size, lane)
+            values = _Values(self, stage, row, lane, mask, {}, scalars)
+            own = [values[self.values[k].args[0]] for k in sweep]
+            if mask is not None:
+                own = [v.select(mask, x, v.const(op.identity)) for x, op in zip(own, operations, strict=True)]
+            totals = []
+            for k, op, x, total in zip(sweep, operations, own, carried, strict=True):
+                if op.kind == "scan":
+                    scanned = self.combine(op, total, self.prefix(op, x))
+                    for s in stores:
+                        if s.value == k:
+                            self.store_vector(s, row, lane, mask, scanned)
+                    totals.append(v.lane(scanned, 0 if op.is_reversed else v.lanes - 1))
+                else:
+                    totals.append(self.combine(op, total, x))
+            return totals
+
+        totals = self.fold(0, count, [v.const(op.identity) for op in operations], body)
+        results = zip(sweep, operations, totals, strict=True)
+        return {k: self.across(op, total) for k, op, total in results if op.kind == "reduction"}
+
+    def combine(self, op: Operation, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Two partial results as one."""
+        return OPERATIONS[op.combine](self.vectors, a, b)
+
+    def across(self, op: Operation, value: ir.Value) -> ir.Value:
+        """The reduction of the lanes of a vector, in every lane."""
+        lanes = self.vectors.lanes
+        half = lanes // 2
+        while half:
+            swapped = self.vectors.shuffled(value, None, [lane ^ half for lane in range(lanes)])
+            value = self.combine(op, value, swapped)
+            half //= 2
+        return value
+
+    def prefix(self, op: Operation, value: ir.Value) -> ir.Value:
+        """The scan of the lanes of a vector, in log2(lanes) steps (Hillis & Steele 1986)."""
+        v, distance = self.vectors, 1
+        while distance < v.lanes:
+            others = [lane + distance if op.is_reversed else lane - distance for lane in range(v.lanes)]
+            # Where there is no lane so far away, one of the identity, whose lanes come after those of the value.
+            order = [other if 0 <= other < v.lanes else v.lanes for other in others]
+            value = self.combine(op, value, v.shuffled(value, v.const(op.identity), order))
+            distance *= 2
+        return value
+
+    # Memory
+
+    def rng_place(self, row: _Row) -> tuple[ir.Value, ir.Value]:
+        """The user's step and row, on which random draws depend."""
+        steps, rows = (self.bases[table, ""] for table in RANDOM_TABLES)
+        addresses = self.at(steps, row.in_all, self.index), self.at(rows, row.in_batch, self.index)
+        step, own = (self.builder.load(address, typ=self.index) for address in addresses)
+        return step, own
+
+    def mask(self, size: int, lane: ir.Value) -> ir.Value | None:
+        """Which lanes of the vector at `lane` are units; None where all are, in every vector."""
+        if size % self.vectors.lanes == 0:
+            return None
+        return self.first_lanes(self.builder.sub(self.index(size), lane))
+
+    def store_vector(self, s: Store, row: _Row, lane: ir.Value, mask: ir.Value | None, result: ir.Value) -> None:
+        """Store the vector at `lane` of a value."""
+        address = self.at(self.address_of(s.location, row), lane)
+        outer = mask if s.location.buffer not in PADDED_BUFFERS else None
+        total = self.builder.fadd(self.load(address, outer), result) if s.accumulate else result
+        self.store(total, address, outer)
+
+    def address_of(self, location: Location, row: _Row) -> ir.Value:
+        """The address of a location for a row."""
+        buffer, name, offset = location
+        if buffer == "param":
+            return self.at(self.bases[buffer, name], offset)
+        if buffer in ROW_TABLES:
+            return self.at(self.address(self.bases[buffer, name], row.in_all), offset)
+        fields = self.layout.fields[buffer]
+        index = row.in_all if buffer in STEP_BUFFERS else row.in_batch
+        return self.at(
+            self.bases[buffer, ""], self.plus(self.times(index, fields.stride), fields.offsets[name, offset])
+        )
+
+
+def _columns(tiling: Tiling) -> int:
+    """The vectors of products that a row of a tile has."""
+    return sum(len(panel.products) for panel in tiling.panels) * tiling.unroll
+
+
+class _Values:
+    """The values of one vector of units of one row: loaded where they are stored, else computed, once."""
+
+    def __init__(
+        self,
+        loop: _StepLoop,
+        stage: int,
+        row: _Row,
+        lane: Index,
+        mask: ir.Value | None,
+        products: dict[int, Callable[[int], ir.Value]],
+        scalars: dict[int, ir.Value] | None = None,
+    ) -> None:
+        self.loop, self.stage, self.row, self.lane, self.mask = loop, stage, row, lane, mask
+        self.products = products
+        self.known: dict[int, ir.Value] = dict(scalars or {})
+
+    def __getitem__(self, k: int) -> ir.Value:
+        if k not in self.known:
+            self.known[k] = self._compute(k, self.loop.values[k])
+        return self.known[k]
+
+    def _compute(self, k: int, value: Value) -> ir.Value:
+        loop = self.loop
+        if k in self.products:
+            return self.products[k](k)
+        if value.location:
+            return self._load(value.location, value.size)
+        first, location = loop.program.stored.get(k, (len(loop.program.stages) + 1, None))
+        if location is not None and first <= self.stage:
+            return self._load(location, value.size)
+        match value.attribute:
+            case Bernoulli():
+                return bernoulli(loop, value.attribute, loop.header("seed"), *loop.rng_place(self.row), self.lane)
+            case None:
+                extra: tuple[float, ...] = ()
+            case attribute:
+                extra = (attribute,)  # type: ignore[assignment]
+        return OPERATIONS[value.op](loop.vectors, *(self[a] for a in value.args), *extra)
+
+    def _load(self, location: Location, size: int) -> ir.Value:
+        address = self.loop.address_of(location, self.row)
+        if size == SCALAR:
+            return self.loop.load_scalar(address)
+        mask = self.mask if location.buffer not in PADDED_BUFFERS else None
+        return self.loop.load(self.loop.at(address, self.lane), mask)

@@ -1,0 +1,389 @@
+"""Program -> KernelLayout: where values lie in memory, how weights are packed, and what the function is passed.
+
+A kernel is ``void kernel(int64_t *block)``. The argument block has a header of numbers, then the address of each
+buffer, then the address of each packed panel of weights.
+"""
+
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from math import ceil
+from typing import NamedTuple
+
+from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.lower.program import Program, TileLoop
+from selfloop.compiler.lower.step import SCALAR, Location, Submatrix
+
+HEADER = (
+    *("first", "last", "stride", "part", "parts", "barrier", "sched_yield"),
+    *("begin", "end", "starts", "counts", "seed"),
+)
+"""The numbers at the start of the argument block.
+
+    first, last, stride     the sequences of this thread: first, first + stride, … below last
+    part, parts             this thread computes part `part` of `parts` of the units, where threads share the units
+    barrier, sched_yield    the counter that such threads synchronise on, and the function that lets other threads run
+    begin, end              the time steps
+    starts, counts          tables: starts[t] is the first row of step t, counts[t] its number of rows (sequences)
+    seed                    of what is drawn at random
+"""
+
+ROW_TABLES = ("x", "h_prev", "h_next", "dy", "dh_next", "dh_prev", "dx")
+"""Buffers that are tables with the address of each row: they are the user's, or move from step to step."""
+
+RANDOM_TABLES = ("rng_step", "rng_row")
+"""For each row of each step, the user's step, and for each sequence the user's row: what is drawn depends on both."""
+
+STEP_BUFFERS = ("residual", "cotangent")
+"""Buffers with a row for each sequence of each step, one after another."""
+
+SEQUENCE_BUFFERS = ("workspace", "dparam")
+"""Buffers with a row for each sequence."""
+
+PADDED_BUFFERS = (*STEP_BUFFERS, *SEQUENCE_BUFFERS)
+"""Buffers whose fields are laid out here: each is padded to whole vectors, and needs no mask."""
+
+_ORDER = (
+    *("dy", "dx", "cotangent", "dh_prev", "x", "dh_next", "h_next", "h_prev"),
+    *("param", "residual", "rounded", "workspace", "dparam", *RANDOM_TABLES),
+)
+"""The order of the buffers in the argument block."""
+
+TILE_ROWS, TILE_DEPTH = 16, 32
+"""A product in bfloat16 is made of tiles of 16 rows by 16 columns, accumulated over 32 elements at a time."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of a buffer's row.
+
+    Attributes:
+        offsets: where each starts, in elements, by its name and the index of its first element.
+        stride: the elements from one row to the next.
+    """
+
+    offsets: Mapping[tuple[str, int], int]
+    stride: int
+
+    @classmethod
+    def of(cls, sizes: Mapping[tuple[str, int], int], lanes: int) -> "Fields":
+        """Vectors first, each padded to whole vectors of `lanes` elements, then scalars."""
+        offsets, end = {}, 0
+        for name, size in sorted(sizes.items(), key=lambda item: item[1] == SCALAR):
+            offsets[name] = end
+            end += padded(size, lanes) if size else 1
+        return cls(offsets, padded(end, lanes))
+
+    def sharing(self, shared: Mapping[str, str]) -> "Fields":
+        """These fields, and others that lie where one of these lies."""
+        return Fields(
+            {**self.offsets, **{(name, 0): self.offsets[other, 0] for name, other in shared.items()}}, self.stride
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The weights of products that read the same arguments, packed as one matrix.
+
+    The packed order is [block of units][columns of a register tile][k][vector][lane].
+
+    Attributes:
+        products: the values, in the order of the columns.
+        arguments: where the arguments lie.
+        lengths: the size of each.
+        terms: for each argument, the submatrix of each product.
+        size: the number of units.
+        unroll: the vectors of units in a block.
+        widths: the vectors in each register tile; their sum is the number of products times `unroll`.
+    """
+
+    products: tuple[int, ...]
+    arguments: tuple[Location, ...]
+    lengths: tuple[int, ...]
+    terms: tuple[tuple[Submatrix, ...], ...]
+    size: int
+    unroll: int
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A tile loop with the shape of its tiles.
+
+    Attributes:
+        loop: the loop.
+        unroll: the vectors of units in a block.
+        rows: the most rows in a register tile.
+        panels: the packed weights of its products.
+    """
+
+    loop: TileLoop
+    unroll: int
+    rows: int
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class KernelLayout:
+    """How a kernel's Program meets memory and registers.
+
+    Attributes:
+        program: the program.
+        target: the processor.
+        bits: of an element.
+        tilings: for each stage, its tile loops with their shapes; empty for a reduction loop.
+        arguments: the index of each number or address in the argument block.
+        fields: the fields of the padded buffers.
+        single_row: whether it is for one sequence; each sum then has several accumulators.
+        bfloat16: whether products are made of numbers that are rounded to bfloat16.
+    """
+
+    program: Program
+    target: Target
+    bits: int
+    tilings: tuple[tuple[Tiling, ...], ...]
+    arguments: Mapping[tuple[str, str], int]
+    fields: Mapping[str, Fields]
+    single_row: bool = False
+    bfloat16: bool = False
+
+    def depth(self, panel: Panel) -> int:
+        """The elements of a sum in a packed panel, or in bfloat16 the pairs of them."""
+        return sum(_depth(length, self.bfloat16) for length in panel.lengths)
+
+    @cached_property
+    def rounded(self) -> tuple[Mapping[tuple[Location, int], int], int]:
+        """Where the arguments of products lie once they are rounded to bfloat16, by location and length; and the bytes
+        from one row to the next.
+        """
+        found: dict[tuple[Location, int], int] = {}
+        end = 0
+        for panel in self.panels if self.bfloat16 else ():
+            for argument in zip(panel.arguments, panel.lengths, strict=True):
+                if argument not in found:
+                    found[argument] = end
+                    end += _depth(argument[1], True) * 4
+        return found, end | 64  # an odd number of cache lines, so that rows do not map to the same sets of the cache
+
+    def accumulators(self, sums: int) -> int:
+        """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
+        most = self.target.registers // 2
+        return max(n for n in (1, 2, 4) if n == 1 or (self.single_row and n * sums <= most))
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All packed panels, in the order of the argument block."""
+        return tuple(panel for stage in self.tilings for tiling in stage for panel in tiling.panels)
+
+    @cached_property
+    def packing(self) -> "Packing":
+        """How the weights are packed."""
+        return Packing.of(self.panels, self.target.lanes(self.bits // 8), self.bfloat16)
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """The bytes of packed weights that a step reads."""
+        elements = sum(self.depth(p) * len(p.products) * p.size for p in self.panels)
+        return elements * self.bits // 8
+
+
+class PackedVectors(NamedTuple):
+    """One vector of each block of units of a panel: what `emit.pack` is passed, but for addresses and strides.
+
+    Attributes:
+        matrix: where the weights come from.
+        units: the units of the panel.
+        first: the first unit of the vector in the first block.
+        step: the units from one block to the next.
+        length: the elements of the sum.
+        packed: where the vector goes in the first block, in elements.
+        packed_step: the elements from one block to the next.
+        packed_k: the elements from one k to the next.
+    """
+
+    matrix: Submatrix
+    units: int
+    first: int
+    step: int
+    length: int
+    packed: int
+    packed_step: int
+    packed_k: int
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """The packed weights of a kernel.
+
+    Attributes:
+        starts: where each panel starts, in elements.
+        size: the elements of all.
+        vectors: what is copied to where.
+    """
+
+    starts: tuple[int, ...]
+    size: int
+    vectors: tuple[PackedVectors, ...]
+
+    @classmethod
+    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: bool) -> "Packing":
+        """Panel after panel."""
+        starts: list[int] = []
+        vectors: list[PackedVectors] = []
+        size = 0
+        for panel in panels:
+            starts.append(size)
+            depths = [_depth(length, bfloat16) for length in panel.lengths]
+            depth, columns, step = sum(depths), sum(panel.widths), panel.unroll * lanes
+            first = list(accumulate(panel.widths, initial=0))
+            for q in range(columns):
+                tile = bisect(first, q) - 1
+                before = size + first[tile] * depth * lanes + (q - first[tile]) * lanes
+                pitch, done = panel.widths[tile] * lanes, 0
+                for matrices, length, own_depth in zip(panel.terms, panel.lengths, depths, strict=True):
+                    matrix, own = matrices[q // panel.unroll], q % panel.unroll * lanes
+                    packed, packed_step = before + done * pitch, depth * columns * lanes
+                    vectors.append(PackedVectors(matrix, panel.size, own, step, length, packed, packed_step, pitch))
+                    done += own_depth
+            size += ceil(panel.size / step) * depth * columns * lanes
+        return cls(tuple(starts), size, tuple(vectors))
+
+
+def _depth(length: int, bfloat16: bool) -> int:
+    """The elements of a sum that are packed; in bfloat16 the pairs, in whole tiles."""
+    return padded(length, TILE_DEPTH) // 2 if bfloat16 else length
+
+
+def padded(size: int, width: int) -> int:
+    """The size, rounded up to a multiple of the width."""
+    return ceil(size / width) * width
+
+
+def lay_out(
+    program: Program,
+    target: Target,
+    bits: int,
+    fields: Mapping[str, Fields],
+    single_row: bool = False,
+    bfloat16: bool = False,
+) -> KernelLayout:
+    """Give each value its place.
+
+    Args:
+        program: the program.
+        target: the processor.
+        bits: of an element.
+        fields: those of the buffers that several programs share.
+        single_row: see KernelLayout.
+        bfloat16: see KernelLayout.
+    """
+    lanes = target.lanes(bits // 8)
+    sizes = _sizes(program)
+    own = {
+        buffer: Fields.of({(at.name, at.offset): size for at, size in sizes.items() if at.buffer == buffer}, lanes)
+        for buffer in SEQUENCE_BUFFERS
+        if buffer not in fields
+    }
+    fields = {**fields, **own}
+    tilings = tuple(
+        tuple(_tiling(program, loop, target, lanes, fields, bfloat16) for loop in stage)
+        if isinstance(stage, tuple)
+        else ()
+        for stage in program.stages
+    )
+    buffers: dict[tuple[str, str], None] = {}
+    for at in sizes:
+        buffers[at.buffer, "" if at.buffer in PADDED_BUFFERS else at.name] = None
+    if any(value.op == "bernoulli" for value in program.step.values):
+        buffers |= {(table, ""): None for table in RANDOM_TABLES}
+    if bfloat16:
+        buffers["rounded", ""] = None
+    names: list[tuple[str, str]] = [("header", name) for name in HEADER]
+    names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
+    names += [("panel", str(k)) for k in range(sum(len(tiling.panels) for stage in tilings for tiling in stage))]
+    arguments = {name: k for k, name in enumerate(names)}
+    return KernelLayout(program, target, bits, tilings, arguments, fields, single_row, bfloat16)
+
+
+def _sizes(program: Program) -> dict[Location, int]:
+    """Every location that the program reads or writes, and the size of what lies there."""
+    values = program.step.values
+    sizes = {v.location: v.size for v in values if v.location}
+    return sizes | {s.location: values[s.value].size for s in program.step.stores}
+
+
+def _tiling(
+    program: Program, loop: TileLoop, target: Target, lanes: int, fields: Mapping[str, Fields], bfloat16: bool
+) -> Tiling:
+    by_arguments: dict[tuple[int, ...], list[int]] = {}
+    for k in loop.products:
+        by_arguments.setdefault(program.step.values[k].args, []).append(k)
+    most = max((len(own) for own in by_arguments.values()), default=1)
+    columns = 2 if bfloat16 else target.columns
+    unroll = _unroll(ceil(loop.size / lanes), most, columns)
+    panels = tuple(
+        Panel(
+            tuple(own),
+            *_terms(program, arguments, own, fields),
+            loop.size,
+            unroll,
+            _widths(len(own) * unroll, columns),
+        )
+        for arguments, own in by_arguments.items()
+    )
+    widest = max((w for panel in panels for w in panel.widths), default=columns)
+    return Tiling(loop, unroll, 2 * TILE_ROWS if bfloat16 else target.rows(widest), panels)
+
+
+_Terms = tuple[tuple[Location, ...], tuple[int, ...], tuple[tuple[Submatrix, ...], ...]]
+
+
+def _terms(program: Program, arguments: Iterable[int], products: Iterable[int], fields: Mapping[str, Fields]) -> _Terms:
+    """The arguments of products, their lengths and their submatrices. Arguments that are adjacent in memory, and are
+    multiplied by adjacent columns, become one.
+    """
+    values = program.step.values
+    locations: list[Location] = []
+    lengths: list[int] = []
+    terms: list[tuple[Submatrix, ...]] = []
+    offsets = {buffer: own.offsets for buffer, own in fields.items()}
+    found = [(_location(program, a), k, a) for k, a in enumerate(arguments)]
+    for at, k, a in sorted(found, key=lambda f: offsets[f[0].buffer][f[0][1:]] if f[0].buffer in offsets else -1):
+        matrices = tuple(values[p].terms[k][0] for p in products)
+        if locations and at.buffer in fields and at.buffer == locations[-1].buffer:
+            own, end = offsets[at.buffer], lengths[-1]
+            is_adjacent = own[at[1:]] == own[locations[-1][1:]] + end
+            if is_adjacent and matrices == tuple(_shifted(m, end) for m in terms[-1]):
+                lengths[-1] += values[a].size
+                continue
+        locations.append(at)
+        lengths.append(values[a].size)
+        terms.append(matrices)
+    return tuple(locations), tuple(lengths), tuple(terms)
+
+
+def _shifted(matrix: Submatrix, by: int) -> Submatrix:
+    """The submatrix that multiplies what comes `by` elements later."""
+    if matrix.transposed:
+        return matrix._replace(row=matrix.row + by)
+    return matrix._replace(column=matrix.column + by)
+
+
+def _unroll(vectors: int, products: int, columns: int) -> int:
+    """How many vectors of units make a block: enough to fill the columns, and with little padding."""
+    most = max(1, min(vectors, columns // products))
+    return min(range(1, most + 1), key=lambda u: (ceil(vectors / u) * u, -u))
+
+
+def _widths(total: int, columns: int) -> tuple[int, ...]:
+    """So many vectors in register tiles of nearly equal width."""
+    tiles = ceil(total / columns)
+    return tuple(total * (k + 1) // tiles - total * k // tiles for k in range(tiles))
+
+
+def _location(program: Program, value: int) -> Location:
+    """Where an argument of a product lies."""
+    own = program.step.values[value]
+    return own.location or program.stored[value][1]

@@ -1,0 +1,242 @@
+"""Graph -> Step: sizes become numbers, and vectors are cut into pieces where they are split or concatenated.
+
+After this pass `split` and `concat` are gone, and each piece of a vector is a value of its own. In an LSTM the four
+gates `W @ x + U @ h + b` become four sums of products, each of size h, of a quarter of the rows of `W` and `U`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from typing import NamedTuple
+
+from selfloop.compiler.lower.operations import OPERATIONS, OWN_ARITY
+from selfloop.compiler.lower.step import SCALAR, Bernoulli, Builder, Location, Step, Store, Submatrix, Value
+from selfloop.compiler.lower.verify import verified
+from selfloop.language.graph import Graph, Node
+
+
+class Piece(NamedTuple):
+    """A contiguous part of a vector: the index of its first element, and the value that holds it."""
+
+    start: int
+    value: int
+
+
+@verified
+def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
+    """The forward step of a cell.
+
+    Args:
+        graph: the cell.
+        sizes: the number of each of its named sizes, as ``{"x": 64, "h": 128}``.
+    """
+    lengths = [node.shape[0].value(sizes) if node.shape else SCALAR for node in graph.nodes]
+    cuts = _cuts(graph, lengths)
+    builder = Builder()
+    pieces: list[list[Piece]] = []
+    for k, node in enumerate(graph.nodes):
+        spans = [(a, b - a) for a, b in pairwise(sorted(cuts[k]))]
+        lower = LOWERINGS.get(node.op, _elementwise)
+        pieces.append(
+            lower(
+                _Site(builder, graph, node, spans),
+                *(_Operand(pieces[a], lengths[a], graph.nodes[a]) for a in node.args),
+            )
+        )
+    return builder.finish(
+        Store(Location("h_next", state, piece.start), piece.value)
+        for state, k in zip(graph.states, graph.outputs, strict=True)
+        for piece in pieces[k]
+    )
+
+
+def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
+    """Where each vector is cut: all operands of an elementwise operation are cut in the same places."""
+    cuts = [{0, lengths[k]} for k in range(len(graph.nodes))]
+
+    def share(a: int, b: int, start: int) -> bool:
+        """Make the cuts of b those of a from `start` on, and the other way round."""
+        inner = {c - start for c in cuts[a] if start <= c <= start + lengths[b]}
+        outer = {c + start for c in cuts[b]}
+        changed = not (inner <= cuts[b] and outer <= cuts[a])
+        cuts[b] |= inner
+        cuts[a] |= outer
+        return changed
+
+    changed = True
+    while changed:
+        changed = False
+        for k, node in enumerate(graph.nodes):
+            if node.op == "part":
+                changed |= share(node.args[0], k, node.part[0] * lengths[k])
+            elif node.op == "concat":
+                start = 0
+                for a in node.args:
+                    changed |= share(k, a, start)
+                    start += lengths[a]
+            elif node.shape and node.op != "matmul":
+                for a in node.args:
+                    if lengths[a] != SCALAR:
+                        changed |= share(k, a, 0)
+    return cuts
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A node that is being lowered: where its values go, and the (start, size) of each piece of its result."""
+
+    builder: Builder
+    graph: Graph
+    node: Node
+    spans: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An argument of a node: its pieces, its length and its node."""
+
+    pieces: list[Piece]
+    length: int
+    node: Node
+
+    @property
+    def scalar(self) -> int:
+        """The value of a scalar."""
+        return self.pieces[0].value
+
+    def at(self, start: int) -> int:
+        """The piece that starts here; a scalar has the same value everywhere."""
+        return next(p.value for p in self.pieces if p.start == start) if self.length else self.scalar
+
+
+Lowering = Callable[..., list[Piece]]
+
+
+def _elementwise(site: _Site, *operands: _Operand) -> list[Piece]:
+    extra = site.node.value if isinstance(site.node.value, int | float) else None
+    starts = [start for start, _ in site.spans] if site.node.shape else [0]
+    return [
+        Piece(start, site.builder.apply(site.node.op, *(own.at(start) for own in operands), attribute=extra))
+        for start in starts
+    ]
+
+
+def _load(buffer: str) -> Lowering:
+    def lowering(site: _Site) -> list[Piece]:
+        location = Location(buffer, str(site.node.value))
+        if len(site.node.shape) == 2:
+            return []  # a matrix is only ever part of a product
+        if not site.node.shape:
+            return [Piece(0, site.builder.load(location, SCALAR))]
+        return [Piece(start, site.builder.load(location._replace(offset=start), size)) for start, size in site.spans]
+
+    return lowering
+
+
+def _const(site: _Site) -> list[Piece]:
+    assert isinstance(site.node.value, float)
+    return [Piece(0, site.builder.const(site.node.value))]
+
+
+def _bernoulli(site: _Site) -> list[Piece]:
+    spans = site.spans if site.node.shape else [(0, SCALAR)]
+    return [
+        Piece(start, site.builder.add(Value("bernoulli", (), size, Bernoulli(*site.node.drawn, start))))
+        for start, size in spans
+    ]
+
+
+def _part(site: _Site, vector: _Operand) -> list[Piece]:
+    length = sum(size for _, size in site.spans)
+    first = site.node.part[0] * length
+    return [Piece(p.start - first, p.value) for p in vector.pieces if first <= p.start < first + length]
+
+
+def _concat(site: _Site, *vectors: _Operand) -> list[Piece]:
+    joined: list[Piece] = []
+    start = 0
+    for vector in vectors:
+        joined += [Piece(start + p.start, p.value) for p in vector.pieces]
+        start += vector.length
+    return joined
+
+
+def _reduction(op: str, combine: str) -> Lowering:
+    """A reduction of each piece, and those combined."""
+
+    def lowering(site: _Site, vector: _Operand) -> list[Piece]:
+        builder = site.builder
+        parts = (builder.reduce(op, p.value) for p in vector.pieces)
+        return [Piece(0, reduce(lambda a, b: builder.apply(combine, a, b), parts))]
+
+    return lowering
+
+
+def _scan(op: str, combine: str) -> Lowering:
+    """A scan of each piece, combined with the reduction of the pieces before it."""
+    reduction = next(name for name, row in OPERATIONS.items() if row.kind == "reduction" and row.combine == combine)
+
+    def lowering(site: _Site, vector: _Operand) -> list[Piece]:
+        builder, found = site.builder, []
+        before: int | None = None
+        for start, value in vector.pieces:
+            own = builder.scan(op, value)
+            found.append(Piece(start, own if before is None else builder.apply(combine, before, own)))
+            total = builder.reduce(reduction, value)
+            before = total if before is None else builder.apply(combine, before, total)
+        return found
+
+    return lowering
+
+
+def _mean(site: _Site, vector: _Operand) -> list[Piece]:
+    ((_, total),) = _reduction("sum", "add")(site, vector)
+    return [Piece(0, site.builder.apply("mul", total, site.builder.const(1 / vector.length)))]
+
+
+def _matmul(site: _Site, matrix: _Operand, vector: _Operand) -> list[Piece]:
+    builder, name = site.builder, str(matrix.node.value)
+    columns = _joined(builder, vector.pieces)
+    return [
+        Piece(
+            row,
+            builder.sum(builder.product(size, [(Submatrix(name, row, p.start), p.value)]) for p in columns),
+        )
+        for row, size in site.spans
+    ]
+
+
+def _joined(builder: Builder, pieces: list[Piece]) -> list[Piece]:
+    """Adjacent loads from one buffer as one load: a product reads a vector whole, wherever it is cut."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        here = builder.values[piece.value]
+        if joined and here.location:
+            first, before = joined[-1].start, builder.values[joined[-1].value]
+            end = before.location and before.location._replace(offset=before.location.offset + before.size)
+            if before.location and here.location == end:
+                joined[-1] = Piece(first, builder.load(before.location, before.size + here.size))
+                continue
+        joined.append(piece)
+    return joined
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "input": _load("x"),
+    "state": _load("h_prev"),
+    "param": _load("param"),
+    "const": _const,
+    "bernoulli": _bernoulli,
+    "part": _part,
+    "concat": _concat,
+    "matmul": _matmul,
+    "mean": _mean,
+    **{name: _reduction(name, row.combine) for name, row in OPERATIONS.items() if row.kind == "reduction"},
+    **{
+        name: _scan(name, row.combine)
+        for name, row in OPERATIONS.items()
+        if row.kind == "scan" and name not in OWN_ARITY
+    },
+}
+"""How each operation of a Graph is lowered. An operation without a row is elementwise."""

@@ -1,0 +1,71 @@
+"""The private APIs of torch that kernels use: all of them are here, and a test of each fails when torch changes it.
+
+They are names of torch's own functions and classes, not functions around them: several are on the path of every call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch._C import DispatchKey, _AutoDispatchBelowAutograd, _dispatch_keys, _is_tracing, _len_torch_dispatch_stack
+from torch._C import _functorch as functorch
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.autograd import forward_ad
+
+__all__ = [
+    "DispatchKey",
+    "FakeTensor",
+    "FunctionalTensor",
+    "below_autograd",
+    "dispatch_keys",
+    "dispatch_modes",
+    "is_forward_mode",
+    "is_jit_tracing",
+    "is_legacy_batched",
+    "storage_references",
+    "transform",
+    "untraced",
+]
+
+dispatch_keys = _dispatch_keys
+"""What a tensor is to torch's dispatcher: negated, batched, sparse, … No public API tells all of it."""
+
+dispatch_modes = _len_torch_dispatch_stack
+"""The number of TorchDispatchModes that are active, which see every operator but would not see a kernel."""
+
+is_jit_tracing = _is_tracing
+"""Whether torch.jit.trace runs: `torch.jit.is_tracing` without its look at scripting, on the path of every call."""
+
+transform = functorch.peek_interpreter_stack
+"""The innermost transform of torch.func (vmap, grad, jvp) that is active, or None."""
+
+is_legacy_batched = functorch.is_legacy_batchedtensor
+"""Whether a tensor stands for many under `is_grads_batched=True`, which does not use torch.func."""
+
+below_autograd = _AutoDispatchBelowAutograd
+"""A context in which the dispatcher passes over autograd, for the forward of an operator with a gradient of its own."""
+
+
+def is_forward_mode() -> bool:
+    """Whether a derivative is taken in forward mode. The public API only says whether a given tensor has a tangent."""
+    return forward_ad._current_level >= 0
+
+
+def storage_references(storage: torch.UntypedStorage) -> int:
+    """How many tensors and storages of C++ share this memory; Python's own reference count does not tell."""
+    return torch._C._storage_Use_Count(storage._cdata)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Keep what kernels do out of a trace of torch.jit: it has the operator itself, and would make tensors of sizes."""
+    if not _is_tracing():
+        yield
+        return
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]

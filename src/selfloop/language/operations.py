@@ -1,0 +1,165 @@
+"""The operations of a Graph, a row each: how many arguments they take, and the shape of their result.
+
+The rows of the same operations elsewhere: value in torch in `selfloop.kernels.interpret`, cost and kind in
+`selfloop.compiler.lower.operations`, derivative in `selfloop.compiler.lower.derivatives`, machine code in
+`selfloop.compiler.cpu.emit.operations`. A test names the table that lacks a row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from selfloop.language.sizes import Shape, Size, describe
+
+
+class Misfit(Exception):
+    """Shapes that an operation cannot take; the trace adds the cell and the line."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a shape rule sees of an argument."""
+
+    text: str
+    shape: Shape
+    is_condition: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        return "a comparison" if self.is_condition else describe(self.shape)
+
+
+ShapeRule = Callable[..., Shape]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the language.
+
+    Attributes:
+        arity: the number of arguments; None where it varies.
+        shape: the shape of the result from the arguments and the operation's value, if it has one. It raises Misfit.
+        is_comparison: whether the result is true or false, for the condition of `where`.
+    """
+
+    arity: int | None
+    shape: ShapeRule
+    is_comparison: bool = False
+
+
+def _elementwise(*operands: Operand) -> Shape:
+    for operand in operands:
+        if operand.is_condition:
+            raise Misfit(f"{operand.text} is a comparison, which can only be the condition of where")
+        if len(operand.shape) == 2:
+            raise Misfit(
+                f"{operand.text} is {describe(operand.shape)}, which can only stand to the left of @; "
+                "a matrix is not used elementwise"
+            )
+    vectors = [operand for operand in operands if operand.shape]
+    for other in vectors[1:]:
+        if other.shape != vectors[0].shape:
+            raise Misfit(
+                f"elementwise operations need vectors of one size, but {vectors[0].text} is "
+                f"{describe(vectors[0].shape)} and {other.text} is {describe(other.shape)}"
+            )
+    return vectors[0].shape if vectors else ()
+
+
+def _power(base: Operand, exponent: object) -> Shape:
+    if not isinstance(exponent, int) or isinstance(exponent, bool):
+        got = exponent if isinstance(exponent, float) else "a value of the cell"
+        raise Misfit(f"** takes a whole number as its exponent; got {got}; write sqrt(v) or exp(p * log(v))")
+    return _elementwise(base)
+
+
+def _product(matrix: Operand, vector: Operand) -> Shape:
+    if len(matrix.shape) != 2:
+        raise Misfit(f"@ needs a matrix on its left, but {matrix.text} is {describe(matrix.shape)}")
+    rows, columns = matrix.shape
+    if vector.shape != (columns,) or vector.is_condition:
+        raise Misfit(
+            f"{matrix.text} is {describe(matrix.shape)}, so @ needs a vector of size {columns} on its right, "
+            f"but {vector.text} is {vector.kind}"
+        )
+    return (rows,)
+
+
+def _choice(condition: Operand, *values: Operand) -> Shape:
+    if not condition.is_condition:
+        raise Misfit(f"where needs a comparison as its condition, like x > 0, but {condition.text} is none")
+    as_value = Operand(condition.text, condition.shape, is_condition=False)
+    return _elementwise(as_value, *values)
+
+
+def _reduction(vector: Operand) -> Shape:
+    _size(vector)
+    return ()
+
+
+def _scan(vector: Operand) -> Shape:
+    return (_size(vector),)
+
+
+def _join(*vectors: Operand) -> Shape:
+    total = Size(())
+    for vector in vectors:
+        total = total + _size(vector)
+    return (total,)
+
+
+def _part(vector: Operand, which: tuple[int, int]) -> Shape:
+    size = _size(vector)
+    part = size.divided(which[1])
+    if part is None:
+        raise Misfit(f"{vector.text} is {describe(vector.shape)}, which does not split into {which[1]} equal parts")
+    return (part,)
+
+
+def _size(operand: Operand) -> Size:
+    if len(operand.shape) != 1 or operand.is_condition:
+        raise Misfit(f"a vector is needed, but {operand.text} is {operand.kind}")
+    return operand.shape[0]
+
+
+_UNARY = Operation(1, _elementwise)
+_BINARY = Operation(2, _elementwise)
+_COMPARISON = Operation(2, _elementwise, is_comparison=True)
+_REDUCTION = Operation(1, _reduction)
+
+OPERATIONS: dict[str, Operation] = {
+    "neg": _UNARY,
+    "add": _BINARY,
+    "sub": _BINARY,
+    "mul": _BINARY,
+    "div": _BINARY,
+    "pow": Operation(1, _power),
+    "matmul": Operation(2, _product),
+    "lt": _COMPARISON,
+    "le": _COMPARISON,
+    "gt": _COMPARISON,
+    "ge": _COMPARISON,
+    "where": Operation(3, _choice),
+    "sigmoid": _UNARY,
+    "tanh": _UNARY,
+    "relu": _UNARY,
+    "exp": _UNARY,
+    "log": _UNARY,
+    "softplus": _UNARY,
+    "gelu": _UNARY,
+    "erf": _UNARY,
+    "sin": _UNARY,
+    "cos": _UNARY,
+    "sqrt": _UNARY,
+    "abs": _UNARY,
+    "floor": _UNARY,
+    "minimum": _BINARY,
+    "maximum": _BINARY,
+    "sum": _REDUCTION,
+    "mean": _REDUCTION,
+    "amax": _REDUCTION,
+    "cumsum": Operation(1, _scan),
+    "concat": Operation(None, _join),
+    "part": Operation(1, _part),
+}
+"""Leaves have no row: their shape is declared, or that of what a random leaf is drawn for."""

@@ -1,0 +1,153 @@
+"""Targets are data: each compiles every cell, on whatever processor this is; only some are run here."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from llvmlite import ir
+from object_files import undefined
+
+from selfloop.cells import ZOO
+from selfloop.compiler import emit_object
+from selfloop.compiler.cpu import targets
+from selfloop.compiler.cpu.build import assembly, llvm_ir, object_file
+from selfloop.compiler.cpu.emit.launches import emit_launches
+from selfloop.compiler.cpu.emit.outer_product import emit_outer_product
+from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
+from selfloop.compiler.cpu.emit.pack import emit_pack
+from selfloop.compiler.cpu.emit.stack import emit_stack
+from selfloop.compiler.cpu.kernels import compile
+from selfloop.errors import BackendError
+
+TARGETS = {target.name: target for target in targets.TARGETS}
+MULTIPLY_ADD = {
+    "avx512": r"vfmadd.*%zmm",
+    "avx2": r"vfmadd.*%ymm",
+    "sse2": r"\bmulps",
+    "neon": r"fmla\s+v\d+\.4s",
+    "rv64gcv": r"vf(n?m(acc|add|sub|sac))\.v",
+    "rv64gc": r"fn?m(add|sub)\.s",
+    "wasm32": r"f32x4\.mul",
+    "cortex-m55": r"vfma\.f32\s+q",
+    "cortex-m7": r"vfma\.f32\s+s",
+    "cortex-m4f": r"vfma\.f32\s+s",
+}
+"""What a kernel must consist of."""
+OTHERS = {
+    "avx2": r"%zmm",
+    "sse2": r"%ymm|vmulps",
+    "rv64gc": r"\bv(setvli|le32)",
+    "cortex-m7": r"\bq\d",
+    "cortex-m4f": r"\bq\d|\.f64",
+}
+"""What its processor does not have."""
+
+
+def sizes_of(graph):
+    names = {name for leaf in graph.leaves for size in graph.shape(leaf) for name in size.names}
+    return {name: {"x": 3, "h": 9}.get(name, 5) for name in names}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_object_files_of_every_cell_need_nothing_from_elsewhere(name):
+    for cell in ZOO.values():
+        code = emit_object(cell.graph, sizes_of(cell.graph), TARGETS[name])
+        assert not undefined(code), cell.name
+
+
+def test_what_an_object_file_needs_is_found():
+    def write(module):
+        outer = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "from_elsewhere")
+        own = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "own")
+        own.attributes.add("nounwind")
+        builder = ir.IRBuilder(own.append_basic_block())
+        builder.call(outer, [])
+        builder.ret_void()
+
+    for name in ("neon", "cortex-m4f", "wasm32"):
+        assert undefined(object_file(TARGETS[name], write)) == {"from_elsewhere"}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_training_and_inference_use_the_processors_own_instructions(name):
+    for cell, sizes in ((ZOO["lstm"], {"x": 20, "h": 33}), (ZOO["slstm"], {"x": 3, "h": 4})):
+        kernels = compile(cell.graph, sizes, 32, TARGETS[name], hoist_from=0)
+        text = assembly(TARGETS[name], kernels.emit("project", "infer", "train", "back", "input_gradient"))
+        assert re.search(MULTIPLY_ADD[name], text)
+        assert name not in OTHERS or not re.search(OTHERS[name], text)
+        assert ".cfi_startproc" not in text  # no unwind tables: nothing is thrown through a kernel
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
+    target = TARGETS[name]
+
+    def write(module):
+        emit_launches(module, "launches", target, bits)
+        emit_pack(module, "pack", target, bits, False)
+        emit_outer_product(module, "outer_product", target, bits)
+        emit_stack(module, "stack", target, bits)
+
+    if bits == 64 and not target.has_float64:
+        with pytest.raises(BackendError, match=f"{name} does not compute in float64, which this cell needs"):
+            object_file(target, write)
+    else:
+        assert not undefined(object_file(target, write))
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.tile_features])
+def test_products_in_bfloat16_are_compiled_for_processors_that_have_tiles(name):
+    target = TARGETS[name]
+    with_tiles = replace(target, features=(*target.features, *target.tile_features))
+    kernels = compile(ZOO["lstm"].graph, {"x": 20, "h": 33}, 32, target, hoist_from=0, bfloat16=True)
+
+    def write(module):
+        kernels.emit("project", "infer", "train", "back", "input_gradient")(module)
+        emit_pack(module, "pack", target, 32, True)
+        emit_outer_product_amx(module, "outer_product", target, 32)
+
+    text = assembly(with_tiles, write)
+    assert text.count("tdpbf16ps") > 10
+    assert "vcvtneps2bf16" in text
+    assert not undefined(object_file(with_tiles, write))
+
+
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.has_threads])
+def test_where_there_are_no_threads_there_is_no_barrier(name):
+    kernels = compile(ZOO["lstm"].graph, {"x": 3, "h": 9}, 32, TARGETS[name])
+    assert "atomic" not in llvm_ir(TARGETS[name], kernels.emit("infer"))
+    assert "atomicrmw" in llvm_ir(
+        TARGETS["avx2"], compile(ZOO["lstm"].graph, {"x": 3, "h": 9}, 32, TARGETS["avx2"]).emit("infer")
+    )
+
+
+def test_an_object_file_does_not_depend_on_this_processor(monkeypatch):
+    graph, sizes = ZOO["lstm"].graph, {"x": 3, "h": 9}
+    before = emit_object(graph, sizes, TARGETS["avx2"])
+    for about in ("get_host_cpu_name", "get_host_cpu_features", "get_process_triple", "get_default_triple"):
+        monkeypatch.delattr(targets.llvm, about)
+    assert emit_object(graph, sizes, TARGETS["avx2"]) == before
+
+
+def test_the_widest_that_fits_is_taken_and_a_narrower_can_be_named(monkeypatch):
+    monkeypatch.delenv(targets.VARIABLE, raising=False)
+    widest = targets.host()
+    own = [t for t in targets.TARGETS if t.architecture == widest.architecture]
+    has = targets.llvm.get_host_cpu_features()
+    assert widest is next(t for t in own if all(has.get(feature) for feature in t.features))
+    monkeypatch.setenv(targets.VARIABLE, own[-1].name)
+    assert targets.host() is own[-1]
+    monkeypatch.setenv(targets.VARIABLE, "mmx")
+    with pytest.raises(BackendError, match=r"SELFLOOP_TARGET must be one of .* on this processor. Got 'mmx' instead."):
+        targets.host()
+
+
+def test_a_target_by_name():
+    assert targets.named("neon") is TARGETS["neon"]
+    with pytest.raises(BackendError, match=r"There is no target 'cortex-m4'; did you mean 'cortex-m4f'\?"):
+        targets.named("cortex-m4")
+
+
+def test_only_some_processors_multiply_bfloat16():
+    assert not any(targets.multiplies_bfloat16(t) for t in targets.TARGETS if t.name != "avx512")

@@ -1,0 +1,131 @@
+"""Each private API of torch does what kernels rely on; no other module uses any."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import selfloop
+from selfloop.kernels import torch_internals as internals
+
+SOURCES = Path(selfloop.__file__).parent
+
+
+def test_no_other_module_uses_a_private_api_of_torch():
+    private = re.compile(r"\btorch\._(?!_)|from torch\._|forward_ad\._")
+    users = {path.name for path in SOURCES.rglob("*.py") if private.search(path.read_text(encoding="utf-8"))}
+    assert users == {"torch_internals.py"}
+
+
+def keys(v):
+    return internals.dispatch_keys(v).raw_repr()
+
+
+def test_dispatch_keys_tell_plain_memory_from_the_rest():
+    plain = torch.zeros(2)
+    assert keys(plain) == keys(torch.nn.Parameter(torch.ones(3, 2).T))
+    odd = (torch.zeros(2, dtype=torch.complex64).conj().imag, torch.zeros(2).to_sparse(), torch.zeros(2, device="meta"))
+    assert keys(plain) not in {keys(v) for v in odd}
+
+    class Foreign(torch.Tensor):
+        @classmethod
+        def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+            raise NotImplementedError
+
+    foreign = torch.Tensor._make_wrapper_subclass(Foreign, (2,))
+    assert internals.dispatch_keys(foreign).has(internals.DispatchKey.Python)
+    assert not internals.dispatch_keys(plain).has(internals.DispatchKey.Python)
+
+
+def test_dispatch_modes_are_counted():
+    class Mode(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    assert internals.dispatch_modes() == 0
+    with Mode():
+        assert internals.dispatch_modes() == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_trace_is_seen_and_can_be_paused():
+    seen = []
+
+    def traced(x):
+        seen.append(internals.is_jit_tracing())
+        with internals.untraced():
+            seen.append(internals.is_jit_tracing())
+            x.sum()
+        seen.append(internals.is_jit_tracing())
+        return x + 1
+
+    graph = torch.jit.trace(traced, torch.zeros(2), check_trace=False).graph
+    assert seen == [True, False, True]
+    assert "aten::add" in str(graph)
+    assert "aten::sum" not in str(graph)
+    assert not internals.is_jit_tracing()
+
+
+def test_transforms_are_seen():
+    assert internals.transform() is None
+    seen = []
+    torch.func.vmap(lambda v: seen.append(internals.transform()) or v)(torch.zeros(2))
+    assert seen[0] is not None
+
+
+def test_a_batch_of_gradients_is_seen():
+    seen = []
+
+    class Look(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, v):
+            return v.clone()
+
+        @staticmethod
+        def backward(ctx, d):
+            seen.append(internals.is_legacy_batched(d))
+            return d
+
+    x = torch.zeros(2, requires_grad=True)
+    for is_batched, d in ((True, torch.eye(2)), (False, torch.ones(2))):
+        torch.autograd.grad(Look.apply(x), x, d, is_grads_batched=is_batched)
+    assert seen == [True, False]
+
+
+def test_forward_mode_is_seen():
+    assert not internals.is_forward_mode()
+    with forward_ad.dual_level():
+        assert internals.is_forward_mode()
+
+
+def test_autograd_is_passed_over():
+    x = torch.zeros(2, requires_grad=True)
+    with internals.below_autograd():
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_references_to_a_storage_are_counted():
+    v = torch.zeros(4)
+    storage = v.untyped_storage()
+    before = internals.storage_references(storage)
+    view = v[:2]
+    assert internals.storage_references(storage) == before + 1
+    del view
+    assert internals.storage_references(storage) == before
+
+
+def test_fakes_and_functional_tensors_have_their_classes():
+    seen = []
+
+    def look(v):
+        seen.append(type(v))
+        return v + 1
+
+    torch.compile(look, backend="eager")(torch.zeros(2))
+    with torch._subclasses.FakeTensorMode():
+        assert isinstance(torch.zeros(2), internals.FakeTensor)
+    assert internals.FunctionalTensor.__name__ == "FunctionalTensor"
