@@ -21,12 +21,12 @@ from llvmlite import ir
 
 from selfloop.compiler.cpu.build import build
 from selfloop.compiler.cpu.emit.function import Function
-from selfloop.compiler.cpu.emit.mathematics import FUNCTIONS, erf, reciprocal
+from selfloop.compiler.cpu.emit.mathematics import FUNCTIONS, reciprocal
 from selfloop.compiler.cpu.emit.vectors import Vectors
 from selfloop.compiler.cpu.targets import TARGETS, Target, host
 
 Written = Callable[[Vectors, ir.Value], ir.Value]
-WORDS: dict[str, Written] = {**FUNCTIONS, "erf": erf, "reciprocal": reciprocal}
+WORDS: dict[str, Written] = {**FUNCTIONS, "reciprocal": reciprocal}
 REFERENCE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "neg": torch.neg,
     "sigmoid": torch.sigmoid,
@@ -41,6 +41,7 @@ REFERENCE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sqrt": torch.sqrt,
     "abs": torch.abs,
     "erf": torch.special.erf,
+    "floor": torch.floor,
     "reciprocal": torch.reciprocal,
 }
 """The functions in float64."""

@@ -1,6 +1,5 @@
 """``RNN``, ``LSTM``, ``GRU``: torch.nn's arguments, parameter names, initialisation and outputs."""
 
-import inspect
 from typing import Any, NoReturn, cast
 
 import torch
@@ -27,13 +26,6 @@ class _DropIn(Recurrent):
         self._names = {name: of for name, of in names.items() if bias or not name.startswith("bias")}
         super().__init__(cell, *args, **kwargs)
         self.bias = bias
-
-    def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
-        super()._check_names(cell, sizes)
-        unknown = sizes.keys() - set(cell.sizes)
-        if unknown:
-            options = [name for name in inspect.signature(type(self)).parameters if name != "unknown"]
-            raise ArgumentError(f"{self._title} takes no '{min(unknown)}'; its options are {', '.join(options)}.")
 
     def forward(
         self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None

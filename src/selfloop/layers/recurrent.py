@@ -233,11 +233,17 @@ class Recurrent(nn.Module):
         return f"{self._title}({self.extra_repr()})"
 
     def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
-        """Raise ArgumentError where a keyword is no size of the cell, but nearly an option."""
-        options = [name for name in inspect.signature(type(self)).parameters if name not in ("sizes", "unknown")]
-        for name in sizes:
-            if name not in cell.sizes and (hint := nearest(name, options)):
+        """Raise ArgumentError where a keyword is no size of the cell, but nearly an option, or the class takes none."""
+        unknown = [name for name in sizes if name not in cell.sizes]
+        if not unknown:
+            return
+        taken = inspect.signature(type(self)).parameters
+        options = [name for name in taken if name not in ("sizes", "unknown")]
+        for name in unknown:
+            if hint := nearest(name, options):
                 raise ArgumentError(f"{self._title} takes no '{name}'{hint}")
+        if "unknown" in taken:  # RNN, LSTM and GRU, whose cells' sizes are not the user's to give
+            raise ArgumentError(f"{self._title} takes no '{min(unknown)}'; its options are {', '.join(options)}.")
 
     # What a subclass with other parameter names overrides.
 

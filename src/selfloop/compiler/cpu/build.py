@@ -44,8 +44,8 @@ def build(key: str, target: Target, emit: Emit) -> Code:
         target: the processor's family.
         emit: what writes them.
     """
-    name = hashlib.sha256("\n".join((key, repr(target), *_versions(), *_processor(target))).encode()).hexdigest()
     cpu, features = _processor(target)
+    name = hashlib.sha256("\n".join((key, repr(target), *_versions(), cpu, features)).encode()).hexdigest()
     triple = llvm.get_process_triple()
     machine = _machine(triple, cpu, features)
     code = cache.load(name)

@@ -1,13 +1,13 @@
 """Graph -> Kernels: the machine code of a cell, and how it is called."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.build import Code, build
+from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
 from selfloop.compiler.cpu.emit.launches import emit_launches
 from selfloop.compiler.cpu.emit.pack import emit_pack
@@ -101,7 +101,7 @@ class Kernels:
         """`infer` alone, for one step at a time."""
         return self._build("step", "infer")
 
-    def emit(self, *names: str) -> Callable[[ir.Module], None]:
+    def emit(self, *names: str) -> Emit:
         """What writes these kernels into a module; those that the cell does not need are left out."""
 
         def write(module: ir.Module) -> None:

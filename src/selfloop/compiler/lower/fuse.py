@@ -1,7 +1,9 @@
 """Step -> Step: a sum of products becomes one product of several terms, which is accumulated in the same registers."""
 
+from dataclasses import replace
+
 from selfloop.compiler.lower.operations import LEAVES
-from selfloop.compiler.lower.step import Builder, Step, Store, Value, ancestors, use_counts
+from selfloop.compiler.lower.step import Builder, Step, ancestors, use_counts
 from selfloop.compiler.lower.verify import verified
 
 
@@ -17,9 +19,9 @@ def fuse(step: Step) -> Step:
             new.append(builder.product(value.size, [term for a in args for term in builder.values[a].terms]))
             is_single.append(used[k] == 1)
         else:
-            new.append(builder.add(Value(value.op, args, value.size, value.attribute)))
+            new.append(builder.add(replace(value, args=args)))
             is_single.append(value.op == "product" and used[k] == 1)
-    return eliminate_dead_code(builder.finish(Store(s.location, new[s.value], s.accumulate) for s in step.stores))
+    return eliminate_dead_code(builder.finish(s._replace(value=new[s.value]) for s in step.stores))
 
 
 def eliminate_dead_code(step: Step) -> Step:
@@ -31,5 +33,5 @@ def eliminate_dead_code(step: Step) -> Step:
         for k in needed:
             value = step.values[k]
             if (value.op in LEAVES) == is_leaf:
-                new[k] = builder.add(Value(value.op, tuple(new[a] for a in value.args), value.size, value.attribute))
-    return builder.finish(Store(s.location, new[s.value], s.accumulate) for s in step.stores)
+                new[k] = builder.add(replace(value, args=tuple(new[a] for a in value.args)))
+    return builder.finish(s._replace(value=new[s.value]) for s in step.stores)

@@ -40,7 +40,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
         lower = LOWERINGS.get(node.op, _elementwise)
         pieces.append(
             lower(
-                _Site(builder, graph, node, spans),
+                _Site(builder, node, spans),
                 *(_Operand(pieces[a], lengths[a], graph.nodes[a]) for a in node.args),
             )
         )
@@ -87,7 +87,6 @@ class _Site:
     """A node that is being lowered: where its values go, and the (start, size) of each piece of its result."""
 
     builder: Builder
-    graph: Graph
     node: Node
     spans: list[tuple[int, int]]
 
@@ -100,14 +99,9 @@ class _Operand:
     length: int
     node: Node
 
-    @property
-    def scalar(self) -> int:
-        """The value of a scalar."""
-        return self.pieces[0].value
-
     def at(self, start: int) -> int:
         """The piece that starts here; a scalar has the same value everywhere."""
-        return next(p.value for p in self.pieces if p.start == start) if self.length else self.scalar
+        return next(p.value for p in self.pieces if p.start == start or self.length == SCALAR)
 
 
 Lowering = Callable[..., list[Piece]]

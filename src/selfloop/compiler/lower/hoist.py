@@ -1,9 +1,10 @@
 """Step -> products of the input for all steps at once, and the Step that loads their results."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from selfloop.compiler.lower.fuse import eliminate_dead_code
-from selfloop.compiler.lower.step import Builder, Location, Step, Store, Submatrix, Value
+from selfloop.compiler.lower.step import Builder, Location, Step, Store, Submatrix
 from selfloop.compiler.lower.verify import verified
 
 
@@ -41,7 +42,7 @@ def hoist(step: Step, threshold: int | None) -> tuple[tuple[InputProduct, ...], 
     for value in step.values:
         args = tuple(new[a] for a in value.args)
         if value.op != "product":
-            new.append(builder.add(Value(value.op, args, value.size, value.attribute)))
+            new.append(builder.add(replace(value, args=args)))
             continue
         loads, rest = [], []
         for matrix, a in value.terms:
@@ -57,7 +58,7 @@ def hoist(step: Step, threshold: int | None) -> tuple[tuple[InputProduct, ...], 
         if rest:
             loads.append(builder.product(value.size, rest))
         new.append(builder.sum(loads))
-    stores = (Store(s.location, new[s.value], s.accumulate) for s in step.stores)
+    stores = (s._replace(value=new[s.value]) for s in step.stores)
     return tuple(hoisted.values()), eliminate_dead_code(builder.finish(stores))
 
 

@@ -14,21 +14,21 @@ from selfloop.compiler.lower.verify import verified
 @verified
 def input_gradient(gradients: tuple[MatrixGradient, ...], backward: Step) -> Step | None:
     """The gradient of the input; None where no matrix multiplies the input."""
-    owed = [g for g in gradients if g.argument.buffer == "x"]
-    if not owed:
+    of_input = [g for g in gradients if g.argument.buffer == "x"]
+    if not of_input:
         return None
     sizes = backward.sizes("cotangent")
     direct = [(offset, offset + size) for (_, offset), size in backward.sizes("dx").items()]
-    spans = [(g.argument.offset, g.argument.offset + g.columns) for g in owed]
+    spans = [(g.argument.offset, g.argument.offset + g.columns) for g in of_input]
     builder, stores = Builder(), []
     for start, end in pairwise(sorted({bound for span in (*direct, *spans) for bound in span})):
         terms = []
-        for g, (first, last) in zip(owed, spans, strict=True):
+        for g, (first, last) in zip(of_input, spans, strict=True):
             if first <= start and end <= last:
                 matrix = Submatrix(g.matrix.name, g.matrix.row, g.matrix.column + start - first, transposed=True)
                 terms.append((matrix, builder.load(Location("cotangent", g.cotangent), sizes[g.cotangent, 0])))
         if terms:
-            location = Location("dx", owed[0].argument.name, start)
+            location = Location("dx", of_input[0].argument.name, start)
             total = builder.product(end - start, terms)
             if any(first <= start and end <= last for first, last in direct):
                 total = builder.apply("add", total, builder.load(location, end - start))

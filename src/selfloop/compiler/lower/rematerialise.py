@@ -69,7 +69,7 @@ def rematerialise(step: Step, derivative: Derivative) -> Backward:
         fields.setdefault(d, f"d{len(fields)}")
     stores = [*derivative.step.stores, *(Store(Location("cotangent", name), d) for d, name in fields.items())]
     new = builder.copy(derivative.step.with_stores(stores), replaced)
-    backward = builder.finish(Store(s.location, new[s.value], s.accumulate) for s in stores)
+    backward = builder.finish(s._replace(value=new[s.value]) for s in stores)
 
     def location_of(argument: int) -> Location:
         location = saved.get(argument) or step.values[argument].location

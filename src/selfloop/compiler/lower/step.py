@@ -6,7 +6,7 @@ lies, not what it is.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import NamedTuple, cast
 
@@ -198,7 +198,7 @@ class Builder:
         needed = ancestors(step, [store.value for store in step.stores], stop=new)
         for k, value in enumerate(step.values):
             if k in needed and k not in new:
-                new[k] = self.add(Value(value.op, tuple(new[a] for a in value.args), value.size, value.attribute))
+                new[k] = self.add(replace(value, args=tuple(new[a] for a in value.args)))
         return new
 
     def finish(self, stores: Iterable[Store]) -> Step:

@@ -29,7 +29,7 @@ from selfloop.compiler.cpu.layout import (
     Tiling,
     padded,
 )
-from selfloop.compiler.lower.operations import OPERATIONS as MIXING
+from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop
 from selfloop.compiler.lower.step import SCALAR, Bernoulli, Location, Store, Value
@@ -253,7 +253,7 @@ class _StepLoop(Function):
         v = self.vectors
         size = self.values[self.values[sweep[0]].args[0]].size
         count = ceil(size / v.lanes)
-        operations = [MIXING[self.values[k].op] for k in sweep]
+        operations = [LOWERED[self.values[k].op] for k in sweep]
 
         def body(index: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
             if operations[0].is_reversed:
