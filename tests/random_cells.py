@@ -52,6 +52,11 @@ UNARY = {
     "cos": "sl.cos({a})",
     "sqrt": "sl.sqrt({a} * {a} + 0.5)",
     "abs": "sl.abs({a})",
+    "erf": "sl.erf({a})",
+    "floor": "0.5 * {a} + 0.1 * sl.floor(3 * {a} + 0.37)",  # 0.37, as zeros may be of either sign by rounding
+    "square": "sl.tanh({a}) ** 2",
+    "cube": "sl.tanh({a}) ** 3",
+    "power": "({a} ** 2 + 0.5) ** -1.5",
     "clip": "sl.clip({a}, -0.7, 0.9)",
     "shift": "1 - 0.5 * {a}",
     "reciprocal": "1 / (1 + {a} * {a})",
@@ -69,10 +74,15 @@ BINARY = {
     "ge": "sl.where({a} >= -0.2, {b}, {a})",
 }
 REDUCTIONS = {"sum": "0.3 * sl.sum({a})", "mean": "sl.mean({a})", "largest": "sl.sum(sl.softmax({a}) * {a})"}
-NORMS = {"softmax": "sl.softmax({a})", "layer_norm": "sl.layer_norm({a})", "rms_norm": "sl.rms_norm({a})"}
+OVER_UNITS = {
+    "softmax": "sl.softmax({a})",
+    "layer_norm": "sl.layer_norm({a})",
+    "rms_norm": "sl.rms_norm({a})",
+    "cumsum": "0.3 * sl.cumsum({a})",
+}
 PARTS = {"first": "sl.split({a}, 2)[0]", "second": "sl.split({a}, 2)[1]"}
 JOINS = {("h", "h"): "2h", ("h", "x"): "h+x"}
-WORDS = (*UNARY, *BINARY, *REDUCTIONS, *NORMS, *PARTS, *["product"] * 16, "concat", "concat")
+WORDS = (*UNARY, *BINARY, *REDUCTIONS, *OVER_UNITS, *PARTS, *["product"] * 16, "concat", "concat")
 
 LATE = (0, 0, 0, 0, 1, 1, 2, 5, 20)
 """How many values before the last ones those may be that are used next, so that the states need most of the lines."""
@@ -96,10 +106,10 @@ def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -
             fitting = [v for v in pool if v[1] in (kind, "") or kind == ""]
             b, other = fitting[-1 - second % len(fitting)]
             add(BINARY[name].format(a=a, b=b), kind or other)
-        elif name in REDUCTIONS or name in NORMS:
+        elif name in REDUCTIONS or name in OVER_UNITS:
             if kind:
                 reduces = name in REDUCTIONS
-                add({**REDUCTIONS, **NORMS}[name].format(a=a), "" if reduces else kind)
+                add({**REDUCTIONS, **OVER_UNITS}[name].format(a=a), "" if reduces else kind)
         elif name in PARTS:
             wide = [v for v in pool if v[1] == "2h"]
             a, _ = wide[-1 - first % len(wide)]
@@ -158,7 +168,7 @@ class Call:
         """The call of this number."""
         draw = random.Random(number)
         program = [
-            (draw.randrange(720), draw.choice(LATE), draw.randrange(40), draw.randrange(40))
+            (draw.randrange(len(WORDS)), draw.choice(LATE), draw.randrange(40), draw.randrange(40))
             for _ in range(draw.randint(1, 8))
         ]
         text = source(program, (draw.choice(LATE), draw.choice(LATE)))
