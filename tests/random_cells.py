@@ -56,7 +56,7 @@ UNARY = {
     "floor": "0.5 * {a} + 0.1 * sl.floor(3 * {a} + 0.37)",  # 0.37, as zeros may be of either sign by rounding
     "square": "sl.tanh({a}) ** 2",
     "cube": "sl.tanh({a}) ** 3",
-    "power": "({a} ** 2 + 0.5) ** -1.5",
+    "power": "({a} ** 2 + 0.5) ** -2",
     "clip": "sl.clip({a}, -0.7, 0.9)",
     "shift": "1 - 0.5 * {a}",
     "reciprocal": "1 / (1 + {a} * {a})",

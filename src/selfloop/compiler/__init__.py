@@ -9,8 +9,10 @@ Glossary, in the order of the levels:
     Step            the same with sizes as numbers; vectors are cut where they are split or concatenated
     product         a sum of matrix-vector products, accumulated in the same registers
     cotangent       the gradient of the loss with respect to a value
+    dx, dy, dparam  gradients of the loss with respect to x, y and the parameters
     residual        a value that the forward step saves for the backward step; what is not saved is rematerialised
     workspace       memory for values that live for one step
+    row             of a buffer or a table: one sequence at one time step
     Program         a Step in stages, each of tile loops or a reduction loop; threads may meet at a barrier after each
     KernelLayout    where a Program's values lie, how its weights are packed into panels, and its argument block
     argument block  the array of 64-bit numbers and addresses that a kernel is passed

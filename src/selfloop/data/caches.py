@@ -1,27 +1,15 @@
 """Where what can be made again is kept."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+from selfloop.caches import user_caches
 from selfloop.errors import DataError
 
 Kept = TypeVar("Kept")
-
-
-def cache_folder(name: str) -> Path:
-    """The folder of one kind of thing in the user's cache: ``selfloop/NAME`` in ``XDG_CACHE_HOME``, or ``~/.cache``.
-
-    Raises:
-        OSError: the user has no home.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selfloop" / name
-    except RuntimeError as error:  # pathlib's way to say so
-        raise OSError("there is no home folder") from error
 
 
 def keep(name: str, what: str, folder: Path | None, make: Callable[[Path], Kept]) -> Kept:
@@ -31,7 +19,7 @@ def keep(name: str, what: str, folder: Path | None, make: Callable[[Path], Kept]
     deleted at once and live as long as they are mapped.
 
     Args:
-        name: of the user's cache.
+        name: of the folder in the user's cache, ``selfloop/NAME``.
         what: is kept, for the error: ``The tokens of the text``.
         folder: another folder, and no other than this; None for the user's cache.
         make: maps what is in the folder that it is given.
@@ -43,7 +31,7 @@ def keep(name: str, what: str, folder: Path | None, make: Callable[[Path], Kept]
         if folder is not None:
             return make(folder)
         with suppress(OSError):
-            return make(cache_folder(name))
+            return make(user_caches() / "selfloop" / name)
         with TemporaryDirectory(prefix="selfloop-", ignore_cleanup_errors=True) as temporary:
             return make(Path(temporary))
     except OSError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from selfloop.errors import ArgumentError, BackendError, nearest
 from selfloop.kernels import fused, interpret, operators
 from selfloop.kernels.operators import Failure
-from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.problem import Output, Problem
 
 
 def _never(problem: Problem) -> None:
@@ -26,13 +26,16 @@ class Backend:
 
     description: str
     refusal: Callable[[Problem], str | None]
-    run: Callable[[Problem], Answer]
+    run: Callable[[Problem], Output]
     failure: Callable[[Problem], Failure | None] = _never
 
 
 BACKENDS: dict[str, Backend] = {
     "native": Backend(
-        "machine code compiled for this cell and processor", operators.refusal, operators.run, operators.failure
+        "machine code compiled for this cell and processor",
+        operators.refusal,
+        operators.run,
+        operators.compile_or_explain,
     ),
     "torch": Backend("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
     "interpret": Backend("torch operations, one step at a time", interpret.refusal, interpret.run),
@@ -49,14 +52,14 @@ def check_backend(backend: object) -> None:
         raise ArgumentError(f"The 'backend' must be one of {', '.join(NAMES)}. Got {backend!r} instead{stop}")
 
 
-def run(problem: Problem, backend: str) -> Answer:
+def run(problem: Problem, backend: str) -> Output:
     """Run the problem on the backend of this name; `auto` is the fastest that can.
 
     Raises:
         ArgumentError: a tensor's memory has been freed.
         BackendError: the named backend cannot run it; the message has the reason, and the cause is a compiler's error.
     """
-    if problem.is_memory:
+    if problem.is_plain:
         problem.check_storage()
     return BACKENDS[choose(problem, backend)[0]].run(problem)
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
-from selfloop.kernels.problem import Answer, Problem, has_tangent, is_transformed
+from selfloop.kernels.problem import Output, Problem, has_tangent, is_transformed
+from selfloop.kernels.torch_internals import onednn_has_bfloat16
 
 CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
 
@@ -76,10 +77,10 @@ def _multiplies(dtype: torch.dtype) -> bool:
     """Whether oneDNN takes the numbers that an LSTM is given, which autocast may have rounded."""
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
-    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype != torch.bfloat16 or onednn_has_bfloat16()
 
 
-def run(problem: Problem) -> Answer:
+def run(problem: Problem) -> Output:
     """The outputs and the final state.
 
     Ragged sequences run padded, which is faster than torch's packed ones. Where a state does not show in the output,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfloop.kernels.problem import Answer, Problem
+from selfloop.kernels.problem import Output, Problem
 from selfloop.kernels.random import bernoulli
 from selfloop.language.graph import LEAVES, Node
 
@@ -67,7 +67,7 @@ def refusal(problem: Problem) -> str | None:
     return None
 
 
-def run(problem: Problem) -> Answer:
+def run(problem: Problem) -> Output:
     """The outputs and the final state."""
     graph, x, state = problem.graph, problem.x, problem.state
     steps, batch = x.shape[:2]

@@ -1,4 +1,7 @@
-"""Launches of kernels: the argument block of each thread, and the packing of weights."""
+"""Launches of kernels: the argument block of each thread, and the packing of weights.
+
+An address is an int64 relocation (see `command_buffer`): bytes may be added to it, nothing else; 0 is none.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -19,6 +22,9 @@ UNBOUNDED = 1 << 40
 class Launch:
     """The argument blocks of a kernel, while they are filled in.
 
+    It may be recorded several times, with arguments changed in between: `record` copies the blocks. Launches run in the
+    order in which they are recorded, so `set_parameters`, which records the packing, comes before the first `record`.
+
     Args:
         layout: of the kernel.
         function: its address.
@@ -31,11 +37,12 @@ class Launch:
         self.layout, self.function = layout, function
         self.by_units = by_units and threads > 1
         self.blocks = np.zeros((threads, len(layout.arguments)), dtype=np.int64)
-        own = np.arange(threads)
-        shares: dict[str, Any] = {"first": own, "last": UNBOUNDED, "stride": threads, "part": 0, "parts": 1}
+        thread = np.arange(threads)
+        header: dict[str, Any] = {"first_row": thread, "end_row": UNBOUNDED, "row_stride": threads}  # see layout.HEADER
+        header |= {"part": 0, "parts": 1, "sched_yield": team.sched_yield()}
         if self.by_units:
-            shares = {"first": 0, "last": UNBOUNDED, "stride": 1, "part": own, "parts": threads}
-        for name, value in {**shares, "sched_yield": team.sched_yield()}.items():
+            header |= {"first_row": 0, "row_stride": 1, "part": thread, "parts": threads}
+        for name, value in header.items():
             self.set("header", name, value)
 
     def split_evenly(self, rows: int) -> None:
@@ -47,8 +54,8 @@ class Launch:
         threads = len(self.blocks)
         if not self.by_units:
             bounds = rows * np.arange(threads + 1) // threads
-            shares: dict[str, int | Numbers] = {"first": bounds[:-1], "last": bounds[1:], "stride": 1}
-            for name, value in shares.items():
+            header: dict[str, int | Numbers] = {"first_row": bounds[:-1], "end_row": bounds[1:], "row_stride": 1}
+            for name, value in header.items():
                 self.set("header", name, value)
 
     def set(self, buffer: str, name: str, value: int | Numbers) -> None:
@@ -70,7 +77,7 @@ class Launch:
         for name, value in (("starts", starts), ("counts", counts), ("begin", begin), ("end", end)):
             self.set("header", name, value)
         if self.by_units:
-            self.set("header", "barrier", recorder.write(np.zeros(1, dtype=np.int64)))
+            self.set("header", "barrier", recorder.write(np.zeros(1, dtype=np.int64)))  # of this launch
         recorder.launch(self.function, self.blocks.copy())
 
     def record_rows(self, recorder: Recorder, low: int, high: int, at_once: int) -> None:
@@ -81,7 +88,7 @@ class Launch:
 
 
 class Parameter(NamedTuple):
-    """Where a parameter lies: its address, and the strides of a matrix, in elements."""
+    """Where a parameter lies: the relocation of its address, and the strides of a matrix, in elements."""
 
     address: int
     strides: tuple[int, ...]
@@ -102,7 +109,7 @@ def set_parameters(
         for buffer, name in launch.layout.arguments:
             if buffer == "param":
                 launch.set(buffer, name, parameters[name].address)
-    packing = _merge(tuple(launch.layout.packing for launch in launches))
+    packing = _merged(tuple(launch.layout.packing for launch in launches))
     if not packing.names:
         return
     item = launches[0].layout.bits // 8
@@ -112,11 +119,12 @@ def set_parameters(
         for k in range(len(launch.layout.panels)):
             launch.set("panel", str(k), packed + next(starts) * item)
     matrices = np.array([(parameters[name].address, *parameters[name].strides) for name in packing.names])
-    start, down, along = matrices[packing.which].T
-    vectors = packing.static.copy()
-    vectors[:, _SOURCE] = start + (packing.row * down + packing.column * along) * item
-    vectors[:, _LANE] = np.where(packing.is_transposed, along, down)
-    vectors[:, _K] = np.where(packing.is_transposed, down, along)
+    source, row_stride, column_stride = matrices[packing.matrix].T
+    vectors = packing.entries.copy()
+    vectors[:, _SOURCE] = source + (packing.row * row_stride + packing.column * column_stride) * item
+    # A lane is a unit, a row of the submatrix; of a transposed one a column.
+    vectors[:, _LANE_STRIDE] = np.where(packing.is_transposed, column_stride, row_stride)
+    vectors[:, _K_STRIDE] = np.where(packing.is_transposed, row_stride, column_stride)
     vectors[:, _PACKED] = packed + vectors[:, _PACKED] * item
     share = len(vectors) * np.arange(recorder.threads + 1) // recorder.threads
     place = recorder.write(vectors.reshape(-1))
@@ -126,35 +134,47 @@ def set_parameters(
 
 def packed_elements(launches: Sequence[Launch]) -> int:
     """The number of elements of the packed panels."""
-    return _merge(tuple(launch.layout.packing for launch in launches)).size
+    return _merged(tuple(launch.layout.packing for launch in launches)).size
 
 
-_SOURCE, _LANE, _K, _PACKED = (PACK_VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "packed"))
+_SOURCE, _LANE_STRIDE, _K_STRIDE, _PACKED = (
+    PACK_VECTOR.index(name) for name in ("source", "lane_stride", "k_stride", "packed")
+)
 
 
 class _Packing(NamedTuple):
-    """What is packed for several kernels: an entry of each array for each vector."""
+    """What is packed for several kernels: an entry of each array for each vector.
+
+    Attributes:
+        names: of the matrices.
+        matrix: the index of a vector's matrix in `names`.
+        row, column: where its submatrix starts.
+        is_transposed: whether its submatrix is multiplied transposed.
+        entries: `PACK_VECTOR`s, their addresses and strides still to be set; `packed` is in elements.
+        starts: where each panel starts, in elements.
+        size: the elements of all panels.
+    """
 
     names: tuple[str, ...]
-    which: Int[Array, " V"]
+    matrix: Int[Array, " V"]
     row: Int[Array, " V"]
     column: Int[Array, " V"]
     is_transposed: Int[Array, " V"]
-    static: Int[Array, "V _"]
+    entries: Int[Array, "V _"]
     starts: tuple[int, ...]
     size: int
 
 
 @lru_cache(maxsize=256)
-def _merge(packings: tuple[Packing, ...]) -> _Packing:
-    ends = [0, *np.cumsum([own.size for own in packings]).tolist()]
-    vectors = [(v, end) for own, end in zip(packings, ends, strict=False) for v in own.vectors]
+def _merged(packings: tuple[Packing, ...]) -> _Packing:
+    ends = [0, *np.cumsum([packing.size for packing in packings]).tolist()]
+    vectors = [(v, end) for packing, end in zip(packings, ends, strict=False) for v in packing.vectors]
     names = tuple(dict.fromkeys(v.matrix.name for v, _ in vectors))
-    which = np.array([names.index(v.matrix.name) for v, _ in vectors], dtype=np.int64)
-    static = np.zeros((len(vectors), len(PACK_VECTOR)), dtype=np.int64)
-    for name in ("units", "first", "step", "length", "packed", "packed_step", "packed_k"):
-        static[:, PACK_VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
-    static[:, _PACKED] += np.array([end for _, end in vectors], dtype=np.int64)
-    row, column, is_transposed = (np.array([int(v.matrix[k]) for v, _ in vectors]) for k in (1, 2, 3))
-    starts = tuple(end + start for own, end in zip(packings, ends, strict=False) for start in own.starts)
-    return _Packing(names, which, row, column, is_transposed, static, starts, ends[-1])
+    entries = np.zeros((len(vectors), len(PACK_VECTOR)), dtype=np.int64)
+    for name in ("units", "first_unit", "unit_step", "length", "packed", "packed_step", "packed_k"):
+        entries[:, PACK_VECTOR.index(name)] = [getattr(v, name) for v, _ in vectors]
+    entries[:, _PACKED] += np.array([end for _, end in vectors], dtype=np.int64)
+    submatrices = [(names.index(m.name), m.row, m.column, m.transposed) for m in (v.matrix for v, _ in vectors)]
+    matrix, row, column, is_transposed = np.array(submatrices, dtype=np.int64).reshape(-1, 4).T
+    starts = tuple(end + start for packing, end in zip(packings, ends, strict=False) for start in packing.starts)
+    return _Packing(names, matrix, row, column, is_transposed, entries, starts, ends[-1])

@@ -220,18 +220,18 @@ def kernels_of(problem: Problem) -> Kernels:
     known: Kernels | None = problem.__dict__.get("kernels")  # looked up twice in a call, at 3 µs
     if known is None:
         bits = BITS[problem.x.dtype]
-        known = _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single, problem.bfloat16)
+        known = _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, problem.bfloat16)
         problem.__dict__["kernels"] = known
     return known
 
 
 @lru_cache(maxsize=256)
 def _kernels(
-    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: Target, single: bool, bfloat16: bool
+    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: Target, single_row: bool, bfloat16: bool
 ) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)
     sizes = graph.solve(dict(zip(names, shapes, strict=True)))
-    if single:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, single_row=True, hoist_from=0, bfloat16=bfloat16)
+    if single_row:  # the products of the input have as many rows as steps, those of the state one
+        return compile(graph, sizes, bits, target, single_row=True, hoist_above=0, bfloat16=bfloat16)
     return compile(graph, sizes, bits, target, bfloat16=bfloat16)

@@ -1,4 +1,13 @@
-"""The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them."""
+"""The compiled kernels as operators of torch, so that autograd, torch.compile and torch.export know them.
+
+    dispatch key    selfloop::forward       selfloop::backward
+    Autograd        _forward_autograd       _backward_autograd
+    CPU             _forward_cpu            _backward_cpu
+    fake tensors    _forward_shapes         _backward_shapes
+
+Torch's dispatcher takes 15 µs for each operator. Plain tensors (see `Problem.is_plain`) do without it: `_run` calls the
+kernels, or for a gradient `_forward_autograd`, whose backward pass calls them too.
+"""
 
 import traceback
 import warnings
@@ -14,7 +23,7 @@ from selfloop.compiler import host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
 from selfloop.kernels.amx import multiplies_bfloat16
-from selfloop.kernels.problem import Answer, Problem, has_tangent, is_memory, is_transformed
+from selfloop.kernels.problem import Output, Problem, are_plain, has_tangent, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
     FakeTensor,
@@ -29,36 +38,52 @@ from selfloop.language.graph import Graph
 
 ARGUMENTS = (
     "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
-    "int recompute, Tensor? seed, bool bfloat16, bool single"
+    "int recompute, Tensor? seed, bool bfloat16, bool single_row"
 )
 """What a Problem is made of, as torch's operators take it."""
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
 LIBRARY.define(f"forward({ARGUMENTS}, bool needs_gradient) -> Tensor[]")
 LIBRARY.define(f"backward({ARGUMENTS}, Tensor[] outputs, Tensor dy, Tensor[] dh_next) -> Tensor[]")
-# torch.library.custom_op says the same in fewer words, at 0.4 ms a call and gradient
+# torch.library.custom_op would be shorter, but adds 0.4 ms to a call with its gradient
 
 
-def _forward(*given: Any) -> list[Tensor]:
-    """The output, the final state, and what is saved for the gradient."""
-    *problem, needs_gradient = given
+def _forward(*arguments: Any) -> list[Tensor]:
+    """The output, the final states, and what is saved for the gradient."""
+    *problem, needs_gradient = arguments
     y, final, saved = native.forward(_problem(*problem), needs_gradient)
     return [y, *final, *saved]
 
 
-def _backward(*given: Any) -> list[Tensor]:
-    """The gradients of input, first state and parameters."""
-    *problem, outputs, dy, dh_next = given
-    states = len(dh_next)
+@untraced()
+def _forward_cpu(*arguments: Any) -> list[Tensor]:
+    """As `_forward`. A compiled graph calls this one, so its numbers are checked here and nowhere else."""
+    problem = _problem(*arguments[:-1])
+    problem.check_storage()
+    problem.check_lengths()
+    return _forward(*arguments)
+
+
+def _backward(*arguments: Any) -> list[Tensor]:
+    """The gradients of input, first states and parameters."""
+    *given, outputs, dy, dh_next = arguments
+    problem, states = _problem(*given), len(dh_next)
     y, final, saved = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
-    own = _problem(*problem)
-    own.check_storage()
-    dx, gradients, dh_prev = native.backward(own, y, final, saved, dy, dh_next)
+    problem.check_storage()
+    dx, gradients, dh_prev = native.backward(problem, y, final, saved, dy, dh_next)
     return [dx, *dh_prev, *gradients.values()]
 
 
-class _Differentiable(Function):
-    """The operator with its gradient."""
+_backward_cpu = untraced()(_backward)
+
+
+class _Forward(Function):
+    """`forward` with its gradient.
+
+    Its arguments are those of the operator in another order, since autograd records only tensors that are arguments by
+    themselves: `options` are those from `reverse` to `single_row` (the seed, an integer that no one writes, needs no
+    `save_for_backward`).
+    """
 
     @staticmethod
     def forward(
@@ -66,27 +91,27 @@ class _Differentiable(Function):
         cell: str,
         states: int,
         options: tuple[bool, int, Tensor | None, bool, bool],
-        is_direct: bool,
+        skips_dispatcher: bool,
         lengths: Tensor | None,
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        given = cell, x, state, params, lengths, resets, *options, True
-        if is_direct:
-            outputs = _forward(*given)
+        arguments = cell, x, state, params, lengths, resets, *options, True
+        if skips_dispatcher:
+            outputs = _forward(*arguments)
         else:
             with below_autograd():
-                outputs = torch.ops.selfloop.forward(*given)
+                outputs = torch.ops.selfloop.forward(*arguments)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.given = cell, states, options, is_direct, len(tensors)
+        ctx.others = cell, states, options, skips_dispatcher, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, options, is_direct, count = ctx.given
+        cell, states, options, skips_dispatcher, count = ctx.others
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
@@ -95,14 +120,14 @@ class _Differentiable(Function):
             for d, output in zip(gradients[: 1 + states], outputs, strict=False)
         )
         problem = cell, x, state, params, lengths, resets, *options
-        found: Sequence[Tensor | None]
-        if is_direct and not torch.is_grad_enabled() and is_memory((dy, *dh_next)):
-            found = _backward(*problem, outputs, dy, dh_next)
+        computed: Sequence[Tensor | None]
+        if skips_dispatcher and not torch.is_grad_enabled() and are_plain((dy, *dh_next)):
+            computed = _backward(*problem, outputs, dy, dh_next)
         elif any(_is_batched(d) for d in (dy, *dh_next)):
-            found = _interpreted(_problem(*problem), dy, dh_next)
+            computed = _interpreted(_problem(*problem), dy, dh_next)
         else:
-            found = torch.ops.selfloop.backward(*problem, outputs, dy, dh_next)
-        return None, None, None, None, None, None, *found
+            computed = torch.ops.selfloop.backward(*problem, outputs, dy, dh_next)
+        return None, None, None, None, None, None, *computed
 
 
 def _is_batched(v: Tensor) -> bool:
@@ -113,67 +138,76 @@ def _is_batched(v: Tensor) -> bool:
 def _interpreted(problem: Problem, dy: Tensor, dh_next: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients of input, first state and parameters, by torch's operations, which can take a batch of `dy`."""
     if torch.is_grad_enabled():
-        raise BackendError(TWICE)
+        raise BackendError(NO_SECOND_DERIVATIVE)
     with torch.enable_grad():
         y, final = interpret.run(problem)
     pairs = [(v, d) for v, d in zip((y, *final), (dy, *dh_next), strict=True) if v.requires_grad]
     if not pairs:  # no output depends on what needs a gradient
         return [torch.zeros_like(t) for t in problem.tensors]
-    outputs, given = zip(*pairs, strict=True)
+    outputs, cotangents = zip(*pairs, strict=True)
     leaves = [t for t in problem.tensors if t.requires_grad]
-    found = iter(torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True))
-    return [next(found) if t.requires_grad else None for t in problem.tensors]
+    gradients = iter(torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True, materialize_grads=True))
+    return [next(gradients) if t.requires_grad else None for t in problem.tensors]
 
 
-TWICE = "second derivatives are not built into compiled kernels; use backend='interpret'"
+NO_SECOND_DERIVATIVE = "second derivatives are not built into compiled kernels; use backend='interpret'"
 
 
-class _Once(Function):
-    """The operator of the gradient, which has none of its own."""
+class _Backward(Function):
+    """`backward`, which has no gradient: it raises when one is asked for, as torch's `once_differentiable` does.
+
+    The tensors among its arguments are given a second time, one by one, since autograd records no others.
+    """
 
     @staticmethod
-    def forward(ctx: Any, given: tuple[Any, ...], *_: Tensor) -> Any:
+    def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> Any:
         with below_autograd():
-            return tuple(torch.ops.selfloop.backward(*given))
+            return tuple(torch.ops.selfloop.backward(*arguments))
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor | None) -> Any:
-        raise BackendError(TWICE)
+        raise BackendError(NO_SECOND_DERIVATIVE)
 
 
-def _once(*given: Any) -> list[Tensor]:
-    if torch.is_grad_enabled():  # create_graph
-        _, x, state, params, *_, dy, dh_next = given
-        return list(_Once.apply(given, x, *state, *params, dy, *dh_next))  # type: ignore[no-untyped-call]
-    with below_autograd():
-        return torch.ops.selfloop.backward(*given)  # type: ignore[no-any-return]
-
-
-def _differentiable(*given: Any, is_direct: bool = False) -> list[Tensor]:
-    """The operator as autograd knows it; directly where everything is memory, without torch's dispatcher."""
-    cell, x, state, params, lengths, resets, *options, needs_gradient = given
+def _forward_autograd(*arguments: Any, skips_dispatcher: bool = False) -> list[Tensor]:
+    """As `_forward`; where a gradient is needed, kernels may be called without torch's dispatcher."""
+    cell, x, state, params, lengths, resets, *options, needs_gradient = arguments
     if needs_gradient:
-        given = cell, len(state), tuple(options), is_direct, lengths, resets, x, *state, *params
-        return list(_Differentiable.apply(*given))  # type: ignore[no-untyped-call]
+        arguments = cell, len(state), tuple(options), skips_dispatcher, lengths, resets, x, *state, *params
+        return list(_Forward.apply(*arguments))  # type: ignore[no-untyped-call]
     with below_autograd():
-        return torch.ops.selfloop.forward(*given)  # type: ignore[no-any-return]
+        return torch.ops.selfloop.forward(*arguments)  # type: ignore[no-any-return]
 
 
-def _forward_shapes(*given: Any) -> list[Tensor]:
-    *problem, needs_gradient = given
-    _, x, state, *_ = problem
+def _backward_autograd(*arguments: Any) -> list[Tensor]:
+    """As `_backward`."""
+    if torch.is_grad_enabled():  # create_graph
+        _, x, state, params, *_, dy, dh_next = arguments  # the outputs depend on these
+        return list(_Backward.apply(arguments, x, *state, *params, dy, *dh_next))  # type: ignore[no-untyped-call]
+    with below_autograd():
+        return torch.ops.selfloop.backward(*arguments)  # type: ignore[no-any-return]
+
+
+def _forward_shapes(*arguments: Any) -> list[Tensor]:
+    """Output [T, B, H] and final states; and, where a gradient is needed, what is saved for it.
+
+    Those are the residuals [T·B, stride], none if they are recomputed, and after each step each state but the first,
+    which is the output, [T·B, size].
+    """
+    *given, needs_gradient = arguments
+    problem = _problem(*given)
+    x, state = problem.x, problem.state
     steps, batch = x.shape[:2]
     outputs = [x.new_empty(steps, batch, state[0].shape[1]), *(s.new_empty(s.shape) for s in state)]
     if needs_gradient:
-        own = _problem(*problem)
-        kernels = native.kernels_of(own)
-        outputs.append(x.new_empty(0 if own.recompute else steps * batch, kernels.train.fields["residual"].stride))
+        stride = native.kernels_of(problem).train.fields["residual"].stride
+        outputs.append(x.new_empty(0 if problem.recompute else steps * batch, stride))
         outputs += [x.new_empty(steps * batch, s.shape[1]) for s in state[1:]]
     return outputs
 
 
-def _backward_shapes(*given: Any) -> list[Tensor]:
-    _, x, state, params, *_ = given
+def _backward_shapes(*arguments: Any) -> list[Tensor]:
+    _, x, state, params, *_ = arguments
     return [
         native.laid_as(x, x.new_empty),
         *(s.new_empty(s.shape) for s in state),
@@ -181,19 +215,10 @@ def _backward_shapes(*given: Any) -> list[Tensor]:
     ]
 
 
-@untraced()
-def _checked(*given: Any) -> list[Tensor]:
-    """The operator as the dispatcher calls it: no one else looks at the numbers that a compiled graph is given."""
-    problem = _problem(*given[:-1])
-    problem.check_storage()
-    problem.check_lengths()
-    return _forward(*given)
-
-
-LIBRARY.impl("forward", _checked, "CPU")
-LIBRARY.impl("backward", untraced()(_backward), "CPU")
-LIBRARY.impl("forward", _differentiable, "Autograd")
-LIBRARY.impl("backward", _once, "Autograd")
+LIBRARY.impl("forward", _forward_cpu, "CPU")
+LIBRARY.impl("backward", _backward_cpu, "CPU")
+LIBRARY.impl("forward", _forward_autograd, "Autograd")
+LIBRARY.impl("backward", _backward_autograd, "Autograd")
 torch.library.register_fake("selfloop::forward", _forward_shapes)
 torch.library.register_fake("selfloop::backward", _backward_shapes)
 
@@ -222,30 +247,30 @@ REFUSED: tuple[tuple[Callable[[Tensor], bool], str], ...] = (
     (lambda v: has_tangent((v,)), "compiled kernels have no derivative in forward mode"),
     (_is_foreign, "compiled kernels do not know what tensors of other classes do"),
 )
-"""What kernels cannot be given, and why. What is odd but not here, as a negated view or zeros without memory, torch's
-dispatcher makes plain before it calls the operator, and of fakes it asks the shapes alone."""
+"""What kernels cannot be given, and why. Negated views and zeros without memory are not here: torch's dispatcher makes
+plain tensors of them before it calls the operator. Nor are fake tensors, for which it calls `_forward_shapes` alone."""
 
 
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
-    if not problem.is_memory and not torch.compiler.is_compiling():
+    if not problem.is_plain and not torch.compiler.is_compiling():
         for is_so, reason in REFUSED:
             if any(is_so(v) for v in problem.given):
                 return reason
-    rounds = _rounds(problem)
-    if rounds and not multiplies_bfloat16():
+    is_bfloat16 = _is_bfloat16(problem)
+    if is_bfloat16 and not multiplies_bfloat16():
         return "this processor does not multiply bfloat16"
-    if torch.is_autocast_enabled("cpu") and not rounds:
+    if torch.is_autocast_enabled("cpu") and not is_bfloat16:
         return "compiled kernels take part in autocast to bfloat16 alone"
     dtype = problem.x.dtype
-    if not rounds and (dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors)):
-        found = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))
-        return f"compiled kernels take float32, float64 or bfloat16, and this is {found}"
+    if not is_bfloat16 and (dtype not in native.BITS or not all(t.dtype is dtype for t in problem.tensors)):
+        dtypes = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in problem.tensors}))
+        return f"compiled kernels take float32, float64 or bfloat16, and this is {dtypes}"
     return UNSUPPORTED
 
 
-def _rounds(problem: Problem) -> bool:
-    """Whether this is to be in bfloat16: by autocast, or since all tensors are."""
+def _is_bfloat16(problem: Problem) -> bool:
+    """Whether a call is to be in bfloat16: by autocast, or since all tensors are."""
     if torch.is_autocast_enabled("cpu"):
         known = (torch.bfloat16, torch.float32)
         return torch.get_autocast_dtype("cpu") is torch.bfloat16 and all(t.dtype in known for t in problem.tensors)
@@ -260,18 +285,18 @@ class Failure(NamedTuple):
 
 
 FAILED: dict[tuple[str, torch.dtype], Failure] = {}
-"""The cells that could not be compiled, so that it is tried once."""
+"""By cell and dtype: the cells that could not be compiled. It is tried at one size, since it takes seconds."""
 
 
-def failure(problem: Problem) -> Failure | None:
+def compile_or_explain(problem: Problem) -> Failure | None:
     """Compile what the call will need; why that failed, or None."""
     if torch.compiler.is_compiling() or is_jit_tracing():
         return None
     key = problem.graph.text, problem.x.dtype
     if key not in FAILED:
         try:
-            kernels = native.kernels_of(_as_float(problem) if _rounds(problem) else problem)
-            _ = kernels.forward_code, kernels.backward_code if _needs_gradient(problem) else None
+            kernels = native.kernels_of(_as_float(problem) if _is_bfloat16(problem) else problem)
+            _ = kernels.forward_code, kernels.backward_code if _needs_gradient(problem) else None  # they compile now
         except Exception as error:  # whatever LLVM or a pass says: the other backends need neither
             traceback.clear_frames(error.__traceback__)  # the lines stay, the tensors in their variables do not
             FAILED[key] = Failure(f"it could not be compiled ({type(error).__name__}: {error})", error)
@@ -289,12 +314,13 @@ def _needs_gradient(problem: Problem) -> bool:
     return is_asked and any(t.requires_grad for t in problem.tensors)
 
 
-def run(problem: Problem) -> Answer:
-    """The outputs and the final state.
+def run(problem: Problem) -> Output:
+    """The output and the final states.
 
-    In bfloat16 the output is, and what the user gave is rounded; states and sums are float32 up to the last step.
+    In bfloat16 the output has that dtype, and each final state that of the first. The kernels take float32 tensors and
+    round what is multiplied to bfloat16; sums and states stay float32 from step to step.
     """
-    if _rounds(problem):
+    if _is_bfloat16(problem):
         dtypes = [s.dtype for s in problem.state]
         y, final = _run(_as_float(problem))
         return y.bfloat16(), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
@@ -302,14 +328,15 @@ def run(problem: Problem) -> Answer:
 
 
 def _as_float(problem: Problem) -> Problem:
+    """The same in float32, for kernels that round to bfloat16."""
     params = {name: weight.float() for name, weight in problem.params.items()}
     state = tuple(s.float() for s in problem.state)
     return replace(problem, x=problem.x.float(), params=params, state=state, bfloat16=True)
 
 
-def _run(problem: Problem) -> Answer:
+def _run(problem: Problem) -> Output:
     needs_gradient = _needs_gradient(problem)
-    given = (
+    arguments = (
         problem.graph.text,
         problem.x,
         list(problem.state),
@@ -320,13 +347,13 @@ def _run(problem: Problem) -> Answer:
         problem.recompute,
         problem.seed,
         problem.bfloat16,
-        problem.single,
+        problem.single_row,
         needs_gradient,
     )
-    if not problem.is_memory:  # else torch's dispatcher, which takes 15 µs each time, can be passed over
-        y, *rest = torch.ops.selfloop.forward(*given)
+    if not problem.is_plain:
+        y, *rest = torch.ops.selfloop.forward(*arguments)
     elif needs_gradient:
-        y, *rest = _differentiable(*given, is_direct=True)
+        y, *rest = _forward_autograd(*arguments, skips_dispatcher=True)
     else:
         y, rest, _ = native.forward(problem, needs_gradient)
     return y, tuple(rest[: len(problem.state)])
@@ -343,8 +370,8 @@ def _problem(
     recompute: int,
     seed: Tensor | None,
     bfloat16: bool,
-    single: bool,
+    single_row: bool,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, recompute, seed, bfloat16, single)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, recompute, seed, bfloat16, single_row)

@@ -14,6 +14,7 @@ from selfloop.kernels.torch_internals import (
     FakeTensor,
     dispatch_keys,
     dispatch_modes,
+    guard_or_false,
     is_forward_mode,
     is_jit_tracing,
     transform,
@@ -29,7 +30,7 @@ class Problem:
         graph: the step.
         params: the weights by the cell's names.
         x: the input; what lies beyond a sequence's length has been set to zero.
-        state: the state before the first step that is taken, in the order of `graph.states`.
+        state: the states before the first step that is taken, in the order of `graph.states`.
         lengths: how many steps each sequence has; None means all of them.
         resets: where true, the state is zeroed before the step, so that a sequence can hold several; nowhere true
             beyond a sequence's length. In reverse the same segments are walked from their ends.
@@ -38,7 +39,8 @@ class Problem:
             steps; 0 to save the residuals. Only compiled kernels heed it.
         bfloat16: make products of rounded numbers, and their sums in float32. Only compiled kernels heed it.
         seed: of what the graph draws; None where it draws nothing.
-        single: run what is made for a batch of one, see `is_single`. Only compiled kernels heed it.
+        single_row: run kernels for a batch of one, whose sums have several accumulators; fixed when a call is traced,
+            so not read from `x`, see `is_single_row`. Only compiled kernels heed it.
     """
 
     graph: Graph
@@ -51,7 +53,7 @@ class Problem:
     recompute: int = 0
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
-    single: bool = False
+    single_row: bool = False
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -67,10 +69,10 @@ class Problem:
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Those of the tensors, without time and batch; numbers, also where a trace has symbols."""
+        """The shapes of the tensors, without time and batch; numbers, also where a trace has symbols."""
         vectors = [(v.shape[-1],) for v in (self.x, *self.state)]
-        found = (*vectors, *[tuple(w.shape) for w in self.params.values()])
-        return tuple(tuple(map(int, shape)) for shape in found) if isinstance(self.x, FakeTensor) else found
+        shapes = (*vectors, *[tuple(w.shape) for w in self.params.values()])
+        return tuple(tuple(map(int, shape)) for shape in shapes) if isinstance(self.x, FakeTensor) else shapes
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -79,13 +81,13 @@ class Problem:
         return self.graph.solve(dict(zip(names, self.shapes, strict=True)))
 
     @property
-    def is_memory(self) -> bool:
-        """Whether compiled kernels can read everything as it stands, see `is_memory`."""
+    def is_plain(self) -> bool:
+        """Whether kernels can be called directly, without torch's dispatcher: see `are_plain`."""
         if torch.compiler.is_compiling():
             return False
-        known: bool | None = self.__dict__.get("_is_memory")  # cached_property takes a lock, which costs 2 µs
+        known: bool | None = self.__dict__.get("_is_plain")  # cached_property takes a lock, which costs 2 µs
         if known is None:
-            known = self.__dict__["_is_memory"] = is_memory(self.given)
+            known = self.__dict__["_is_plain"] = are_plain(self.given)
         return known
 
     def check_storage(self) -> None:
@@ -116,32 +118,33 @@ class Problem:
         return steps[:, None] < self.lengths[None, :]
 
 
-Answer = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
-"""The output at each step, zero beyond a sequence's length, and the state after the last step."""
+Output = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
+"""The output at each step, zero beyond a sequence's length, and the states after the last step that is taken, which is
+step 0 in reverse."""
 
 
 PLAIN = {Tensor, nn.Parameter, nn.Buffer}
-"""The classes whose tensors are what their memory says."""
+"""Tensor classes without a __torch_function__ or __torch_dispatch__ of their own."""
 
 
 def _plain_keys() -> frozenset[int]:
     tensor = torch.empty(0, device="cpu")
-    with torch.inference_mode():
+    with torch.inference_mode():  # its tensors lack autograd's keys
         return frozenset(dispatch_keys(v).raw_repr() for v in (tensor, torch.empty(0, device="cpu")))
 
 
 PLAIN_KEYS = _plain_keys()
-"""Torch's dispatch keys of a dense tensor in the CPU's memory. With others it is something else: a negated view, zeros
-without memory, a fake, sparse, quantised, nested or batched tensor, or one on another device."""
+"""Torch's dispatch keys of a dense tensor in the CPU's memory. Any others mean a negated view, zeros without memory, a
+fake, sparse, quantised, nested or batched tensor, or one on another device."""
 
 
-def is_memory(tensors: Iterable[Tensor]) -> bool:
-    """Whether these are numbers in memory as they stand there, and no one traces or transforms what happens to them."""
+def are_plain(tensors: Iterable[Tensor]) -> bool:
+    """Whether all are dense tensors of the CPU whose memory kernels may read, and no mode, trace or transform is on."""
     if torch.compiler.is_compiling() or is_jit_tracing() or dispatch_modes():
         return False
     if is_forward_mode() or is_transformed():
         return False
-    for v in tensors:  # noqa: SIM110, 1 µs less than all(…); 0.7 µs each
+    for v in tensors:  # noqa: SIM110, a tensor takes 0.7 µs; all(…) would add 1 µs
         if dispatch_keys(v).raw_repr() not in PLAIN_KEYS or type(v) not in PLAIN:
             return False
     return True
@@ -166,8 +169,8 @@ def has_tangent(tensors: Iterable[Tensor]) -> bool:
     return any(forward_ad.unpack_dual(v).tangent is not None for v in tensors)
 
 
-def is_single(x: Float[Tensor, "T B I"]) -> bool:
-    """Whether the batch is one sequence. A trace that is for batches of any size must not depend on it."""
+def is_single_row(x: Float[Tensor, "T B I"]) -> bool:
+    """Whether the batch is one sequence; False in a trace, which is for batches of any size."""
     if torch.compiler.is_compiling():
-        return torch.fx.experimental.symbolic_shapes.guard_or_false(x.shape[1] == 1)
+        return guard_or_false(x.shape[1] == 1)
     return not is_jit_tracing() and bool(x.shape[1] == 1)

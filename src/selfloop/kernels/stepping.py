@@ -190,4 +190,4 @@ class Steps:
 
 @lru_cache(maxsize=256)
 def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target) -> Kernels:
-    return compile(Graph.read(cell), dict(sizes), bits, target, single_row=True, hoist_from=None)
+    return compile(Graph.read(cell), dict(sizes), bits, target, single_row=True, hoist_above=None)

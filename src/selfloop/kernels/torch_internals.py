@@ -1,6 +1,7 @@
 """The private APIs of torch that kernels use: all of them are here, and a test of each fails when torch changes it.
 
 They are names of torch's own functions and classes, not functions around them: several are on the path of every call.
+`guard_or_false` and what registers a node of torch's trees have no leading underscore, but no promise to stay either.
 """
 
 from collections.abc import Iterator
@@ -12,17 +13,24 @@ from torch._C import _functorch as functorch
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
+from torch.fx.experimental.symbolic_shapes import guard_or_false
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 __all__ = [
     "DispatchKey",
     "FakeTensor",
     "FunctionalTensor",
+    "GetAttrKey",
     "below_autograd",
     "dispatch_keys",
     "dispatch_modes",
+    "guard_or_false",
     "is_forward_mode",
     "is_jit_tracing",
     "is_legacy_batched",
+    "is_zero_tensor",
+    "onednn_has_bfloat16",
+    "register_pytree_node",
     "storage_references",
     "transform",
     "untraced",
@@ -43,6 +51,9 @@ transform = functorch.peek_interpreter_stack
 is_legacy_batched = functorch.is_legacy_batchedtensor
 """Whether a tensor stands for many under `is_grads_batched=True`, which does not use torch.func."""
 
+is_zero_tensor = torch.Tensor._is_zerotensor
+"""Whether a tensor is zeros without memory, as autograd makes them for gradients that are known to be zero."""
+
 below_autograd = _AutoDispatchBelowAutograd
 """A context in which the dispatcher passes over autograd, for the forward of an operator with a gradient of its own."""
 
@@ -50,6 +61,11 @@ below_autograd = _AutoDispatchBelowAutograd
 def is_forward_mode() -> bool:
     """Whether a derivative is taken in forward mode. The public API only says whether a given tensor has a tangent."""
     return forward_ad._current_level >= 0
+
+
+def onednn_has_bfloat16() -> bool:
+    """Whether oneDNN, which runs torch's LSTM on the CPU, computes in bfloat16 on this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def storage_references(storage: torch.UntypedStorage) -> int:

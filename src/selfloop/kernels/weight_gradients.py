@@ -74,10 +74,10 @@ class WeightGradients:
             values: dict[str, int | Numbers] = {
                 "begin": shares[:-1],
                 "end": shares[1:],
-                "m": g.rows,
-                "n": g.columns,
+                "m": g.m,
+                "n": g.n,
                 "workspace": workspace,
-                "a": cotangents + g.start * item,
+                "a": cotangents + g.cotangent_offset * item,
                 "a_stride": pitch // item,
                 "c": (g.matrix.row * width + g.matrix.column) * item,
                 "c_stride": width,
@@ -92,7 +92,7 @@ class WeightGradients:
         recorder = self.call.recorder
         for g, shared in zip(self.call.kernels.weight_gradients, self.blocks, strict=True):
             name, blocks = g.matrix.name, shared.copy()
-            rows, offset = self._argument(g, residuals, low, high)
+            rows, offset = self._multiplied(g, residuals, low, high)
             values = {"k": high - low, "b": rows, "b_offset": offset}
             values["is_first"] = chunk == 0 and not self.is_zero[name]
             for key, value in values.items():
@@ -100,9 +100,9 @@ class WeightGradients:
             blocks[:, OUTER_PRODUCT_BLOCK.index("c")] += self.sums.address(name, chunk)
             recorder.launch(recorder.tools.address("outer_product"), blocks)
 
-    def _argument(self, g: WeightGradient, residuals: int, low: int, high: int) -> tuple[int, int]:
+    def _multiplied(self, g: WeightGradient, residuals: int, low: int, high: int) -> tuple[int, int]:
         """B: the table of its rows, and the first element of a row."""
-        call, location = self.call, g.argument
+        call, location = self.call, g.multiplied
         if location.buffer in ROW_TABLES:
             return call.tables[location.buffer, location.name] + low * 8, location.offset
         if location.buffer == "param":  # all rows are the same
@@ -115,11 +115,10 @@ class WeightGradients:
 
 def is_covered(kernels: Kernels, name: str, shape: tuple[int, ...]) -> bool:
     """Whether each element of a matrix gets its gradient from one product, so that it need not be zero at first."""
-    own = [g for g in kernels.weight_gradients if g.matrix.name == name]
-    return sum(g.rows * g.columns for g in own) == shape[0] * shape[1] and not any(
-        _overlap((a.matrix.row, a.rows), (b.matrix.row, b.rows))
-        and _overlap((a.matrix.column, a.columns), (b.matrix.column, b.columns))
-        for a, b in combinations(own, 2)
+    gradients = [g for g in kernels.weight_gradients if g.matrix.name == name]
+    return sum(g.m * g.n for g in gradients) == shape[0] * shape[1] and not any(
+        _overlap((a.matrix.row, a.m), (b.matrix.row, b.m)) and _overlap((a.matrix.column, a.n), (b.matrix.column, b.n))
+        for a, b in combinations(gradients, 2)
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from selfloop.errors import ArgumentError, CellError, nearest
 from selfloop.language.graph import Graph
 from selfloop.language.sizes import Shape, describe, parse_shape
-from selfloop.language.trace import refuse, trace
+from selfloop.language.trace import raise_cell_error, trace
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def cell(function: Callable[..., object]) -> Cell:
     arguments = list(inspect.signature(function).parameters.values())
     vectors = [a for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
     if len(vectors) < 2 or any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD, a.POSITIONAL_ONLY) for a in arguments):
-        refuse(
+        raise_cell_error(
             function.__code__,
             "the arguments must be the input, one state or more, then parameters after a *, as in "
             f"(x, h, *, W=param('h h')); got {inspect.signature(function)}",
@@ -182,7 +182,9 @@ def cell(function: Callable[..., object]) -> Cell:
     for name, default in declared.items():
         if not isinstance(default, Param):
             got = "nothing" if default is inspect.Parameter.empty else repr(default)
-            refuse(function.__code__, f"the parameter '{name}' must be declared as {name}=param(SHAPE); got {got}")
+            raise_cell_error(
+                function.__code__, f"the parameter '{name}' must be declared as {name}=param(SHAPE); got {got}"
+            )
     params = {name: _read(function, name, declaration.shape) for name, declaration in declared.items()}
     for name, declaration in declared.items():
         _check_init(function, name, declaration.init, params[name])
@@ -201,37 +203,43 @@ def _state_shape(function: Callable[..., object], argument: inspect.Parameter) -
     if argument.default is inspect.Parameter.empty:
         return parse_shape("h")
     if not isinstance(argument.default, StateSize):
-        refuse(
+        raise_cell_error(
             function.__code__,
             f"the state '{argument.name}' takes no default but {argument.name}=state(SIZE); parameters stand after a *",
         )
     shape = _read(function, argument.name, argument.default.size)
     if len(shape) != 1:
-        refuse(function.__code__, f"the state '{argument.name}' must be a vector; got {describe(shape)}")
+        raise_cell_error(function.__code__, f"the state '{argument.name}' must be a vector; got {describe(shape)}")
     return shape
 
 
 def _read(function: Callable[..., object], name: str, text: object) -> Shape:
     if not isinstance(text, str):
-        refuse(function.__code__, f"the shape of '{name}' must be a text like '4h x'; got {text!r}")
+        raise_cell_error(function.__code__, f"the shape of '{name}' must be a text like '4h x'; got {text!r}")
     try:
         return parse_shape(text)
     except ValueError as error:
-        refuse(function.__code__, f"the shape of '{name}' has an unknown size: {error}")
+        raise_cell_error(function.__code__, f"the shape of '{name}' has an unknown size: {error}")
 
 
 def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
     parts = init if isinstance(init, tuple) else (init,)
     is_numbers = all(isinstance(n, int | float | Chrono) and not isinstance(n, bool) for n in parts)
     if not (init is None or is_numbers or init in INITS):
-        refuse(
+        raise_cell_error(
             function.__code__,
             f"the init of '{name}' must be a number, a tuple of numbers, or one of {', '.join(INITS)}; got {init!r}",
         )
     match init:
         case "orthogonal" | "glorot" if len(shape) != 2:
-            refuse(function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}")
+            raise_cell_error(
+                function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}"
+            )
         case Chrono() if len(shape) != 1:
-            refuse(function.__code__, f"the init {init} of '{name}' is for vectors; '{name}' is {describe(shape)}")
+            raise_cell_error(
+                function.__code__, f"the init {init} of '{name}' is for vectors; '{name}' is {describe(shape)}"
+            )
         case tuple() if len(shape) != 1 or not init or shape[0].divided(len(init)) is None:
-            refuse(function.__code__, f"the init of '{name}' has {len(init)} parts; '{name}' is {describe(shape)}")
+            raise_cell_error(
+                function.__code__, f"the init of '{name}' has {len(init)} parts; '{name}' is {describe(shape)}"
+            )

@@ -9,7 +9,9 @@ _TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*)|(?P<constant>\d+)")
 
 @dataclass(frozen=True)
 class Size:
-    """A sum of named sizes with whole coefficients; the name ``""`` holds the constant.
+    """A linear expression in named sizes, with whole coefficients; the name ``""`` has the constant.
+
+    Its terms are sorted and not zero, so that equal sizes compare equal: make it with `of` or `parse`.
 
     >>> 2 * Size.parse("h") + Size.parse("x")
     2h+x
@@ -54,10 +56,10 @@ class Size:
         return Size.of(terms)
 
     def __rmul__(self, count: int) -> "Size":
-        return Size.of({name: count * own for name, own in self.terms})
+        return Size.of({name: count * coefficient for name, coefficient in self.terms})
 
     def divided(self, parts: int) -> "Size | None":
-        """One of `parts` equal parts, or None where the size does not divide whatever its names stand for."""
+        """One of `parts` equal parts, or None unless `parts` divides every coefficient."""
         if any(count % parts for _, count in self.terms):
             return None
         return Size.of({name: count // parts for name, count in self.terms})

@@ -36,21 +36,21 @@ def trace(
         _explain(writer, error, leaves)
     outputs = _check_returned(writer, returned, states)
     names = writer.names()
-    return _reachable(writer, input, tuple(states), tuple(params), outputs, names)
+    return _without_dead_code(writer, input, tuple(states), tuple(params), outputs, names)
 
 
 class Trace:
-    """The Graph while it is being written. Equal operations are written once."""
+    """The Graph while it is being written. Equal nodes are shared, as by common subexpression elimination."""
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
         self.nodes: list[Node] = []
-        self._known: dict[Node, int] = {}
-        self._seen: FrameType | None = None
+        self._index_of: dict[Node, int] = {}
+        self._last_frame: FrameType | None = None
 
     def names(self) -> dict[str, int]:
-        """The local variables that hold a value when the function has returned, each with the value's index."""
-        frame, self._seen = self._seen, None  # a frame that somebody holds keeps its variables
+        """The local variables that hold a value when the function has returned, with the value's index. Works once."""
+        frame, self._last_frame = self._last_frame, None  # let go: a frame keeps its variables alive
         values = {} if frame is None else frame.f_locals
         return {name: v.index for name, v in values.items() if isinstance(v, Symbol) and v.trace is self}
 
@@ -69,13 +69,13 @@ class Trace:
         return self._write(Node(op, tuple(s.index for s in symbols), shape, value, self._line()))
 
     def draw(self, shape: Shape, rate: float, per_step: bool) -> Symbol:
-        """A new random leaf, of a stream of its own."""
+        """A new random leaf. Its stream is a number of its own, so that two draws of one shape and rate stay two."""
         stream = sum(node.op == "bernoulli" for node in self.nodes)
         return self._write(Node("bernoulli", (), shape, (rate, stream, per_step), self._line()))
 
     def fail(self, message: str, line: int | None = None) -> NoReturn:
         """Raise a CellError that names the cell, the file, the line and its text."""
-        refuse(self.code, message, line or self._line())
+        raise_cell_error(self.code, message, line or self._line())
 
     def _symbol(self, op: str, argument: object) -> Symbol:
         if isinstance(argument, Symbol):
@@ -88,10 +88,11 @@ class Trace:
         number = float(argument)
         if number != 0 or math.copysign(1, number) > 0:
             return self._write(Node("const", (), (), number))
-        zero = self._write(Node("const", (), (), 0.0))  # -0.0 equals 0.0, so as a number it would be taken for it
+        zero = self._write(Node("const", (), (), 0.0))  # -0.0 == 0.0, so a const of -0.0 would be shared with it
         return self._write(Node("neg", (zero.index,), (), line=self._line()))
 
     def _operand(self, symbol: Symbol) -> Operand:
+        """What rules and messages see of a value; its text is the local variable that holds it, if there is one."""
         node = self.nodes[symbol.index]
         text = str(node.value) if node.op in ("input", "state", "param") else f"the '{node.op}'"
         if node.op == "const":
@@ -102,7 +103,7 @@ class Trace:
         return Operand(text, node.shape, node.op in OPERATIONS and OPERATIONS[node.op].is_comparison)
 
     def _write(self, node: Node) -> Symbol:
-        index = self._known.setdefault(node, len(self.nodes))
+        index = self._index_of.setdefault(node, len(self.nodes))
         if index == len(self.nodes):
             self.nodes.append(node)
         return Symbol(self, index)
@@ -111,7 +112,7 @@ class Trace:
         frame: FrameType | None = sys._getframe()
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
-        self._seen = frame or self._seen
+        self._last_frame = frame or self._last_frame
         return frame
 
     def _frame_locals(self) -> Mapping[str, object]:
@@ -126,15 +127,15 @@ class Trace:
 def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> NoReturn:
     """Say what an exception inside the cell's function means in the language of cells."""
     line = writer.code.co_firstlineno
-    step = error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_code is writer.code:
-            line = step.tb_lineno
-        step = step.tb_next
+    entry = error.__traceback__
+    while entry is not None:
+        if entry.tb_frame.f_code is writer.code:
+            line = entry.tb_lineno
+        entry = entry.tb_next
     if isinstance(error, NoValue):
         word = str(error).partition(" ")[0]
         writer.fail(f"{word} was given no value of the cell; for numbers alone use Python's own math", line)
-    if isinstance(error, NameError | AttributeError) and _is_ours(error) and error.name:
+    if isinstance(error, NameError | AttributeError) and _is_unknown_word(error) and error.name:
         known = [*WORDS, *leaves]
         state = f"'{error.name}' is neither a word of the language nor declared as a parameter"
         writer.fail(f"{state}{nearest(error.name, known) or '; declare it after the * as NAME=param(SHAPE)'}", line)
@@ -145,8 +146,8 @@ def _explain(writer: Trace, error: Exception, leaves: Mapping[str, Symbol]) -> N
     )
 
 
-def _is_ours(error: NameError | AttributeError) -> bool:
-    """Whether a name is missing in the cell's own file, or in selfloop: ``sigmod`` or ``sl.sigmod``."""
+def _is_unknown_word(error: NameError | AttributeError) -> bool:
+    """Whether a word of the language may be misspelt: ``sigmod``, which is no name, or ``sl.sigmod``."""
     if isinstance(error, NameError):
         return True
     return isinstance(error.obj, ModuleType) and error.obj.__name__.partition(".")[0] == "selfloop"
@@ -178,7 +179,7 @@ def _last_line(code: CodeType) -> int:
     return max(line for _, _, line in code.co_lines() if line)
 
 
-def _reachable(
+def _without_dead_code(
     writer: Trace,
     input: str,
     states: tuple[str, ...],
@@ -186,7 +187,7 @@ def _reachable(
     outputs: tuple[int, ...],
     names: Mapping[str, int],
 ) -> Graph:
-    """The Graph without what no output needs; leaves stay, but a parameter that nothing needs is an error."""
+    """The Graph of what the outputs need. Input and states stay; a parameter that no output needs is an error."""
     needed = set(outputs)
     for k in range(len(writer.nodes) - 1, -1, -1):
         if k in needed:
@@ -195,9 +196,9 @@ def _reachable(
         if node.op == "param" and k not in needed:
             writer.fail(f"the parameter '{node.value}' is never used; use it or remove it", writer.code.co_firstlineno)
     kept = [k for k, node in enumerate(writer.nodes) if k in needed or node.op in ("input", "state")]
-    place = {old: new for new, old in enumerate(kept)}
+    moved = {old: new for new, old in enumerate(kept)}
     nodes = tuple(
-        Node(n.op, tuple(place[a] for a in n.args), n.shape, n.value, n.line) for n in (writer.nodes[k] for k in kept)
+        Node(n.op, tuple(moved[a] for a in n.args), n.shape, n.value, n.line) for n in (writer.nodes[k] for k in kept)
     )
     return Graph(
         name=writer.code.co_name,
@@ -205,12 +206,12 @@ def _reachable(
         input=input,
         states=states,
         params=params,
-        outputs=tuple(place[k] for k in outputs),
-        names={name: place[k] for name, k in names.items() if k in place},
+        outputs=tuple(moved[k] for k in outputs),
+        names={name: moved[k] for name, k in names.items() if k in moved},
     )
 
 
-def refuse(code: CodeType, message: str, line: int | None = None) -> NoReturn:
+def raise_cell_error(code: CodeType, message: str, line: int | None = None) -> NoReturn:
     """Raise a CellError that names the cell, its file, the line and the line's text."""
     line = line or code.co_firstlineno
     source = linecache.getline(code.co_filename, line).strip()

@@ -14,37 +14,39 @@ from selfloop.language.sizes import Size
 def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
     """Fill one parameter of a cell as its declaration says.
 
-    Matrices that a cell stacks, as the four of an LSTM in ``4h × h``, start one by one.
+    Without a declaration vectors start at 0, matrices that multiply a state orthogonal, and other matrices Glorot. Each
+    of the matrices that a cell stacks, as an LSTM its four in ``4h × h``, is filled by itself.
     """
     shape = cell.graph.shape(name)
     init = cell.inits[name]
     if init is None:
-        init = 0.0 if len(shape) < 2 else "orthogonal" if name in cell.graph.recurrent_params else "glorot"
+        matrix = "orthogonal" if name in cell.graph.recurrent_params else "glorot"
+        init = matrix if len(shape) == 2 else 0.0
     match init:
         case "orthogonal":
-            for block in weight.chunk(_stacked(shape[0])):
+            for block in weight.chunk(_stacked_matrices(shape[0])):
                 wide = block.dtype if block.dtype == torch.float64 else torch.float32  # QR knows no smaller one
                 block.copy_(_orthogonal(torch.empty_like(block, dtype=wide)))
         case "glorot":
-            for block in weight.chunk(_stacked(shape[0])):
+            for block in weight.chunk(_stacked_matrices(shape[0])):
                 nn.init.xavier_uniform_(block)
         case "uniform":
             bound = hidden_size**-0.5
             nn.init.uniform_(weight, -bound, bound)
         case tuple() | Chrono():
             parts = init if isinstance(init, tuple) else (init,)
-            spans = torch.rand_like(weight.chunk(len(parts))[0])  # one draw: a unit's gates agree on its memory
+            uniform = torch.rand_like(weight.chunk(len(parts))[0])  # one draw: a unit's gates have one time scale
             for block, value in zip(weight.chunk(len(parts)), parts, strict=True):
                 if isinstance(value, Chrono):
-                    block.copy_(value.sign * torch.log(1 + spans * (value.steps - 2)))
+                    block.copy_(value.sign * torch.log(1 + uniform * (value.steps - 2)))  # of 1 to steps - 1
                 else:
                     block.fill_(value)
         case number:
             weight.fill_(float(number))
 
 
-def _stacked(rows: Size) -> int:
-    """How many matrices stand on one another: 4 for ``4h``."""
+def _stacked_matrices(rows: Size) -> int:
+    """How many matrices are stacked by rows: 4 for ``4h``, 1 for ``h+x`` or ``16``."""
     return rows.terms[0][1] if len(rows.terms) == 1 and rows.names else 1
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, team
-from selfloop.kernels.problem import Problem, is_single
+from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.layers.device import check_device
 from selfloop.layers.dropout import check_rate
@@ -131,7 +131,7 @@ class Recurrent(nn.Module):
         like = self._like
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
         first = self._first_state(state, layout.x)
-        single = is_single(layout.x)
+        single_row = is_single_row(layout.x)
         graph = self.cell.graph if self.training else self.cell.graph.expected
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
         y = layout.x
@@ -149,7 +149,7 @@ class Recurrent(nn.Module):
                     reverse=direction == 1,
                     recompute=self.recompute or 0,
                     seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
-                    single=single,
+                    single_row=single_row,
                 )
                 output, final = dispatch.run(problem, self.backend)
                 outputs.append(output)

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from selfloop.errors import ArgumentError, RunError
+from selfloop.kernels.torch_internals import GetAttrKey, register_pytree_node
 
 
 class State:

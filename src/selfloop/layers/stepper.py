@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.stepping import Steps
+from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
@@ -231,7 +232,7 @@ class Stepper:
             raise ArgumentError(f"The 'x' of Stepper must be {self._dtype}, as its weights. Got {x.dtype} instead.")
         if isinstance(x, Tensor) and x.device != self._like.device:
             raise ArgumentError(f"The 'x' of Stepper must be on {self._like.device}. Got {x.device} instead.")
-        if isinstance(x, Tensor) and not x._is_zerotensor() and not x.untyped_storage().nbytes():
+        if isinstance(x, Tensor) and not is_zero_tensor(x) and not x.untyped_storage().nbytes():
             raise ArgumentError("The 'x' of Stepper must have memory. Its storage has been freed.")
         if self._steps is None:
             given = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)).to(self._like.device)

@@ -43,12 +43,12 @@ def given(rnn, x, keep=True, **options):
             return original(*arguments)
 
     ops, torch.ops.selfloop = torch.ops.selfloop, Spy()
-    is_memory, Problem.is_memory = Problem.is_memory, False
+    is_plain, Problem.is_plain = Problem.is_plain, False
     try:
         with torch.set_grad_enabled(keep):
             rnn(x, **options)
     finally:
-        torch.ops.selfloop, Problem.is_memory = ops, is_memory
+        torch.ops.selfloop, Problem.is_plain = ops, is_plain
     return found["given"]
 
 

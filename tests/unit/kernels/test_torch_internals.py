@@ -15,7 +15,15 @@ SOURCES = Path(selfloop.__file__).parent
 
 
 def test_no_other_module_uses_a_private_api_of_torch():
-    private = re.compile(r"\btorch\._(?!_)|from torch\._|forward_ad\._")
+    names = (
+        r"\btorch\._(?!_)",
+        r"from torch\._",
+        r"forward_ad\._",
+        r"utils\._pytree",
+        "_is_zerotensor",
+        "symbolic_shapes",
+    )
+    private = re.compile("|".join((*names, r"ops\.mkldnn")))
     users = {path.name for path in SOURCES.rglob("*.py") if private.search(path.read_text(encoding="utf-8"))}
     assert users == {"torch_internals.py"}
 
@@ -116,6 +124,55 @@ def test_references_to_a_storage_are_counted():
     assert internals.storage_references(storage) == before + 1
     del view
     assert internals.storage_references(storage) == before
+
+
+def test_zeros_without_memory_are_seen():
+    assert internals.is_zero_tensor(torch._efficientzerotensor((2,)))
+    assert not internals.is_zero_tensor(torch.zeros(2))
+
+
+def test_onednn_says_whether_it_computes_in_bfloat16():
+    lstm = torch.nn.LSTM(8, 8).bfloat16()
+    if internals.onednn_has_bfloat16():
+        assert lstm(torch.zeros(3, 2, 8, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
+    else:
+        with pytest.raises(RuntimeError, match=r"(?i)bf16|bfloat16"):
+            torch.lstm(
+                torch.zeros(3, 2, 8, dtype=torch.bfloat16),
+                (torch.zeros(1, 2, 8, dtype=torch.bfloat16),) * 2,
+                list(lstm.parameters()),
+                *(True, 1, 0.0, True, False, False),
+            )
+
+
+def test_a_guard_on_a_symbol_is_false_and_adds_none():
+    lengths = []
+
+    def traced(x):
+        lengths.append(internals.guard_or_false(x.shape[0] == 7))
+        return x + 1
+
+    compiled = torch.compile(traced, backend="eager", dynamic=True, fullgraph=True)
+    torch.testing.assert_close(compiled(torch.zeros(7)), torch.ones(7))
+    assert internals.guard_or_false(True)
+
+
+def test_a_class_becomes_a_node_of_torchs_trees():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+    internals.register_pytree_node(
+        Pair,
+        lambda pair: ([pair.a, pair.b], None),
+        lambda children, _: Pair(*children),
+        flatten_with_keys_fn=lambda pair: (
+            [(internals.GetAttrKey("a"), pair.a), (internals.GetAttrKey("b"), pair.b)],
+            None,
+        ),
+    )
+    doubled = torch.utils._pytree.tree_map(lambda v: 2 * v, Pair(1, 2))
+    assert (doubled.a, doubled.b) == (2, 4)
 
 
 def test_fakes_and_functional_tensors_have_their_classes():

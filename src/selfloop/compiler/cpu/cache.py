@@ -2,8 +2,8 @@
 
 A key, the sha256 of everything that the code depends on, names a file, which holds a digest and the code. The folder is
 the user's cache folder or the one that SELFLOOP_CACHE names; SELFLOOP_CACHE=off does without. What is loaded is run, so
-nothing is read that another user could have written. Nothing here raises for the disk's sake: without a cache one
-compiles, which is slower and no error.
+nothing is read that another user could have written. No error of the disk is raised: without a cache kernels are
+compiled anew, which is slower.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfloop.atomic import replacing
+from selfloop.caches import user_caches
 
 VARIABLE = "SELFLOOP_CACHE"
 """The environment variable that names another folder, or is ``off``."""
@@ -26,12 +27,12 @@ LIMIT = 256 * 2**20
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.o")
 _LEFTOVER = re.compile(r"\.[0-9a-f]{64}\.o\.[0-9a-f]{32}\.tmp")
-_DIGEST = hashlib.sha256().digest_size
+_DIGEST_SIZE = hashlib.sha256().digest_size
 _HOUR = 3600.0
 
 
 class _UnusableError(OSError):
-    """There is no folder that may be used; the message says why."""
+    """There is no folder that may be used; the message says why. Handled as any failure of the disk."""
 
 
 def load(key: str) -> bytes | None:
@@ -39,10 +40,10 @@ def load(key: str) -> bytes | None:
     name = _name(key)
     try:
         folder = _folder()
-        with _opened(folder) as handle, _open_file(folder, handle, name) as file:
-            held = _read(file, folder / name)
-        if held[:_DIGEST] == _digest(key, held[_DIGEST:]):
-            return held[_DIGEST:]
+        with _opened(folder) as folder_fd, _open_file(folder, folder_fd, name) as fd:
+            contents = _read(fd, folder / name)
+        if contents[:_DIGEST_SIZE] == _digest(key, contents[_DIGEST_SIZE:]):
+            return contents[_DIGEST_SIZE:]
         (folder / name).unlink()  # damaged: it would be read in vain each time
     except OSError:
         pass
@@ -52,7 +53,7 @@ def load(key: str) -> bytes | None:
 def store(key: str, code: bytes) -> None:
     """Keep ``code`` under ``key``, and forget what was not used for longest when there is too much."""
     name = _name(key)
-    if _DIGEST + len(code) > LIMIT:
+    if _DIGEST_SIZE + len(code) > LIMIT:
         return
     with suppress(OSError):
         folder = _folder()
@@ -77,8 +78,8 @@ def state() -> str:
             if not os.access(above, os.W_OK):
                 raise _UnusableError(f"{above} is read only") from None
             return f"{folder}: empty"
-        held = f"{len(sizes)} compiled, {sum(sizes) / 2**20:.1f} of {LIMIT // 2**20} MB"
-        return f"{folder}: {held}" + ("" if os.access(folder, os.W_OK) else ", read only")
+        holds = f"{len(sizes)} compiled, {sum(sizes) / 2**20:.1f} of {LIMIT // 2**20} MiB"
+        return f"{folder}: {holds}" + ("" if os.access(folder, os.W_OK) else ", read only")
     except OSError as error:
         return f"not used: {error}"
 
@@ -89,20 +90,9 @@ def _folder() -> Path:
     if named == "off":
         raise _UnusableError(f"{VARIABLE} is off")
     try:
-        return Path(named).expanduser().absolute() if named else _user_caches() / "selfloop" / "kernels"
-    except RuntimeError as error:  # pathlib's way to say that the user has no home
+        return Path(named).expanduser().absolute() if named else user_caches() / "selfloop" / "kernels"
+    except (OSError, RuntimeError) as error:  # pathlib raises the latter
         raise _UnusableError(f"there is no home folder; {VARIABLE} may name a folder") from error
-
-
-def _user_caches() -> Path:
-    """The folder in which a platform's programs keep what they can make again."""
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return named if named.is_absolute() else Path.home() / ".cache"  # the XDG standard ignores relative paths
 
 
 def _make(folder: Path) -> None:
@@ -116,7 +106,8 @@ def _make(folder: Path) -> None:
 def _opened(folder: Path) -> Iterator[int | None]:
     """A descriptor of the folder, found to be this user's alone; None on Windows, which has none.
 
-    Files are opened relative to the descriptor: what was checked is what is used, even if the path is replaced.
+    A file to be loaded is opened relative to the descriptor: what was checked is what is run, even if the path is
+    replaced meanwhile. Files are written and removed by their paths.
     """
     if sys.platform == "win32":  # the profile's access list keeps other users out
         folder.stat()
@@ -124,29 +115,29 @@ def _opened(folder: Path) -> Iterator[int | None]:
         return
     if folder.is_symlink():
         raise _UnusableError(f"{folder} is a link")
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _check_owner(os.fstat(handle), folder)
-        yield handle
+        _check_owner(os.fstat(folder_fd), folder)
+        yield folder_fd
     finally:
-        os.close(handle)
+        os.close(folder_fd)
 
 
 @contextmanager
-def _open_file(folder: Path, handle: int | None, name: str) -> Iterator[int]:
+def _open_file(folder: Path, folder_fd: int | None, name: str) -> Iterator[int]:
     """A descriptor of a regular file that only this user can have written."""
     if sys.platform == "win32":
-        file = os.open(folder / name, os.O_RDONLY | os.O_BINARY)
+        fd = os.open(folder / name, os.O_RDONLY | os.O_BINARY)
     else:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)  # a pipe would block
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder_fd)  # a pipe would block
     try:
         if sys.platform != "win32":
-            _check_owner(os.fstat(file), folder / name)
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+            _check_owner(os.fstat(fd), folder / name)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _UnusableError(f"{folder / name} is not a file")
-        yield file
+        yield fd
     finally:
-        os.close(file)
+        os.close(fd)
 
 
 def _check_owner(found: os.stat_result, path: Path) -> None:
@@ -156,13 +147,13 @@ def _check_owner(found: os.stat_result, path: Path) -> None:
         raise _UnusableError(f"{path} can be written by other users")
 
 
-def _read(file: int, path: Path) -> bytes:
+def _read(fd: int, path: Path) -> bytes:
     """What the file holds; it counts as used now."""
-    if os.fstat(file).st_size > LIMIT:
-        raise _UnusableError(f"{path} is larger than all files may be")
+    if os.fstat(fd).st_size > LIMIT:
+        raise _UnusableError(f"{path} is larger than the limit of the whole cache")
     with suppress(OSError):  # a disk that is read only keeps the old time
-        os.utime(file if os.utime in os.supports_fd else path)
-    with os.fdopen(file, "rb", closefd=False) as whole:
+        os.utime(fd if os.utime in os.supports_fd else path)
+    with os.fdopen(fd, "rb", closefd=False) as whole:
         return whole.read()
 
 

@@ -23,21 +23,20 @@ from selfloop.language.graph import Graph
 
 
 class WeightGradient(NamedTuple):
-    """The gradient of a submatrix as one matrix product over all steps: C[M, N] += AᵀB.
+    """The gradient of a submatrix: C[m, n] += AᵀB, where A and B have a row for each sequence at each step.
 
     Attributes:
-        matrix: the submatrix.
-        rows: M, its number of rows.
-        columns: N, its number of columns.
-        start: the first of M elements of a row of the buffer `cotangent`, which is A.
-        argument: where the N elements of a row of B lie, what the submatrix multiplied.
+        matrix: the submatrix, C.
+        m, n: its numbers of rows and columns.
+        cotangent_offset: the first of the m elements of A in a row of the buffer `cotangent`.
+        multiplied: where the n elements of a row of B lie: what the submatrix was multiplied by.
     """
 
     matrix: Submatrix
-    rows: int
-    columns: int
-    start: int
-    argument: Location
+    m: int
+    n: int
+    cotangent_offset: int
+    multiplied: Location
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +45,19 @@ class Kernels:
 
     Attributes:
         target: the processor.
-        bits: of an element.
+        bits: the size of an element, 32 or 64.
         bfloat16: whether products are made of numbers rounded to bfloat16.
         project: the products of the input for all steps; None where they stay in the step.
         infer: the forward step.
         train: the forward step that saves residuals.
         back: the backward step.
         input_gradient: the gradient of the input for all steps; None where no matrix multiplies the input.
-        weight_gradients: those of the matrices.
+        weight_gradients: the gradients of the matrices.
         dparam_sizes: the size of each field of `dparam`, the gradients of vectors and scalars.
         stores_dx: whether the backward step itself stores a gradient of the input.
         input: the name of the input.
         states: the size of each state; the first is the output.
-        key: what the machine code depends on, beside the target.
+        description: a text that is equal for kernels of equal machine code, the target aside.
     """
 
     target: Target
@@ -74,17 +73,17 @@ class Kernels:
     stores_dx: bool
     input: str
     states: Mapping[str, int]
-    key: str
+    description: str
 
     def gradient_workspace(self, gradient: WeightGradient) -> int:
         """The elements of workspace that a thread needs for the gradient of a matrix."""
         workspace = outer_product_amx.workspace if self.bfloat16 else outer_product.workspace
-        return workspace(self.target, self.bits // 8, gradient.rows, gradient.columns)
+        return workspace(self.target, self.bits // 8, gradient.m, gradient.n)
 
     def gradient_tiles(self, gradient: WeightGradient) -> int:
         """The number of tiles that the threads share for the gradient of a matrix."""
         tiles = outer_product_amx.tiles if self.bfloat16 else outer_product.tiles
-        return tiles(self.target, self.bits // 8, gradient.rows, gradient.columns)
+        return tiles(self.target, self.bits // 8, gradient.m, gradient.n)
 
     @cached_property
     def forward_code(self) -> Code:
@@ -113,13 +112,13 @@ class Kernels:
         return write
 
     def _build(self, title: str, *names: str) -> Code:
-        return build(f"{title} {self.key}", self.target, self.emit(*names))
+        return build(f"{title} {self.description}", self.target, self.emit(*names))
 
 
-HOIST_FROM = 1 << 22
-"""Bytes of weights from which the products of the input leave the step: below, the caches hold what a step reads, and
-the results of the products need not be stored and loaded again (training an LSTM of 64, 128, 256 units takes 0.88,
-0.91, 0.98 times as long with them in the step, and one of 512, 8 MiB, 1.02 times)."""
+HOIST_ABOVE = 1 << 22
+"""Bytes. Where the matrices of a step have more, the products of the input are hoisted out of it; else the caches hold
+what a step reads, and the results of the products need not be stored and loaded again (training an LSTM of 64, 128, 256
+units takes 0.88, 0.91, 0.98 times as long with them in the step, and one of 512, 8 MiB, 1.02 times)."""
 
 
 def compile(
@@ -128,7 +127,7 @@ def compile(
     bits: int,
     target: Target,
     single_row: bool = False,
-    hoist_from: int | None = HOIST_FROM,
+    hoist_above: int | None = HOIST_ABOVE,
     bfloat16: bool = False,
 ) -> Kernels:
     """The kernels of a cell. They become machine code when their address is first asked for.
@@ -136,14 +135,14 @@ def compile(
     Args:
         graph: the cell.
         sizes: the number of each of its named sizes.
-        bits: of an element, 32 or 64.
+        bits: the size of an element, 32 or 64.
         target: the processor.
         single_row: whether they are for one sequence; each sum then has several accumulators.
-        hoist_from: bytes of weights above which the products of the input are made for all steps at once; None for
-            never.
+        hoist_above: where the matrices of a step have more bytes, the products of the input are made for all steps
+            at once; None for never.
         bfloat16: whether products are made of numbers rounded to bfloat16.
     """
-    lowered = lower(graph, sizes, None if hoist_from is None else hoist_from * 8 // bits)
+    lowered = lower(graph, sizes, None if hoist_above is None else hoist_above * 8 // bits)  # in elements
     lanes = target.lanes(bits // 8)
     residual = _residuals(lowered, lanes)
     cotangent = Fields.of(lowered.backward.sizes("cotangent"), lanes)
@@ -159,12 +158,12 @@ def compile(
         back=lay_out(lowered.back, target, bits, backward, single_row, bfloat16),
         input_gradient=lay_out(input_gradient, target, bits, backward, False, bfloat16) if input_gradient else None,
         weight_gradients=_merged(lowered.weight_gradients, cotangent),
-        dparam_sizes={field: max(1, size) for field, size in lowered.backward.sizes("dparam").items()},
+        dparam_sizes={field: max(1, size) for field, size in lowered.backward.sizes("dparam").items()},  # 0 is a scalar
         stores_dx=bool(lowered.backward.sizes("dx")),
         input=lowered.input,
         states=lowered.states,
-        key=repr(
-            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, single_row, hoist_from, bfloat16)
+        description=repr(
+            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, single_row, hoist_above, bfloat16)
         ),
     )
 
@@ -194,7 +193,7 @@ def stack_code(bits: int, target: Target) -> Code:
 
 
 def _residuals(lowered: Lowered, lanes: int) -> Fields:
-    """The residuals and the hoisted products; of those that share memory, the product has the place."""
+    """The residuals and the hoisted products. A residual in `lowered.reused` overwrites the product that it names."""
     sizes = {name: size for name, size in lowered.train.step.sizes("residual").items() if name[0] not in lowered.reused}
     if lowered.project:
         sizes |= lowered.project.step.sizes("residual")
@@ -209,12 +208,18 @@ def _merged(gradients: Iterable[MatrixGradient], cotangent: Fields) -> tuple[Wei
         return g.argument, g.columns, g.matrix.column, cotangent.offsets[g.cotangent, 0]
 
     for g in sorted(gradients, key=order):
-        own = WeightGradient(g.matrix, g.rows, g.columns, cotangent.offsets[g.cotangent, 0], g.argument)
+        offset = cotangent.offsets[g.cotangent, 0]
         if merged:
-            rows = merged[-1].rows
-            matrix = own.matrix._replace(row=own.matrix.row - rows)
-            if merged[-1] == own._replace(matrix=matrix, rows=rows, start=own.start - rows):
-                merged[-1] = merged[-1]._replace(rows=rows + own.rows)
+            last = merged[-1]
+            follows = WeightGradient(
+                last.matrix._replace(row=last.matrix.row + last.m),
+                g.rows,
+                last.n,
+                last.cotangent_offset + last.m,
+                last.multiplied,
+            )
+            if follows == (g.matrix, g.rows, g.columns, offset, g.argument):
+                merged[-1] = last._replace(m=last.m + g.rows)
                 continue
-        merged.append(own)
+        merged.append(WeightGradient(g.matrix, g.rows, g.columns, offset, g.argument))
     return tuple(merged)

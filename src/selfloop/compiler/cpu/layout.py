@@ -17,12 +17,13 @@ from selfloop.compiler.lower.program import Program, TileLoop
 from selfloop.compiler.lower.step import SCALAR, Location, Submatrix
 
 HEADER = (
-    *("first", "last", "stride", "part", "parts", "barrier", "sched_yield"),
+    *("first_row", "end_row", "row_stride", "part", "parts", "barrier", "sched_yield"),
     *("begin", "end", "starts", "counts", "seed"),
 )
 """The numbers at the start of the argument block.
 
-    first, last, stride     the sequences of this thread: first, first + stride, … below last
+    first_row, end_row, row_stride
+                            the rows of this thread at each step: first_row, first_row + row_stride, … below end_row
     part, parts             this thread computes part `part` of `parts` of the units, where threads share the units
     barrier, sched_yield    the counter that such threads synchronise on, and the function that lets other threads run
     begin, end              the time steps
@@ -195,8 +196,8 @@ class PackedVectors(NamedTuple):
     Attributes:
         matrix: where the weights come from.
         units: the units of the panel.
-        first: the first unit of the vector in the first block.
-        step: the units from one block to the next.
+        first_unit: the first unit of the vector in the first block.
+        unit_step: the units from one block to the next.
         length: the elements of the sum.
         packed: where the vector goes in the first block, in elements.
         packed_step: the elements from one block to the next.
@@ -205,8 +206,8 @@ class PackedVectors(NamedTuple):
 
     matrix: Submatrix
     units: int
-    first: int
-    step: int
+    first_unit: int
+    unit_step: int
     length: int
     packed: int
     packed_step: int

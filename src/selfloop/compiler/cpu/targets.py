@@ -101,9 +101,9 @@ TARGETS = (
         columns=4,
         tile_features=("amx-tile", "amx-bf16", "avx512bf16"),
         intrinsics={
-            "reciprocal32": Intrinsic("llvm.x86.avx512.rcp14.ps.512", ("x", "x", "lanes")),
-            "scale32": Intrinsic("llvm.x86.avx512.mask.scalef.ps.512", ("x", "n", "x", "lanes", 4)),
-            "scale64": Intrinsic("llvm.x86.avx512.mask.scalef.pd.512", ("x", "n", "x", "lanes", 4)),
+            "reciprocal32": Intrinsic("llvm.x86.avx512.rcp14.ps.512", ("x", "x", "all_lanes")),
+            "scale32": Intrinsic("llvm.x86.avx512.mask.scalef.ps.512", ("x", "n", "x", "all_lanes", 4)),
+            "scale64": Intrinsic("llvm.x86.avx512.mask.scalef.pd.512", ("x", "n", "x", "all_lanes", 4)),
             **_AMX,
         },
     ),

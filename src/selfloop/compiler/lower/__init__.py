@@ -63,18 +63,18 @@ class Lowered:
     reused: Mapping[str, str]
 
 
-def lower(graph: Graph, sizes: Mapping[str, int], hoist_from: int | None) -> Lowered:
+def lower(graph: Graph, sizes: Mapping[str, int], hoist_above: int | None) -> Lowered:
     """Lower a cell.
 
     Args:
         graph: the cell.
         sizes: the number of each of its named sizes, as ``{"x": 64, "h": 128}``.
-        hoist_from: the products of the input leave the step where its matrices have more elements than this; None for
+        hoist_above: the products of the input leave the step where its matrices have more elements than this; None for
             never.
     """
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
     whole = fuse(graph_to_step(graph, sizes))  # Graph -> Step
-    products, forward = hoist(whole, hoist_from)  # Step -> products of the input, Step
+    products, forward = hoist(whole, hoist_above)  # Step -> products of the input, Step
     derivative = differentiate(forward, states)  # Step -> Derivative
     backward = rematerialise(forward, derivative)  # Derivative -> Backward
     gradients = weight_gradients(backward, products)  # Backward -> gradients of matrices

@@ -1,6 +1,11 @@
-"""Step -> Program: the values in loops, in order, and what is stored in the workspace between the loops."""
+"""Step -> Program: the values in loops, in order, and what is stored in the workspace between the loops.
+
+A Program is a sequence of phases. Phase n has tile loops, which compute products and what is elementwise, and then a
+reduction loop, which computes reductions, scans, and scalars that depend on a reduction; either may be empty.
+"""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from selfloop.compiler.lower.operations import CHEAP, COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS
 from selfloop.compiler.lower.program import Program, ReductionLoop, TileLoop
@@ -11,50 +16,49 @@ from selfloop.compiler.lower.verify import verified
 @verified
 def schedule(step: Step) -> Program:
     """Put the values of a step into loops."""
-    levels = _Levels(step)
-    demand = _Demand(step, levels)
-    for store in step.stores:
-        demand.store(store.value)
-    while demand.open:
-        demand.next()
+    phases = _Phases(step)
+    demand = _Demand(step, phases)
+    demand.resolve()
 
     stores = list(step.stores)
-    location: dict[int, Location] = {s.value: s.location for s in step.stores if not s.accumulate}
-    for k in sorted(demand.crossing):
+    location = {s.value: s.location for s in step.stores if not s.accumulate}  # accumulated memory is not the value
+    for k in sorted(demand.loaded):
         if k not in location:
             location[k] = Location("workspace", str(k))
             stores.append(Store(location[k], k))
 
     stages: list[tuple[TileLoop, ...] | ReductionLoop] = []
-    first: dict[int, int] = {}
-    depth = max((levels.home(s.value) for s in stores), default=-1) + 1
-    for level in range(depth):
-        own = [s for s in stores if levels.home(s.value) == level]
-        vectors = [s for s in own if not levels.mixes(s.value)]
-        sizes = sorted({step.values[s.value].size for s in vectors}, reverse=True)
+    loadable_from: dict[int, int] = {}  # of each stored value the first stage that can load it, the one after its own
+    last = max((phases.storing(s.value) for s in stores), default=-1)
+    for phase in range(last + 1):
+        here = [s for s in stores if phases.storing(s.value) == phase]
+        elementwise = [s for s in here if not phases.in_reduction_loop(s.value)]
+        sizes = sorted({step.values[s.value].size for s in elementwise}, reverse=True)
         if sizes:
             stages.append(
                 tuple(
                     TileLoop(
                         size,
-                        tuple(k for k in demand.products if levels.tile[k] == level and step.values[k].size == size),
-                        tuple(s for s in vectors if step.values[s.value].size == size),
+                        tuple(k for k in demand.products if phases.tile[k] == phase and step.values[k].size == size),
+                        tuple(s for s in elementwise if step.values[s.value].size == size),
                     )
                     for size in sizes
                 )
             )
-            first |= {s.value: len(stages) for s in vectors}
-        mixed = tuple(s for s in own if levels.mixes(s.value))
-        if mixed:
-            stages.append(ReductionLoop(_sweeps(step, levels, demand.mixing, level), mixed))
-            first |= {s.value: len(stages) for s in mixed}
-    return Program(step.with_stores(stores), tuple(stages), {k: (first[k], at) for k, at in location.items()})
+            loadable_from |= {s.value: len(stages) for s in elementwise}
+        scalars_and_scans = tuple(s for s in here if phases.in_reduction_loop(s.value))
+        if scalars_and_scans:
+            stages.append(ReductionLoop(_sweeps(step, phases, demand.reductions, phase), scalars_and_scans))
+            loadable_from |= {s.value: len(stages) for s in scalars_and_scans}
+    return Program(step.with_stores(stores), tuple(stages), {k: (loadable_from[k], at) for k, at in location.items()})
 
 
-class _Levels:
-    """The earliest stage of each value: which tile stage, and which reduction stage. Stages of the two kinds alternate.
+class _Phases:
+    """For each value, the first phase whose tile loops can have it, and the first whose reduction loop can.
 
-    A scalar that depends on no reduction can be computed anywhere: its reduction stage is -1.
+    A loop has a value if it computes, recomputes or loads it. What a tile loop stores, the reduction loop of the same
+    phase can load; what that stores, the tile loops of the next phase can. A scalar that depends on no reduction is
+    recomputed wherever it is used: its reduction phase is -1.
     """
 
     def __init__(self, step: Step) -> None:
@@ -62,110 +66,137 @@ class _Levels:
         self.tile: list[int] = []
         self.reduction: list[int] = []
         for value in step.values:
-            tile, reduction = self._levels(value)
+            tile, reduction = self._first(value)
             self.tile.append(tile)
             self.reduction.append(reduction)
 
-    def _levels(self, value: Value) -> tuple[int, int]:
+    def _first(self, value: Value) -> tuple[int, int]:
         tiles, reductions = [self.tile[a] for a in value.args], [self.reduction[a] for a in value.args]
         if value.op in LEAVES:
             return 0, -1 if value.size == SCALAR else 0
-        if value.op == "product":
+        if value.op == "product":  # its arguments are in memory, so a phase after they are computed
             tile = max(0 if self.step.values[a].op in LEAVES else self.tile[a] + 1 for a in value.args)
             return tile, tile
-        if value.op in REDUCTIONS:
+        if value.op in REDUCTIONS:  # computed in a reduction loop, loaded from the next phase on
             reduction = max(0, *reductions)
             return reduction + 1, reduction
-        if value.op in SCANS:
+        if value.op in SCANS:  # stored, also for other sweeps of its loop: both kinds load it from the next phase on
             tile = max(0, *reductions) + 1
             return tile, tile
         if value.size == SCALAR:
             reduction = max(reductions)
             return reduction + 1, reduction
         tile = max(tiles)
-        return tile, max(0, *reductions) if value.op in CHEAP else tile
+        return tile, max(0, *reductions) if value.op in CHEAP else tile  # a reduction loop loads what is not cheap
 
-    def mixes(self, k: int) -> bool:
+    def in_reduction_loop(self, k: int) -> bool:
         """Whether a value is computed in a reduction loop: scalars, and scans of vectors."""
         value = self.step.values[k]
         return value.size == SCALAR or value.op in SCANS
 
-    def home(self, k: int) -> int:
-        """The level at which a value is stored. A scan can be used from the level after it on."""
+    def storing(self, k: int) -> int:
+        """The phase in which a value is computed and stored."""
         if self.step.values[k].op in SCANS:
             return self.tile[k] - 1
-        return max(0, self.reduction[k]) if self.mixes(k) else self.tile[k]
+        return max(0, self.reduction[k]) if self.in_reduction_loop(k) else self.tile[k]
+
+
+class _Use(NamedTuple):
+    """A value that a loop of a phase needs."""
+
+    value: int
+    in_reduction: bool
+    phase: int
 
 
 class _Demand:
-    """Which values each stage needs: walks from the stores to what they are computed from."""
+    """Which loop computes what: a worklist, from the stores back. A loop recomputes what is cheap and loads the rest.
 
-    def __init__(self, step: Step, levels: _Levels) -> None:
-        self.step, self.levels = step, levels
-        self.open: list[tuple[int, bool, int]] = []
-        self.seen: set[tuple[int, bool, int]] = set()
-        self.crossing: set[int] = set()
-        self.products: dict[int, None] = {}
-        self.mixing: dict[int, None] = {}
+    Attributes:
+        products: what tile loops compute, in the order in which they will be computed.
+        reductions: the reductions and scans.
+        loaded: what is computed in one loop and loaded in another, and so needs memory.
+    """
 
-    def store(self, k: int) -> None:
-        """A value is stored where it is computed."""
-        self._visit(k, self.levels.mixes(k), self.levels.home(k))
+    def __init__(self, step: Step, phases: _Phases) -> None:
+        self.step, self.phases = step, phases
+        self.products: dict[int, None] = {}  # an ordered set
+        self.reductions: set[int] = set()
+        self.loaded: set[int] = set()
+        self._worklist: list[_Use] = []
+        self._seen: set[_Use] = set()
 
-    def next(self) -> None:
-        """Find what one value needs."""
-        k, in_reduction, level = self.open.pop()
-        value, levels = self.step.values[k], self.levels
+    def resolve(self) -> None:
+        """Find what all stores of the step need."""
+        for store in self.step.stores:
+            self._compute(store.value)
+        while self._worklist:
+            self._resolve(self._worklist.pop())
+
+    def _resolve(self, use: _Use) -> None:
+        value, args = self.step.values[use.value], self.step.values[use.value].args
         if value.op in LEAVES:
             return
-        if value.op == "product" and levels.tile[k] == level and not in_reduction:
-            self.products[k] = None
-            self._cross(a for a in value.args if self.step.values[a].op not in LEAVES)
+        is_computed = self._is_computed(use)
+        if is_computed and value.op == "product":
+            self.products[use.value] = None
+            self._load(a for a in args if self.step.values[a].op not in LEAVES)
             return
-        if value.op in SCANS:
-            here = in_reduction and levels.home(k) == level
-        elif levels.mixes(k):
-            here = levels.reduction[k] == -1 or (in_reduction and levels.reduction[k] == level)
+        if is_computed and value.op in REDUCTIONS | SCANS:
+            self.reductions.add(use.value)
+        if is_computed or value.op in COMPARISONS:  # a comparison is never stored: it is no number
+            for a in args:
+                self._need(use._replace(value=a))
         else:
-            here = value.op in CHEAP or (not in_reduction and levels.tile[k] == level)
-            here = here and value.op != "product"
-        if here and (value.op in REDUCTIONS or value.op in SCANS):
-            self.mixing[k] = None
-        if here or value.op in COMPARISONS:  # a comparison is never stored: it is no number
-            for a in value.args:
-                self._visit(a, in_reduction, level)
-        else:
-            self._cross([k])
+            self._load([use.value])
 
-    def _cross(self, values: Iterable[int]) -> None:
+    def _is_computed(self, use: _Use) -> bool:
+        """Whether a loop computes what it needs, for the first time or again; else it loads it."""
+        k, phases = use.value, self.phases
+        op = self.step.values[k].op
+        if op in SCANS:
+            return use.in_reduction and phases.storing(k) == use.phase
+        if phases.in_reduction_loop(k):
+            return phases.reduction[k] == -1 or (use.in_reduction and phases.reduction[k] == use.phase)
+        if op in CHEAP:
+            return True
+        return not use.in_reduction and phases.tile[k] == use.phase
+
+    def _load(self, values: Iterable[int]) -> None:
         for k in values:
-            self.crossing.add(k)
-            self.store(k)
+            self.loaded.add(k)
+            self._compute(k)
 
-    def _visit(self, k: int, in_reduction: bool, level: int) -> None:
-        if (k, in_reduction, level) not in self.seen:
-            self.seen.add((k, in_reduction, level))
-            self.open.append((k, in_reduction, level))
+    def _compute(self, k: int) -> None:
+        """Need a value where it is computed and stored."""
+        self._need(_Use(k, self.phases.in_reduction_loop(k), self.phases.storing(k)))
+
+    def _need(self, use: _Use) -> None:
+        if use not in self._seen:
+            self._seen.add(use)
+            self._worklist.append(use)
 
 
-def _sweeps(step: Step, levels: _Levels, mixing: Iterable[int], level: int) -> tuple[tuple[int, ...], ...]:
-    """The reductions and scans of one stage, by the sweeps that must come before them, their size and direction."""
-    own = sorted(k for k in mixing if levels.home(k) == level)
-    turn: dict[int, int] = {}
+def _sweeps(step: Step, phases: _Phases, reductions: Iterable[int], phase: int) -> tuple[tuple[int, ...], ...]:
+    """The reductions and scans of a phase in sweeps over their vectors, first to last.
 
-    def after(k: int) -> int:
-        """How many sweeps of this stage must come before a value is known."""
+    Those of one sweep have one size and direction, and need the same number of sweeps before them.
+    """
+    here = sorted(k for k in reductions if phases.storing(k) == phase)
+    depth: dict[int, int] = {}
+
+    def sweeps_before(k: int) -> int:
+        """How many sweeps of this phase must come before a value is known."""
         value = step.values[k]
-        if value.op in LEAVES or value.op == "product" or levels.reduction[k] < level:
+        if value.op in LEAVES or value.op == "product" or phases.reduction[k] < phase:
             return 0
-        if k not in turn:
-            inner = max((after(a) for a in value.args), default=0)
-            turn[k] = inner + 1 if k in own else inner
-        return turn[k]
+        if k not in depth:
+            depth[k] = max((sweeps_before(a) for a in value.args), default=0) + (k in here)
+        return depth[k]
 
     sweeps: dict[tuple[int, int, bool], list[int]] = {}
-    for k in own:
+    for k in here:
         value = step.values[k]
-        key = after(k), step.values[value.args[0]].size, OPERATIONS[value.op].is_reversed
+        key = sweeps_before(k), step.values[value.args[0]].size, OPERATIONS[value.op].is_reversed
         sweeps.setdefault(key, []).append(k)
     return tuple(tuple(sweeps[key]) for key in sorted(sweeps))

@@ -235,14 +235,14 @@ def test_a_disk_that_is_read_only_still_serves(folder, monkeypatch):
     monkeypatch.setattr(os, "utime", refuse)
     assert cache.load(KEY) == CODE
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert cache.state() == f"{folder}: 1 compiled, 0.0 of 256 MB, read only"
+    assert cache.state() == f"{folder}: 1 compiled, 0.0 of 256 MiB, read only"
 
 
 def test_the_state_says_what_there_is(folder):
     assert cache.state() == f"{folder}: empty"
     cache.store(KEY, bytes(2**20))
     cache.store(OTHER, bytes(2**19))
-    assert cache.state() == f"{folder}: 2 compiled, 1.5 of 256 MB"
+    assert cache.state() == f"{folder}: 2 compiled, 1.5 of 256 MiB"
 
 
 def test_the_state_says_that_no_folder_can_be_made(folder, tmp_path, monkeypatch):

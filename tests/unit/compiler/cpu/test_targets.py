@@ -71,7 +71,7 @@ def test_what_an_object_file_needs_is_found():
 @pytest.mark.parametrize("name", TARGETS)
 def test_training_and_inference_use_the_processors_own_instructions(name):
     for cell, sizes in ((ZOO["lstm"], {"x": 20, "h": 33}), (ZOO["slstm"], {"x": 3, "h": 4})):
-        kernels = compile(cell.graph, sizes, 32, TARGETS[name], hoist_from=0)
+        kernels = compile(cell.graph, sizes, 32, TARGETS[name], hoist_above=0)
         text = assembly(TARGETS[name], kernels.emit("project", "infer", "train", "back", "input_gradient"))
         assert re.search(MULTIPLY_ADD[name], text)
         assert name not in OTHERS or not re.search(OTHERS[name], text)
@@ -100,7 +100,7 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
 def test_products_in_bfloat16_are_compiled_for_processors_that_have_tiles(name):
     target = TARGETS[name]
     with_tiles = replace(target, features=(*target.features, *target.tile_features))
-    kernels = compile(ZOO["lstm"].graph, {"x": 20, "h": 33}, 32, target, hoist_from=0, bfloat16=True)
+    kernels = compile(ZOO["lstm"].graph, {"x": 20, "h": 33}, 32, target, hoist_above=0, bfloat16=True)
 
     def write(module):
         kernels.emit("project", "infer", "train", "back", "input_gradient")(module)

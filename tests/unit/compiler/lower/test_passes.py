@@ -90,10 +90,10 @@ def test_hoisted_products_are_loaded_again(example):
     )
 
 
-@pytest.mark.parametrize("hoist_from", [None, 0])
-def test_programs_compute_what_their_steps_do_and_gradients_are_those_of_autograd(example, hoist_from):
+@pytest.mark.parametrize("hoist_above", [None, 0])
+def test_programs_compute_what_their_steps_do_and_gradients_are_those_of_autograd(example, hoist_above):
     graph, sizes, numbers = example
-    lowered = lower(graph, sizes, hoist_from)
+    lowered = lower(graph, sizes, hoist_above)
     leaves = {name: value.clone().requires_grad_() for name, value in numbers.items()}
     expected = one_step(graph, leaves)
 

@@ -41,7 +41,7 @@ def paired(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
     b = f.builder
     kind = ir.VectorType(I32, f.vectors.lanes)
     low, high = (b.zext(rounded(f, value), kind) for value in (first, second))
-    return f.vectors.to_floats(b.or_(low, b.shl(high, ir.Constant(kind, [16] * kind.count))))
+    return f.vectors.from_bits(b.or_(low, b.shl(high, ir.Constant(kind, [16] * kind.count))))
 
 
 class Block(NamedTuple):

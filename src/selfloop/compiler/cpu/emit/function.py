@@ -69,7 +69,7 @@ class Function:
 
     def at(self, base: ir.Value, index: Index, element: ir.Type | None = None) -> ir.Value:
         """The address base + index, counted in elements."""
-        return self.builder.gep(base, [self.number(index)], source_etype=element or self.vectors.element)
+        return self.builder.gep(base, [self.number(index)], source_etype=element or self.vectors.float_type)
 
     def address(self, table: ir.Value, index: Index) -> ir.Value:
         """An entry of a table of addresses, as a pointer."""
@@ -86,7 +86,7 @@ class Function:
     def gather(self, base: ir.Value, offsets: ir.Value, mask: ir.Value) -> ir.Value:
         """A vector of elements at offsets from an address, zero where the mask is not set."""
         v = self.vectors
-        pointers = self.builder.gep(base, [offsets], source_etype=v.element)
+        pointers = self.builder.gep(base, [offsets], source_etype=v.float_type)
         pointers.type = ir.VectorType(POINTER, v.lanes)
         name = f"llvm.masked.gather.v{v.lanes}f{v.bits}.v{v.lanes}p0"
         return v.call(name, v.type, [pointers, *self._aligned(), mask, v.const(0.0)])
@@ -102,7 +102,7 @@ class Function:
 
     def load_scalar(self, address: ir.Value) -> ir.Value:
         """One element in every lane."""
-        return self.vectors.splat(self.builder.load(address, typ=self.vectors.element, align=self.vectors.bytes))
+        return self.vectors.splat(self.builder.load(address, typ=self.vectors.float_type, align=self.vectors.bytes))
 
     def store_scalar(self, value: ir.Value, address: ir.Value) -> None:
         """Store the first lane."""

@@ -10,6 +10,16 @@ from math import factorial, log, pi, sqrt
 
 from llvmlite import ir
 
+from selfloop.compiler.cpu.emit.arithmetic import (
+    Whole,
+    absolute,
+    at_most,
+    clamp,
+    polynomial,
+    quotient,
+    reciprocal,
+    with_sign,
+)
 from selfloop.compiler.cpu.emit.vectors import I32, Vectors
 
 LOG2_E = 1.4426950408889634
@@ -93,8 +103,8 @@ def tanh(v: Vectors, x: ir.Value) -> ir.Value:
     s = n.power()
     less, more = b.fsub(s, v.const(1.0)), b.fadd(s, v.const(1.0))
     value = quotient(v, v.fma(more, w, less), v.fma(less, w, more))
-    sign = b.and_(v.to_integers(x), v.iconst(-1 << (v.bits - 1)))  # a zero may have lost it
-    return v.to_floats(b.or_(v.to_integers(value), sign))
+    sign = b.and_(v.bits_of(x), v.iconst(-1 << (v.bits - 1)))  # a zero may have lost it
+    return v.from_bits(b.or_(v.bits_of(value), sign))
 
 
 LOG = {
@@ -119,11 +129,11 @@ def logarithm(v: Vectors, x: ir.Value) -> ir.Value:
     tiny = {32: 2.0**-126, 64: 2.0**-1022}[v.bits]
     is_small = b.fcmp_ordered("<", x, v.const(tiny))
     lifted = v.select(is_small, b.fmul(x, v.const(2.0**fraction)), x)
-    whole = v.to_integers(lifted)
-    root = v.to_integers(v.const(sqrt(0.5)))
+    whole = v.bits_of(lifted)
+    root = v.bits_of(v.const(sqrt(0.5)))
     shifted = b.sub(whole, root)
     n = b.ashr(shifted, v.iconst(fraction))
-    m = v.to_floats(b.sub(whole, b.shl(n, v.iconst(fraction))))
+    m = v.from_bits(b.sub(whole, b.shl(n, v.iconst(fraction))))
     small = n if v.bits == 32 else b.trunc(n, ir.VectorType(I32, v.lanes))  # few processors convert 64-bit integers
     n_float = b.sitofp(small, v.type)
     n_float = v.select(is_small, b.fsub(n_float, v.const(float(fraction))), n_float)
@@ -207,7 +217,7 @@ def _turn(v: Vectors, x: ir.Value, ahead: int) -> ir.Value:
         r = wide.fma(n.value, wide.const(-part), r)
     quarter = n.integer
     if v.bits == 32:
-        r, quarter = b.fptrunc(r, v.type), b.trunc(quarter, v.integers)
+        r, quarter = b.fptrunc(r, v.type), b.trunc(quarter, v.int_vector)
     r = clamp(v, r, -pi / 4, pi / 4)
     z = b.fmul(r, r)
     sine = v.fma(b.fmul(z, r), polynomial(v, z, SINE[v.bits]), r)
@@ -215,7 +225,7 @@ def _turn(v: Vectors, x: ir.Value, ahead: int) -> ir.Value:
     quarter = b.add(quarter, v.iconst(ahead))
     is_odd = b.icmp_signed("!=", b.and_(quarter, v.iconst(1)), v.iconst(0))
     sign = b.shl(b.and_(quarter, v.iconst(2)), v.iconst(v.bits - 2))
-    return v.to_floats(b.xor(v.to_integers(v.select(is_odd, cosine, sine)), sign))
+    return v.from_bits(b.xor(v.bits_of(v.select(is_odd, cosine, sine)), sign))
 
 
 ERF = (
@@ -328,7 +338,7 @@ def _tail(v: Vectors, size: ir.Value, weighted: bool = False) -> ir.Value:
         above = b.fmul(b.fmul(p, n.power()), b.fmul(a, above) if weighted else above)
         return quotient(v, b.fptrunc(above, v.type), b.fptrunc(below, v.type))
     a = at_most(v, size, 39.0)
-    high = v.to_floats(b.and_(v.to_integers(a), v.iconst(-(1 << 27))))  # its square is exact
+    high = v.from_bits(b.and_(v.bits_of(a), v.iconst(-(1 << 27))))  # its square is exact
     square = b.fmul(high, b.fmul(high, v.const(-0.5)))
     rest = b.fmul(b.fsub(a, high), b.fmul(b.fadd(a, high), v.const(-0.5)))
     p, n = _exp(v, b.fadd(square, rest), EXP[64], exact=(square, rest))
@@ -358,13 +368,11 @@ def floor(v: Vectors, x: ir.Value) -> ir.Value:
     if v.target.has_rounding:
         return v.intrinsic("floor", x)
     size = absolute(v, x)
-    cut = b.sitofp(b.fptosi(at_most(v, size, 2.0 ** (v.precision - 1)), v.integers), v.type)
+    whole_from = 2.0 ** (v.precision - 1)  # beyond, there are no fractions
+    cut = b.sitofp(b.fptosi(at_most(v, size, whole_from), v.int_vector), v.type)
     cut = with_sign(v, cut, x)
     lower = v.select(b.fcmp_ordered(">", cut, x), b.fsub(cut, v.const(1.0)), cut)
-    is_whole = b.fcmp_unordered(
-        ">=", size, v.const(2.0 ** (v.precision - 1))
-    )  # infinities and NaN are taken as they are
-    return v.select(is_whole, x, lower)
+    return v.select(b.fcmp_unordered(">=", size, v.const(whole_from)), x, lower)
 
 
 def power(v: Vectors, x: ir.Value, exponent: int) -> ir.Value:
@@ -382,11 +390,6 @@ def power(v: Vectors, x: ir.Value, exponent: int) -> ir.Value:
 def root(v: Vectors, x: ir.Value) -> ir.Value:
     """The square root, rounded as the processor does."""
     return v.intrinsic("sqrt", x)
-
-
-def absolute(v: Vectors, x: ir.Value) -> ir.Value:
-    """|x|."""
-    return v.intrinsic("fabs", x)
 
 
 def relu(v: Vectors, x: ir.Value) -> ir.Value:
@@ -416,84 +419,3 @@ FUNCTIONS: dict[str, Callable[[Vectors, ir.Value], ir.Value]] = {
     "floor": floor,
 }
 """The functions of one number."""
-
-# Building blocks
-
-
-def polynomial(v: Vectors, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
-    """By Horner's rule, the highest power first."""
-    value = v.const(coefficients[0])
-    for c in coefficients[1:]:
-        value = v.fma(value, x, v.const(c))
-    return value
-
-
-def clamp(v: Vectors, x: ir.Value, low: float, high: float) -> ir.Value:
-    """The number kept within bounds; NaN stays."""
-    x = v.select(v.builder.fcmp_ordered("<", x, v.const(low)), v.const(low), x)
-    return at_most(v, x, high)
-
-
-def at_most(v: Vectors, x: ir.Value, high: float) -> ir.Value:
-    """The number, or the bound if that is less; NaN stays."""
-    return v.select(v.builder.fcmp_ordered(">", x, v.const(high)), v.const(high), x)
-
-
-class Whole:
-    """The nearest whole number to x times a factor, below 2^22 (2^51 in float64): adding a large number rounds."""
-
-    def __init__(self, v: Vectors, x: ir.Value, factor: float) -> None:
-        self._v = v
-        magic = v.const(1.5 * 2.0 ** (v.precision - 1))
-        shifted = v.fma(x, v.const(factor), magic)
-        self.value = v.builder.fsub(shifted, magic)
-        self.integer = v.builder.sub(v.to_integers(shifted), v.to_integers(magic))
-
-    def power(self) -> ir.Value:
-        """2^n, where that is a normal number."""
-        scaled = self._scaled(self._v.const(1.0))
-        return self._power(self.integer) if scaled is None else scaled
-
-    def scale(self, x: ir.Value) -> ir.Value:
-        """X 2^n, to infinity and to denormals."""
-        v, b = self._v, self._v.builder
-        scaled = self._scaled(x)
-        if scaled is not None:
-            return scaled
-        half = b.ashr(self.integer, v.iconst(1))
-        return b.fmul(b.fmul(x, self._power(half)), self._power(b.sub(self.integer, half)))
-
-    def _scaled(self, x: ir.Value) -> ir.Value | None:
-        return self._v.instruction("scale", x=x, n=self.value)
-
-    def _power(self, n: ir.Value) -> ir.Value:
-        v, b = self._v, self._v.builder
-        bias, fraction = (1 << (v.bits - v.precision - 1)) - 1, v.precision - 1
-        return v.to_floats(b.shl(b.add(n, v.iconst(bias)), v.iconst(fraction)))
-
-
-def quotient(v: Vectors, a: ir.Value, d: ir.Value) -> ir.Value:
-    """A / d for finite numbers; d and its reciprocal are normal."""
-    y = _estimate(v, d)
-    if y is None:
-        return v.builder.fdiv(a, d)
-    q = v.builder.fmul(a, y)
-    return v.fma(v.fma(v.builder.fneg(d), q, a), y, q)
-
-
-def reciprocal(v: Vectors, x: ir.Value) -> ir.Value:
-    """1 / x, where both are finite and normal."""
-    y = _estimate(v, x)
-    if y is None:
-        return v.builder.fdiv(v.const(1.0), x)
-    return v.fma(v.fma(v.builder.fneg(x), y, v.const(1.0)), y, y)
-
-
-def _estimate(v: Vectors, x: ir.Value) -> ir.Value | None:
-    """14 bits of 1 / x, where the processor has them: one of Newton's steps is less than half a division."""
-    return v.instruction("reciprocal", x=x)
-
-
-def with_sign(v: Vectors, size: ir.Value, sign: ir.Value) -> ir.Value:
-    """A number that is not negative with the sign of another."""
-    return v.intrinsic("copysign", size, sign)

@@ -11,6 +11,7 @@ Operation = Callable[..., ir.Value]
 
 
 def _compare(symbol: str) -> Operation:
+    """Ordered, as torch's: false where either is NaN."""
     return lambda v, a, b: v.builder.fcmp_ordered(symbol, a, b)
 
 

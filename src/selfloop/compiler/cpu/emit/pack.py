@@ -13,7 +13,7 @@ PACK_BLOCK = ("vectors", "count")
 """The argument block: the address of the descriptions of vectors, one after another, and how many there are."""
 
 PACK_VECTOR = (
-    *("source", "lane_stride", "k_stride", "units", "first", "step", "length"),
+    *("source", "lane_stride", "k_stride", "units", "first_unit", "unit_step", "length"),
     *("packed", "packed_step", "packed_k"),
 )
 """The description of one vector of each block of units.
@@ -21,7 +21,7 @@ PACK_VECTOR = (
     source                      the address of the submatrix's first element
     lane_stride, k_stride       the elements from one unit to the next, and from one element of the sum to the next
     units                       the number of units
-    first, step                 the first unit of the first vector, and the units from one vector to the next
+    first_unit, unit_step       the first unit of the first vector, and the units from one vector to the next
     length                      the number of elements of the sum
     packed                      the address of the first vector
     packed_step, packed_k       the elements from one block of units to the next, and from one k to the next
@@ -47,11 +47,11 @@ class _Pack:
     def write(self) -> None:
         """Block by block of units."""
         f, b, given, lanes = self.f, self.f.builder, self.given, self.f.vectors.lanes
-        left = b.sub(given["units"], given["first"])
-        blocks = b.sdiv(f.plus(left, b.sub(given["step"], f.index(1))), given["step"])
+        left = b.sub(given["units"], given["first_unit"])
+        blocks = b.sdiv(f.plus(left, b.sub(given["unit_step"], f.index(1))), given["unit_step"])
         is_contiguous, is_along_k = (b.icmp_signed("==", given[key], f.index(1)) for key in ("lane_stride", "k_stride"))
         with f.loop(0, blocks) as block:
-            unit = f.plus(given["first"], f.times(block, given["step"]))
+            unit = f.plus(given["first_unit"], f.times(block, given["unit_step"]))
             here = b.sub(given["units"], unit)
             start = f.at(self.source, f.times(unit, given["lane_stride"]))
             packed = f.at(self.packed, f.times(block, given["packed_step"]))

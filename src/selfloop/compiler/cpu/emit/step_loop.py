@@ -55,7 +55,7 @@ class _StepLoop(Function):
         self.panels = {panel: self.bases["panel", str(k)] for k, panel in enumerate(layout.panels)}
         largest = max((t.rows * _columns(t) for stage in layout.tilings for t in stage), default=0)
         self.tile = self.space(max(1, largest))
-        self.first, self.last, self.stride = (self.header(name) for name in ("first", "last", "stride"))
+        self.first_row, self.end_row, self.row_stride = map(self.header, ("first_row", "end_row", "row_stride"))
         self.part, self.parts = self.header("part"), self.header("parts")
         self.amx = TileRegisters(self)
         self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("sched_yield"))
@@ -75,10 +75,10 @@ class _StepLoop(Function):
         with self.loop(begin, end) as k:
             t = b.sub(self.plus(begin, end), self.plus(k, 1)) if is_reversed else k
             self.is_odd = b.icmp_signed("!=", b.and_(t, self.index(1)), self.index(0))
-            self.start = self.plus(b.load(self.at(starts, t, self.index), typ=self.index), self.first)
-            stop = self.least(b.load(self.at(counts, t, self.index), typ=self.index), self.last)
-            left = b.sub(self.plus(stop, self.stride), self.plus(self.first, 1))
-            self.rows = self.most(b.sdiv(left, self.stride), 0)
+            self.start = self.plus(b.load(self.at(starts, t, self.index), typ=self.index), self.first_row)
+            stop = self.least(b.load(self.at(counts, t, self.index), typ=self.index), self.end_row)
+            left = b.sub(self.plus(stop, self.row_stride), self.plus(self.first_row, 1))
+            self.rows = self.most(b.sdiv(left, self.row_stride), 0)
             for stage, tilings in enumerate(self.layout.tilings):
                 own = self.program.stages[stage]
                 if isinstance(own, ReductionLoop):
@@ -94,8 +94,8 @@ class _StepLoop(Function):
 
     def row(self, k: ir.Value) -> _Row:
         """The k-th row of this thread at this step."""
-        steps = self.times(k, self.stride)
-        return _Row(self.plus(self.first, steps), self.plus(self.start, steps))
+        steps = self.times(k, self.row_stride)
+        return _Row(self.plus(self.first_row, steps), self.plus(self.start, steps))
 
     # Tile loops
 

@@ -11,7 +11,7 @@ I32, POINTER = ir.IntType(32), ir.PointerType()
 
 
 class Vectors:
-    """Writes instructions on vectors of float32 (bits=32) or float64 (bits=64) at the builder's place.
+    """Writes instructions on vectors of float32 (bits=32) or float64 (bits=64) at the builder's insertion point.
 
     A vector fills a register, or several when more lanes are asked for.
     """
@@ -22,12 +22,11 @@ class Vectors:
         self.builder, self.target, self.bits = builder, target, bits
         self.bytes = bits // 8
         self.lanes = lanes or target.lanes(self.bytes)
-        self.precision = 24 if bits == 32 else 53
-        self.element = ir.FloatType() if bits == 32 else ir.DoubleType()
-        self.type = ir.VectorType(self.element, self.lanes)
-        self.integer = ir.IntType(bits)
-        self.integers = ir.VectorType(self.integer, self.lanes)
-        self.mask = ir.VectorType(ir.IntType(1), self.lanes)
+        self.precision = 24 if bits == 32 else 53  # bits of the significand, with the implicit one
+        self.float_type = ir.FloatType() if bits == 32 else ir.DoubleType()
+        self.type = ir.VectorType(self.float_type, self.lanes)
+        self.int_type = ir.IntType(bits)
+        self.int_vector = ir.VectorType(self.int_type, self.lanes)
 
     # Making vectors.
 
@@ -37,7 +36,7 @@ class Vectors:
 
     def iconst(self, value: int) -> ir.Constant:
         """The whole number in every lane."""
-        return ir.Constant(self.integers, [value] * self.lanes)
+        return ir.Constant(self.int_vector, [value] * self.lanes)
 
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A scalar of the element's type in every lane."""
@@ -46,7 +45,7 @@ class Vectors:
         return self.builder.shuffle_vector(self.builder.insert_element(undefined, scalar, I32(0)), undefined, zeros)
 
     def shuffled(self, a: ir.Value, b: ir.Value | None, order: Sequence[int]) -> ir.Value:
-        """For each lane, one of the lanes of two vectors; those of b count on from those of a."""
+        """LLVM's shufflevector: lane i of the result is lane ``order[i]`` of a followed by b."""
         b = ir.Constant(self.type, ir.Undefined) if b is None else b
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, self.lanes), list(order)))
 
@@ -64,20 +63,22 @@ class Vectors:
         )
         return self.builder.call(function, arguments)
 
-    def instruction(self, name: str, **operands: ir.Value) -> ir.Value | None:
-        """An instruction of the target on vectors; None where it has none of this name, for vectors of this width."""
-        found = self.target.intrinsics.get(f"{name}{self.bits}")
-        if found is None or self.lanes != self.target.lanes(self.bytes):
+    def target_intrinsic(self, name: str, **operands: ir.Value) -> ir.Value | None:
+        """Call an intrinsic of the target; None where it has none of this name, or where `lanes` are not its own."""
+        intrinsic = self.target.intrinsics.get(f"{name}{self.bits}")
+        if intrinsic is None or self.lanes != self.target.lanes(self.bytes):
             return None
-        operands["lanes"] = ir.Constant(ir.IntType(self.lanes), -1)
-        arguments = [I32(operand) if isinstance(operand, int) else operands[operand] for operand in found.operands]
-        return self.call(found.name, self.type, arguments)
+        operands["all_lanes"] = ir.Constant(ir.IntType(self.lanes), -1)  # the write mask of AVX-512
+        arguments = [
+            I32(o) if isinstance(o, int) else operands[o] for o in intrinsic.operands
+        ]  # an int is an immediate
+        return self.call(intrinsic.name, self.type, arguments)
 
     def intrinsic(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call ``llvm.NAME`` on vectors, with a vector as its result."""
         return self.call(f"llvm.{name}.v{self.lanes}f{self.bits}", self.type, arguments)
 
-    # Arithmetic. Comparisons are ordered, as torch's: false where a NaN takes part.
+    # Arithmetic.
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """A * b + c: rounded once where the processor can, twice where it cannot."""
@@ -87,10 +88,10 @@ class Vectors:
         """A where the mask is set, b elsewhere."""
         return self.builder.select(mask, a, b)
 
-    def to_integers(self, v: ir.Value) -> ir.Value:
-        """The bits of floats as integers."""
-        return self.builder.bitcast(v, self.integers)
+    def bits_of(self, v: ir.Value) -> ir.Value:
+        """The bits of floats, as integers."""
+        return self.builder.bitcast(v, self.int_vector)
 
-    def to_floats(self, v: ir.Value) -> ir.Value:
-        """Bits as floats."""
+    def from_bits(self, v: ir.Value) -> ir.Value:
+        """The floats that have these bits."""
         return self.builder.bitcast(v, self.type)
