@@ -7,6 +7,7 @@ A cell and its call are drawn from one number, so that the number repeats them:
 """
 
 import argparse
+import copy
 import multiprocessing
 import os
 import random
@@ -231,8 +232,12 @@ def _check(call: Call, rnn: sl.Recurrent) -> None:
         return everything(rnn, x, start, lambda x, start: rnn(x, start, **options))
 
     expected, got = run("interpret", 1), run("native", call.threads)
-    for a, b in zip(got, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+    room = [0.0] * len(expected)
+    if not all(torch.allclose(a, b, rtol=1e-8, atol=1e-9) for a, b in zip(got, expected, strict=True)):
+        moved = _moved(rnn, x, start, options)  # some cells magnify a rounding by ten at each step
+        room = [float((a - b).detach().abs().max()) for a, b in zip(moved, expected, strict=True)]
+    for a, b, by in zip(got, expected, room, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9 + by)
     _same("a second gradient", run("native", call.threads), got)
     _same("another number of threads", run("native", 1 + call.threads % 3), got)
     with torch.no_grad():
@@ -243,13 +248,28 @@ def _check(call: Call, rnn: sl.Recurrent) -> None:
         stepper.reset(start)
         for t in range(T):
             y_t = stepper(np.ascontiguousarray(x.select(1 if rnn.batch_first else 0, t).numpy()))
-            torch.testing.assert_close(torch.from_numpy(y_t), y.select(1 if rnn.batch_first else 0, t))
+            y_there = y.select(1 if rnn.batch_first else 0, t)
+            torch.testing.assert_close(torch.from_numpy(y_t), y_there, rtol=1e-7, atol=1e-7 + room[0])
     if not call.also_single:  # half of the time goes into compiling
         return
     for weight in rnn.parameters():
         weight.data = weight.data.float()
     single, state = rnn.float()(x.float(), start.to(torch.float32), **options)
     assert single.isfinite().all() and all(s.isfinite().all() for s in state)
+
+
+def _moved(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, options: dict[str, Any]) -> list[torch.Tensor]:
+    """What the interpreter gives where all numbers are some roundings away from what they are."""
+    near = copy.deepcopy(rnn)
+    near.backend = "interpret"
+
+    def away(v: torch.Tensor) -> torch.Tensor:
+        return v + 1e-14 * v.abs().max() * torch.randn_like(v)
+
+    for weight in near.parameters():
+        weight.data = away(weight.data)
+    there = sl.State(**{name: away(s) for name, s in start.tensors.items()})
+    return everything(near, away(x), there, lambda x, start: near(x, start, **options))
 
 
 def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> None:

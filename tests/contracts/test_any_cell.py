@@ -17,6 +17,10 @@ def test_any_equations_compiled_are_those_equations_interpreted(number):
     check(number)
 
 
+def test_a_cell_that_magnifies_roundings_is_compared_as_far_as_it_can_be():
+    check(536620113537)  # from 6e-15 at the first step to 6e-7 at the ninth
+
+
 def test_other_equations_at_each_run():
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")  # pytest shows it, the cells and the commands that repeat them, where one is wrong
