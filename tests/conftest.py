@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import shape_checks  # noqa: F401  before selfloop: it makes the checks of shapes
 import torch
 from hypothesis import HealthCheck, settings
 

@@ -19,7 +19,7 @@ CASES = {
 def test_recomputing_changes_no_gradient(entry, case):
     def everything(recompute):
         torch.manual_seed(1)
-        rnn = entry.layer(3, 5, recompute=recompute, bidirectional=True, backend="native")
+        rnn = entry.layer(recompute=recompute, bidirectional=True, backend="native")
         x = torch.randn(7, 4, 3, dtype=torch.float64, requires_grad=True)
         y, state = rnn(x, **case)
         loss = sum((v * torch.randn_like(v)).sum() for v in (y, *state))

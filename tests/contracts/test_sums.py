@@ -61,7 +61,7 @@ def test_partial_sums_are_the_sum(partial, monkeypatch):
     monkeypatch.setattr(weight_gradients, "ROWS_PER_SUM", 1)
     monkeypatch.setattr(weight_gradients, "MOST_PARTIAL_SUMS", partial)
     monkeypatch.setattr(recording, "CHUNK_BYTES", 1 << 10)
-    for cell in (cells.lstm, cells.gru, cells.sru if hasattr(cells, "sru") else cells.vanilla):
+    for cell in (cells.lstm, cells.gru, cells.vanilla):
         rnn = sl.Recurrent(cell, 2, 3, dtype=torch.float64, backend="native")
         x = torch.randn(40, 6, 2, dtype=torch.float64)
         for got, expected in zip(gradients(rnn, x), interpreted(rnn, x), strict=True):

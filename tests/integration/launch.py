@@ -1,4 +1,4 @@
-"""`selfloop …` in a process of its own, which can be killed.
+"""`selfloop …`, or a program in Python, in a process of its own, which can be killed.
 
 Processes are forked from a server that has imported everything: they start in a moment, and share nothing.
 """
@@ -6,6 +6,7 @@ Processes are forked from a server that has imported everything: they start in a
 import multiprocessing
 import os
 import resource
+import runpy
 import signal
 import sys
 import time
@@ -28,12 +29,25 @@ class Ended(NamedTuple):
 
 
 class Launched:
-    """A command line that runs; what it says is kept in files in `folder`."""
+    """A command line that runs; what it says is kept in files in `folder`.
 
-    def __init__(self, folder: Path, *arguments: object, prepare: tuple[Callable[..., None], ...] = ()) -> None:
+    Args:
+        folder: where it runs.
+        arguments: the words after `selfloop`, or after the path of `program`.
+        prepare: a function, and its arguments, that is called before.
+        program: a file in Python that is run in place of `selfloop`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: object,
+        prepare: tuple[Callable[..., None], ...] = (),
+        program: Path | None = None,
+    ) -> None:
         self._said = folder / "out", folder / "err"
         words = [str(argument) for argument in arguments]
-        self._process = _context.Process(target=_run, args=(folder, words, *self._said, prepare))
+        self._process = _context.Process(target=_run, args=(folder, words, *self._said, prepare, program))
         self._process.start()
 
     @property
@@ -88,12 +102,15 @@ def _in_fsync(number: int, act: Callable[[], None]) -> None:
     os.fsync = fsync
 
 
-def _run(folder: Path, words: list[str], out: Path, err: Path, prepare: tuple) -> None:
+def _run(folder: Path, words: list[str], out: Path, err: Path, prepare: tuple, program: Path | None) -> None:
     os.chdir(folder)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if prepare:
         first, *arguments = prepare
         first(*arguments)
-    sys.argv = ["selfloop", *words]
-    main()
+    sys.argv = ["selfloop" if program is None else str(program), *words]
+    if program is None:
+        main()
+    else:
+        runpy.run_path(str(program), run_name="__main__")

@@ -1,13 +1,11 @@
 """The pages of docs/, followed line by line, in a folder of their own, with a few updates in place of minutes."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from integration.launch import Launched
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,16 +18,16 @@ def test_there_are_pages():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_can_be_followed(page, tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         if kind == "python":
-            commands = [["-c", text]]
+            program = tmp_path / "block.py"
+            program.write_text(text, encoding="utf-8")
+            launched = [Launched(tmp_path, program=program)]
         else:
             quick = re.sub(r"--minutes [\d.]+", "--steps 3", text)
             lines = [shlex.split(line, comments=True) for line in quick.splitlines()]
-            commands = [["-m", *words] for words in lines if words]
-        for words in commands:
-            done = subprocess.run(
-                [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
+            assert all(words[0] == "selfloop" for words in lines if words)
+            launched = (Launched(tmp_path, *words[1:]) for words in lines if words)
+        for process in launched:
+            ended = process.end()
+            assert ended.status == 0, ended.err

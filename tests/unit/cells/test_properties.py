@@ -13,7 +13,7 @@ X = torch.randn(6, 2, 3, dtype=torch.float64, generator=torch.Generator().manual
 
 def layer(name, **weights):
     """A layer with random weights, but for those that are given."""
-    rnn = ENTRIES[name].layer()
+    rnn = ENTRIES[name].layer().requires_grad_(False)
     with torch.no_grad():
         for weight, value in weights.items():
             getattr(rnn, f"{weight}_l0").copy_(torch.as_tensor(value))
@@ -64,8 +64,8 @@ def test_the_output_gate_peeps_at_the_new_cell():
 
 
 def test_a_multiplicative_lstm_whose_input_is_always_one_is_an_lstm():
-    multiplicative = ENTRIES["multiplicative_lstm"].layer(input_size=1)
-    lstm = ENTRIES["lstm"].layer(input_size=1)
+    multiplicative = ENTRIES["multiplicative_lstm"].layer(input_size=1).requires_grad_(False)
+    lstm = ENTRIES["lstm"].layer(input_size=1).requires_grad_(False)
     with torch.no_grad():
         multiplicative.W_xm_l0.fill_(1)
         lstm.W_xh_l0.copy_(multiplicative.W_xh_l0)

@@ -1,3 +1,4 @@
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,21 @@ def selfloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Said(stopped.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path], None], Path], Path]:
+    """Makes a folder the first time that a module asks for it; each test gets a copy."""
+    kept = tmp_path_factory.mktemp("kept") / "folder"
+
+    def copy(make: Callable[[Path], None], path: Path) -> Path:
+        if not kept.exists():
+            make(path)
+            shutil.copytree(path, kept)
+            return path
+        return shutil.copytree(kept, path)
+
+    return copy
 
 
 @pytest.fixture(scope="session")

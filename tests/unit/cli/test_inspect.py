@@ -4,11 +4,14 @@ import pytest
 
 
 @pytest.fixture
-def play(selfloop, tmp_path):
+def play(selfloop, tmp_path, made_once):
     (tmp_path / "play.txt").write_text("to be or not to be, that is the question\n" * 60)
     small = ("--set", "model.hidden_size=8", "--set", "model.num_layers=2", "--steps", "2")
-    assert selfloop("train", "lm", tmp_path / "play.txt", "--run", tmp_path / "run", *small).status == 0
-    return tmp_path / "run"
+
+    def train(path):
+        assert selfloop("train", "lm", tmp_path / "play.txt", "--run", path, *small).status == 0
+
+    return made_once(train, tmp_path / "run")
 
 
 def test_the_gradient_flow_of_a_language_model(play, selfloop, tmp_path):

@@ -16,15 +16,23 @@ def words(tmp_path_factory):
 
 
 @pytest.fixture
-def run(words, selfloop, tmp_path):
-    small = ("--set", "model.hidden_size=8", "--set", "model.embedding_size=4", "--set", "training.learning_rate=0.03")
-    path = tmp_path / "run"
-    said = selfloop("train", "classify", words, "--run", path, "--steps", "80", *small, "--json")
-    assert said.status == 0, said.err
-    result = json.loads(said.out)
-    assert result["valid"]["accuracy"] == 1.0
-    assert (path / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    return path
+def run(words, selfloop, tmp_path, made_once):
+    def train(path):
+        small = (
+            "--set",
+            "model.hidden_size=8",
+            "--set",
+            "model.embedding_size=4",
+            "--set",
+            "training.learning_rate=0.03",
+        )
+        said = selfloop("train", "classify", words, "--run", path, "--steps", "80", *small, "--json")
+        assert said.status == 0, said.err
+        result = json.loads(said.out)
+        assert result["valid"]["accuracy"] == 1.0
+        assert (path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+    return made_once(train, tmp_path / "run")
 
 
 def test_a_file_is_predicted_in_each_form(run, selfloop, tmp_path):

@@ -28,14 +28,17 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture
-def run(files, selfloop, tmp_path):
-    path = tmp_path / "run"
-    said = selfloop("train", "translate", *files, "--tokenizer", "word", "--run", path, "--steps", 60, *SMALL, "--json")
-    assert said.status == 0, said.err
-    result = json.loads(said.out)
-    assert result["valid"].keys() == {"loss", "perplexity", "bleu", "chrf", "bleu_signature", "chrf_signature"}
-    assert (path / "attention.png").read_bytes().startswith(b"\x89PNG")
-    return path
+def run(files, selfloop, tmp_path, made_once):
+    def train(path):
+        said = selfloop(
+            "train", "translate", *files, "--tokenizer", "word", "--run", path, "--steps", 60, *SMALL, "--json"
+        )
+        assert said.status == 0, said.err
+        result = json.loads(said.out)
+        assert result["valid"].keys() == {"loss", "perplexity", "bleu", "chrf", "bleu_signature", "chrf_signature"}
+        assert (path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+    return made_once(train, tmp_path / "run")
 
 
 def test_a_file_is_translated_in_each_form_line_by_line(run, selfloop, tmp_path):

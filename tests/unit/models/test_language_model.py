@@ -10,10 +10,11 @@ VOCABULARY = 9
 TOKENS = torch.tensor([[1, 4], [2, 2], [8, 0], [3, 3], [5, 1]])
 
 
-def make(cell=cells.lstm, **options):
+def make(cell=cells.lstm, learns=False, **options):
+    """A model; without gradients, so that no kernels are compiled for them, unless it learns."""
     torch.manual_seed(2)
-    options = {"embedding_size": 4, "hidden_size": 6, "sizes": dict.fromkeys(cell.sizes, 3), **options}
-    return LanguageModel(VOCABULARY, cell, **options).double()
+    options = {"embedding_size": 4, "hidden_size": 6, "sizes": dict.fromkeys(cell.sizes, 2), **options}
+    return LanguageModel(VOCABULARY, cell, **options).double().requires_grad_(learns)
 
 
 def read_in_steps(model, tokens):
@@ -30,7 +31,7 @@ def read_in_steps(model, tokens):
 @pytest.mark.parametrize("cell", ZOO.values(), ids=ZOO)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "tied": True}], ids=["one layer", "two layers, tied"])
 def test_step_by_step_it_gives_what_it_gives_at_once(cell, options):
-    model = make(cell, **options)
+    model = make(cell, **{"embedding_size": 3, "hidden_size": 4, **options})  # the sizes of the catalogue
     logits, state = model(TOKENS)
     stepped, last = read_in_steps(model, TOKENS)
     torch.testing.assert_close(stepped, logits)
@@ -78,7 +79,7 @@ def test_a_projection_stands_only_where_tied_sizes_differ():
     "options", [{}, {"tied": True, "num_layers": 2}, {"embedding_dropout": 0.1, "weight_drop": 0.1}], ids=str
 )
 def test_every_parameter_gets_a_gradient(options):
-    model = make(**options)
+    model = make(learns=True, **options)
     logits, _ = model(TOKENS)
     (logits.log_softmax(-1) ** 2).sum().backward()
     for name, parameter in model.named_parameters():

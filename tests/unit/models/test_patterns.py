@@ -20,7 +20,7 @@ def answers(model, x, lengths=None):
 def test_one_sequence_has_one_answer_in_any_batch(pooling, bidirectional):
     torch.manual_seed(1)
     options = {"hidden_size": 6, "num_layers": 2, "pooling": pooling, "bidirectional": bidirectional}
-    model = ManyToOne(NumberEncoder(3), ZOO["gru"], 4, **options).eval()
+    model = ManyToOne(NumberEncoder(3), ZOO["gru"], 4, **options).eval().requires_grad_(False)
     x, lengths = torch.randn(7, 3, 3), torch.tensor([7, 2, 5])
     together = model(x, lengths)
     for row, length in enumerate(lengths):
@@ -30,7 +30,8 @@ def test_one_sequence_has_one_answer_in_any_batch(pooling, bidirectional):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_an_answer_at_each_step_does_not_depend_on_the_batch(bidirectional):
     torch.manual_seed(1)
-    model = ManyToMany(NumberEncoder(3), ZOO["lstm"], 4, hidden_size=6, bidirectional=bidirectional).eval()
+    model = ManyToMany(NumberEncoder(3), ZOO["lstm"], 4, hidden_size=6, bidirectional=bidirectional)
+    model.eval().requires_grad_(False)
     x, lengths = torch.randn(7, 2, 3), torch.tensor([7, 4])
     logits, _ = model(x, lengths=lengths)
     alone, _ = model(x[:4, 1:])
@@ -38,7 +39,7 @@ def test_an_answer_at_each_step_does_not_depend_on_the_batch(bidirectional):
 
 
 def test_steps_give_the_answers_of_the_whole_sequence():
-    model = ManyToMany(TokenEncoder(9, 5), ZOO["gru"], 4, hidden_size=6, num_layers=2).eval()
+    model = ManyToMany(TokenEncoder(9, 5), ZOO["gru"], 4, hidden_size=6, num_layers=2).eval().requires_grad_(False)
     tokens = torch.randint(9, (6, 3))
     whole, last = model(tokens)
     state = None

@@ -149,5 +149,9 @@ def test_a_target_by_name():
         targets.named("cortex-m4")
 
 
-def test_only_some_processors_multiply_bfloat16():
-    assert not any(targets.multiplies_bfloat16(t) for t in targets.TARGETS if t.name != "avx512")
+@pytest.mark.parametrize("lacking", [None, *TARGETS["avx512"].tile_features])
+def test_a_processor_multiplies_bfloat16_where_it_has_all_that_takes(lacking, monkeypatch):
+    features = {feature: feature != lacking for target in TARGETS.values() for feature in target.tile_features}
+    monkeypatch.setattr(targets.llvm, "get_host_cpu_features", lambda: features)
+    multiply = [name for name, target in TARGETS.items() if targets.multiplies_bfloat16(target)]
+    assert multiply == ([] if lacking else ["avx512"])

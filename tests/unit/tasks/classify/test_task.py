@@ -40,14 +40,23 @@ def make_task(tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def trainings():
+    """What was trained before, by its options: tests look at it, and leave it as it is."""
+    return {}
+
+
 @pytest.fixture
-def trained(make_task, tmp_path, silent):
+def trained(make_task, tmp_path, silent, trainings):
     def make(**options):
+        if repr(options) in trainings:
+            return trainings[repr(options)]
         task = make_task(**options)
         run = Run.create(tmp_path / "run", "classify", task.config.model_dump(mode="json"))
         task.save(run)
         train(task, run, task.config.training, Accelerator(cpu=True), silent)
         run.load_model(task.model)  # the best weights
+        trainings[repr(options)] = task, run
         return task, run
 
     return make
