@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check fuzz guard clean
+.PHONY: help demo test check fuzz guard docs dist clean
 
 help:
 	@echo "make demo   install, train a language model on the text inside Python, let it write (5 minutes)"
 	@echo "make test   install what tests need; lint, types, import rules, tests"
 	@echo "make fuzz   compare random cells, compiled and interpreted, for an hour"
 	@echo "make guard  run every cell with its memory between pages that nobody may touch"
+	@echo "make docs   build the pages and the API reference into build/site"
+	@echo "make dist   build a wheel and an sdist into build/dist, and try each in a fresh environment"
 	@echo "make clean  remove what these made, but no run"
 
 $(BIN)/python:
@@ -45,5 +47,17 @@ guard: $(VENV)/.tested
 fuzz: $(VENV)/.tested
 	$(BIN)/python tests/random_cells.py --minutes 60
 
+docs: $(VENV)/.tested
+	$(PIP) install --quiet --group docs
+	$(BIN)/python docs/write_fields.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+dist: $(BIN)/python
+	$(PIP) install --quiet build
+	rm -rf build/dist
+	$(BIN)/python -m build --outdir build/dist
+	for file in build/dist/*.whl build/dist/*.tar.gz; do ./tests/smoke.sh $(PYTHON) $$file || exit 1; done
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

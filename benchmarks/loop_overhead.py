@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling
-from selfloop.tasks.lm.config import TextOptions
+from selfloop.options import LanguageModelConfig
+from selfloop.options.lm import TextOptions
+from selfloop.tasks.lm import LanguageModelling
 from selfloop.tasks.lm.score import negative_log_likelihood
 from selfloop.training import Run, TrainingOptions, train
 from selfloop.training.optimizers import make_optimizer

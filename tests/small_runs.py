@@ -37,7 +37,7 @@ def make(task: str, folder: Path) -> Run:
         }[task]
         inputs.save(run)
         arguments = (inputs,)
-    model = config.model.build(*arguments, choose_cell("lstm"))
+    model = TASKS[task].opened.build(config.model, *arguments, choose_cell("lstm"))
     run.save_model(model, {})
     facts = {
         "progress": asdict(Progress(step=1, best_loss=1.0)),

@@ -15,8 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from selfloop.language import __all__ as _LANGUAGE
-
-__version__ = "0.1.0"
+from selfloop.version import __version__
 
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
@@ -26,6 +25,7 @@ _HOMES = {
     **dict.fromkeys(_LAYERS, "selfloop.layers"),
     **dict.fromkeys(("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany"), "selfloop.models"),
     "load": "selfloop.tasks",
+    **dict.fromkeys(("resume", "train"), "selfloop.app"),
     "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
 }
@@ -33,10 +33,13 @@ __all__ = ["__version__", "cells", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from selfloop import cells as cells
+    from selfloop.app import resume as resume
+    from selfloop.app import train as train
     from selfloop.compiler import show as show
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.language import *  # noqa: F403
     from selfloop.layers import *  # noqa: F403
+    from selfloop.tasks import load as load
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ LARGEST = 1 << 20
 class Section(BaseModel):
     """A group of typed fields. Unknown fields are errors; values are checked, and not changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def parse(kind: type[S], values: Mapping[str, Any], source: str) -> S:
@@ -83,7 +83,7 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"--set {assignment} goes through '{section}', which is a value and not a section.")
-        place[name] = _value(text.strip())
+        place[name] = parse_value(text.strip())
     return result
 
 
@@ -101,7 +101,12 @@ def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -
     return parse(type(section), assign(section.model_dump(mode="json"), assignments), "The command")
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A value as TOML writes it; what is not TOML is a string.
+
+    >>> parse_value("[24, 40]"), parse_value("lstm")
+    ([24, 40], 'lstm')
+    """
     try:
         return _parse_toml(f"value = {text}")["value"]
     except ValueError:

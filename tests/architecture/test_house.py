@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +19,12 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A library has one home, or a few that are named here.
 HOMES = {
     "typer": {"cli"},
-    "rich": {"cli"},
+    "rich": {"app", "cli"},
     "matplotlib": {"training", "bench", "inspect"},
-    "pydantic": {"config.py", "training", "tasks"},
+    "pydantic": {"config.py", "options", "tasks"},
     "datasets": {"data"},
     "tokenizers": {"data"},
-    "accelerate": {"training", "cli"},
+    "accelerate": {"app", "training"},
     "llvmlite": {"compiler"},
     "sacrebleu": {"metrics"},
     "av": {"data"},
@@ -47,6 +48,18 @@ def test_a_library_is_imported_in_its_home_only(file):
     where = file.relative_to(SOURCE).parts[0]
     for library in imported(file) & set(HOMES):
         assert where in HOMES[library], f"{library} in {file}"
+
+
+def test_every_requirement_is_imported_or_used_by_a_library_that_needs_it():
+    text = PYPROJECT.read_text(encoding="utf-8")
+    required = re.findall(
+        r'^    "([A-Za-z0-9_-]+)[^"]*",$', text.partition("dependencies = [")[2].partition("]")[0], re.M
+    )
+    modules = {"pillow": "PIL"}
+    of_others = {"tensorboard"}  # through torch.utils.tensorboard
+    everything = set().union(*map(imported, FILES))
+    assert len(required) > 10
+    assert [name for name in required if modules.get(name, name) not in everything | of_others] == []
 
 
 def test_imports_run_down_the_house():

@@ -167,7 +167,7 @@ def test_of_a_file_a_cell_or_a_folder(refused, words, message):
     [
         ("play.txt --resume taken", "data"),
         ("--resume taken --seed 0", "--seed"),
-        ("--resume taken --cell lstm --steps 4", "--steps"),
+        ("--resume taken --cell lstm --steps 4 --precision bf16", "--precision"),
         ("--resume taken --set training.steps=9", "--set"),
         ("--resume taken --run other", "--run"),
         ("--resume taken --config two.toml", "--config"),

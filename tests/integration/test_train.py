@@ -56,6 +56,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(finished):
         "tokens_per_second",
         "best_step",
         "parameters",
+        "files",
         "valid",
     }
     assert result["valid"].keys() == {"loss", "perplexity", "bits_per_character"}
@@ -66,9 +67,10 @@ def test_the_folder_holds_what_the_design_says(finished):
     run, _ = finished
     names = sorted(path.name for path in run.iterdir())
     assert [name for name in names if not name.startswith("events.out.tfevents.")] == [
-        ".lock", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "resume", "tokenizer.json"
-    ]  # fmt: skip
-    assert len(names) == 8
+        *(".lock", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "results.json", "resume"),
+        "tokenizer.json",
+    ]
+    assert len(names) == 9
     config = json.loads((run / "config.json").read_text())
     assert config["data"]["source"] == str(run.parents[1] / "my play.txt")
     assert config["training"]["steps"] == 30

@@ -1,11 +1,14 @@
 """The command line: ``selfloop VERB``. Each verb is a file, and imports what it needs when it runs."""
 
+import difflib
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from selfloop import __version__, processors
+from selfloop import processors
 from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
@@ -15,9 +18,27 @@ from selfloop.cli.predict import predict
 from selfloop.cli.show import show
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
+from selfloop.version import __version__
+
+
+class _Verbs(TyperGroup):
+    """The verbs; where an option does not exist, what is offered for it is near without its dashes, too."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if offered := getattr(error, "possibilities", None):
+                bare = {name.lstrip("-"): name for name in offered}
+                near = difflib.get_close_matches(error.option_name.lstrip("-"), bare)  # type: ignore[attr-defined]
+                error.possibilities = [bare[name] for name in near]  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
     name="selfloop",
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -101,8 +101,8 @@ def _machine(peak: float) -> dict[str, Any]:
 
     import torch
 
-    from selfloop import __version__
     from selfloop.compiler import host_target, processor_name
+    from selfloop.version import __version__
 
     versions = {"selfloop": __version__}
     for package in ("torch", "onnxruntime", "jax"):

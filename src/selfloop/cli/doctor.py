@@ -50,12 +50,13 @@ def examine() -> dict[str, Any]:
 
     import torch
 
-    from selfloop import __version__, processors
+    from selfloop import processors
     from selfloop.cells import ZOO
     from selfloop.compiler import cache_state, host_target, processor_name
     from selfloop.errors import BackendError
     from selfloop.kernels import team
     from selfloop.kernels.dispatch import BACKENDS
+    from selfloop.version import __version__
 
     try:
         kernels = f"{host_target().name}; {cache_state()}"

@@ -1,12 +1,11 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from selfloop.tasks.task import Score
+from selfloop.cli.opening import Header, read_as
 
 
 def evaluate(
@@ -32,6 +31,7 @@ def evaluate(
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
     ] = None,
+    header: Header = None,
     set: Annotated[
         list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
     ] = None,
@@ -57,6 +57,7 @@ def evaluate(
     from rich.table import Table
     from rich.text import Text
 
+    from selfloop.app.session import signatures
     from selfloop.cli.opening import open_for
     from selfloop.config import changed
     from selfloop.tasks.loading import kind_of_model
@@ -64,7 +65,7 @@ def evaluate(
     two = target is not None
     what, needs = ("evaluate with two files", "align") if two else ("evaluate", "score")
     model = open_for(what, needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, set or [], ("data", "decoding"))
+    model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
     with Console(stderr=True, quiet=as_json).status("scoring …"):
@@ -79,7 +80,10 @@ def evaluate(
     console = Console(highlight=False)
     for name, score in scores.items():
         metrics = score.metrics()
-        figures = [f"{score.count:,} {unit}", *(f.format(metrics[key]) for key, f in kind.figures.items())]
+        figures = [
+            f"{score.count:,} {unit}",
+            *(f.format(metrics[key]) for key, f in kind.figures.items() if key in metrics),
+        ]
         console.print(Text(name, "bold"))
         console.print(Padding(Columns(figures, padding=(0, 3, 0, 0)), (0, 0, 0, 2)))
     for signature in sorted({text for score in scores.values() for text in signatures(score).values()}):
@@ -91,8 +95,3 @@ def evaluate(
             for row in rows:
                 classes.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
             console.print(classes)
-
-
-def signatures(score: "Score") -> dict[str, str]:
-    """How a score's figures were computed, where that is not one and the same everywhere; for JSON, by name."""
-    return getattr(score, "signatures", {})

@@ -1,9 +1,23 @@
 """A run as a verb opens it."""
 
 import shlex
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from selfloop.errors import ArgumentError
+
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether line 1 of CSV or TSV names the columns; else they are called 1, 2, 3."
+    ),
+]
+
+
+def read_as(header: bool | None) -> list[str]:
+    """The option --header as an assignment."""
+    return [] if header is None else [f"data.header={str(header).lower()}"]
 
 
 def open_for(what: str, needs: str, run: str, **options: Any) -> Any:

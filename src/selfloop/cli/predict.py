@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selfloop.cli.opening import Header, read_as
 from selfloop.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def predict(
         list[str] | None,
         typer.Argument(help="Files or folders; without them, a text a line from stdin.", show_default=False),
     ] = None,
-    format: Annotated[str, typer.Option(help="jsonl, csv or text.")] = "jsonl",
+    format: Annotated[str, typer.Option(help="jsonl, csv, or text, which is the answers alone.")] = "jsonl",
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
@@ -31,6 +32,7 @@ def predict(
     stream: Annotated[
         bool, typer.Option("--stream", help="Label a film or a camera frame by frame, while it is read.")
     ] = False,
+    header: Header = None,
     set: Annotated[
         list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
     ] = None,
@@ -57,8 +59,8 @@ def predict(
     import csv
     import sys
 
+    from selfloop.app.pictures import draw_predictions
     from selfloop.cli.opening import open_for
-    from selfloop.cli.pictures import draw_predictions
     from selfloop.config import changed
     from selfloop.data.examples import BadItems
 
@@ -66,7 +68,7 @@ def predict(
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
     what, needs = ("predict --stream", "watch") if stream else ("predict", "predict")
     model = open_for(what, needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, set or [], ("data", "decoding"))
+    model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
     if stream:
         _stream(model, data or [], format)
         return
@@ -74,15 +76,16 @@ def predict(
     parts = [model.read(source, bad) for source in data] if data else [_lines(model)]
     for place, reason in bad.found:
         typer.echo(f"left out: {place} {reason}", err=True)
-    table = csv.writer(sys.stdout, lineterminator="\n")
     predictions = [found for part in parts for found in model.predict(part)]
-    for number, found in enumerate(predictions):
-        if format == "jsonl":
-            typer.echo(json.dumps(found.facts(), ensure_ascii=False))
-        elif format == "text":
-            typer.echo(found.text())
-        else:
-            table.writerows([*([found.COLUMNS] if number == 0 else []), *found.rows()])
+    if format == "csv":
+        rows = [row for found in predictions for row in found.rows()]
+        if rows:
+            table = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+    else:
+        for found in predictions:
+            typer.echo(found.line() if format == "text" else json.dumps(found.facts(), ensure_ascii=False))
     if picture is not None:
         draw_predictions(predictions, picture)
 
@@ -113,5 +116,7 @@ def _lines(model: Any) -> "Examples":
     if hasattr(model, "lines"):
         found: Examples = model.lines(lines)
         return found
-    lines = [line for line in lines if line.strip()]
-    return Examples([line.split() for line in lines] if model.inputs.kind == "words" else lines, [], lines)
+    numbers = [number for number, line in enumerate(lines) if line.strip()]
+    texts = [lines[number] for number in numbers]
+    words = [text.split() for text in texts]
+    return Examples(words if model.inputs.kind == "words" else texts, [], [f"line {1 + n}" for n in numbers])

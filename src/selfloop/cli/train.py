@@ -1,53 +1,17 @@
-"""``selfloop train TASK``: a task a command, each with the options that matter most to it."""
+"""``selfloop train TASK``: a command a task, with an option for each field of its configuration."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from selfloop.cli.training import (
-    AsJson,
-    Assignments,
-    CellName,
-    ConfigFile,
-    Epochs,
-    Minutes,
-    Precision,
-    Resume,
-    RunFolder,
-    Seed,
-    SkipBad,
-    Steps,
-    run_training,
-)
+from selfloop.errors import ConfigError
 
-train_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Train a model on your own data.")
-
-
-@train_app.command("lm")
-def train_lm(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="A text file, a folder, a JSONL, CSV or Parquet file, or a name on the Hugging Face hub; "
-            "without it, the language reference that ships inside Python.",
-            show_default=False,
-        ),
-    ] = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    run: RunFolder = None,
-    resume: Resume = None,
-    tokenizer: Annotated[str | None, typer.Option(help="char, byte, word or bpe. [dim]char[/]")] = None,
-    column: Annotated[str | None, typer.Option(help="The column with the text, in JSONL, CSV or Parquet.")] = None,
-    cell: CellName = None,
-    precision: Precision = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
-    set: Assignments = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a language model: at every step it predicts the next token.
+EXAMPLES = {
+    "lm": """Train a language model: at every step it predicts the next token.
 
     [bold]Examples[/bold]
 
@@ -59,55 +23,11 @@ def train_lm(
 
       selfloop train lm tweets.jsonl --column body         one column of a table
 
-      selfloop train lm play.txt --set model.hidden_size=256 --set training.learning_rate=0.003
+      selfloop train lm play.txt --hidden 256 --lr 0.003
 
-      selfloop train lm --resume runs/play                 go on after a stop
-    """
-    given = {
-        "data.source": data,
-        "data.tokenizer": tokenizer,
-        "data.column": column,
-        "model.cell": cell,
-        "training.precision": precision,
-        "training.seed": seed,
-        "training.minutes": minutes,
-        "training.epochs": epochs,
-        "training.steps": steps,
-    }
-    run_training("lm", given, run=run, resume=resume, config=config, assignments=set, as_json=as_json)
-
-
-@train_app.command("classify")
-def train_classify(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="A table (CSV, TSV, JSONL, Parquet) of texts or series with their class; a folder with a sub-folder a "
-            "class, or a text file a class; .npz, .ts or idx files; or a name on the Hugging Face hub; without it, "
-            "scikit-learn's digits, pixel by pixel.",
-            show_default=False,
-        ),
-    ] = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    run: RunFolder = None,
-    resume: Resume = None,
-    label: Annotated[str | None, typer.Option(help="The column with the class. [dim]Found by its name.[/]")] = None,
-    input: Annotated[
-        str | None, typer.Option(help="The column with the text, the series or a path. [dim]Found by its name.[/]")
-    ] = None,
-    scan: Annotated[str | None, typer.Option(help="An image's step: pixels or rows. [dim]pixels[/]")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Of text: char, byte, word or bpe. [dim]char[/]")] = None,
-    cell: CellName = None,
-    precision: Precision = None,
-    seed: Seed = None,
-    skip_bad: SkipBad = None,
-    config: ConfigFile = None,
-    set: Assignments = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a classifier: a text, a series or an image goes in, one of several classes comes out.
+      selfloop train lm --resume runs/play                 go on after a stop; with --minutes 3, longer
+    """,
+    "classify": """Train a classifier: a text, a series or an image goes in, one of several classes comes out.
 
     [bold]Examples[/bold]
 
@@ -115,60 +35,15 @@ def train_classify(
 
       selfloop train classify reviews.csv --minutes 5      a table of texts with their class
 
+      selfloop train classify walks.csv --series walk --time seconds
+
       selfloop train classify names/                       a text file a class, an example a line
 
-      selfloop train classify walks/ --set model.bidirectional=true --set model.pooling=attention
+      selfloop train classify walks/ --bidirectional --pooling attention
 
       selfloop train classify mnist/ --scan rows           images, a row of pixels a step
-    """
-    given = {
-        "data.source": data,
-        "data.label": label,
-        "data.input": input,
-        "data.scan": scan,
-        "data.tokenizer": tokenizer,
-        "data.skip_bad": skip_bad,
-        "model.cell": cell,
-        "training.precision": precision,
-        "training.seed": seed,
-        "training.minutes": minutes,
-        "training.epochs": epochs,
-        "training.steps": steps,
-    }
-    run_training("classify", given, run=run, resume=resume, config=config, assignments=set, as_json=as_json)
-
-
-@train_app.command("label")
-def train_label(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="JSONL with a video, an array, a series or words a line and a label a step; two columns of words and "
-            "labels (TSV, CoNLL); or a folder of such files; without it, digits that move over a dark field.",
-            show_default=False,
-        ),
-    ] = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    run: RunFolder = None,
-    resume: Resume = None,
-    label: Annotated[
-        str | None, typer.Option(help="The column with the labels; of words in columns, its number, from 1.")
-    ] = None,
-    ignore: Annotated[str | None, typer.Option(help="A label that is neither learnt nor judged.")] = None,
-    one_way: Annotated[
-        bool | None, typer.Option("--one-way", help="Read forwards alone, so that the model can stream.")
-    ] = None,
-    cell: CellName = None,
-    precision: Precision = None,
-    seed: Seed = None,
-    skip_bad: SkipBad = None,
-    config: ConfigFile = None,
-    set: Assignments = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a labeller: a sequence goes in, a label comes out at each of its steps.
+    """,
+    "label": """Train a labeller: a sequence goes in, a label comes out at each of its steps.
 
     [bold]Examples[/bold]
 
@@ -176,70 +51,13 @@ def train_label(
 
       selfloop train label treebank/ --minutes 10          words and their tags: train.tsv, dev.tsv, test.tsv
 
-      selfloop train label clips.jsonl --set data.size=[48,64] --set data.fps=12
+      selfloop train label walks.csv --series person --time seconds --label activity
 
-      selfloop train label clips.jsonl --one-way           a model that labels a camera as it runs
-    """
-    given = {
-        "data.source": data,
-        "data.label": label,
-        "data.ignore": ignore,
-        "data.skip_bad": skip_bad,
-        "model.bidirectional": None if one_way is None else not one_way,
-        "model.cell": cell,
-        "training.precision": precision,
-        "training.seed": seed,
-        "training.minutes": minutes,
-        "training.epochs": epochs,
-        "training.steps": steps,
-    }
-    run_training("label", given, run=run, resume=resume, config=config, assignments=set, as_json=as_json)
+      selfloop train label clips.jsonl --size [48,64] --fps 12
 
-
-@train_app.command("translate")
-def train_translate(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A text file, a sentence a line, plain or .gz; or a table (TSV, CSV, JSONL, Parquet) with a column a "
-            "language; or a name on the Hugging Face hub; without it, dates from English to Hungarian.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="TARGET", help="The file of translations, line by line.", show_default=False),
-    ] = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    run: RunFolder = None,
-    resume: Resume = None,
-    valid: Annotated[
-        str | None, typer.Option(help="Sentences to choose the best weights by. [dim]A part of the data.[/]")
-    ] = None,
-    valid_target: Annotated[str | None, typer.Option(help="Their translations.")] = None,
-    test: Annotated[str | None, typer.Option(help="Sentences to report on.")] = None,
-    test_target: Annotated[str | None, typer.Option(help="Their translations.")] = None,
-    source_column: Annotated[
-        str | None, typer.Option(help="The column of a table with the source. [dim]Found by its name.[/]")
-    ] = None,
-    target_column: Annotated[
-        str | None, typer.Option(help="The column with the target. [dim]Found by its name.[/]")
-    ] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="bpe, word, char or byte. [dim]bpe[/]")] = None,
-    lowercase: Annotated[bool | None, typer.Option("--lowercase", help="Ignore case, in BLEU too.")] = None,
-    attention: Annotated[str | None, typer.Option(help="general, dot, additive or none. [dim]general[/]")] = None,
-    cell: CellName = None,
-    precision: Precision = None,
-    seed: Seed = None,
-    skip_bad: SkipBad = None,
-    config: ConfigFile = None,
-    set: Assignments = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a translator: a text goes in, and when it is read, another comes out.
+      selfloop train label clips.jsonl --no-bidirectional  a model that labels a camera as it runs
+    """,
+    "translate": """Train a translator: a text goes in, and when it is read, another comes out.
 
     [bold]Examples[/bold]
 
@@ -251,74 +69,9 @@ def train_translate(
 
       selfloop train translate pairs.tsv --source-column en --target-column de
 
-      selfloop train translate pairs.tsv --attention additive --set decoding.beam=10
-    """
-    given = {
-        "data.source": data,
-        "data.target": target,
-        "data.valid": valid,
-        "data.valid_target": valid_target,
-        "data.test": test,
-        "data.test_target": test_target,
-        "data.source_column": source_column,
-        "data.target_column": target_column,
-        "data.tokenizer": tokenizer,
-        "data.lowercase": lowercase,
-        "data.skip_bad": skip_bad,
-        "model.attention": attention,
-        "model.cell": cell,
-        "training.precision": precision,
-        "training.seed": seed,
-        "training.minutes": minutes,
-        "training.epochs": epochs,
-        "training.steps": steps,
-    }
-    run_training("translate", given, run=run, resume=resume, config=config, assignments=set, as_json=as_json)
-
-
-@train_app.command("caption")
-def train_caption(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="A folder of images with metadata.jsonl, with a table (CSV, TSV, Parquet) of images and captions, or "
-            "with a list as Flickr8k's; such a file itself; a name on the Hugging Face hub; without it, drawn scenes.",
-            show_default=False,
-        ),
-    ] = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    run: RunFolder = None,
-    resume: Resume = None,
-    images: Annotated[
-        str | None, typer.Option(help="The folder or .zip of the images. [dim]Where their list is.[/]")
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option(help="The column with the image's name. [dim]Found by its name.[/]")
-    ] = None,
-    caption: Annotated[
-        str | None, typer.Option(help="The column with a caption, or a list. [dim]Found by its name.[/]")
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Of images: small, which is trained; efficientnet-lite0 or timm:NAME, which know photographs already; "
-            "or your own: FILE.py:NAME. [dim]small[/]"
-        ),
-    ] = None,
-    condition: Annotated[
-        str | None, typer.Option(help="How the image is told: attend, state or input. [dim]attend[/]")
-    ] = None,
-    cell: CellName = None,
-    precision: Precision = None,
-    seed: Seed = None,
-    skip_bad: SkipBad = None,
-    config: ConfigFile = None,
-    set: Assignments = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a captioner: an image goes in, a sentence about it comes out.
+      selfloop train translate pairs.tsv --attention additive --beam 10
+    """,
+    "caption": """Train a captioner: an image goes in, a sentence about it comes out.
 
     [bold]Examples[/bold]
 
@@ -328,23 +81,193 @@ def train_caption(
 
       selfloop train caption captions.csv --images photos.zip --encoder timm:resnet18
 
-      selfloop train caption drawings/ --condition input --set decoding.beam=10
+      selfloop train caption drawings/ --condition input --beam 10
 
-      selfloop train caption photos/ --set model.scheduled_sampling=0.2
-    """
-    given = {
-        "data.source": data,
-        "data.images": images,
-        "data.image": image,
-        "data.caption": caption,
-        "data.skip_bad": skip_bad,
-        "model.encoder": encoder,
-        "model.condition": condition,
-        "model.cell": cell,
-        "training.precision": precision,
-        "training.seed": seed,
-        "training.minutes": minutes,
-        "training.epochs": epochs,
-        "training.steps": steps,
-    }
-    run_training("caption", given, run=run, resume=resume, config=config, assignments=set, as_json=as_json)
+      selfloop train caption photos/ --scheduled-sampling 0.2
+    """,
+}
+"""What each task's command says of it."""
+
+USUAL = {
+    "lm": ("column", "tokenizer"),
+    "classify": ("input", "label", "series", "time", "scan", "tokenizer", "bidirectional", "pooling", "skip_bad"),
+    "label": ("input", "label", "series", "time", "ignore", "bidirectional", "skip_bad"),
+    "translate": ("source_column", "target_column", "valid_target", "test_target", "tokenizer", "lowercase",
+                  "attention", "skip_bad"),
+    "caption": ("images", "image", "caption", "encoder", "condition", "skip_bad"),
+}  # fmt: skip
+"""The fields of each task's own that its help shows."""
+
+ALWAYS = (
+    *("minutes", "epochs", "steps", "valid", "test", "header", "cell", "hidden_size", "num_layers", "batch_size"),
+    *("learning_rate", "precision", "seed"),
+)
+"""And those of every task's."""
+
+OF_THE_COMMAND: dict[str, tuple[str, Any, str, str]] = {
+    "run": ("--run", Path, "FOLDER", "The folder to make. [dim]runs/NAME, after the data.[/]"),
+    "resume": ("--resume", Path, "FOLDER", "Go on with this run instead; train a finished one longer, by a budget."),
+    "device": ("--device", str, "cpu|cuda", "Where to train. [dim]The fastest there is.[/]"),
+    "config": ("--config", Path, "FILE", "TOML with the sections of the configuration, such as data and model."),
+    "set": ("--set", list[str], "SECTION.NAME=VALUE", "Any field of the configuration; may be repeated."),
+    "list_fields": ("--fields", bool, "", "List all fields that can be chosen, which are all options, and stop."),
+    "as_json": ("--json", bool, "", "Print the result as JSON and nothing else."),
+}
+"""Options that are no fields: their flags, types, what stands for their values, and what they are for."""
+
+
+class TaskGroup(TyperGroup):
+    """The tasks' commands, made when one is asked for, since their options are read from the configurations."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All tasks."""
+        self._make()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a task."""
+        self._make()
+        return super().get_command(ctx, cmd_name)
+
+    def _make(self) -> None:
+        if not self.commands:
+            made = typer.Typer(rich_markup_mode="rich")
+            for task in EXAMPLES:
+                made.command(task)(command_of(task))
+            group: Any = typer.main.get_command(made)
+            self.commands = group.commands
+
+
+train_app = typer.Typer(
+    cls=TaskGroup, no_args_is_help=True, rich_markup_mode="rich", help="Train a model on your own data."
+)
+
+
+@train_app.callback()
+def _train() -> None:
+    """Train a model on your own data."""
+
+
+def command_of(task: str) -> Callable[..., None]:
+    """The command of a task."""
+    from selfloop.options import CONFIGS
+    from selfloop.options.fields import fields
+
+    known = fields(CONFIGS[task])
+    sources = [name for name in ("source", "target") if name in known]
+    parameters = [
+        _parameter(name, typer.Argument(metavar=name.upper(), help=known[name].description, show_default=False))
+        for name in sources
+    ]
+    others = [name for name in known if name not in sources and not isinstance(known[name].default, dict)]
+    for name in (*USUAL[task], *ALWAYS, *(n for n in others if n not in {*USUAL[task], *ALWAYS})):
+        field = known[name]
+        default = f" [dim]{field.shown_default}[/]" if field.shown_default else ""
+        option = typer.Option(
+            *field.flags,
+            help=field.description.replace("[", "\\[") + default,
+            metavar=field.metavar,
+            hidden=name not in {*USUAL[task], *ALWAYS},
+            rich_help_panel=field.section.capitalize(),
+        )
+        parameters.append(_parameter(name, option, bool if field.is_switch else str))
+    for name, (flag, kind, metavar, help) in OF_THE_COMMAND.items():
+        option = typer.Option(flag, metavar=metavar, help=help, rich_help_panel="Run", show_default=False)
+        parameters.append(_parameter(name, option, kind))
+
+    def command(**given: Any) -> None:
+        _run(task, given)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__doc__ = EXAMPLES[task]
+    return command
+
+
+def _parameter(name: str, info: Any, kind: Any = str) -> inspect.Parameter:
+    annotation = Annotated[kind | None, info]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _run(task: str, given: dict[str, Any]) -> None:
+    """Begin a run, or go on with one, and print the result if that was asked for."""
+    from selfloop.options import CONFIGS
+    from selfloop.options.fields import configure, fields
+    from selfloop.options.training import BUDGETS
+
+    own = {name: given.pop(name) for name in OF_THE_COMMAND}
+    known = fields(CONFIGS[task])
+    if own["list_fields"]:
+        _print_fields(known.values())
+        return
+    chosen = {n: known[n].read(v) if isinstance(v, str) else v for n, v in given.items() if v is not None}
+    device, as_json = own["device"], bool(own["as_json"])
+    if own["resume"] is not None:
+        _refuse_choices({**chosen, **{name: own[name] for name in ("run", "config", "set") if own[name]}})
+        more = {name: chosen.pop(name) for name in BUDGETS if name in chosen}
+        _go_on(task, own["resume"], more, chosen, device, as_json)
+        return
+    config = configure(CONFIGS[task], chosen, file=own["config"], assignments=own["set"] or [])
+    _begin(task, config, own["run"], device, as_json)
+
+
+def _refuse_choices(given: dict[str, Any]) -> None:
+    from selfloop.options.training import BUDGETS
+
+    refused = next((name for name in given if name not in ("cell", "encoder", *BUDGETS)), None)
+    if refused is not None:
+        got = "data" if refused == "source" else f"--{refused.replace('_', '-')}"
+        raise ConfigError(
+            f"--resume continues a run as it was begun, and takes no other choices. Got {got} too: leave it out."
+        )
+
+
+def _begin(task: str, config: Any, run: Path | None, device: str | None, as_json: bool) -> None:
+    from selfloop.app.screen import Screen
+    from selfloop.app.session import begin
+    from selfloop.tasks.table import TASKS
+
+    screen = Screen(task, TASKS[task], quiet=as_json)
+    _end(begin(task, config, run, screen, device=device), screen, as_json)
+
+
+def _go_on(
+    task: str, path: Path, more: dict[str, float], code: dict[str, str], device: str | None, as_json: bool
+) -> None:
+    from selfloop.app.screen import Screen
+    from selfloop.app.session import go_on
+    from selfloop.tasks.loading import open_run_of
+    from selfloop.tasks.table import TASKS
+
+    screen = Screen(task, TASKS[task], quiet=as_json)
+    run = open_run_of(task, path)
+    _end(go_on(run, TASKS[task], screen, more, device=device, **code), screen, as_json)
+
+
+def _end(outcome: Any, screen: Any, as_json: bool) -> None:
+    import json
+
+    result = outcome.result
+    if as_json and result is not None:
+        typer.echo(json.dumps(result))
+    if result is not None and not result["finished"]:
+        raise typer.Exit(STOPPED + screen.stopped_by)
+
+
+STOPPED = 128
+"""And the number of the signal, as shells count: the exit status of a run that was asked to stop, and is saved."""
+
+
+def _print_fields(fields: Any) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for field in fields:
+        is_source = field.name in ("source", "target")
+        flags = Text(field.name.upper() if is_source else ", ".join(field.flags), "bold")
+        console.print(
+            Text.assemble(flags, "" if is_source else f" {field.metavar}", (f"   {field.section}.{field.name}", "dim"))
+        )
+        default = f" [{field.shown_default}]" if field.shown_default else ""
+        console.print(Padding(Text(f"{field.description}{default}"), (0, 0, 0, 4)))

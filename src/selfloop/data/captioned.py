@@ -6,17 +6,18 @@ rows   -> the images of each split with all their captions                found 
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from selfloop.data.examples import BadItems
-from selfloop.data.files import SPLITS
-from selfloop.data.pictures import Album, Picture, is_image
+from selfloop.data.examples import BadItems, Origin
+from selfloop.data.held_out import hold_out, repeated
+from selfloop.data.items import Unusable
+from selfloop.data.parts import by_name, by_row, files_read, is_hidden, of_hub, part_of, top, train_of, with_given
+from selfloop.data.pictures import Album, ByPath, Picture, is_image, plain_path
 from selfloop.data.scenes import draw_scenes
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import Table, hub_table, opened, read_table
 from selfloop.errors import DataError, nearest
@@ -27,10 +28,8 @@ CAPTIONS = re.compile(r"(captions?|text|sentences?|comment|description)([ _]?\d+
 
 SCENES = {"train": 6000, "valid": 300, "test": 300}
 
-_SPLITS = {**SPLITS, "restval": "train"}  # as Karpathy's splits call what of COCO's validation images is to train on
 _TABLES = {".csv", ".tsv", ".jsonl", ".json", ".parquet"}
 _TOKEN = re.compile(r"(?P<image>.+)#\d+\t(?P<caption>.*)")
-_MARK = re.compile(r"(?:^|[^a-z])(train|valid|val|dev|test)(?:ing|idation)?(?:images?)?(?:[^a-z]|$)")
 
 
 @dataclass
@@ -40,10 +39,12 @@ class Captioned:
     Attributes:
         pictures: the images.
         captions: of each image; empty where they are not known, as of images to predict.
+        files: those that list the images.
     """
 
     pictures: list[Picture] = field(default_factory=list)
     captions: list[list[str]] = field(default_factory=list)
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -51,7 +52,7 @@ class Captioned:
     def select(self, rows: Iterable[int]) -> "Captioned":
         """Some of the images, in the order that is asked for."""
         rows = list(rows)
-        return Captioned([self.pictures[row] for row in rows], [self.captions[row] for row in rows])
+        return Captioned([self.pictures[row] for row in rows], [self.captions[row] for row in rows], self.files)
 
 
 Parts = dict[str, Captioned]
@@ -65,7 +66,6 @@ class Row:
     place: str
     image: str | Picture
     captions: Sequence[str]
-    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Wanted:
     images: str | Path | None = None
     encoding: str = "utf-8"
     bad: BadItems = field(default_factory=BadItems)
+    format: TableFormat = DEFAULT_FORMAT
 
 
 def read_captioned(
@@ -125,19 +126,22 @@ def read_captioned(
             continue
         path = Path(other)
         if path.is_file() and path.suffix.lower() == ".txt" and not _is_token_file(path, wanted.encoding):
-            names = _names(path, wanted.encoding)
-            parts[role], parts["train"] = _listed(_train_of(parts, where), names, path, wanted.bad)
+            parts[role], parts["train"] = _listed(train_of(parts, where), path, wanted)
         else:
-            found = parts_of(other, wanted)[1]
-            parts[role] = found.get(role) or _train_of(found, str(other))
-    train = _train_of(parts, where)
+            parts = with_given(parts, {role: other}, lambda other: parts_of(other, wanted)[1])
+    train = train_of(parts, where)
     if "valid" not in parts:
-        if len(train) < 2:
-            raise DataError(f"{where} must hold two images or more. It has {len(train)}: give more, or name 'valid'.")
-        order = np.random.default_rng(seed).permutation(len(train)).tolist()
-        held = max(1, min(round(len(train) * valid_fraction), len(train) - 1))
-        parts["train"], parts["valid"] = train.select(sorted(order[held:])), train.select(sorted(order[:held]))
+        kept, held = hold_out([picture.digest for picture in train.pictures], valid_fraction, seed, where)
+        parts["train"], parts["valid"] = train.select(kept), train.select(held)
     return name, {role: parts[role] for role in ("train", "valid", "test") if parts.get(role)}
+
+
+def origin_of(sources: Sequence[str | Path | None], parts: Parts) -> Origin:
+    """The files that list the images, and how many images of the other parts training has too."""
+    if sources[0] is None:
+        return Origin()
+    files = files_read(sources, {part: found.files for part, found in parts.items()}, rows_name_files=True)
+    return Origin(files, repeated({part: [(p.digest,) for p in found.pictures] for part, found in parts.items()}))
 
 
 def read_pictures(source: str | Path, wanted: Wanted) -> Captioned:
@@ -164,35 +168,33 @@ def parts_of(source: str | Path | None, wanted: Wanted) -> tuple[str, Parts]:
     if source is None:
         if wanted.images is not None:
             raise DataError(f"The images in {wanted.images} need their captions: give the file that lists them first.")
-        counts = {role: draw_scenes(count, seed) for seed, (role, count) in enumerate(SCENES.items(), 1)}
-        return "scenes", {role: Captioned(*map(list, zip(*drawn, strict=True))) for role, drawn in counts.items()}
+        drawn = {role: zip(*draw_scenes(count, n), strict=True) for n, (role, count) in enumerate(SCENES.items(), 1)}
+        return "scenes", {role: Captioned(list(images), list(said)) for role, (images, said) in drawn.items()}
     found = locate(source)
     if isinstance(found, Path):
         name = found.resolve().name if found.is_dir() else found.name.partition(".")[0]
         return name, _parts_of_folder(found, wanted) if found.is_dir() else _parts_of_file(found, wanted)
-    rows = [
-        Row(row.place, row.image, row.captions, split)
-        for split in found
-        for row in _rows_of_table(hub_table(found[split], f"{source} ({split})"), wanted)
-    ]
-    return str(source).rsplit("/", 1)[-1], _grouped(rows, None, wanted.bad)
+    tables = {part: hub_table(rows, f"{source} ({part})") for part, rows in of_hub(found).items()}
+    return str(source).rsplit("/", 1)[-1], {
+        part: _grouped(_rows_of_table(table, wanted), None, wanted.bad, table.where) for part, table in tables.items()
+    }
 
 
 def _parts_of_folder(folder: Path, wanted: Wanted) -> Parts:
-    folders = {SPLITS.get(path.name.lower()): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _TABLES and path.is_file()]
-    texts = [path for path in sorted(folder.iterdir()) if ".txt" in path.suffixes and path.is_file()]
+    folders = {part_of(path.name): path for path in sorted(folder.iterdir()) if path.is_dir() and not is_hidden(path)}
+    tables = [path for path in top(folder) if path.suffix.lower() in _TABLES]
+    texts = [path for path in top(folder) if ".txt" in path.suffixes]
     tables = next(
         (found for stem in ("metadata", "captions") if (found := [t for t in tables if t.stem == stem])), tables
     )
     tokens = [] if tables else [path for path in texts if _is_token_file(path, wanted.encoding)]
     if not tables and not tokens and "train" in folders:
-        return {role: _train_of(_parts_of_folder(path, wanted), str(path)) for role, path in folders.items() if role}
-    marks = {path: _mark(path.name) for path in tables}
-    if len(tables) > 1 and "train" in marks.values():
-        return {
-            role: _train_of(_parts_of_file(path, wanted), str(path)) for path, role in marks.items() if role is not None
-        }
+        return {role: train_of(_parts_of_folder(path, wanted), str(path)) for role, path in folders.items() if role}
+    marked = by_name(folder, tables) if any(part_of(path.name) == "train" for path in tables) else {}
+    if len(tables) > 1 and marked and all(len(paths) == 1 for paths in marked.values()):
+        return with_given(
+            {}, {part: path for part, (path,) in marked.items()}, lambda path: _parts_of_file(path, wanted)
+        )
     if len(tables) + len(tokens) != 1:
         got = ", ".join(path.name for path in tables + tokens) or "none"
         raise DataError(
@@ -200,32 +202,46 @@ def _parts_of_folder(folder: Path, wanted: Wanted) -> Parts:
             f"Got {got} instead: name the file."
         )
     path = (tables + tokens)[0]
-    lists = {role: text for text in texts if text not in tokens and (role := _mark(text.name))}
+    lists: dict[str, Path] = {}
+    for text in texts:
+        if text not in tokens and (role := part_of(text.name)) and lists.setdefault(role, text) is not text:
+            raise DataError(
+                f"The folder {folder} must hold one list of images for each part. Got {lists[role].name} and "
+                f"{text.name}: take one away."
+            )
     if "train" not in lists:
         return _parts_of_file(path, wanted)
-    names = {role: _names(text, wanted.encoding) for role, text in lists.items()}
-    rest = _train_of(_parts_of_file(path, wanted, {name for listed in names.values() for name in listed}), str(path))
-    parts = {}
+    names = [name for text in lists.values() for name in _names(text, wanted.encoding)]
+    rest, parts = train_of(_parts_of_file(path, wanted, names), str(path)), {}
     for role, text in lists.items():
-        parts[role], rest = _listed(rest, names[role], text, wanted.bad)
+        parts[role], rest = _listed(rest, text, wanted)
     return parts
 
 
-def _parts_of_file(path: Path, wanted: Wanted, names: set[str] | None = None) -> Parts:
-    """The parts of a table or a list; only images of these names, where there are any."""
+def _parts_of_file(path: Path, wanted: Wanted, names: Sequence[str] = ()) -> Parts:
+    """The parts of a table or a list; only images that may be of these names, where there are any."""
     if _is_token_file(path, wanted.encoding):
-        rows = _rows_of_tokens(path, wanted)
+        lists = {"train": _rows_of_tokens(path, wanted)}
     elif any(path.name.lower().endswith((suffix, f"{suffix}.gz")) for suffix in _TABLES):
-        rows = _rows_of_table(read_table(path, wanted.encoding, wanted.bad), wanted)
+        table = read_table(path, wanted.encoding, wanted.bad, wanted.format)
+        tables = by_row(table, wanted.bad, wanted.image, wanted.caption)
+        lists = {part: _rows_of_table(rows, wanted) for part, rows in tables.items()}
     else:
         raise DataError(
             f"{path} holds no captions that can be read: give a table (.csv, .tsv, .jsonl, .parquet) of images and "
             "captions, or lines of NAME#0, a tab and a caption."
         )
-    if names:
-        rows = (row for row in rows if not isinstance(row.image, str) or Path(row.image).name in names)
     album = Album(Path(wanted.images) if wanted.images is not None else path.parent)
-    return _grouped(rows, album, wanted.bad)
+
+    ends, wholes = {end for name in names for end in _ends(name)}, set(map(plain_path, names))
+
+    def is_wanted(row: Row) -> bool:
+        if not names or not isinstance(row.image, str):
+            return True
+        return plain_path(row.image) in ends or not wholes.isdisjoint(_ends(row.image))
+
+    parts = {p: _grouped(filter(is_wanted, rows), album, wanted.bad, str(path)) for p, rows in lists.items()}
+    return {part: found for part, found in parts.items() if len(found)}
 
 
 def _rows_of_tokens(path: Path, wanted: Wanted) -> Iterator[Row]:
@@ -254,14 +270,14 @@ def _rows_of_table(table: Table, wanted: Wanted) -> Iterator[Row]:
                 f"{table.where} has the columns {known}, of which none is known to hold the {option}: name one with "
                 f"--{option}."
             )
+    wanted.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
     for row, place in zip(table.rows, table.places, strict=True):
         captions = [caption for name in said for caption in _texts(row.get(name))]
         picture = _picture(row.get(str(image)), place)
         if picture is None:
             wanted.bad.refuse(place, f"names no image in column '{image}'")
         else:
-            split = row.get(lower["split"]) if "split" in lower else None
-            yield Row(place, picture, captions, None if split is None else str(split))
+            yield Row(place, picture, captions)
 
 
 def _picture(cell: Any, place: str) -> str | Picture | None:
@@ -276,19 +292,15 @@ def _texts(cell: Any) -> list[str]:
     return [str(one.get("raw") if isinstance(one, dict) else one) if one is not None else "" for one in cells]
 
 
-def _grouped(rows: Iterable[Row], album: Album | None, bad: BadItems) -> Parts:
-    """The images of each split, each with all its captions, in the order in which they are first named."""
-    parts: Parts = {}
-    numbers: dict[tuple[str, str], int] = {}
+def _grouped(rows: Iterable[Row], album: Album | None, bad: BadItems, file: str) -> Captioned:
+    """The images of a part, each with all its captions, in the order in which they are first named."""
+    part = Captioned(files=(file,))
+    numbers: dict[str, int] = {}
     for row in rows:
-        split = _SPLITS.get((row.split or "train").lower())
-        if split is None:
-            bad.refuse(row.place, f"has the split '{row.split}', which is none of {', '.join(_SPLITS)}")
-            continue
-        found = album.find(row.image) if isinstance(row.image, str) and album is not None else row.image
-        if found is None or isinstance(found, str):
-            where = f" in {album.path}" if album is not None else ""
-            bad.refuse(row.place, f"names the image '{row.image}', and there is none of that name{where}")
+        try:
+            found = row.image if isinstance(row.image, Picture) else (album or ByPath([])).find(row.image)
+        except Unusable as fault:
+            bad.refuse(row.place, str(fault))
             continue
         captions = []
         for caption in row.captions or [""]:
@@ -297,52 +309,43 @@ def _grouped(rows: Iterable[Row], album: Album | None, bad: BadItems) -> Parts:
             else:
                 bad.refuse(row.place, "has an empty caption")
         if captions:
-            part = parts.setdefault(split, Captioned())
-            number = numbers.setdefault((split, found.place), len(part))
+            number = numbers.setdefault(found.place, len(part))
             if number == len(part):
                 part.pictures.append(found)
                 part.captions.append([])
             part.captions[number] += captions
-    return parts
+    return part
 
 
-def _listed(part: Captioned, names: Sequence[str], path: Path, bad: BadItems) -> tuple[Captioned, Captioned]:
+def _listed(part: Captioned, path: Path, wanted: Wanted) -> tuple[Captioned, Captioned]:
     """The images of a list, and the others."""
-    rows = {picture.name: row for row, picture in enumerate(part.pictures)}
-    found = []
+    names = _names(path, wanted.encoding)
+    rows = {picture.place: row for row, picture in enumerate(part.pictures)}
+    pictures, found = ByPath(part.pictures), list[int]()
     for number, name in enumerate(names, 1):
-        row = rows.get(Path(name).name)
-        if row is None:
-            bad.refuse(f"{path}, line {number}", f"names the image '{name}', which has no caption")
-        else:
-            found.append(row)
+        try:
+            found.append(rows[pictures.find(name, "which has no caption").place])
+        except Unusable as fault:
+            wanted.bad.refuse(f"{path}, line {number}", str(fault))
     if not found:
         raise DataError(f"{path} must name images that have captions. None of its {len(names):,} does: give another.")
-    return part.select(found), part.select(sorted(set(range(len(part))) - set(found)))
+    listed = replace(part.select(found), files=(str(path), *part.files))
+    return listed, part.select(sorted(set(range(len(part))) - set(found)))
 
 
-def _train_of(parts: Parts, where: str) -> Captioned:
-    if not parts.get("train"):
-        listed = ", ".join(f"'{part}'" for part in parts) or "none"
-        raise DataError(
-            f"{where} must hold images with captions to train on. Its usable parts are: {listed}. Give another."
-        )
-    return parts["train"]
+def _ends(name: str) -> list[str]:
+    """A path, and what is left of it without its first folders.
+
+    >>> _ends("./photos/a/dog.jpg")
+    ['photos/a/dog.jpg', 'a/dog.jpg', 'dog.jpg']
+    """
+    parts = plain_path(name).split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _names(path: Path, encoding: str) -> list[str]:
     with opened(path, encoding, "text") as file:
         return [line.strip() for line in file if line.strip()]
-
-
-def _mark(name: str) -> str | None:
-    """The split that a file's name marks.
-
-    >>> _mark("Flickr_8k.devImages.txt"), _mark("test.csv"), _mark("readme.txt")
-    ('valid', 'test', None)
-    """
-    found = _MARK.search(name.lower())
-    return SPLITS[found[1]] if found else None
 
 
 def _is_token_file(path: Path, encoding: str) -> bool:

@@ -8,17 +8,20 @@ parts  -> Dataset                                 images as sequences; validatio
 from pathlib import Path
 from typing import Literal
 
+from selfloop.data.audio import AudioReading
 from selfloop.data.columns import items_of_table
 from selfloop.data.digits import read_digits
 from selfloop.data.examples import BadItems, Dataset, Examples, Modality
-from selfloop.data.files import SPLITS
 from selfloop.data.folders import parts_of_file, parts_of_folder, unlabelled_folder
+from selfloop.data.held_out import origin_of
 from selfloop.data.images import Scan, coloured, sequences
-from selfloop.data.items import Items, Wanted, together
+from selfloop.data.items import Items, Wanted, note_twins, together
+from selfloop.data.parts import of_hub, score_of, train_of, with_given
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import hub_table
-from selfloop.data.usable import Parts, alike_items, hold_out, known, labelled, train_of, usable
-from selfloop.errors import ConfigError, DataError
+from selfloop.data.usable import Parts, alike_items, hold_out, known, labelled, usable
+from selfloop.errors import DataError
 
 
 def read_classified(
@@ -33,6 +36,8 @@ def read_classified(
     size: tuple[int, int] | None = None,
     valid_fraction: float = 0.1,
     encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    audio: AudioReading | None = None,
     seed: int = 1,
     bad: BadItems,
 ) -> Dataset:
@@ -44,8 +49,8 @@ def read_classified(
             - a table (CSV, TSV, JSONL, Parquet) with a column of labels and a column of text, of lists of numbers, (T,)
               or (T, C), or of paths to ``.npy``, ``.csv`` or image files; or whose other columns are all numbers, which
               are a series a row (empty cells at its end make it shorter; a column "id" or "index" is passed over);
-            - a folder with a folder for each class, of ``.npy``, ``.csv``, ``.txt`` or image files, also below folders
-              "train", "valid" and "test"; or a folder with a ``.txt`` file for each class, an example a line;
+            - a folder with a folder for each class, of ``.npy``, ``.csv``, ``.txt``, image or sound files, also below
+              folders "train", "valid" and "test"; or a folder with a ``.txt`` file for each class, an example a line;
             - ``.ts`` files of the UCR and UEA archives, IDX files as MNIST's, or an ``.npz`` with arrays x and y;
             - the name of a dataset on the Hugging Face hub, ``owner/name`` or ``owner/name:config``;
             - None: scikit-learn's digits.
@@ -59,6 +64,8 @@ def read_classified(
         valid_fraction: how much of each class is held out where no validation examples are given or marked by name:
             above 0 and below 1.
         encoding: of text files.
+        format: how a table is written.
+        audio: how sound is read.
         seed: of what is held out.
         bad: takes the items that cannot be used.
 
@@ -74,25 +81,22 @@ def read_classified(
     >>> digits.kind, len(digits.train), digits.train.inputs[0].shape, digits.train.labels[0]
     ('series', 1617, (8, 8), '0')
     """
-    if not 0 < valid_fraction < 1:
-        raise ConfigError(f"The 'valid_fraction' must be above 0 and below 1. Got {valid_fraction} instead.")
     check_encoding(encoding)
-    wanted = Wanted(input, label, kind, size, encoding, True, bad)
+    wanted = Wanted(input, label, kind, size, encoding, True, bad, format, audio)
     name, parts = _parts(source, wanted)
-    for role, other in (("valid", valid), ("test", test)):
-        if other is not None:
-            found = _parts(other, wanted)[1]
-            parts[role] = found.get(role) or train_of(found, str(other))
+    parts = with_given(parts, {"valid": valid, "test": test}, lambda other: _parts(other, wanted)[1])
     where = str(source) if source is not None else name
     train_of(parts, where)
     parts = usable(parts, where, bad)
+    note_twins(parts["train"].labels, bad)
     if "valid" not in parts:
         parts["train"], parts["valid"] = hold_out(parts["train"], valid_fraction, seed, where)
     examples = {role: _examples(items, scan) for role, items in parts.items()}
     family = parts["train"].family
     read_as: Modality = "text" if family == "text" else "series"
     shape = parts["train"].inputs[0].shape if family == "images" else None
-    return Dataset(name, read_as, examples["train"], examples["valid"], examples.get("test"), shape)
+    origin = origin_of((source, valid, test), examples, rows_name_files=read_as == "series")
+    return Dataset(name, read_as, examples["train"], examples["valid"], examples.get("test"), shape, origin)
 
 
 def read_labelled(
@@ -105,6 +109,8 @@ def read_labelled(
     scan: Scan = "pixels",
     image: tuple[int, ...] | None = None,
     encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    audio: AudioReading | None = None,
     bad: BadItems,
 ) -> Examples:
     """The examples of a source to score: of one with splits the test or the validation examples; else all of it.
@@ -118,14 +124,16 @@ def read_labelled(
         scan: as the model was trained with.
         image: the shape of the images that the model was trained on, to which others are brought.
         encoding: of text files.
+        format: how a table is written.
+        audio: how sound is read.
         bad: takes the items that cannot be used.
 
     Raises:
         DataError: as `read_classified`, but one class is enough.
     """
     check_encoding(encoding)
-    parts = _parts(source, Wanted(input, label, kind, _size_of(image), encoding, True, bad))[1]
-    items = parts.get("test") or parts.get("valid") or train_of(parts, str(source))
+    parts = _parts(source, Wanted(input, label, kind, _size_of(image), encoding, True, bad, format, audio))[1]
+    items = score_of(parts, str(source))
     items = known(labelled(items, bad), set(classes), "which the model was not trained on", str(source), bad)
     items = alike_items({"train": items}, str(source), bad)["train"]
     return _examples(items, scan, image)
@@ -140,6 +148,8 @@ def read_unlabelled(
     scan: Scan = "pixels",
     image: tuple[int, ...] | None = None,
     encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    audio: AudioReading | None = None,
     bad: BadItems,
 ) -> Examples:
     r"""The examples of a source to predict; labels that it has are not looked at.
@@ -153,6 +163,8 @@ def read_unlabelled(
         scan: as the model was trained with.
         image: the shape of the images that the model was trained on, to which others are brought.
         encoding: of text files.
+        format: how a table is written.
+        audio: how sound is read.
         bad: takes the items that cannot be used.
 
     Raises:
@@ -166,7 +178,7 @@ def read_unlabelled(
     ['Abe', 'Adam']
     """
     check_encoding(encoding)
-    wanted = Wanted(input, label, kind, _size_of(image), encoding, False, bad)
+    wanted = Wanted(input, label, kind, _size_of(image), encoding, False, bad, format, audio)
     found = locate(source)
     if isinstance(found, Path) and found.is_dir():
         items = unlabelled_folder(found, wanted)
@@ -189,9 +201,10 @@ def _parts(source: str | Path | None, wanted: Wanted) -> tuple[str, Parts]:
         if found.is_dir():
             return found.resolve().name, parts_of_folder(found, wanted)
         return found.name.partition(".")[0] or found.name, parts_of_file(found, wanted)
-    tables = {SPLITS[split]: hub_table(found[split], f"{source} ({split})") for split in found if split in SPLITS}
     name = str(source).rsplit("/", 1)[-1].partition(":")[0]
-    return name, {role: items_of_table(table, wanted) for role, table in tables.items()}
+    return name, {
+        part: items_of_table(hub_table(rows, f"{source} ({part})"), wanted) for part, rows in of_hub(found).items()
+    }
 
 
 def _size_of(image: tuple[int, ...] | None) -> tuple[int, int] | None:

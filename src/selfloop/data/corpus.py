@@ -1,11 +1,14 @@
 """A corpus: what the user names (a file, a folder, a dataset on the hub, nothing) as texts to train and test with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfloop.data.files import SPLITS, splits_of_folder, text_of_files
-from selfloop.data.rows import rows
+from selfloop.data.examples import BadItems, Origin
+from selfloop.data.files import splits_of_folder, text_of_files
+from selfloop.data.parts import files_read, of_hub, score_of, train_of, with_given
+from selfloop.data.rows import TextReading, rows
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.text import Text, hold_out, joined
 from selfloop.errors import ConfigError, DataError
@@ -13,12 +16,13 @@ from selfloop.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Corpus:
-    """The texts of a language: to train on, to choose by, and, where there is one, to report on."""
+    """The texts of a language: to train on, to choose by, and, where there is one, to report on; and their files."""
 
     name: str
     train: Text
     valid: Text
     test: Text | None = None
+    origin: Origin = field(default_factory=Origin)
 
 
 def read_corpus(
@@ -29,6 +33,8 @@ def read_corpus(
     column: str | None = None,
     valid_fraction: float = 0.1,
     encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    bad: BadItems | None = None,
 ) -> Corpus:
     """Finds the texts of a corpus; little is read before they are.
 
@@ -43,6 +49,8 @@ def read_corpus(
         valid_fraction: how much of the text, in characters, is held out at its end where no validation text is given
             or marked by name: above 0 and below 1.
         encoding: of files; "utf-8" also accepts a byte order mark.
+        format: how a table is written.
+        bad: is told, when a table is read, which column was taken and how many rows hold no text.
 
     Raises:
         DataError: the source is missing, empty, binary, of another encoding, malformed, or without such a column. What
@@ -58,54 +66,49 @@ def read_corpus(
             f"The 'valid_fraction' of a corpus must be above 0 and below 1. Got {valid_fraction} instead."
         )
     check_encoding(encoding)
-    name, texts = _splits(source, column, encoding)
-    for role, other in (("valid", valid), ("test", test)):
-        if other is not None:
-            parts = _splits(other, column, encoding)[1]
-            texts[role] = parts.get(role) or parts["train"]
+    reading = TextReading(column, encoding, format, bad or BadItems())
+    name, texts = _splits(source, reading)
+    texts = with_given(texts, {"valid": valid, "test": test}, lambda other: _splits(other, reading)[1])
+    train_of(texts, str(source))
     for role, text in texts.items():
         if not any(text):
             where = {"valid": valid, "test": test}.get(role) or source
             raise DataError(f"The {role} text of {where} must hold something. It is empty: give another file.")
     if "valid" not in texts:
         texts["train"], texts["valid"] = hold_out(texts["train"], valid_fraction)
-    return Corpus(name, texts["train"], texts["valid"], texts.get("test"))
+    files = files_read((source, valid, test), {role: text.files for role, text in texts.items()})
+    return Corpus(name, texts["train"], texts["valid"], texts.get("test"), Origin(files if source is not None else {}))
 
 
-def read_text(source: str | Path, *, column: str | None = None, encoding: str = "utf-8") -> Text:
+def read_text(
+    source: str | Path, *, column: str | None = None, encoding: str = "utf-8", format: TableFormat = DEFAULT_FORMAT
+) -> Text:
     """The one text of a source, to score: of one with splits the test text, or the validation text; else all of it.
 
     Raises:
         DataError: as `read_corpus`.
     """
-    texts = _splits(source, column, encoding)[1]
-    return texts.get("test") or texts.get("valid") or texts["train"]
+    return score_of(_splits(source, TextReading(column, encoding, format, BadItems()))[1], str(source))
 
 
-def _splits(source: str | Path | None, column: str | None, encoding: str) -> tuple[str, dict[str, Text]]:
-    """A source's name and its texts: always "train", and "valid" and "test" where it marks them."""
+def _splits(source: str | Path | None, reading: TextReading) -> tuple[str, dict[str, Text]]:
+    """A source's name and its texts: "train", "valid" and "test", as it marks them."""
     if source is None:
         return "python", {"train": _language_reference()}
     found = locate(source)
     if isinstance(found, dict):
         hub_name = str(source).partition(":")[0].rsplit("/", 1)[-1]
-        return hub_name, _hub_texts(str(source), found, column)
+        parts = of_hub(found)
+        return hub_name, {part: _hub_text(rows, reading, f"{source} ({part})") for part, rows in parts.items()}
     if found.is_dir():
-        files = splits_of_folder(found, encoding)
-        return found.resolve().name, {role: text_of_files(paths, column, encoding) for role, paths in files.items()}
-    return Path(found.name.removesuffix(".gz")).stem, {"train": text_of_files([found], column, encoding)}
+        files = splits_of_folder(found, reading.encoding)
+        return found.resolve().name, {role: text_of_files(paths, reading) for role, paths in files.items()}
+    return Path(found.name.removesuffix(".gz")).stem, {"train": text_of_files([found], reading)}
 
 
-def _hub_texts(name: str, found: dict[str, Any], column: str | None) -> dict[str, Text]:
-    texts = {SPLITS[split]: _hub_text(found[split], column, f"{name} ({split})") for split in found if split in SPLITS}
-    if "train" not in texts:
-        listed = ", ".join(f"'{split}'" for split in found)
-        raise DataError(f"The dataset '{name}' must have a split 'train'. Got {listed} instead: give another dataset.")
-    return texts
-
-
-def _hub_text(dataset: Any, column: str | None, where: str) -> Text:
-    return Text(lambda: joined(rows(dataset, column, where)), f"{where} {dataset._fingerprint} {column}")
+def _hub_text(dataset: Any, reading: TextReading, where: str) -> Text:
+    fingerprint = f"{where} {dataset._fingerprint} {reading.column}"
+    return Text(lambda: joined(rows(dataset, reading, where)), fingerprint, (where,))
 
 
 def _language_reference() -> Text:

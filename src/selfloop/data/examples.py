@@ -1,6 +1,6 @@
 """Examples with their labels: what `classify` and `label` learn from and are measured by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,11 +32,25 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the parts of a data set are from, for the user to see before training.
+
+    Attributes:
+        files: of each part, and, as "ignored", those beside them that nothing is read from.
+        repeated: of each part but "train", how many of its inputs are in training too; none where it is not there.
+    """
+
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    repeated: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The examples of a source: to train on, to choose by, and, where there are any, to report on.
 
     Attributes:
         image: of images that became sequences the shape, (H, W) or (H, W, 3).
+        origin: where they are from.
     """
 
     name: str
@@ -45,11 +59,17 @@ class Dataset:
     valid: Examples
     test: Examples | None = None
     image: tuple[int, ...] | None = None
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass
 class BadItems:
     """What cannot be used of the user's data: an error at once, or, with `skip`, counted and left out.
+
+    Attributes:
+        skip: whether it is left out.
+        found: where each stands, and what is wrong with it.
+        notes: what else is to be said of how the data are read, a sentence each without a full stop.
 
     >>> bad = BadItems(skip=True)
     >>> bad.refuse("walk.csv, line 3", "holds NaN in column 'x'")
@@ -59,6 +79,7 @@ class BadItems:
 
     skip: bool = False
     found: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def refuse(self, place: str, reason: str) -> None:
         """Leave this item out, or stop.
@@ -73,3 +94,8 @@ class BadItems:
         if not self.skip:
             raise DataError(f"{place} {reason}. Mend it, or leave such items out with --skip-bad.")
         self.found.append((place, reason))
+
+    def note(self, sentence: str) -> None:
+        """Keep, once, what is to be said of how the data are read."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)

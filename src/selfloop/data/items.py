@@ -3,15 +3,22 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 from selfloop.data.examples import BadItems
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat, is_number
 from selfloop.errors import DataError
 
-Family = Literal["text", "words", "series", "images", "frames"]
-"""A string; a list of words; an array (T, C) of float32; an image, (H, W) or (H, W, 3) of bytes, which becomes a
-sequence at the end; frames, (T, H, W) or (T, H, W, 3).
+if TYPE_CHECKING:
+    from selfloop.data.audio import AudioReading
+
+Family = Literal["text", "words", "series", "sound", "images", "frames"]
+"""A string; a list of words; an array (T, C) of float32, also of sound; an image, (H, W) or (H, W, 3) of bytes, which
+becomes a sequence at the end; frames, (T, H, W) or (T, H, W, 3).
 """
+
+_SHOWN = 5  # pairs of labels that are perhaps one
 
 
 class Unusable(Exception):
@@ -30,6 +37,8 @@ class Wanted:
         encoding: of text files.
         labelled: whether every example must have a label.
         bad: takes what cannot be used.
+        format: how a table is written.
+        audio: how sound is read; None as by default.
     """
 
     input: str | None = None
@@ -39,6 +48,8 @@ class Wanted:
     encoding: str = "utf-8"
     labelled: bool = True
     bad: BadItems = field(default_factory=BadItems)
+    format: TableFormat = DEFAULT_FORMAT
+    audio: "AudioReading | None" = None
 
 
 @dataclass
@@ -107,3 +118,34 @@ def label_of(value: Any) -> str | None:
     if isinstance(value, bool):
         value = str(value).lower()  # as JSON writes it
     return (str(value).strip() or None) if value is not None else None
+
+
+def note_twins(labels: Iterable[str | None], bad: BadItems) -> None:
+    """Say which labels are perhaps one: in two cases, as numbers, or in two forms of Unicode. They stay apart.
+
+    >>> bad = BadItems()
+    >>> note_twins(["Pos", "1", "neg", "pos", "1.0"], bad)
+    >>> bad.notes
+    ["labels '1' and '1.0' are the same number, 'Pos' and 'pos' differ only in case: are they one?"]
+    """
+    found: dict[str, str] = {}
+    twins = []
+    for label in sorted({label for label in labels if label is not None}):
+        first = found.setdefault(_folded(label), label)
+        if first != label:
+            how = (
+                "look alike and differ in Unicode (NFC, NFD)"
+                if normalize("NFC", first) == normalize("NFC", label)
+                else "are the same number"
+                if first.casefold() != label.casefold() and is_number(label)
+                else "differ only in case"
+            )
+            twins.append(f"'{first}' and '{label}' {how}")
+    if twins:
+        more = f" and {len(twins) - _SHOWN} more pairs" if len(twins) > _SHOWN else ""
+        bad.note(f"labels {', '.join(twins[:_SHOWN])}{more}: are they one?")
+
+
+def _folded(label: str) -> str:
+    """What twins have in common."""
+    return str(float(label)) if is_number(label) else normalize("NFC", label).casefold()

@@ -7,12 +7,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from selfloop.data.dates import read_dates
 from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.data.faults import explain, is_binary
-from selfloop.data.files import SPLITS, builder_of
+from selfloop.data.files import builder_of
+from selfloop.data.held_out import hold_out, joined, origin_of
+from selfloop.data.parts import by_row, of_hub, score_of, train_of, with_given
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import Table, hub_table, opened, read_table
 from selfloop.errors import DataError, nearest
@@ -36,6 +37,7 @@ def read_pairs(
     columns: Columns = (None, None),
     valid_fraction: float = 0.05,
     encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
     seed: int = 1,
     bad: BadItems,
 ) -> Dataset:
@@ -53,6 +55,7 @@ def read_pairs(
         columns: of a table.
         valid_fraction: how many are held out where no validation pairs are given: above 0 and below 1.
         encoding: of text files.
+        format: how a table is written.
         seed: of what is held out.
         bad: takes the pairs that cannot be used.
 
@@ -67,20 +70,33 @@ def read_pairs(
             raise DataError(f"The translations of {target} need their source: give its file first.")
         name, parts = "dates", {"train": read_dates()}
     else:
-        name, parts = _name(source), _parts(source, target, columns, encoding, bad)
-    for role, one, other in (("valid", valid, valid_target), ("test", test, test_target)):
+        name, parts = _name(source), _parts(source, target, columns, encoding, format, bad)
+    targets = {"valid": (valid, valid_target), "test": (test, test_target)}
+    for role, (one, other) in targets.items():
         if one is None and other is not None:
             raise DataError(f"The {role} translations of {other} need their source: give --{role} too.")
-        if one is not None:
-            found = _parts(one, other, columns, encoding, bad)
-            parts[role] = found.get(role) or found["train"]
+
+        def read(one: str, other: str | None = other) -> dict[str, Examples]:
+            return _parts(one, other, columns, encoding, format, bad)
+
+        parts = with_given(parts, {role: one}, read)
+    given = {role: one for role, (one, _) in targets.items()}
+    train = train_of(parts, str(source))
     if "valid" not in parts:
-        parts["train"], parts["valid"] = _hold_out(parts["train"], valid_fraction, seed, str(source))
-    return Dataset(name, "text", parts["train"], parts["valid"], parts.get("test"))
+        kept, held = hold_out(joined(zip(train.inputs, train.labels, strict=True)), valid_fraction, seed, str(source))
+        parts["train"], parts["valid"] = _select(train, kept), _select(train, held)
+    origin = origin_of((source, *given.values()), parts, by_label=True)
+    return Dataset(name, "text", parts["train"], parts["valid"], parts.get("test"), origin=origin)
 
 
 def read_references(
-    source: str, target: str | None, *, columns: Columns = (None, None), encoding: str = "utf-8", bad: BadItems
+    source: str,
+    target: str | None,
+    *,
+    columns: Columns = (None, None),
+    encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    bad: BadItems,
 ) -> Examples:
     """The pairs of a source to score: of one with splits the test or the validation pairs; else all of it.
 
@@ -88,11 +104,17 @@ def read_references(
         DataError: as `read_pairs`.
     """
     check_encoding(encoding)
-    parts = _parts(source, target, columns, encoding, bad)
-    return parts.get("test") or parts.get("valid") or parts["train"]
+    return score_of(_parts(source, target, columns, encoding, format, bad), source)
 
 
-def read_sources(source: str, *, column: str | None = None, encoding: str = "utf-8", bad: BadItems) -> Examples:
+def read_sources(
+    source: str,
+    *,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    format: TableFormat = DEFAULT_FORMAT,
+    bad: BadItems,
+) -> Examples:
     """The texts of a source to translate: a line each, also an empty one, or a row of a table each.
 
     Raises:
@@ -103,7 +125,7 @@ def read_sources(source: str, *, column: str | None = None, encoding: str = "utf
     if isinstance(found, Path) and builder_of(found).builder == "text":
         lines = read_lines(found, encoding)
         return Examples(lines, [], [_place(found, n) for n in range(len(lines))])
-    tables = [read_table(found, encoding, bad)] if isinstance(found, Path) else _tables(found, source).values()
+    tables = [read_table(found, encoding, bad, format)] if isinstance(found, Path) else _tables(found, source).values()
     texts, places = list[str](), list[str]()
     for table in map(_unfolded, tables):
         chosen = _column(table, column, NAMES[0]) or (table.columns[0] if len(table.columns) == 1 else None)
@@ -137,30 +159,25 @@ def read_lines(path: Path, encoding: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def _parts(source: str, target: str | None, columns: Columns, encoding: str, bad: BadItems) -> dict[str, Examples]:
+def _parts(
+    source: str, target: str | None, columns: Columns, encoding: str, format: TableFormat, bad: BadItems
+) -> dict[str, Examples]:
     """The pairs of what the user names, by split."""
     found = locate(source)
-    if not isinstance(found, Path):
-        return {
-            split: _usable(_of_table(table, columns), str(source), bad)
-            for split, table in _tables(found, source).items()
-        }
-    if found.is_dir() or builder_of(found).builder == "text":
-        pairs = _of_files(found, target, encoding)
-    elif target is None:
-        pairs = _of_table(read_table(found, encoding, bad), columns)
-    else:
+    if isinstance(found, Path) and (found.is_dir() or builder_of(found).builder == "text"):
+        return {"train": _usable(_of_files(found, target, encoding), source, bad)}
+    if target is not None and isinstance(found, Path):
         raise DataError(f"{source} is a table, which holds both languages. Got {target} too: leave it out.")
-    return {"train": _usable(pairs, str(source), bad)}
+    tables = (
+        by_row(read_table(found, encoding, bad, format), bad, *columns)
+        if isinstance(found, Path)
+        else _tables(found, source)
+    )
+    return {part: _usable(_of_table(table, columns, bad), source, bad) for part, table in tables.items()}
 
 
 def _tables(splits: dict[str, object], source: str) -> dict[str, Table]:
-    tables = {
-        SPLITS[split]: hub_table(data, f"{source} ({split})") for split, data in splits.items() if split in SPLITS
-    }
-    if "train" not in tables:
-        raise DataError(f"{source} must have a split 'train'. Got {', '.join(splits)} instead: give another.")
-    return tables
+    return {part: hub_table(rows, f"{source} ({part})") for part, rows in of_hub(splits).items()}
 
 
 def _of_files(source: Path, target: str | None, encoding: str) -> Examples:
@@ -183,9 +200,10 @@ def _place(path: Path, index: int) -> str:
     return f"{path}, line {index + 1}"
 
 
-def _of_table(table: Table, columns: Columns) -> Examples:
+def _of_table(table: Table, columns: Columns, bad: BadItems) -> Examples:
     table = _unfolded(table)
     source, target = _columns(table, columns)
+    bad.note(f"source: '{source}'; target: '{target}'")
     rows = range(len(table.rows))
     return Examples([table.value(r, source) for r in rows], [table.value(r, target) for r in rows], table.places)
 
@@ -237,21 +255,6 @@ def _usable(pairs: Examples, where: str, bad: BadItems) -> Examples:
     if not kept:
         raise DataError(f"{where} must hold pairs of texts. There are none that can be used: give another.")
     return pairs if len(kept) == len(pairs) else _select(pairs, kept)
-
-
-def _hold_out(pairs: Examples, fraction: float, seed: int, where: str) -> tuple[Examples, Examples]:
-    """The pairs in two; one at least is in each, and what has the same source is in the same."""
-    groups = list(dict.fromkeys(pairs.inputs))
-    if len(groups) < 2:
-        raise DataError(f"{where} has one sentence only, so none can be held out: give more, or name --valid.")
-    count = min(max(1, round(len(groups) * fraction)), len(groups) - 1)
-    drawn = np.random.default_rng(seed).permutation(len(groups))[:count].tolist()
-    held = {groups[number] for number in drawn}
-    rows = range(len(pairs))
-    return (
-        _select(pairs, [row for row in rows if pairs.inputs[row] not in held]),
-        _select(pairs, [row for row in rows if pairs.inputs[row] in held]),
-    )
 
 
 def _select(pairs: Examples, rows: list[int]) -> Examples:

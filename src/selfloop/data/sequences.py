@@ -6,22 +6,32 @@ parts  -> Dataset                                 validation sequences, held out
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfloop.data.columns import choose
+from selfloop.data.audio import AUDIO_SUFFIXES, AudioReading, read_audio
+from selfloop.data.choose_column import LABELS as LABELS_OF_ONE
+from selfloop.data.choose_column import cells_of, choose, named
 from selfloop.data.examples import BadItems, Dataset, Examples, Modality
-from selfloop.data.files import SPLITS, suffix_of
-from selfloop.data.folders import TABLES, TEXTS, below, by_mark, files_of
-from selfloop.data.items import Items, Unusable, label_of, together
+from selfloop.data.faults import is_binary
+from selfloop.data.files import suffix_of
+from selfloop.data.folders import TABLES, files_of, read_parts
+from selfloop.data.gathered import SERIES as GATHERED
+from selfloop.data.gathered import gather
+from selfloop.data.held_out import origin_of
+from selfloop.data.items import Items, Unusable, label_of, note_twins, together
+from selfloop.data.media import TEXTS
 from selfloop.data.moving_digits import moving_digits
+from selfloop.data.parts import below, by_row, of_hub, train_of, with_given
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat, is_number, is_wordless
 from selfloop.data.series import as_series, read_npy
 from selfloop.data.sources import check_encoding, locate
 from selfloop.data.tables import Table, hub_table, opened, read_table
-from selfloop.data.usable import Parts, alike_items, train_of
+from selfloop.data.usable import Parts, alike_items, hold_out
 from selfloop.data.video import VIDEO_SUFFIXES, VideoReading, read_video
 from selfloop.errors import ConfigError, DataError
 from selfloop.untrusted import is_file
@@ -32,6 +42,8 @@ INPUTS = (
 )  # fmt: skip
 LABELS = ("labels", "tags", "label", "y", "target", "upos", "pos_tags", "ner_tags")
 ARRAYS = {".npy"}
+SINGLE = VIDEO_SUFFIXES | AUDIO_SUFFIXES | ARRAYS
+"""How files that hold one sequence end."""
 WORD_COLUMNS = {".tsv": (0, 1), ".txt": (0, 1), ".text": (0, 1), ".conll": (0, 1), ".conllu": (1, 3)}
 """Files of a word a line, with an empty line between sentences: which columns hold the word and, by default, its label.
 """
@@ -46,18 +58,22 @@ class Reading:
         label: the column that holds the labels; of words in columns its number, from 1; None finds it.
         ignore: the label of steps that are neither learnt nor judged.
         video: how frames are read.
+        audio: how sound is read.
         encoding: of text files.
         labelled: whether every sequence must have labels.
         bad: takes what cannot be used.
+        format: how a table is written.
     """
 
     input: str | None = None
     label: str | None = None
     ignore: str | None = None
     video: VideoReading = field(default_factory=VideoReading)
+    audio: AudioReading = field(default_factory=AudioReading)
     encoding: str = "utf-8"
     labelled: bool = True
     bad: BadItems = field(default_factory=BadItems)
+    format: TableFormat = DEFAULT_FORMAT
 
 
 def read_labelled_steps(
@@ -96,13 +112,8 @@ def read_labelled_steps(
     >>> digits.kind, len(digits.train), digits.train.inputs[0].shape
     ('frames', 480, (40, 16, 16))
     """
-    if not 0 < valid_fraction < 1:
-        raise ConfigError(f"The 'valid_fraction' must be above 0 and below 1. Got {valid_fraction} instead.")
     name, parts = _parts(source, reading)
-    for role, other in (("valid", valid), ("test", test)):
-        if other is not None:
-            found = _parts(other, reading)[1]
-            parts[role] = found.get(role) or train_of(found, str(other))
+    parts = with_given(parts, {"valid": valid, "test": test}, lambda other: _parts(other, reading)[1])
     where = str(source) if source is not None else name
     train_of(parts, where)
     parts = alike_items(parts, where, reading.bad)
@@ -110,14 +121,17 @@ def read_labelled_steps(
     if len(classes) < 2:
         found_one = f"All of its steps have label '{classes.pop()}'" if classes else "There are none that can be used"
         raise DataError(f"{where} must hold sequences with two labels or more to train on. {found_one}.")
+    note_twins(classes, reading.bad)
     parts = {
         role: items if role == "train" else _known(items, classes, "which no training sequence has", where, reading.bad)
         for role, items in parts.items()
     }
     if "valid" not in parts:
-        parts["train"], parts["valid"] = _hold_out(parts["train"], valid_fraction, seed, where)
+        parts["train"], parts["valid"] = hold_out(parts["train"], valid_fraction, seed, where)
     examples = {role: Examples(items.inputs, items.labels, items.places) for role, items in parts.items()}
-    return Dataset(name, _kind(parts["train"]), examples["train"], examples["valid"], examples.get("test"))
+    kind = _kind(parts["train"])
+    origin = origin_of((source, valid, test), examples, rows_name_files=kind != "words")
+    return Dataset(name, kind, examples["train"], examples["valid"], examples.get("test"), origin=origin)
 
 
 def read_steps(source: str | Path, reading: Reading, *, kind: Modality, classes: Sequence[str]) -> Examples:
@@ -159,15 +173,18 @@ def _parts(source: str | Path | None, reading: Reading) -> tuple[str, Parts]:
         read = _folder if found.is_dir() else _file
         return found.resolve().name.partition(".")[0] or found.name, read(found, reading)
     name = str(source).rsplit("/", 1)[-1].partition(":")[0]
-    tables = {SPLITS[split]: hub_table(found[split], f"{source} ({split})") for split in found if split in SPLITS}
-    return name, {role: _table(table, reading)["train"] for role, table in tables.items()}
+    return name, {
+        part: _of_table(hub_table(rows, f"{source} ({part})"), reading) for part, rows in of_hub(found).items()
+    }
 
 
 def _folder(folder: Path, reading: Reading) -> Parts:
-    known = TABLES | set(WORD_COLUMNS)
-    paths = [path for path in files_of(folder) if suffix_of(path) in known]
+    known, files = TABLES | set(WORD_COLUMNS), files_of(folder)
+    paths = [path for path in files if suffix_of(path) in known]
+    if any(suffix_of(path) in WORD_COLUMNS for path in paths):  # one more may end in something else
+        paths = [path for path in files if path in paths or _is_in_columns(path, reading.encoding)]
     if not paths and not reading.labelled:
-        singles = [path for path in below(folder) if suffix_of(path) in VIDEO_SUFFIXES | ARRAYS]
+        singles = [path for path in below(folder) if suffix_of(path) in SINGLE]
         if singles:
             return {"train": together((_single(path, reading) for path in singles), str(folder))}
     if not paths:
@@ -175,19 +192,27 @@ def _folder(folder: Path, reading: Reading) -> Parts:
             f"The folder {folder} holds no labelled sequences: put a table (.jsonl, .csv, .parquet) with a column of "
             f"labels there, or words and their labels in columns (.tsv, .conll)."
         )
-    return by_mark(folder, paths, lambda path: _file(path, reading))
+    if not reading.labelled:
+        return {"train": together((items for path in paths for items in _file(path, reading).values()), str(folder))}
+    return read_parts(folder, paths, lambda path: _file(path, reading))
 
 
 def _file(path: Path, reading: Reading) -> Parts:
     suffix = suffix_of(path)
     if suffix in TEXTS and not reading.labelled:
         return {"train": _sentences(path, reading)}
-    if suffix in WORD_COLUMNS:
+    if suffix in WORD_COLUMNS and not reading.format.is_long:
         return {"train": _words_in_columns(path, reading)}
     if suffix in TABLES:
-        return _table(read_table(path, reading.encoding, reading.bad), reading)
-    if not reading.labelled and suffix in VIDEO_SUFFIXES | ARRAYS:
+        table = read_table(path, reading.encoding, reading.bad, reading.format)
+        if reading.format.is_long:
+            table, reading = _gathered(table, reading)
+        tables = by_row(table, reading.bad, reading.input, reading.label) if reading.labelled else {"train": table}
+        return {part: _of_table(rows, reading) for part, rows in tables.items()}
+    if not reading.labelled and suffix in SINGLE:
         return {"train": _single(path, reading)}
+    if _is_in_columns(path, reading.encoding):
+        return {"train": _words_in_columns(path, reading)}
     raise DataError(
         f"{path} holds no labelled sequences that can be read: give a table (.jsonl, .csv, .parquet) with a column of "
         f"labels, or words and their labels in columns (.tsv, .conll)."
@@ -196,7 +221,7 @@ def _file(path: Path, reading: Reading) -> Parts:
 
 def _single(path: Path, reading: Reading) -> Items:
     items = Items("series")
-    _add(items, str(path), lambda: _of_path(path, reading.video), [], reading)
+    _add(items, str(path), lambda: _of_path(path, reading), [], reading)
     return items
 
 
@@ -211,8 +236,21 @@ def _sentences(path: Path, reading: Reading) -> Items:
     return items
 
 
+def _is_in_columns(path: Path, encoding: str) -> bool:
+    """Whether a file of unknown suffix looks like a word a line with its label, and an empty line between sentences."""
+    if suffix_of(path) in TABLES | SINGLE or is_binary(path, encoding):
+        return False
+    try:
+        with opened(path, encoding, "text") as file:
+            lines = [line.strip("\r\n") for line in islice(file, 1000)]
+    except DataError:
+        return False
+    counts = {len(line.split("\t") if "\t" in line else line.split()) for line in lines if line.strip()}
+    return len(counts) == 1 and counts.pop() > 1 and any(not line.strip() for line in lines)
+
+
 def _words_in_columns(path: Path, reading: Reading) -> Items:
-    word, tag = WORD_COLUMNS[suffix_of(path)]
+    word, tag = WORD_COLUMNS.get(suffix_of(path), (0, 1))
     if reading.label is not None:
         if not reading.label.isdigit() or int(reading.label) < 1:
             raise ConfigError(f"The 'label' of {path} must be the number of a column, from 1. Got '{reading.label}'.")
@@ -251,30 +289,70 @@ def _words_in_columns(path: Path, reading: Reading) -> Items:
     return items
 
 
-def _table(table: Table, reading: Reading) -> Parts:
+def _of_table(table: Table, reading: Reading) -> Items:
+    if reading.format.is_long:
+        table, reading = _gathered(table, reading)
     column = choose(table, reading.input, INPUTS, "input")
     label = _optional(table, reading.label)
     if reading.labelled:
         label = choose(table, reading.label, LABELS, "label", taken=column)
-    parts: Parts = {}
+    numbers = _holds_numbers(table, column, reading)
+    items = Items("series")
     for row, place in enumerate(table.places):
-        split = str(table.rows[row].get("split") or "train").lower()
-        if split not in SPLITS:
-            reading.bad.refuse(place, f"has split '{split}', which is none of train, valid and test")
-            continue
-        items = parts.setdefault(SPLITS[split], Items("series"))
         value, names = table.value(row, column), None if label is None else table.value(row, label)
         where = f"{place} ({value})" if isinstance(value, str) and Path(value).suffix else place
         if names is None and reading.labelled:
             reading.bad.refuse(where, f"has no labels in column '{label}'")
             continue
-        _add(items, where, lambda value=value: _of_cell(value, table.folder, column, reading), names, reading)  # type: ignore[misc]
-    return {role: items for role, items in parts.items() if items.inputs} or {"train": Items("series")}
+        _add(items, where, lambda value=value: _of_cell(value, table.folder, column, reading, numbers), names, reading)  # type: ignore[misc]
+    reading.bad.note(f"input: '{column}' ({items.family}); labels: '{label}'")
+    return items
+
+
+def _gathered(table: Table, reading: Reading) -> tuple[Table, Reading]:
+    """A table with a row a step as one with a row a sequence, and how that is read."""
+    labels = (*LABELS, *LABELS_OF_ONE)
+    label = next(named(table.columns, labels), None) if reading.label is None else reading.label
+    if reading.labelled:
+        label = choose(table, reading.label, labels, "label")
+    elif label not in table.columns:
+        label = None
+    table = gather(
+        table,
+        reading.format,
+        input=reading.input,
+        label=label,
+        named=reading.label is not None,
+        labels=labels,
+        one_label=False,
+        bad=reading.bad,
+    )
+    return table, replace(reading, input=GATHERED, label=label, format=DEFAULT_FORMAT)
+
+
+def _holds_numbers(table: Table, column: str, reading: Reading) -> bool:
+    """Whether the strings of a column are numbers with spaces between, so that they are series and not words.
+
+    Raises:
+        DataError: the column was not named, and holds single numbers, dates or times.
+    """
+    cells = [cell.split() for cell in cells_of(table, column) if isinstance(cell, str)]
+    if 2 * sum(all(map(is_wordless, cell)) for cell in cells) <= len(cells):
+        return False
+    numbers = 2 * sum(all(map(is_number, cell)) for cell in cells) > len(cells)
+    if reading.input is None and (not numbers or all(len(cell) == 1 for cell in cells)):
+        raise DataError(
+            f"{table.where} has the input '{column}', which holds a number, a date or a time a row, and no sequence: "
+            "where a row is a step of a series, give --series and --time, the columns that tell the series apart and "
+            "order them; else name another with --input."
+        )
+    return numbers
 
 
 def _optional(table: Table, label: str | None) -> str | None:
-    names = (label,) if label else LABELS
-    return next((column for name in names for column in table.columns if column.lower() == name), None)
+    if label is not None:
+        return label if label in table.columns else None
+    return next(named(table.columns, LABELS), None)
 
 
 def _add(items: Items, place: str, read: Callable[[], Any], labels: Any, reading: Reading) -> None:
@@ -317,17 +395,22 @@ def _judged(names: Sequence[str | None], reading: Reading) -> list[str | None]:
     return [None if name == reading.ignore else name for name in names]
 
 
-def _of_cell(value: Any, folder: Path, column: str, reading: Reading) -> Any:
+def _of_cell(value: Any, folder: Path, column: str, reading: Reading, numbers: bool) -> Any:
     """A sequence out of a cell: a path, a sentence, a list of words, or of numbers."""
     if value is None or value in ("", []):
         raise Unusable(f"has nothing in column '{column}'")
     if isinstance(value, str):
-        if suffix_of(Path(value)) in VIDEO_SUFFIXES | ARRAYS:
+        if suffix_of(Path(value)) in SINGLE:
             path = folder / value
             if not is_file(path):
                 raise Unusable(f"names '{value}', and there is no such file")
-            return _of_path(path, reading.video)
-        return value.split()
+            return _of_path(path, reading)
+        if not numbers:
+            return value.split()
+        wrong = next((word for word in value.split() if not is_number(word)), None)
+        if wrong is not None:
+            raise Unusable(f"must hold numbers in column '{column}'. It holds {wrong[:40]!r}")
+        return as_series([float(word) for word in value.split()])
     if not isinstance(value, list):
         raise Unusable(f"must hold a path or a list in column '{column}'. It holds {str(value)[:40]!r}")
     if isinstance(value[0], str):
@@ -338,10 +421,20 @@ def _of_cell(value: Any, folder: Path, column: str, reading: Reading) -> Any:
     return as_series(value)
 
 
-def _of_path(path: Path, video: VideoReading) -> Any:
+def _of_path(path: Path, reading: Reading) -> Any:
+    if suffix_of(path) in AUDIO_SUFFIXES:
+        return read_audio(path, reading.audio)
     if suffix_of(path) not in ARRAYS:
-        return read_video(path, video)
-    array = read_npy(path)
+        return read_video(path, reading.video)
+    return as_steps(read_npy(path), reading.video)
+
+
+def as_steps(array: Any, video: VideoReading) -> Any:
+    """An array of numbers (T,) or (T, C), or of frames (T, H, W) or (T, H, W, 3), as the sequence that a model reads.
+
+    Raises:
+        Unusable: it is neither.
+    """
     if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))):
         array = array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
         return np.stack([video.framed(frame) for frame in array]) if len(array) else array
@@ -374,26 +467,3 @@ def _known(items: Items, classes: set[str], who: str, where: str, bad: BadItems)
     if not kept:
         raise DataError(f"{where} must hold sequences. None of its {len(items.labels):,} can be used: give others.")
     return items.select(kept)
-
-
-def _hold_out(items: Items, fraction: float, seed: int, where: str) -> tuple[Items, Items]:
-    """The sequences in two; of the labels that are held out training knows all, so some may stay."""
-    if len(items.inputs) < 2:
-        raise DataError(f"{where} has one sequence, so none can be held out: give more, or name 'valid'.")
-    order = np.random.default_rng(seed).permutation(len(items.inputs)).tolist()
-    wanted = max(1, round(len(order) * fraction))
-    left: dict[str | None, int] = {}
-    for names in items.labels:
-        for name in set(names):
-            left[name] = left.get(name, 0) + 1
-    held: set[int] = set()
-    for row in order:
-        names = set(items.labels[row]) - {None}
-        if len(held) < wanted and all(left[name] > 1 for name in names):
-            held.add(row)
-            for name in names:
-                left[name] -= 1
-    if not held:
-        raise DataError(f"{where} has no sequence whose labels others have too, so none can be held out: name 'valid'.")
-    everything = range(len(order))
-    return items.select(row for row in everything if row not in held), items.select(sorted(held))

@@ -17,6 +17,7 @@ from selfloop.data.files import suffix_of
 from selfloop.data.images import resized
 from selfloop.data.items import Items, Unusable, Wanted, label_of
 from selfloop.data.rows import first_line
+from selfloop.data.separated import is_number
 from selfloop.data.tables import opened
 from selfloop.errors import DataError
 
@@ -199,12 +200,3 @@ def _csv(path: Path, encoding: str) -> npt.NDArray[Any]:
         raise Unusable(
             f"is no table of numbers ({first_line(error).replace('; use `usecols` to select', ':')})"
         ) from error
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell of a table is a number, NaN and infinity among them."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

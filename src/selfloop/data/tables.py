@@ -5,10 +5,8 @@ label "007" would become 7, and does not tell the line of a row.
 """
 
 import codecs
-import csv
 import io
 import json
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from selfloop.data.examples import BadItems
 from selfloop.data.faults import explain, is_binary
 from selfloop.data.files import builder_of
 from selfloop.data.rows import first_line, open_file, records
+from selfloop.data.separated import DEFAULT_FORMAT, TableFormat, read_separated
 from selfloop.errors import DataError
 
 _FIRST = 100  # rows that are looked at to tell what a column holds
@@ -57,13 +56,14 @@ class Table:
         return _name(names, value)
 
 
-def read_table(path: Path, encoding: str, bad: BadItems) -> Table:
+def read_table(path: Path, encoding: str, bad: BadItems, format: TableFormat = DEFAULT_FORMAT) -> Table:
     r"""The rows of a file.
 
     Args:
-        path: a file of comma- or tab-separated values with names in its first line, of JSON objects, or of Parquet.
+        path: a file of separated values, of JSON objects, or of Parquet.
         encoding: of text.
         bad: takes the lines that are no row.
+        format: how separated values are written.
 
     Raises:
         DataError: the file cannot be read, or holds no rows.
@@ -81,9 +81,10 @@ def read_table(path: Path, encoding: str, bad: BadItems) -> Table:
     elif is_binary(path, encoding):
         raise explain(path, builder, encoding, "it is binary")
     else:
-        table = _csv(path, encoding, bad) if builder == "csv" else _json(path, encoding, bad)
+        table = _csv(path, encoding, bad, format) if builder == "csv" else _json(path, encoding, bad)
     if not table.rows:
-        raise DataError(f"{path} must hold rows. It has none: give another file.")
+        only = ", or --no-header if its only line is a row" if table.columns else ""
+        raise DataError(f"{path} must hold rows. It has none: give another file{only}.")
     return table
 
 
@@ -107,27 +108,25 @@ def opened(path: Path, encoding: str, builder: str) -> Iterator[io.TextIOWrapper
         raise explain(path, builder, encoding, first_line(error)) from error
 
 
-def _csv(path: Path, encoding: str, bad: BadItems) -> Table:
-    table, limit, line = Table(str(path), path.parent, []), csv.field_size_limit(sys.maxsize), 1
-    try:
-        with opened(path, encoding, "csv") as file:
-            lines = csv.reader(file, delimiter=builder_of(path).options.get("sep", ","), strict=True)
-            table.columns = [name.strip() for name in next(lines, [])]
-            _check_header(path, table.columns)
-            line = lines.line_num + 1
-            for cells in lines:
-                place, line = f"{path}, line {line}", lines.line_num + 1
-                if len(cells) > len(table.columns):
-                    bad.refuse(place, f"has {len(cells)} cells, and line 1 names {len(table.columns)} columns")
-                elif cells:
-                    table.rows.append(dict(zip(table.columns, cells, strict=False)))
-                    table.places.append(place)
-    except csv.Error as error:
-        raise DataError(f"{path}, near line {line}, is not CSV ({error}): mend the quotes there.") from error
-    finally:
-        csv.field_size_limit(limit)
+def _csv(path: Path, encoding: str, bad: BadItems, format: TableFormat) -> Table:
+    table = Table(str(path), path.parent, [])
+    with opened(path, encoding, "csv") as file:
+        table.columns, rows = read_separated(file, path, format, bad)
+        for line, cells in rows:
+            place = f"{path}, line {line}"
+            if len(cells) > len(table.columns):
+                bad.refuse(place, f"has {len(cells)} cells, and {_counted(table.columns, format)}")
+            elif cells:
+                table.rows.append(dict(zip(table.columns, cells, strict=False)))
+                table.places.append(place)
     _unfold(table)
     return table
+
+
+def _counted(columns: list[str], format: TableFormat) -> str:
+    if format.header is False:
+        return f"the lines before have {len(columns)} at the most"
+    return f"line 1 names {len(columns)} columns"
 
 
 def _unfold(table: Table) -> None:
@@ -148,12 +147,6 @@ def _list_in(cell: str) -> list[Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, list) else None
-
-
-def _check_header(path: Path, columns: list[str]) -> None:
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path} must name its columns in line 1. Got '{twice}' twice: write a line of names above it.")
 
 
 def _json(path: Path, encoding: str, bad: BadItems) -> Table:

@@ -14,6 +14,7 @@ class Text:
         read: starts reading; yields the pieces, of any size.
         fingerprint: names the content: two texts with one fingerprint are the same text. What is made from a text
             (its tokens) is kept under this name.
+        files: that it is of.
 
     >>> "".join(Text.of("To be,\nor not"))
     'To be,\nor not'
@@ -21,6 +22,7 @@ class Text:
 
     read: Callable[[], Iterator[str]]
     fingerprint: str
+    files: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
         return self.read()
@@ -45,8 +47,8 @@ def hold_out(text: Text, fraction: float) -> tuple[Text, Text]:
         return int(sum(map(len, text)) * (1 - fraction))
 
     return (
-        Text(lambda: _first(text, boundary()), f"{text.fingerprint} before {1 - fraction!r}"),
-        Text(lambda: _after(text, boundary()), f"{text.fingerprint} after {1 - fraction!r}"),
+        Text(lambda: _first(text, boundary()), f"{text.fingerprint} before {1 - fraction!r}", text.files),
+        Text(lambda: _after(text, boundary()), f"{text.fingerprint} after {1 - fraction!r}", text.files),
     )
 
 

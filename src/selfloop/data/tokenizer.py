@@ -33,6 +33,8 @@ class Tokenizer:
         kind: "char", "byte", "word" or "bpe".
         start_id: the token that stands before the first token of a text: ``<eos>`` of words, else the newline. Both
             are always in the vocabulary.
+        unknown_id: the token of a character or word that is not in the vocabulary; None of bytes and BPE, which have
+            all.
 
     >>> tokenizer = Tokenizer.train("char", ["to be\n"])
     >>> tokenizer.encode("bet")
@@ -45,6 +47,8 @@ class Tokenizer:
         self.kind = kind
         self._backend = backend
         self.start_id: int = backend.get_vocab()[KINDS[kind].start]
+        unknown = backend.model.unk_token
+        self.unknown_id: int | None = None if unknown is None else backend.token_to_id(unknown)
 
     @classmethod
     def train(cls, kind: str, text: Iterable[str], vocab_size: int | None = None) -> "Tokenizer":

@@ -3,10 +3,11 @@
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from selfloop.data import held_out
 from selfloop.data.examples import BadItems
+from selfloop.data.held_out import identity
 from selfloop.data.images import alike
 from selfloop.data.items import Items
 from selfloop.errors import DataError
@@ -15,14 +16,6 @@ Parts = dict[str, Items]
 """By split: "train", and perhaps "valid" and "test"."""
 
 Array = npt.NDArray[Any]
-
-
-def train_of(parts: Parts, where: str) -> Items:
-    """The part to train on."""
-    if "train" not in parts:
-        listed = ", ".join(f"'{part}'" for part in parts) or "none"
-        raise DataError(f"{where} must have a split 'train'. Got {listed} instead: give another.")
-    return parts["train"]
 
 
 def usable(parts: Parts, where: str, bad: BadItems) -> Parts:
@@ -108,22 +101,11 @@ def _kept(items: Items, faults: list[str | None], bad: BadItems) -> Items:
 
 
 def hold_out(items: Items, fraction: float, seed: int, where: str) -> tuple[Items, Items]:
-    """The items in two, each class in the same proportions as far as it has the examples; one at least is left of each.
-
-    Shares are rounded as they add up, so that of many small classes some give an example and others none.
+    """The items in two, as `held_out.hold_out` has it: each class in the same proportions, and of all labels that are
+    held out, also those of steps, training keeps one.
     """
-    rows_of: dict[str | None, list[int]] = {}
-    for row, label in enumerate(items.labels):
-        rows_of.setdefault(label, []).append(row)
-    draw, held, share, given = np.random.default_rng(seed), set[int](), 0.0, 0
-    largest = max(rows_of, key=lambda label: len(rows_of[label]))
-    if len(rows_of[largest]) < 2:
-        raise DataError(f"{where} has one example of each class, so none can be held out: give more, or name 'valid'.")
-    for label in sorted(rows_of, key=str):
-        rows = draw.permutation(rows_of[label]).tolist()
-        share += len(rows) * fraction
-        held.update(rows[: min(round(share) - given, len(rows) - 1)])
-        given = round(share)
-    held = held or {rows_of[largest][-1]}
-    everything = range(len(items.inputs))
-    return items.select(row for row in everything if row not in held), items.select(sorted(held))
+    steps = any(isinstance(label, list) for label in items.labels)
+    labels = [set(label) if steps else {label} for label in items.labels]
+    keys = list(map(identity, items.inputs))
+    rows = held_out.hold_out(keys, fraction, seed, where, labels=labels, strata=None if steps else items.labels)
+    return items.select(rows[0]), items.select(rows[1])

@@ -119,8 +119,11 @@ class RNN(_DropIn):
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
         dropout: between layers while training, in [0, 1).
         bidirectional: whether a second RNN runs from the end.
-        device, dtype: of the parameters.
-        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        device: of the parameters.
+        dtype: of the parameters.
+        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        recompute: see `Recurrent`.
+        backend: see `Recurrent`.
 
     Raises:
         ArgumentError: an argument does not fit.
@@ -181,8 +184,11 @@ class LSTM(_DropIn):
         dropout: between layers while training, in [0, 1).
         bidirectional: whether a second LSTM runs from the end.
         proj_size: the size that the output is projected to; 0 for no projection.
-        device, dtype: of the parameters.
-        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        device: of the parameters.
+        dtype: of the parameters.
+        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        recompute: see `Recurrent`.
+        backend: see `Recurrent`.
 
     Raises:
         ArgumentError: an argument does not fit.
@@ -248,8 +254,11 @@ class GRU(_DropIn):
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
         dropout: between layers while training, in [0, 1).
         bidirectional: whether a second GRU runs from the end.
-        device, dtype: of the parameters.
-        weight_drop, recompute, backend: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        device: of the parameters.
+        dtype: of the parameters.
+        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
+        recompute: see `Recurrent`.
+        backend: see `Recurrent`.
 
     Raises:
         ArgumentError: an argument does not fit.

@@ -36,7 +36,8 @@ class Recurrent(nn.Module):
         recompute: activation checkpointing: save the states only, and recompute the rest for the gradient, in segments
             of so many steps: about a quarter of the memory for a third more time. Only compiled kernels heed it.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         sizes: a number for each further size that the cell names.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from selfloop.metrics.captions import caption_bleu, caption_words, cider
 from selfloop.metrics.classification import ClassScores, Confusion
+from selfloop.metrics.entities import are_spans, span_scores
 from selfloop.metrics.segmentation import Segment, edit_score, f1_at, segments
 from selfloop.metrics.translation import Score, bleu, chrf
 
@@ -10,6 +11,7 @@ __all__ = [
     "Confusion",
     "Score",
     "Segment",
+    "are_spans",
     "bleu",
     "caption_bleu",
     "caption_words",
@@ -18,4 +20,5 @@ __all__ = [
     "edit_score",
     "f1_at",
     "segments",
+    "span_scores",
 ]

@@ -61,7 +61,9 @@ class Decoder(nn.Module):
             (Luong et al. 2015, section 3.3). Training then goes step by step as well.
         tied: the readout uses the embedding's table (Press & Wolf 2017).
         embedding: a table to share; a new one if None.
-        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        input_dropout: dropout on the vectors.
+        hidden_dropout: dropout between layers.
+        output_dropout: dropout before the readout.
         sizes: a number for each further size that the cell names.
         backend: as in `Recurrent`.
 

@@ -21,7 +21,8 @@ class EncoderDecoder(nn.Module):
     attention fits.
 
     Args:
-        source_vocab_size, target_vocab_size: how many types the vocabularies have.
+        source_vocab_size: how many types the source's vocabulary has.
+        target_vocab_size: how many the target's has.
         cell: the recurrence of both.
         embedding_size: features of a token's vector.
         hidden_size: the decoder's ``h``, even.
@@ -32,7 +33,9 @@ class EncoderDecoder(nn.Module):
             step as well.
         shared_embedding: source and target are of one vocabulary and have one table.
         tied: the readout uses the target's table (Press & Wolf 2017).
-        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        input_dropout: dropout on the vectors.
+        hidden_dropout: dropout between layers.
+        output_dropout: dropout before the readout.
         sizes: a number for each further size that the cell names.
         backend: as in `Recurrent`.
 

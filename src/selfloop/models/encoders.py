@@ -103,7 +103,8 @@ class FrameEncoder(nn.Module):
     Three times a 3×3 convolution, batch normalisation, ReLU and 2×2 pooling, then one matrix.
 
     Args:
-        height, width: of a frame, in pixels, at least 8 each.
+        height: of a frame, in pixels, at least 8.
+        width: likewise.
         channels: 1 for grey, 3 for colour.
         size: features of a frame.
         filters: of the first convolution; each following one has twice as many.

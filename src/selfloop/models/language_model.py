@@ -24,7 +24,9 @@ class LanguageModel(nn.Module):
         tied: the readout uses the embedding's table (Press & Wolf 2017; Inan et al. 2017), through a projection where
             the sizes differ.
         embedding_dropout: the share of the types whose vectors are off in a batch (Gal & Ghahramani 2016).
-        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        input_dropout: dropout on the vectors.
+        hidden_dropout: dropout between layers.
+        output_dropout: dropout before the readout.
         variational: these three use one mask for all steps (Gal & Ghahramani 2016); else a new mask each step
             (Zaremba et al. 2014).
         weight_drop: the share of the recurrent weights that is off in a batch (Merity et al. 2018).

@@ -18,7 +18,9 @@ class ManyToMany(SequenceModel):
         num_layers: how many cells stand on one another.
         bidirectional: a second stack reads from the end, so an answer knows what comes after it; without it the model
             can `step`, with constant memory.
-        input_dropout, hidden_dropout, output_dropout: dropout on the vectors, between layers, and before the readout.
+        input_dropout: dropout on the vectors.
+        hidden_dropout: dropout between layers.
+        output_dropout: dropout before the readout.
         sizes: a number for each further size that the cell names.
         backend: as in `Recurrent`.
 

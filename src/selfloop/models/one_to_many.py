@@ -30,8 +30,9 @@ class OneToMany(nn.Module):
         attention: ``"dot"``, ``"general"`` or ``"additive"``, for ``"attend"`` alone.
         input_feeding: as in `Decoder`, for ``"attend"`` alone.
         tied: the readout uses the embedding's table (Press & Wolf 2017).
-        input_dropout, hidden_dropout, output_dropout: dropout on the tokens' vectors, between layers, and before the
-            readout.
+        input_dropout: dropout on the tokens' vectors.
+        hidden_dropout: dropout between layers.
+        output_dropout: dropout before the readout.
         sizes: a number for each further size that the cell names.
         backend: as in `Recurrent`.
 

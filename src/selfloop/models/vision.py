@@ -47,7 +47,8 @@ class Pretrained(nn.Module):
 
     Args:
         network: gives a grid, (B, F, h, w), or vectors, (B, F).
-        mean, deviation: of each colour, from 0 to 1.
+        mean: of each colour, from 0 to 1.
+        deviation: of each colour, from 0 to 1.
         method: what of the network is called.
     """
 
@@ -130,7 +131,9 @@ class Vision:
     def digest(self) -> str:
         """A hash of its name, its numbers and its code."""
         whole = hashlib.sha256(f"{self.name} {self.code}".encode())
-        for name, tensor in self.network.state_dict().items():
+        saved = self.network.state_dict()
+        others = {name: buffer for name, buffer in self.network.named_buffers() if name not in saved}
+        for name, tensor in {**saved, **others}.items():
             whole.update(f"{name} {tuple(tensor.shape)}".encode())
             whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return whole.hexdigest()

@@ -36,20 +36,23 @@ class ExamplesLearner(ABC):
     UNITS: ClassVar[str]
     """What examples are called, in errors."""
 
+    OPENED: ClassVar[Any]
+    """What its runs open as."""
+
     def __init__(self, config: Any, inputs: Inputs | None = None, cell: Cell | None = None) -> None:
         training = config.training
         self.config = config
         cell = cell or choose_cell(config.model.cell)
         self.bad = BadItems(config.data.skip_bad)
         self.dataset = self._read()
-        self.name = self.dataset.name
+        self.name, self.origin = self.dataset.name, self.dataset.origin
         self.inputs = inputs or self._learn_inputs()
         self._train, self._valid = self._of(self.dataset.train), self._of(self.dataset.valid)
         arrays, truth = self._train
         self._batches = Batches([len(array) for array in arrays], training.batch_size, training.seed)
         self.steps_per_epoch = self._batches.per_epoch
         torch.manual_seed(training.seed)
-        self.model = config.model.build(self.inputs, cell)
+        self.model = self.OPENED.build(config.model, self.inputs, cell)
         fit_scale(self.model.encoder, arrays)
         self._weights = class_weights(config.loss.class_weights, np.hstack(truth), len(self.inputs.classes))
 
@@ -73,6 +76,10 @@ class ExamplesLearner(ABC):
     def save(self, run: Run) -> None:
         """Keep these."""
         self.inputs.save(run)
+
+    def opened(self) -> Any:
+        """The model as it stands."""
+        return self.OPENED(self.model, self.inputs, self.config)
 
     def parts(self) -> Mapping[str, Examples]:
         """The validation and the test examples."""

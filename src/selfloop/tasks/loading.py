@@ -1,6 +1,7 @@
 """``selfloop.load``: open a run, whatever its task."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from huggingface_hub import snapshot_download
@@ -53,6 +54,21 @@ def kind_of(run: Run) -> TaskEntry:
         hint = nearest(task, TASKS) or f"; known are: {', '.join(TASKS)}."
         raise RunError(f"{run.path} was trained for the task '{written(task)}', which is not known{hint}")
     return TASKS[task]
+
+
+def open_run_of(task: str, path: Path) -> Run:
+    """A run to go on with.
+
+    Raises:
+        RunError: there is none, or it is of another task.
+    """
+    run = Run.open(path)
+    if kind_of(run) is not TASKS[task]:
+        own = run.config()["task"]
+        raise RunError(
+            f"{path} is a run of the task '{own}', not '{task}': selfloop train {own} --resume {quote(str(path))}."
+        )
+    return run
 
 
 def kind_of_model(model: Any) -> TaskEntry:

@@ -1,6 +1,7 @@
 """What a run's model reads, and how the model was before its training: for `selfloop.inspect`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from selfloop.data.batches import pad
 from selfloop.data.examples import Examples
+from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToMany, ManyToOne, NumberEncoder
 from selfloop.tasks.inputs import Inputs
@@ -35,6 +37,9 @@ class OfExamples(Protocol):
     def model(self) -> ManyToOne | ManyToMany:
         """The network."""
 
+    def build(self, options: Any, inputs: Inputs, cell: Cell) -> Any:
+        """The network, with fresh weights."""
+
     def parts(self) -> Mapping[str, Examples]:
         """The run's own examples."""
 
@@ -57,7 +62,8 @@ def recurrent_inputs(opened: OfExamples, steps: int, fresh: bool) -> tuple[Recur
     model, config = opened.model, opened.config
     device = next(model.parameters()).device
     if fresh:
-        made = as_made(lambda: config.model.build(opened.inputs, model.rnn.cell), config.training.seed).to(device)
+        build = partial(opened.build, config.model, opened.inputs, model.rnn.cell)
+        made = as_made(build, config.training.seed).to(device)
         if isinstance(made.encoder, NumberEncoder):  # it knew the scale of the numbers from the beginning
             made.encoder.load_state_dict(model.encoder.state_dict())
         model = made

@@ -7,8 +7,8 @@ from selfloop import config as configuration
 from selfloop.config import Section
 from selfloop.errors import ConfigError, RunError
 from selfloop.language import Cell
+from selfloop.options.sections import RecurrentOptions
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.options import RecurrentOptions
 from selfloop.training import Run
 from selfloop.untrusted import written
 

@@ -1,15 +1,16 @@
 """The tasks, by name."""
 
-from selfloop.tasks.caption import CaptionConfig, Captioner, Captioning
-from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
-from selfloop.tasks.label import LabelConfig, Labeller, Labelling
-from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling, TextModel
+from selfloop.options import CONFIGS
+from selfloop.tasks.caption import Captioner, Captioning
+from selfloop.tasks.classify import Classification, Classifier
+from selfloop.tasks.label import Labeller, Labelling
+from selfloop.tasks.lm import LanguageModelling, TextModel
 from selfloop.tasks.task import TaskEntry
-from selfloop.tasks.translate import TranslateConfig, Translation, Translator
+from selfloop.tasks.translate import Translation, Translator
 
 TASKS: dict[str, TaskEntry] = {
     "lm": TaskEntry(
-        config=LanguageModelConfig,
+        config=CONFIGS["lm"],
         learner=LanguageModelling,
         opened=TextModel,
         unit="token",
@@ -17,11 +18,12 @@ TASKS: dict[str, TaskEntry] = {
             "loss": "{:.4f} nats/token",
             "perplexity": "perplexity {:.2f}",
             "bits_per_character": "{:.3f} bits/char",
+            "unknown": "{:.1%} of the tokens unknown",
         },
         next=("selfloop generate {run}", "selfloop evaluate {run}"),
     ),
     "classify": TaskEntry(
-        config=ClassifyConfig,
+        config=CONFIGS["classify"],
         learner=Classification,
         opened=Classifier,
         unit="example",
@@ -29,7 +31,7 @@ TASKS: dict[str, TaskEntry] = {
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
     ),
     "label": TaskEntry(
-        config=LabelConfig,
+        config=CONFIGS["label"],
         learner=Labelling,
         opened=Labeller,
         unit="step",
@@ -39,11 +41,14 @@ TASKS: dict[str, TaskEntry] = {
             "macro_f1": "F1 {:.3f}",
             "edit": "edit {:.1f}",
             "f1_at_50": "F1@50 {:.1f}",
+            "span_f1": "span F1 {:.1%}",
+            "span_precision": "precision {:.1%}",
+            "span_recall": "recall {:.1%}",
         },
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
     ),
     "translate": TaskEntry(
-        config=TranslateConfig,
+        config=CONFIGS["translate"],
         learner=Translation,
         opened=Translator,
         unit="token",
@@ -54,9 +59,10 @@ TASKS: dict[str, TaskEntry] = {
             "chrf": "chrF {:.2f}",
         },
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
+        sources=("source", "target"),
     ),
     "caption": TaskEntry(
-        config=CaptionConfig,
+        config=CONFIGS["caption"],
         learner=Captioning,
         opened=Captioner,
         unit="token",

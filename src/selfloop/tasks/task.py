@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from selfloop.config import Section
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Origin
 from selfloop.language import Cell
 from selfloop.training import Run, Task
 
@@ -33,6 +33,10 @@ class Opened(Protocol):
     def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Opened":
         """The best weights of a run."""
 
+    @staticmethod
+    def build(options: Any, *arguments: Any) -> Any:
+        """The network, with fresh weights, of the model's options, what the task reads and writes with, and a cell."""
+
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Any]:
         """Data to score, by name: of a source, or the run's own validation and test data."""
 
@@ -52,8 +56,9 @@ class Learner(Task, Protocol):
     config: Any
     name: str
     bad: BadItems
+    origin: Origin
 
-    def __init__(self, config: Any) -> None: ...
+    def __init__(self, config: Any, *, cell: Cell | None = None) -> None: ...
 
     @classmethod
     def resume(cls, config: Any, run: Run, cell: Cell | None) -> "Learner":
@@ -83,6 +88,7 @@ class TaskEntry:
         unit: what a target is, for speeds and losses: ``token``.
         figures: how each metric is shown, by its name.
         next: what to do with a run, where ``{run}`` stands for its folder.
+        sources: the fields of the data that are given without their names.
     """
 
     config: type[Section]
@@ -91,6 +97,7 @@ class TaskEntry:
     unit: str
     figures: Mapping[str, str]
     next: tuple[str, ...]
+    sources: tuple[str, ...] = ("source",)
 
     def show(self, metrics: Mapping[str, float], most: int | None = None) -> str:
         """The metrics, in one line; `most` of them, the first."""

@@ -1,7 +1,7 @@
 """Training: the loop, the budget, checkpoints, and a run's folder."""
 
+from selfloop.options.training import TrainingOptions
 from selfloop.training.loop import Listener, Task, train
-from selfloop.training.options import TrainingOptions
 from selfloop.training.resume import Progress, read_progress
 from selfloop.training.run import Run
 

@@ -63,7 +63,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     arranged = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     metadata = {"format": "pt", "facts": text, "digest": _digest(arranged, text, typed=True)}
-    write_bytes(path, save(arranged, metadata))
+    write_bytes(path, _in_order(save(arranged, metadata)))
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -113,6 +113,16 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is damaged ({reason}).") from error
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in another order each time."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str, typed: bool) -> str:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from selfloop.errors import RunError
 from selfloop.layers import State
+from selfloop.options.training import TrainingOptions
 from selfloop.training import resume
-from selfloop.training.log import Log
+from selfloop.training.log import LINES, Log
 from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
-from selfloop.training.options import TrainingOptions
 from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
@@ -63,26 +63,38 @@ class Listener(Protocol):
 
 
 def train(
-    task: Task, run: Run, options: TrainingOptions, accelerator: Accelerator, listener: Listener, resumed: bool = False
+    task: Task,
+    run: Run,
+    options: TrainingOptions,
+    accelerator: Accelerator,
+    listener: Listener,
+    resumed: bool = False,
+    more: Budget | None = None,
 ) -> Progress:
     """Train until the budget is spent, validation has stopped improving, or the listener says stop.
 
     The best weights are in the run's folder, the last ones in the model. Killed at any moment and resumed, a run with a
-    budget of steps or epochs ends with the same bits as one that was never stopped.
+    budget of steps or epochs ends with the same bits as one that was never stopped. With `more`, a run that is finished
+    is resumed, and trained so much longer.
 
     Raises:
         RunError: the loss is no longer finite, the folder cannot be written, another process trains the run, or there
             is nothing to resume from.
     """
     with run.locked(accelerator.is_main_process):
-        return _train(task, run, options, accelerator, listener, resumed)
+        return _train(task, run, options, accelerator, listener, resumed, more)
 
 
 def _train(
-    task: Task, run: Run, options: TrainingOptions, accelerator: Accelerator, listener: Listener, resumed: bool
+    task: Task,
+    run: Run,
+    options: TrainingOptions,
+    accelerator: Accelerator,
+    listener: Listener,
+    resumed: bool,
+    more: Budget | None,
 ) -> Progress:
     main = accelerator.is_main_process
-    budget = Budget.of(options, task.steps_per_epoch)
     model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
@@ -91,6 +103,10 @@ def _train(
     progress, carry, pending = Progress(), None, None
     if resumed:
         progress, pending, carry = resume.restore(run, task, options, optimizer, accelerator, share)
+    budget = progress.budget(options, task.steps_per_epoch)
+    if more is not None:
+        budget = progress.lengthen(more, options.validations)
+        pending = {"line": passed(budget.spent(progress.step, progress.elapsed), LINES), "loss": 0.0, "steps": 0.0}
     started = time.perf_counter() - progress.elapsed
     spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfloop.training.options import TrainingOptions
+from selfloop.options.training import TrainingOptions
 
 Groups = list[dict[str, Any]]
 NEVER = 10**12  # ASGD averages after this many steps

@@ -12,9 +12,10 @@ from accelerate.utils import gather
 
 from selfloop.errors import RunError
 from selfloop.layers import State
+from selfloop.options.training import TrainingOptions
 from selfloop.training.checkpoint import Tensors, writing
-from selfloop.training.options import TrainingOptions
 from selfloop.training.run import Run, load_into, under, weights
+from selfloop.training.schedule import Budget, passed
 from selfloop.untrusted import short
 
 
@@ -31,6 +32,26 @@ class Progress:
     stale: int = 0  # validations since the best
     scale: float = 1.0  # what plateaus have left of the learning rate
     finished: bool = False
+    minutes: float = 0.0  # the budget of a run that was trained longer; where both are 0, that of its options
+    steps: int = 0
+
+    def budget(self, options: TrainingOptions, steps_per_epoch: int) -> Budget:
+        """How long the run is trained in all."""
+        if self.minutes or self.steps:
+            return Budget(self.minutes or None, self.steps or None)
+        return Budget.of(options, steps_per_epoch)
+
+    def lengthen(self, more: Budget, validations: int) -> Budget:
+        """Give a run that is finished a budget besides what it has spent; returns what that is in all.
+
+        The learning rate and the validations go on as if the run had had it all from the beginning.
+        """
+        self.minutes = 0.0 if more.minutes is None else self.elapsed / 60 + more.minutes
+        self.steps = 0 if more.steps is None else self.step + more.steps
+        whole = Budget(self.minutes or None, self.steps or None)
+        self.validations = passed(whole.spent(self.step, self.elapsed), validations)
+        self.stale, self.finished = 0, False
+        return whole
 
 
 def save(

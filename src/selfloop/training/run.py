@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from selfloop import __version__
 from selfloop.atomic import remove_leftovers
 from selfloop.config import LARGEST
 from selfloop.errors import RunError, SelfloopError
@@ -30,6 +29,7 @@ from selfloop.training.checkpoint import (
 )
 from selfloop.training.lock import locked
 from selfloop.untrusted import exists, parse_json, read_text, short
+from selfloop.version import __version__
 
 Model = TypeVar("Model", bound=nn.Module)
 Value = TypeVar("Value")
@@ -57,6 +57,7 @@ class Run:
     tokenizer.json         and whatever else the task needs to read its data
     skipped.jsonl          what was left out of the data, if anything was
     metrics.jsonl          a line for each report of the training loop
+    results.json           the scores at the end, and hashes of the data
     events.out.tfevents.*  the same for TensorBoard
     curves.png             the same as a picture
     resume/                the last checkpoint, and the one before it
@@ -74,6 +75,11 @@ class Run:
     def metrics(self) -> Path:
         """The file of reports."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """The file of the scores at the end."""
+        return self.path / "results.json"
 
     @classmethod
     def create(cls, path: Path, task: str, config: Mapping[str, Any]) -> "Run":
@@ -263,7 +269,7 @@ class Run:
     @functools.cached_property
     def _manifest(self) -> dict[str, Any]:
         """What must lie beside the weights for them to mean the same: all .json there is when the first are saved."""
-        others = sorted(file.name for file in self.path.glob("*.json") if file.name != "config.json")
+        others = sorted({file.name for file in self.path.glob("*.json")} - {"config.json", self.results.name})
         return {"config.json": self.config(), **{name: self._hash(name) for name in others}}
 
     def _check_manifest(self, was: Any) -> None:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from selfloop.training.options import TrainingOptions
+from selfloop.options.training import DEFAULT_MINUTES, TrainingOptions
 
-DEFAULT_MINUTES = 1.5
+START = 0.1
+"""The share of the learning rate that warm-up begins with: at 0 the first update would change nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,6 @@ _SHAPES: dict[str, Callable[[float], float]] = {
 def learning_rate(options: TrainingOptions, spent: float, scale: float) -> float:
     """The learning rate where `spent` of the budget is spent; `scale` is what plateaus have left of it."""
     if spent < options.warmup:
-        return options.learning_rate * scale * (spent / options.warmup)
+        return options.learning_rate * scale * max(START, spent / options.warmup)
     after = (spent - options.warmup) / (1 - options.warmup) if options.warmup < 1 else 1.0
     return options.learning_rate * scale * _SHAPES[options.schedule](after)

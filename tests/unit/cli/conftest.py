@@ -1,23 +1,15 @@
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 
-from selfloop.cli import main
 from selfloop.data import Tokenizer
+from selfloop.options import LanguageModelConfig
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.lm import LanguageModelConfig
+from selfloop.tasks.lm import TextModel
 from selfloop.training import Run
-
-
-class Said(NamedTuple):
-    status: object
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
@@ -25,19 +17,6 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def selfloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Runs a command line, and gives its exit status and what it has printed."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["selfloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return Said(stopped.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +40,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = LanguageModelConfig.model_validate({"model": {"embedding_size": 5, "hidden_size": 7}})
     tokenizer = Tokenizer.train("char", ["the cat sat on the mat, né 你好\n"])
     torch.manual_seed(3)
-    model = config.model.build(tokenizer.vocab_size, choose_cell("lstm"))
+    model = TextModel.build(config.model, tokenizer.vocab_size, choose_cell("lstm"))
     run = Run.create(tmp_path_factory.mktemp("runs") / "mine", "lm", config.model_dump(mode="json"))
     tokenizer.save(run.path / "tokenizer.json")
     run.save_model(model, {})

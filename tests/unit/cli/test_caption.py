@@ -66,7 +66,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(photos, selfl
         return bool(screen.stopped_by)
 
     with monkeypatch.context() as patch:
-        patch.setattr("selfloop.cli.screen.Screen.stop", stop)
+        patch.setattr("selfloop.app.screen.Screen.stop", stop)
         assert selfloop(*options, "--run", parted, "--json").status == 130
     assert selfloop("train", "caption", "--resume", parted, "--json").status == 0
     for file in ("model.safetensors", "resume/last.safetensors"):

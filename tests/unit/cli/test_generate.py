@@ -84,3 +84,11 @@ def test_a_reader_that_leaves_is_no_error_to_print(run_folder):
         assert process.stdout.read(7) == b"the cat"
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_the_share_of_unknown_tokens_is_shown_in_place_of_bits_per_character(run_folder, selfloop, tmp_path):
+    (tmp_path / "a.txt").write_text("the catß" * 20)
+    said = selfloop("evaluate", run_folder, tmp_path / "a.txt")
+    assert "12.5% of the tokens unknown" in said.out and "bits/char" not in said.out
+    facts = json.loads(selfloop("evaluate", run_folder, tmp_path / "a.txt", "--json").out)["a.txt"]
+    assert facts["unknown"] == 1 / 8 and "bits_per_character" not in facts

@@ -36,7 +36,7 @@ def test_the_gradient_flow_of_a_classifier(selfloop, tmp_path):
 
 def test_the_gradient_flow_of_a_labeller_that_reads_forwards(selfloop, tmp_path):
     small = ("--set", "model.hidden_size=8", "--set", "model.embedding_size=4", "--steps", "1")
-    for name, way in (("forwards", ["--one-way"]), ("both", [])):
+    for name, way in (("forwards", ["--no-bidirectional"]), ("both", [])):
         assert selfloop("train", "label", "--run", tmp_path / name, *way, *small).status == 0
     facts = json.loads(selfloop("inspect", tmp_path / "forwards", "--gradient-flow", "--steps", "9", "--json").out)
     assert facts["lags"] == list(range(9))

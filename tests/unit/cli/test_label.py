@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import numpy as np
@@ -40,7 +42,7 @@ def film(tmp_path, lights):
 
 def test_a_film_is_labelled_drawn_and_streamed(lights, film, selfloop, tmp_path):
     run = tmp_path / "run"
-    said = selfloop("train", "label", lights, "--one-way", "--run", run, "--steps", "60", *SMALL, "--json")
+    said = selfloop("train", "label", lights, "--no-bidirectional", "--run", run, "--steps", "60", *SMALL, "--json")
     assert said.status == 0, said.err
     assert json.loads(said.out)["valid"]["accuracy"] > 0.9
     for picture in ("confusion.png", "timeline.png"):
@@ -49,14 +51,17 @@ def test_a_film_is_labelled_drawn_and_streamed(lights, film, selfloop, tmp_path)
     truth = json.loads(lights.read_text().splitlines()[0])["labels"]
     crop = ("--set", "data.crop=[8,16,32,32]")
     (line,) = selfloop("predict", run, film, *crop, "--picture", tmp_path / "film.png").out.splitlines()
-    assert json.loads(line) == {"input": str(film), "labels": truth}
+    answer = json.loads(line)
+    assert (answer["input"], answer["labels"]) == (str(film), truth)
+    assert len(answer["probabilities"]) == len(truth) and all(0.5 < p <= 1 for p in answer["probabilities"])
+    assert answer.keys() == {"input", "labels", "probabilities"}
     assert (tmp_path / "film.png").read_bytes().startswith(b"\x89PNG")
     assert selfloop("predict", run, film, *crop, "--stream", "--format", "text").out.split() == truth
     assert selfloop("predict", run, film, *crop, "--stream").out.splitlines()[0] == json.dumps(
         {"step": 0, "label": truth[0]}
     )
     rows = selfloop("predict", run, lights, "--format", "csv", "--picture", tmp_path / "all.svg").out.splitlines()
-    assert rows[0] == "input,step,label" and len(rows) == 1 + 12 * 10
+    assert rows[0] == "input,step,label,probability" and len(rows) == 1 + 12 * 10
     assert json.loads(selfloop("evaluate", run, lights, "--json").out)["lights.jsonl"]["edit"] > 90
 
     said = selfloop("predict", run, film, "--set", "model.hidden_size=9")
@@ -86,3 +91,21 @@ def test_bad_sequences_are_listed_in_the_runs_folder(lights, selfloop, tmp_path)
     assert said.status == 0
     (skipped,) = (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()
     assert "gone.mp4" in skipped
+
+
+def test_labels_of_words_stand_beside_the_words(selfloop, tmp_path, monkeypatch):
+    (tmp_path / "tags.tsv").write_text("the\tD\ncat\tN\n\na\tD\ndog\tN\n\n" * 10)
+    run = tmp_path / "run"
+    assert selfloop("train", "label", tmp_path / "tags.tsv", "--run", run, "--steps", "40", *SMALL).status == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("the dog\n\na  cat\n"))
+    found = [json.loads(line) for line in selfloop("predict", run).out.splitlines()]
+    assert [(one["input"], one["words"], len(one["labels"]), len(one["probabilities"])) for one in found] == [
+        ("line 1", ["the", "dog"], 2, 2),
+        ("line 3", ["a", "cat"], 2, 2),
+    ]
+    (tmp_path / "new.txt").write_text("the dog\n")
+    table = list(csv.DictReader(io.StringIO(selfloop("predict", run, tmp_path / "new.txt", "--format", "csv").out)))
+    assert [[*row][:3] for row in table] == [["input", "step", "word"]] * 2
+    assert [(row["step"], row["word"]) for row in table] == [("0", "the"), ("1", "dog")]
+    assert [row["label"] for row in table] == found[0]["labels"]
+    assert [float(row["probability"]) for row in table] == found[0]["probabilities"]

@@ -41,8 +41,11 @@ def test_a_file_is_predicted_in_each_form(run, selfloop, tmp_path):
     lines = [json.loads(line) for line in selfloop("predict", run, new).out.splitlines()]
     assert [line["label"] for line in lines] == ["first", "second"]
     assert lines[0]["input"].endswith("new.txt, line 1")
+    assert [line["text"] for line in lines] == ["aaa", "bb"]
     assert lines[0]["probabilities"]["first"] > 0.9
     table = list(csv.DictReader(io.StringIO(selfloop("predict", run, new, "--format", "csv").out)))
+    assert [*table[0]] == ["input", "text", "label", "probability"]
+    assert [(row["input"], row["text"]) for row in table] == [(f"{new}, line 1", "aaa"), (f"{new}, line 2", "bb")]
     assert [(row["label"], float(row["probability"]) > 0.9) for row in table] == [("first", True), ("second", True)]
     assert selfloop("predict", run, new, "--format", "text").out == "first\nsecond\n"
 
@@ -50,6 +53,9 @@ def test_a_file_is_predicted_in_each_form(run, selfloop, tmp_path):
 def test_stdin_is_read_a_text_a_line(run, selfloop, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("bbb\n\naa\n"))
     assert selfloop("predict", run, "--format", "text").out == "second\nfirst\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("bbb\n\naa\n"))
+    found = [json.loads(line) for line in selfloop("predict", run).out.splitlines()]
+    assert [(one["input"], one["text"]) for one in found] == [("line 1", "bbb"), ("line 3", "aa")]
 
 
 def test_evaluate_gives_each_class(run, words, selfloop):

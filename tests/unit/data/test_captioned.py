@@ -125,7 +125,7 @@ def test_a_column_tells_the_parts(place):
     parts = read(place({**PHOTOS, "metadata.jsonl": table}))
     found = {role: [picture.name for picture in part.pictures] for role, part in parts.items()}
     assert found == {"train": NAMES[:2], "valid": NAMES[2:3], "test": NAMES[3:]}
-    assert "line 1 has the split 'odd'" in refusal(
+    assert "line 1 has split 'odd'" in refusal(
         place({"metadata.jsonl": lines({"file_name": "a.png", "caption": "x", "split": "odd"})})
     )
 
@@ -162,6 +162,71 @@ def test_lists_tell_the_parts_as_flickrs_do(place):
     assert "Flickr_8k.devImages.txt, line 2 names the image 'x.png', which has no caption" in refusal(folder)
 
 
+# ------------------------------------------------------------------------------------------------ names and folders
+
+TWO_FOLDERS = {f"{folder}/{number}.png": photo(10 * number) for folder in ("x", "y") for number in range(1, 4)}
+"""Images of the same names in two folders, whose bytes are equal in pairs."""
+
+
+def two_folders(*, of_files=TWO_FOLDERS, of_rows=TWO_FOLDERS):
+    return {**of_files, "c.csv": "image,caption\n" + "".join(f"{name},about {name}\n" for name in of_rows)}
+
+
+def test_a_list_of_names_tells_images_of_the_same_name_in_two_folders_apart(place):
+    folder = place({**two_folders(), "names/valid.txt": "x/1.png\ny/2.png\n"})
+    parts = read(folder / "c.csv", valid=folder / "names" / "valid.txt")
+    assert [c for (c,) in parts["valid"].captions] == ["about x/1.png", "about y/2.png"]
+    assert [c for (c,) in parts["train"].captions] == [
+        f"about {n}" for n in ("x/2.png", "x/3.png", "y/1.png", "y/3.png")
+    ]
+    (folder / "names" / "valid.txt").write_text("x/1.png\n2.png\n")
+    said = refusal(folder / "c.csv", valid=folder / "names" / "valid.txt")
+    assert "valid.txt, line 2 names the image '2.png', which may be x/2.png or y/2.png: name its folder too" in said
+
+
+def test_flickrs_lists_pick_rows_by_the_whole_path(place):
+    rows = "".join(f"{name}#0\tabout {name}\n" for name in [*TWO_FOLDERS, "z/1.png"])
+    lists = {"trainImages.txt": "x/2.png\nx/3.png\n", "devImages.txt": "y/1.png\n"}
+    parts = read(
+        place({**TWO_FOLDERS, "a.token.txt": rows, **lists})
+    )  # z/1.png is in no list, so that it is not missed
+    assert {role: [c for (c,) in part.captions] for role, part in parts.items()} == {
+        "train": ["about x/2.png", "about x/3.png"],
+        "valid": ["about y/1.png"],
+    }
+
+
+def test_a_missing_image_is_not_replaced_by_another_folders(place):
+    files = {name: content for name, content in TWO_FOLDERS.items() if name != "x/2.png"}
+    said = refusal(place(two_folders(of_files=files)))
+    assert "c.csv, line 3 names the image 'x/2.png', and there is none of that name in" in said
+    assert ", only y/2.png. Mend it" in said
+
+
+def test_a_name_without_its_folder_is_known_where_it_is_the_only_one(place):
+    files = {**TWO_FOLDERS, "y/own.png": photo(), "y/2.png": photo(99)}
+    rows = ("own.png", "x/1.png", "1.png")  # the two images 1.png hold the same
+    parts = read(place(two_folders(of_files=files, of_rows=rows)))
+    assert sorted(c for part in parts.values() for captions in part.captions for c in captions) == [
+        "about 1.png", "about own.png", "about x/1.png",
+    ]  # fmt: skip
+    said = refusal(place(two_folders(of_files=files, of_rows=("x/1.png", "2.png"))))
+    assert "line 3 names the image '2.png', which may be x/2.png or y/2.png: name its folder too" in said
+    files["2.png"] = photo(7)  # a path that is whole is not ambiguous
+    read(place(two_folders(of_files=files, of_rows=("x/1.png", "2.png"))))
+
+
+@pytest.mark.parametrize("prefix", ["photos/", "./photos/", "../photos/", "photos\\"])
+def test_a_name_may_begin_above_the_folder_of_the_images(place, prefix):
+    rows = "".join(f"{prefix}{name},x\n" for name in NAMES)
+    folder = place({**{f"photos/{n}": c for n, c in PHOTOS.items()}, "lists/c.csv": f"image,caption\n{rows}"})
+    assert len(everything(read(folder / "lists" / "c.csv", images=folder / "photos"))) == 4
+    with zipfile.ZipFile(folder / "zipped.zip", "w") as archive:
+        for name, content in PHOTOS.items():
+            archive.writestr(f"photos/{name}", content)
+    assert len(everything(read(folder / "lists" / "c.csv", images=folder / "zipped.zip"))) == 4
+
+
 # ------------------------------------------------------------------------------------------------ faults
 
 
@@ -190,7 +255,7 @@ def test_a_row_that_cannot_be_used_is_named_or_left_out(place, rows, message):
         ({"a.csv": "image,caption\n", "b.csv": "x"}, "Got a.csv, b.csv instead: name the file"),
         ({"a.csv": "image,words\na.png,x\n"}, "the columns 'image', 'words', of which none .* hold the caption"),
         ({"a.csv": "which,caption\na.png,x\n"}, "none is known to hold the image: name one with --image"),
-        ({"a.csv": "image,caption\na.png,x\n", "a.png": photo()}, "must hold two images or more. It has 1"),
+        ({"a.csv": "image,caption\na.png,x\n", "a.png": photo()}, "has one example only"),
         ({"a.token.txt": "a.png#0\tx\nb.png x\n", "a.png": photo()}, "line 2 must be an image's name, #, a number"),
         ({"a.csv": "image,caption\na.png,x\n", "photos.zip": "no archive"}, "photos.zip is no .zip archive"),
     ],

@@ -12,6 +12,7 @@ from PIL import Image
 from selfloop.data.classified import read_classified, read_labelled, read_unlabelled
 from selfloop.data.examples import BadItems
 from selfloop.data.items import Items
+from selfloop.data.separated import TableFormat
 from selfloop.data.usable import hold_out
 from selfloop.errors import ConfigError, DataError
 
@@ -72,7 +73,8 @@ def test_a_table_of_text_and_labels_is_read(tmp_path, name):
     else:
         sep = "," if name == "a.csv" else "\t"
         (tmp_path / name).write_text(f'text{sep}label\n"to, be"{sep}007\n"or\n not"{sep}7\nNA{sep}null\n', newline="")
-    dataset = read(tmp_path / name, valid_fraction=0.5, valid=tmp_path / name)
+    quoted = TableFormat(quotes=True)
+    dataset = read(tmp_path / name, valid_fraction=0.5, valid=tmp_path / name, format=quoted)
     assert dataset.kind == "text"
     assert [*zip(dataset.train.inputs, dataset.train.labels, strict=True)] == [tuple(row.values()) for row in rows]
 
@@ -109,7 +111,7 @@ def test_columns_are_found_by_name_or_named(place):
     assert "no column 'nmae' for the input, only 'name', 'nation', 'n'; did you mean 'name'?" in refusal(
         folder / "other.csv", input="nmae"
     )
-    assert "name one with label='species'" in refusal(folder / "iris.csv")
+    assert "name one with label='species' (on the command line --label species)" in refusal(folder / "iris.csv")
     assert everything(read(folder / "iris.csv", label="species"))[0] == ([[1.0], [2.0]], "a")
 
 

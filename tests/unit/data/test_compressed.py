@@ -15,6 +15,7 @@ from selfloop.data.compressed import TooLargeError, bound, check_gzip, open_plai
 from selfloop.data.examples import BadItems
 from selfloop.data.pairs import read_lines
 from selfloop.data.pictures import Album
+from selfloop.data.separated import TableFormat
 from selfloop.errors import DataError
 
 
@@ -46,6 +47,10 @@ def npz(**members: bytes) -> bytes:
     return file.getvalue()
 
 
+def nameless(path):
+    return read_classified(path, format=TableFormat(header=False), bad=BadItems())
+
+
 def classified(path):
     return read_classified(path, bad=BadItems())
 
@@ -55,7 +60,7 @@ READS = {
     "lines.txt.gz": (bomb(), lambda path: read_lines(path, "utf-8")),
     "one_line.txt.gz": (bomb(b"0" * 64), lambda path: read_lines(path, "utf-8")),
     "rows.jsonl.gz": (bomb(b'{"text": "%s"}\n' % (b"0" * 50)), lambda path: list(read_corpus(path).train)),
-    "rows.csv.gz": (bomb(b"a text,and a class\n"), classified),
+    "rows.csv.gz": (bomb(b"a text,and a class\n"), nameless),
     "train-images-idx3-ubyte.gz": (bomb(b"\0\0\x08\x01" * 16), classified),
     "x.npz": (npz(x=npy(np.zeros((1 << 10, 1 << 10))), y=npy(np.zeros(4))), classified),
 }

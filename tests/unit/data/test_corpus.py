@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -8,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfloop.data import Corpus, files, read_corpus
+from selfloop.data.examples import BadItems
 from selfloop.data.files import text_of_files
+from selfloop.data.rows import TextReading
+from selfloop.data.separated import TableFormat
 from selfloop.errors import ConfigError, DataError
 
 
@@ -91,7 +95,7 @@ def test_wherever_it_is_cut_the_text_is_what_python_reads(place, monkeypatch, en
         for path in paths:
             path.write_bytes(gzip.compress(path.read_bytes()))
     expected = "".join(text if text.endswith("\n") else text + "\n" for text in plain).removesuffix("\n")
-    pieces = list(text_of_files(paths, None, encoding))
+    pieces = list(text_of_files(paths, TextReading(encoding=encoding)))
     assert "".join(pieces) == expected
     assert max(map(len, pieces)) <= block + 1  # with the newline between two files
 
@@ -116,11 +120,12 @@ def test_documents_of_a_table_are_joined_by_newlines(place):
         a_jsonl="\n".join(json.dumps({"n": n, "body": row}) for n, row in enumerate(rows)),
         b_json=json.dumps([{"body": row} for row in rows]),
         c_csv='n,body\n0,a\n1,"b\n"\n2,\n3,NA\n4,d\n',
-        d_tsv='n\tbody\n0\ta\n1\t"b\n"\n2\t\n3\tNA\n4\td\n',
     )
     datasets.Dataset.from_dict({"n": range(5), "body": rows}).to_parquet(folder / "e.parquet")
-    for name in ("a.jsonl", "b.json", "c.csv", "d.tsv", "e.parquet"):
+    for name in ("a.jsonl", "b.json", "c.csv", "e.parquet"):
         assert whole(read_corpus(folder / name)) == "a\nb\n\nNA\nd", name
+    (folder / "d.tsv").write_text('n\tbody\n0\ta\n1\t"b\n"\n2\t\n3\tNA\n4\td\n')
+    assert whole(read_corpus(folder / "d.tsv", format=TableFormat(quotes=True))) == "a\nb\n\nNA\nd"
 
 
 def test_the_column_is_the_named_one_or_text_or_the_only_one(place):
@@ -131,12 +136,49 @@ def test_the_column_is_the_named_one_or_text_or_the_only_one(place):
         folder / "two.jsonl", column="titel"
     )
     assert "The column 'n' of" in refusal(folder / "none.csv", column="n")
-    assert "Got 'n' (int64) instead" in refusal(folder / "none.csv")
-    assert "several columns of text, 'a', 'b': name one with column='a'" in refusal(folder / "several.csv")
+    assert "Got 'n' (numbers) instead" in refusal(folder / "none.csv")
+    assert "several columns of text, 'a', 'b': name one with --column a" in refusal(folder / "several.csv")
 
 
 def test_a_row_without_text_is_left_out(place):
     assert whole(read_corpus(place(a_jsonl='{"text": "a"}\n{"text": null}\n{"text": "b"}\n') / "a.jsonl")) == "a\nb"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.csv", "b.csv", "a.tsv"])
+def test_rows_without_text_are_counted(place, name):
+    rows = [{"n": 1, "text": "a"}, {"n": 2, "text": None}, {"n": 3}, {"n": 4, "text": ""}, {"n": 5, "text": "b"}]
+    folder = place(
+        a_jsonl="\n".join(map(json.dumps, rows)),
+        a_csv="n,text\n1,a\n\n3\n4,\n5,b\n",
+        b_csv='text\na\n\n\n""\nb\n',
+        a_tsv="n\ttext\n1\ta\n\n3\n4\t\n5\tb\n",
+    )
+    datasets.Dataset.from_list(rows).to_parquet(folder / "a.parquet")
+    bad = BadItems()
+    assert whole(read_corpus(folder / name, bad=bad)) == "a\n\nb"
+    path = folder / name
+    assert bad.notes == ["text: 'text'", f"2 rows of {path} hold no text (null, or an empty line) and are left out"]
+
+
+def test_dates_and_numbers_are_no_text_unless_they_are_named(place):
+    rows = [{"when": f"12:3{n}", "what": word} for n, word in enumerate("abc", 1)]
+    folder = place(
+        a_jsonl="\n".join(map(json.dumps, rows)),
+        a_csv="when,what\n12:31,a\n12:32,b\n",
+        b_csv="when,n\n2016-07-01,1\n2016-07-02,2\n",
+    )
+    for name in ("a.jsonl", "a.csv"):
+        bad = BadItems()
+        assert whole(read_corpus(folder / name, bad=bad)).startswith("a\nb")
+        assert bad.notes == ["text: 'what'"]
+        assert whole(read_corpus(folder / name, column="when")).startswith("12:31\n12:32")
+    assert "Got 'when' (strings of dates or numbers), 'n' (numbers) instead" in refusal(folder / "b.csv")
+
+
+def test_a_line_of_too_many_cells_is_named(place):
+    assert "a.csv, line 3 has 3 cells, and there are 2 columns" in refusal(
+        place(a_csv="n,text\n1,a\n2,b,c\n") / "a.csv"
+    )
 
 
 def test_a_long_csv_may_turn_to_digits_and_be_left_half_read(place):
@@ -193,14 +235,36 @@ def test_the_embedded_default_is_the_language_reference():
     assert corpus.train.fingerprint == read_corpus(None).train.fingerprint
 
 
-def test_a_fingerprint_changes_with_the_file_and_how_it_is_read(place):
+def test_a_fingerprint_changes_with_what_the_file_holds_and_how_it_is_read(place):
     path = place(a_txt="abc") / "a.txt"
     first = read_corpus(path).train.fingerprint
     assert first == read_corpus(path).train.fingerprint
     assert first != read_corpus(path, encoding="latin-1").train.fingerprint
     assert first != read_corpus(path, valid_fraction=0.2).train.fingerprint
-    os.utime(path, ns=(0, 0))
+    before = path.stat()
+    path.write_text("cba")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # the size and the time are as they were
     assert first != read_corpus(path).train.fingerprint
+    path.write_text("abc")
+    os.utime(path, ns=(0, 0))
+    assert first == read_corpus(path).train.fingerprint  # a copy of a text is the same text
+
+
+def test_the_parts_of_a_folder_are_not_confused(place):
+    folder = place(**{"a.txt": "ab\n", "b.txt": "c\n"})
+    first = read_corpus(folder).train.fingerprint
+    place(**{"a.txt": "a\n", "b.txt": "bc\n"})
+    assert first != read_corpus(folder).train.fingerprint
+
+
+def test_a_file_that_cannot_be_opened_is_said(place, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = place(a_txt="abc") / "a.txt"
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(DataError, match=r"a\.txt cannot be read \(Permission denied\): give another"):
+        read_corpus(path)
 
 
 # ------------------------------------------------------------------------------------------------ the hub
@@ -295,7 +359,7 @@ def test_a_nul_far_into_a_text_is_refused(place):
 def test_another_encoding_is_told_with_its_place(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b'{"text": "a"}\n' * 100_000 + b'{"text": "caf\xe9"}\n')
-    assert refusal(path) == (
+    assert refusal(path, format=TableFormat(header=False)) == (
         f"{path} is not utf-8: byte 1400013 (line 100001) is 0xe9. Name the encoding it has, "
         "perhaps encoding='latin-1' (on the command line --set data.encoding=latin-1)."
     )
@@ -314,7 +378,7 @@ def test_utf_16_is_recognised(place):
     [
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "Line 2 of"),
         ("a.jsonl", '"a"\n', "no braces around it"),
-        ("a.csv", 'text\n"a', "cannot be read as csv (Error tokenizing data"),
+        ("a.csv", 'text\n"a', "near line 2, is not CSV (unexpected end of data)"),
         ("a.parquet", "no", "cannot be read as parquet"),
         ("a.txt.gz", "no", "cannot be read as text (Not a gzipped file"),
     ],
@@ -357,7 +421,7 @@ def test_a_table_without_room_for_temporary_files_is_one_sentence(tmp_path, monk
     def fail(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    (tmp_path / "rows.csv").write_text("text\nthe cat\n")
+    (tmp_path / "rows.jsonl").write_text('{"text": "the cat"}\n')
     monkeypatch.setattr("tempfile.mkdtemp", fail)
-    with pytest.raises(DataError, match=rf"rows\.csv takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
-        read_corpus(str(tmp_path / "rows.csv"))
+    with pytest.raises(DataError, match=rf"rows\.jsonl takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
+        read_corpus(str(tmp_path / "rows.jsonl"))

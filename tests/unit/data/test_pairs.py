@@ -140,7 +140,7 @@ def test_the_translations_of_no_sentences_are_refused(files, write):
 
 
 def test_one_sentence_cannot_be_held_out(write):
-    with pytest.raises(DataError, match="has one sentence only, so none can be held out"):
+    with pytest.raises(DataError, match="has one example only"):
         read_pairs(write("a.en", ["one", "one"]), write("a.de", ["ein", "eins"]), bad=BadItems())
 
 

@@ -140,7 +140,7 @@ def test_a_sentence_with_a_column_too_few_names_its_line(tmp_path):
 def test_what_cannot_be_learnt_from_is_refused(table, tmp_path):
     with pytest.raises(DataError, match=r"two labels or more .* All of its steps have label 'a'"):
         read_labelled_steps(table({"x": [1], "labels": ["a"]}, {"x": [1], "labels": ["a"]}), Reading())
-    with pytest.raises(DataError, match="one sequence, so none can be held out"):
+    with pytest.raises(DataError, match="has one example only"):
         read_labelled_steps(table({"x": [1, 2], "labels": ["a", "b"]}), Reading())
     with pytest.raises(DataError, match="columns 'z', 'w'"):
         read_labelled_steps(table({"z": [1, 2], "w": ["a", "b"]}), Reading())
@@ -158,6 +158,9 @@ def test_sequences_to_label_need_no_labels_and_keep_those_they_have(table, tmp_p
     unlabelled = Reading(labelled=False)
     found = read_steps(table({"x": [1, 2], "labels": ["a", "z"]}), unlabelled, kind="series", classes=["a", "b"])
     assert found.labels == [["a", None]]
+    capital = Reading(label="Tag", labelled=False)
+    found = read_steps(table({"x": [1, 2], "Tag": ["a", "b"]}), capital, kind="series", classes=["a", "b"])
+    assert found.labels == [["a", "b"]]
     found = read_steps(table({"x": [1, 2]}), unlabelled, kind="series", classes=["a", "b"])
     assert found.labels == [[]]
     (tmp_path / "a.txt").write_text("to be\nor not\n")

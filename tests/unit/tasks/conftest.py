@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from selfloop.data import Text, Tokenizer
+from selfloop.options import LanguageModelConfig
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.lm import LanguageModelConfig, TextModel
+from selfloop.tasks.lm import TextModel
 from selfloop.training import Run
 
 TEXT = "the cat sat on the mat, the dog sat on the log: né 你好 😀\n" * 20
@@ -46,7 +47,7 @@ def make_model() -> Callable[..., TextModel]:
         config = LanguageModelConfig.model_validate({"data": {"tokenizer": kind}, "model": model})
         tokenizer = Tokenizer.train(kind, Text.of(TEXT), 300 if kind == "bpe" else None)
         torch.manual_seed(3)
-        network = config.model.build(tokenizer.vocab_size, choose_cell(config.model.cell))
+        network = TextModel.build(config.model, tokenizer.vocab_size, choose_cell(config.model.cell))
         for parameter in network.parameters():
             parameter.data.mul_(2)
         return TextModel(network, tokenizer, config)

@@ -13,8 +13,8 @@ from unit.training.toy import Watcher
 
 from selfloop.errors import SelfloopError
 from selfloop.inspect import draw_gradient_flow, gradient_flow
+from selfloop.options import LanguageModelConfig
 from selfloop.tasks import load
-from selfloop.tasks.lm import LanguageModelConfig
 from selfloop.tasks.lm.task import LanguageModelling
 from selfloop.tasks.opening import read_config
 from selfloop.training import Run, train

@@ -37,6 +37,14 @@ def test_tensors_and_facts_come_back_as_they_were(file):
         assert torch.equal(tensors[name], tensor)
 
 
+def test_the_same_tensors_and_facts_make_the_same_bytes(file):
+    """The library writes its metadata in another order each time."""
+    first = file.read_bytes()
+    for _ in range(20):
+        write_tensors(file, TENSORS, FACTS)
+        assert file.read_bytes() == first
+
+
 @pytest.mark.parametrize("part", ["header", "data"])
 def test_no_changed_byte_is_read_as_if_nothing_were_wrong(file, part):
     """A flipped bit in every byte is an error, or (in the padding of the header, say) changes nothing."""

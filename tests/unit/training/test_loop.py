@@ -109,7 +109,7 @@ def test_the_learning_rate_follows_the_schedule(fit, tmp_path):
     fit(Toy(), steps=10, warmup=0.2, learning_rate=4)
     rates = dict(lines(tmp_path, "learning_rate"))
     assert rates == pytest.approx(
-        {1: 0, 2: 2, **{step + 1: 2 + 2 * math.cos(math.pi * (step - 2) / 8) for step in range(2, 10)}}
+        {1: 0.4, 2: 2, **{step + 1: 2 + 2 * math.cos(math.pi * (step - 2) / 8) for step in range(2, 10)}}
     )
 
 

@@ -24,7 +24,8 @@ def test_a_budget_is_spent_by_the_step_or_by_the_clock(options, step, elapsed, s
 @pytest.mark.parametrize(
     ("schedule", "warmup", "spent", "share"),
     [
-        ("cosine", 0.1, 0.0, 0),
+        ("cosine", 0.1, 0.0, 0.1),
+        ("cosine", 0.1, 0.005, 0.1),
         ("cosine", 0.1, 0.05, 0.5),
         ("cosine", 0.1, 0.1, 1),
         ("cosine", 0.1, 0.55, 0.5),

@@ -2,8 +2,8 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import in_order
-from selfloop.data.captioned import Captioned, parts_of, read_captioned, read_pictures
-from selfloop.data.examples import BadItems
+from selfloop.data.captioned import Captioned, Wanted, parts_of, read_captioned, read_pictures
+from selfloop.data.examples import BadItems, Examples
 from selfloop.data.kinds import UNKNOWN
 from selfloop.data.pictures import Picture
 from selfloop.decoding import Hypothesis, beam_search
@@ -25,10 +25,12 @@ from selfloop.language import Cell
 from selfloop.models.decoder import DecoderState
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Vision
+from selfloop.options.caption import CaptionConfig, CaptionerOptions, ImageOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
-from selfloop.tasks.caption.config import CaptionConfig, ImageOptions
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Score, Surprise
+from selfloop.tasks.formats import split_seed, table_format
+from selfloop.tasks.given import Takes, as_examples, one_image
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
 from selfloop.untrusted import written
@@ -56,17 +58,15 @@ class Prediction:
     log_probability: float
     picture: Picture
 
-    COLUMNS = ("input", "caption")
-
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
         return {"input": self.place, "caption": self.caption, "log_probability": round(self.log_probability, 4)}
 
-    def rows(self) -> list[tuple[Any, ...]]:
-        """One row."""
-        return [(self.place, self.caption)]
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, for CSV."""
+        return [self.facts()]
 
-    def text(self) -> str:
+    def line(self) -> str:
         """The caption alone."""
         return self.caption
 
@@ -104,20 +104,34 @@ class Captioner:
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
         vision = choose_vision(encoder or config.model.encoder, config.data.size)
         vision.shape  # noqa: B018  (what is wrong with the user's own encoder is not said of config.json)
-        model = run.open_model(partial(config.model.build, vision, tokenizer.vocab_size, cell))
+        model = run.open_model(partial(cls.build, config.model, vision, tokenizer.vocab_size, cell))
         return cls(model.to(device), vision, tokenizer, config)
 
-    def predict(self, images: Gallery | Sequence[str | Path]) -> list[Prediction]:
+    @staticmethod
+    def build(options: CaptionerOptions, vision: Vision, vocab_size: int, cell: Cell) -> ImageWriter:
+        """The network, with fresh weights but for the encoder's."""
+        given = options.model_dump(exclude={"cell", "encoder", "scheduled_sampling"})
+        return ImageWriter(vision, vocab_size, cell, **given)
+
+    def predict(self, images: Any) -> list[Prediction]:
         """A caption of each image.
 
         Args:
-            images: files, or what `read` gives.
+            images: an image, which gives a list of one, or several, or what `read` gives. An image is a path, a PIL
+                image, or an array or a tensor of bytes (H, W) or (H, W, 3); the path of a folder, a .zip or a table
+                stands for all images in it.
 
         Raises:
+            ArgumentError: something is no image.
             DataError: an image cannot be read.
         """
         if not isinstance(images, Gallery):
-            pictures = [Picture.of_file(Path(path)) for path in images]
+            found = as_examples(images, IMAGES, self._listed)
+            if not len(found):
+                return []
+            pictures = [
+                replace(picture, place=place) for picture, place in zip(found.inputs, found.places, strict=True)
+            ]
             images = gallery(Captioned(pictures, [[]] * len(pictures)), self.vision, "The list", BadItems())
         return [
             Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture)
@@ -126,7 +140,11 @@ class Captioner:
 
     def read(self, source: str, bad: BadItems) -> Gallery:
         """An image, or those of a folder, a .zip or a table, to predict."""
-        return gallery(read_pictures(source, self.config.data.wanted(bad)), self.vision, source, bad)
+        return gallery(read_pictures(source, wanted(self.config.data, bad)), self.vision, source, bad)
+
+    def _listed(self, source: str) -> Examples:
+        pictures = read_pictures(source, wanted(self.config.data, BadItems())).pictures
+        return Examples(pictures, [], [picture.place for picture in pictures])
 
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Captioned]:
         """Images with captions to score, by name: of a source, or the run's own validation and test images.
@@ -140,9 +158,9 @@ class Captioner:
         """
         data, bad = self.config.data, BadItems(self.config.data.skip_bad)
         if source is None:
-            return {part: found for part, found in read_dataset(data, bad)[1].items() if part != "train"}
+            return {part: found for part, found in read_dataset(self.config, bad)[1].items() if part != "train"}
         data = data.model_copy(update={"images": None, **({"caption": column} if column else {})})
-        parts = parts_of(source, data.wanted(bad))[1]
+        parts = parts_of(source, wanted(data, bad))[1]
         found = parts.get("test") or parts.get("valid") or parts.get("train")
         if found is None:
             raise DataError(f"{source} must hold images with captions. There are none that can be used: give another.")
@@ -194,6 +212,15 @@ class Captioner:
                 yield found[0]
 
 
+IMAGES = Takes(
+    "images (paths, PIL images, arrays of bytes (H, W) or (H, W, 3))",
+    lambda value: Picture.of_array(value) if isinstance(value, np.ndarray) else None,
+    lambda value: one_image(value, colour=True),
+    unit="image",
+    argument="images",
+)
+
+
 class Speaker:
     """A model that never says ``<unk>``."""
 
@@ -208,8 +235,19 @@ class Speaker:
         return logits, state
 
 
-def read_dataset(data: ImageOptions, bad: BadItems) -> tuple[str, dict[str, Captioned]]:
+def wanted(data: ImageOptions, bad: BadItems) -> Wanted:
+    """How sources are read."""
+    return Wanted(data.image, data.caption, data.images, data.encoding, bad, table_format(data))
+
+
+def read_dataset(config: CaptionConfig, bad: BadItems) -> tuple[str, dict[str, Captioned]]:
     """The name and the parts of a configuration's images."""
+    data = config.data
     return read_captioned(
-        data.source, data.wanted(bad), valid=data.valid, test=data.test, valid_fraction=data.valid_fraction
+        data.source,
+        wanted(data, bad),
+        valid=data.valid,
+        test=data.test,
+        valid_fraction=data.valid_fraction,
+        seed=split_seed(config),
     )

@@ -1,22 +1,17 @@
 """An image encoder by name."""
 
-import hashlib
 from pathlib import Path
 
 from torch import nn
 
 from selfloop.errors import ConfigError, nearest
 from selfloop.models.vision import SmallVision, Vision, pretrained
-from selfloop.tasks.own_code import run_file
+from selfloop.options.caption import is_own_encoder
+from selfloop.tasks.own_code import code_digest, run_file
 
 NAMES = ("small", "efficientnet-lite0")
 OWN_SIZE = (224, 224)
 """Of the images for an encoder of the user's own, where none is given."""
-
-
-def is_own(name: str) -> bool:
-    """Whether an encoder is the user's: ``FILE.py:NAME``."""
-    return ":" in name and not name.startswith("timm:")
 
 
 def choose_vision(name: str, size: tuple[int, int] | None = None) -> Vision:
@@ -24,7 +19,8 @@ def choose_vision(name: str, size: tuple[int, int] | None = None) -> Vision:
 
     Of ``FILE.py:NAME`` the name is a torch module, or what makes one without arguments. It takes floats from 0 to 1,
     (B, 3, H, W), and gives a grid, (B, F, h, w), or a vector, (B, F). Where a parameter of it requires a gradient it is
-    trained; else it is frozen, and what it sees is computed once.
+    trained; else it is frozen, and what it sees is computed once. It is computed again when its parameters change, its
+    file, or a module of the user's that it imports; not when another file changes that it reads while it runs.
 
     Args:
         name: of the encoder.
@@ -33,10 +29,10 @@ def choose_vision(name: str, size: tuple[int, int] | None = None) -> Vision:
     Raises:
         ConfigError: there is no such encoder, or a package that it needs is not installed.
     """
-    if is_own(name):
+    if is_own_encoder(name):
         network = _own(name)
-        code = Path(name.rpartition(":")[0]).read_bytes()  # of a frozen one, what it sees changes with it
-        return Vision(name, network, size or OWN_SIZE, hashlib.sha256(code).hexdigest())
+        code = code_digest(Path(name.rpartition(":")[0]))  # of a frozen one, what it sees changes with it
+        return Vision(name, network, size or OWN_SIZE, code)
     if name == "small":
         return Vision(name, SmallVision(), size or (64, 64))
     if name in NAMES or name.startswith("timm:"):

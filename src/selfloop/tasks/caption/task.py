@@ -13,14 +13,15 @@ from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Batches
+from selfloop.data.captioned import origin_of
 from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.models.scheduled_sampling import scheduled_inputs
+from selfloop.options.caption import CaptionConfig, ImageOptions
 from selfloop.tasks.caption.captioner import Captioner, read_dataset
 from selfloop.tasks.caption.choose_vision import choose_vision
-from selfloop.tasks.caption.config import CaptionConfig, ImageOptions
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery, plain
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
@@ -59,7 +60,8 @@ class Captioning:
         torch.manual_seed(training.seed)
         self.vision = choose_vision(config.model.encoder, data.size)
         self.bad = BadItems(data.skip_bad)
-        self.name, parts = read_dataset(data, self.bad)
+        self.name, parts = read_dataset(config, self.bad)
+        self.origin = origin_of((data.source, data.valid, data.test), parts)
         self._galleries = {
             part: gallery(
                 found,
@@ -75,7 +77,7 @@ class Captioning:
         self._train, self._valid = (Sentences.of(self._galleries[part], self.tokenizer) for part in ("train", "valid"))
         self._batches = Batches([len(tokens) for tokens in self._train.tokens], training.batch_size, training.seed)
         self.steps_per_epoch = self._batches.per_epoch
-        self.model = config.model.build(self.vision, self.tokenizer.vocab_size, cell)
+        self.model = Captioner.build(config.model, self.vision, self.tokenizer.vocab_size, cell)
         self._budget = Budget.of(training, self.steps_per_epoch)
         self._started, self._elapsed = 0.0, elapsed
 

@@ -1,8 +1,7 @@
 """Classification, many to one: a text, a series or an image goes in, one of several classes comes out."""
 
 from selfloop.tasks.classify.classifier import Classifier, Prediction
-from selfloop.tasks.classify.config import ClassifyConfig
 from selfloop.tasks.classify.score import Score
 from selfloop.tasks.classify.task import Classification
 
-__all__ = ["Classification", "Classifier", "ClassifyConfig", "Prediction", "Score"]
+__all__ = ["Classification", "Classifier", "Prediction", "Score"]

@@ -11,15 +11,20 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from selfloop.data.audio import AudioReading
 from selfloop.data.batches import in_order, pad
 from selfloop.data.classified import read_classified, read_labelled, read_unlabelled
 from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.images import as_image, coloured, resized, sequences
+from selfloop.data.series import as_series
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
-from selfloop.tasks.classify.config import ClassifyConfig, ExampleOptions
+from selfloop.options.classify import ClassifierOptions, ClassifyConfig, ExampleOptions
 from selfloop.tasks.classify.score import Score
+from selfloop.tasks.formats import audio_reading, split_seed, table_format
+from selfloop.tasks.given import TEXTS, Takes, as_examples, one_image, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
@@ -37,23 +42,26 @@ class Prediction:
         place: where the example stands.
         label: the most probable class.
         probabilities: of each class.
+        text: the example itself, where it is a text.
     """
 
     place: str
     label: str
     probabilities: Mapping[str, float]
-
-    COLUMNS = ("input", "label", "probability")
+    text: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        return {"input": self.place, "label": self.label, "probabilities": dict(self.probabilities)}
+        return {**self._example(), "label": self.label, "probabilities": dict(self.probabilities)}
 
-    def rows(self) -> list[tuple[Any, ...]]:
-        """One row."""
-        return [(self.place, self.label, f"{self.probabilities[self.label]:.4f}")]
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, for CSV: the example, and its most probable class."""
+        return [{**self._example(), "label": self.label, "probability": f"{self.probabilities[self.label]:.4f}"}]
 
-    def text(self) -> str:
+    def _example(self) -> dict[str, str]:
+        return {"input": self.place, **({} if self.text is None else {"text": self.text})}
+
+    def line(self) -> str:
         """The class alone."""
         return self.label
 
@@ -76,20 +84,30 @@ class Classifier:
         config = read_config(run, ClassifyConfig)
         inputs = Inputs.load(run)
         cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(config.model.build, inputs, cell))
+        model = run.open_model(partial(cls.build, config.model, inputs, cell))
         return cls(model.to(device), inputs, config)
 
-    def predict(self, examples: Sequence[Any] | Examples) -> list[Prediction]:
+    @staticmethod
+    def build(options: ClassifierOptions, inputs: Inputs, cell: Cell) -> ManyToOne:
+        """The network, with fresh weights."""
+        given = options.model_dump(exclude={"cell", "embedding_size"})
+        return ManyToOne(inputs.encoder(options.embedding_size), cell, len(inputs.classes), **given)
+
+    def predict(self, examples: Any) -> list[Prediction]:
         """The class of each example.
 
         Args:
-            examples: strings or arrays (T, C), as the model was trained on, or what `read` gives.
+            examples: an example, which gives a list of one, or several, or what `read` gives. Of a model of texts, an
+                example is a string. Of a model of series, it is an array or a tensor (T, C) or (T,), or the path of a
+                ``.npy`` or ``.csv`` file. Of a model of images, also an image: its path, a PIL image, or bytes (H, W)
+                or (H, W, 3); it is brought to the size of those that the model was trained on. A path of another file
+                or folder stands for all examples in it.
 
         Raises:
-            DataError: an array does not fit.
+            ArgumentError: something is no example of the model's kind.
+            DataError: an example cannot be used, or does not fit.
         """
-        if not isinstance(examples, Examples):
-            examples = Examples(examples, [], [f"example {number}" for number in range(len(examples))])
+        examples = as_examples(examples, self._takes(), partial(self.read, bad=BadItems()))
         found: dict[int, npt.NDArray[Any]] = {}
         arrays = self.inputs.arrays(examples)
         for rows, logits in self._logits(arrays):
@@ -100,6 +118,7 @@ class Classifier:
                 place,
                 classes[int(found[row].argmax())],
                 dict(zip(classes, found[row].tolist(), strict=True)),
+                examples.inputs[row] if self.inputs.kind == "text" else None,
             )
             for row, place in enumerate(examples.places)
         ]
@@ -122,13 +141,37 @@ class Classifier:
         if source is not None:
             reading = {**self._reading(), **({"input": column} if column else {})}
             return {Path(source).name: read_labelled(source, classes=self.inputs.classes, **reading, bad=bad)}
-        dataset = read_dataset(self.config.data, bad)
+        dataset = read_dataset(self.config, bad)
         return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+
+    def _takes(self) -> Takes:
+        if self.inputs.kind == "text":
+            return TEXTS
+        image = self.inputs.image
+        if image is None:
+            return Takes("series (arrays (T, C), or paths)", self._series, one_series)
+        what = "images (paths, PIL images, arrays of bytes (H, W) or (H, W, 3)) or series (arrays (T, C))"
+        return Takes(what, self._series, lambda value: one_series(value) or one_image(value, colour=len(image) == 3))
+
+    def _series(self, value: Any) -> npt.NDArray[np.float32] | None:
+        """An array as a series (T, C), also of an image."""
+        if not isinstance(value, list | tuple | np.ndarray):
+            return None
+        image, scan = self.inputs.image, self.config.data.scan
+        if image is not None and isinstance(value, np.ndarray):
+            steps = sequences([np.zeros(image, np.uint8)], scan)[0].shape
+            if value.dtype == np.uint8 and value.shape != steps:
+                value = coloured(resized(as_image(value), (image[0], image[1])), len(image) == 3)
+            if value.shape == image:
+                (value,) = sequences([value], scan)
+        return as_series(value)
 
     def _reading(self) -> dict[str, Any]:
         """How the user's files are read: images are brought to the shape of those that the model was trained on."""
-        data = self.config.data.model_dump(include={"input", "label", "scan", "encoding"})
-        return {**data, "kind": self.inputs.kind, "image": self.inputs.image}
+        data = self.config.data
+        chosen = data.model_dump(include={"input", "label", "scan", "encoding"})
+        formats = {"format": table_format(data), "audio": _audio(data)}
+        return {**chosen, **formats, "kind": self.inputs.kind, "image": self.inputs.image}
 
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
         """How well the model does on examples whose classes are known.
@@ -168,7 +211,14 @@ class Classifier:
             yield rows, logits.float().cpu()
 
 
-def read_dataset(data: ExampleOptions, bad: BadItems) -> Dataset:
+def read_dataset(config: ClassifyConfig, bad: BadItems) -> Dataset:
     """The examples of a configuration."""
-    options = data.model_dump(exclude={"source", "tokenizer", "vocab_size", "skip_bad"})
+    data = config.data
+    names = {"valid", "test", "input", "label", "scan", "size", "valid_fraction", "encoding"}
+    options = data.model_dump(include=names)
+    options |= {"seed": split_seed(config), "format": table_format(data), "audio": _audio(data)}
     return read_classified(data.source, **options, bad=bad)
+
+
+def _audio(data: ExampleOptions) -> AudioReading:
+    return audio_reading(data, as_samples=data.scan == "samples")

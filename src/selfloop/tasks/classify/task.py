@@ -12,6 +12,7 @@ from selfloop.data.batches import pad
 from selfloop.data.examples import Dataset
 from selfloop.layers import State
 from selfloop.tasks.classify.classifier import Classifier, read_dataset
+from selfloop.tasks.classify.score import Score
 from selfloop.tasks.examples_learner import ExamplesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order
 
@@ -20,6 +21,7 @@ class Classification(ExamplesLearner):
     """Examples, each of a class."""
 
     UNITS = "examples"
+    OPENED = Classifier
 
     def summary(self) -> str:
         """The examples to train on and to validate with."""
@@ -28,10 +30,6 @@ class Classification(ExamplesLearner):
             f"{len(train):,} examples to train on, {len(valid):,} to validate with, "
             f"{len(self.inputs.classes)} classes; at most {max(map(len, train)):,} steps"
         )
-
-    def opened(self) -> Classifier:
-        """The model as it stands."""
-        return Classifier(self.model, self.inputs, self.config)
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The cross-entropy of the classes of one batch; nothing is carried."""
@@ -46,10 +44,11 @@ class Classification(ExamplesLearner):
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """All validation examples."""
-        return self.opened().judge(*self._valid).metrics()
+        score: Score = self.opened().judge(*self._valid)
+        return score.metrics()
 
     def _read(self) -> Dataset:
-        return read_dataset(self.config.data, self.bad)
+        return read_dataset(self.config, self.bad)
 
     def _learn_inputs(self) -> Inputs:
         dataset, data = self.dataset, self.config.data

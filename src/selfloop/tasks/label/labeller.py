@@ -14,19 +14,23 @@ from torch.nn import functional as F
 from selfloop.data.batches import in_order, pad
 from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.data.items import Unusable
-from selfloop.data.sequences import Reading, read_labelled_steps, read_steps
+from selfloop.data.sequences import Reading, as_steps, read_labelled_steps, read_steps
+from selfloop.data.series import as_series
 from selfloop.data.video import VideoReading, frames
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
+from selfloop.options.label import LabelConfig, LabellerOptions, SequenceOptions
+from selfloop.tasks.formats import audio_reading, split_seed, table_format
+from selfloop.tasks.given import Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.label.config import LabelConfig, SequenceOptions
 from selfloop.tasks.label.score import Score
 from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
 from selfloop.training import Run
+from selfloop.untrusted import short
 
 BATCH = 32
 """Sequences in one call of a prediction; it changes the speed, not the figures."""
@@ -38,25 +42,38 @@ class Prediction:
 
     Attributes:
         place: where the sequence stands.
-        labels: one a step.
+        labels: one a step, the most probable.
+        probabilities: of these labels.
+        words: the sequence itself, where it is one of words.
         truth: the true labels, where they are known: none, or one a step, None where it is not.
     """
 
     place: str
     labels: Sequence[str]
+    probabilities: Sequence[float]
+    words: Sequence[str] = ()
     truth: Sequence[str | None] = ()
-
-    COLUMNS = ("input", "step", "label")
 
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        return {"input": self.place, "labels": list(self.labels)}
+        words = {"words": list(self.words)} if self.words else {}
+        probabilities = [round(probability, 4) for probability in self.probabilities]
+        return {"input": self.place, **words, "labels": list(self.labels), "probabilities": probabilities}
 
-    def rows(self) -> list[tuple[Any, ...]]:
-        """A row a step."""
-        return [(self.place, step, label) for step, label in enumerate(self.labels)]
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a step, for CSV."""
+        return [
+            {
+                "input": self.place,
+                "step": step,
+                **({"word": self.words[step]} if self.words else {}),
+                "label": label,
+                "probability": f"{self.probabilities[step]:.4f}",
+            }
+            for step, label in enumerate(self.labels)
+        ]
 
-    def text(self) -> str:
+    def line(self) -> str:
         """The labels alone."""
         return " ".join(self.labels)
 
@@ -79,27 +96,38 @@ class Labeller:
         config = read_config(run, LabelConfig)
         inputs = Inputs.load(run)
         cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(config.model.build, inputs, cell))
+        model = run.open_model(partial(cls.build, config.model, inputs, cell))
         return cls(model.to(device), inputs, config)
 
-    def predict(self, sequences: Sequence[Any] | Examples) -> list[Prediction]:
+    @staticmethod
+    def build(options: LabellerOptions, inputs: Inputs, cell: Cell) -> ManyToMany:
+        """The network, with fresh weights."""
+        given = options.model_dump(exclude={"cell", "embedding_size"})
+        return ManyToMany(inputs.encoder(options.embedding_size), cell, len(inputs.classes), **given)
+
+    def predict(self, sequences: Any) -> list[Prediction]:
         """The label at each step of each sequence.
 
         Args:
-            sequences: lists of words or arrays whose first axis is time, as the model was trained on, or what `read`
-                gives.
+            sequences: a sequence, which gives a list of one, or several, or what `read` gives. Of a model of words, a
+                sequence is a string, which is split at white space, or a list of words in a list. Of a model of series,
+                it is an array or a tensor (T, C) or (T,). Of a model of frames, it is bytes (T, H, W) or (T, H, W, 3),
+                which are brought to the size of those that the model was trained on. A path stands for all sequences
+                in it: a video, a ``.npy`` file, a table, a folder.
 
         Raises:
-            DataError: an array does not fit.
+            ArgumentError: something is no sequence of the model's kind, or could be one sequence or several.
+            DataError: a sequence cannot be used, or does not fit.
         """
-        if not isinstance(sequences, Examples):
-            sequences = Examples(sequences, [], [f"sequence {number}" for number in range(len(sequences))])
+        sequences = as_examples(sequences, self._takes(sequences), partial(self.read, bad=BadItems()))
         arrays = self.inputs.arrays(sequences)
-        found = dict(self._answers(arrays))
+        best = {row: logits.softmax(-1).max(-1) for row, logits in self._answers(arrays)}
         return [
             Prediction(
                 place,
-                [self.inputs.classes[k] for k in found[row].argmax(-1).tolist()],
+                [self.inputs.classes[k] for k in best[row].indices.tolist()],
+                best[row].values.tolist(),
+                sequences.inputs[row] if self.inputs.kind == "words" else (),
                 sequences.labels[row] if sequences.labels else (),
             )
             for row, place in enumerate(sequences.places)
@@ -117,7 +145,7 @@ class Labeller:
         if self.model.rnn.bidirectional:
             raise ArgumentError(
                 "A labeller that reads in both directions must see the end before it says the beginning. "
-                "Train one with --set model.bidirectional=false to stream."
+                "Train one with --no-bidirectional to stream."
             )
         state = None
         device = next(self.model.parameters()).device
@@ -154,8 +182,28 @@ class Labeller:
             how = self._reading(bad)
             how = replace(how, input=column or how.input)
             return {Path(source).name: read_steps(source, how, kind=self.inputs.kind, classes=self.inputs.classes)}
-        dataset = read_dataset(self.config.data, bad)
+        dataset = read_dataset(self.config, bad)
         return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+
+    def _takes(self, given: Any) -> Takes:
+        named: dict[str, Any] = {"unit": "sequence", "argument": "sequences"}
+        if self.inputs.kind == "words":
+            if isinstance(given, list | tuple) and len(given) > 1 and all(map(_is_word, given)):
+                raise ArgumentError(
+                    f"{short(given)} may be one sentence or several of one word: give [{short(given)}] for one "
+                    "sentence, or each sentence as a list of its words."
+                )
+            return Takes("sentences (strings, or lists of words)", _words, lambda value: False, True, **named)
+        if self.inputs.kind == "series":
+            what = "series (arrays (T, C), or paths)"
+            return Takes(what, self._steps, one_series, **named)
+        what = "frames (arrays of bytes (T, H, W) or (T, H, W, 3), or paths)"
+        return Takes(what, self._steps, _one_clip, **named)
+
+    def _steps(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return as_series(value)
+        return as_steps(value, self._reading(BadItems()).video) if isinstance(value, np.ndarray) else None
 
     def _reading(self, bad: BadItems) -> Reading:
         """How the user's files are read: frames are brought to the size of those that the model was trained on."""
@@ -214,14 +262,44 @@ class Labeller:
                 yield row, logits[: len(arrays[row]), column].float().cpu()
 
 
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split()) == 1
+
+
+def _words(value: Any) -> list[str] | None:
+    """A sentence as words."""
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        return None
+    if not all(words):
+        raise Unusable("holds an empty word")
+    if not words:
+        raise Unusable("holds no words")
+    return list(words)
+
+
+def _one_clip(value: Any) -> bool:
+    """Whether it is an array of one video: (T, H, W) or (T, H, W, 3)."""
+    return isinstance(value, np.ndarray) and (value.ndim < 4 or (value.ndim == 4 and value.shape[-1] in (1, 3)))
+
+
 def reading(data: SequenceOptions, bad: BadItems | None = None) -> Reading:
     """How sequences are read."""
     video = VideoReading(fps=data.fps, crop=data.crop, size=data.size, grey=data.grey)
-    return Reading(data.input, data.label, data.ignore, video, data.encoding, bad=bad or BadItems())
+    audio, tables = audio_reading(data), table_format(data)
+    return Reading(
+        data.input, data.label, data.ignore, video, audio, data.encoding, bad=bad or BadItems(), format=tables
+    )
 
 
-def read_dataset(data: SequenceOptions, bad: BadItems) -> Dataset:
+def read_dataset(config: LabelConfig, bad: BadItems) -> Dataset:
     """The sequences of a configuration."""
+    data = config.data
     return read_labelled_steps(
-        data.source, reading(data, bad), valid=data.valid, test=data.test, valid_fraction=data.valid_fraction
+        data.source,
+        reading(data, bad),
+        valid=data.valid,
+        test=data.test,
+        valid_fraction=data.valid_fraction,
+        seed=split_seed(config),
     )

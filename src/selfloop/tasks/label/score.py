@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfloop.metrics import Confusion, edit_score, f1_at
+from selfloop.metrics import Confusion, are_spans, edit_score, f1_at, span_scores
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,17 @@ class Score:
         return self.confusion.accuracy
 
     def metrics(self) -> dict[str, float]:
-        """The figures by name; the last two are those of action segmentation, from 0 to 100."""
-        return {
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "macro_f1": self.confusion.macro_f1,
+        """The figures by name: of tags in BIO form those of their spans, from 0 to 1, else those of action
+        segmentation, from 0 to 100.
+        """
+        figures = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.confusion.macro_f1}
+        if are_spans(self.confusion.classes):
+            return {**figures, **span_scores(self.true, self.predicted)}
+        segmentation = {
             "edit": edit_score(self.true, self.predicted),
             "f1_at_50": f1_at(self.true, self.predicted, overlap=0.5),
         }
+        return {**figures, **segmentation}
 
     def details(self) -> list[dict[str, Any]]:
         """A row a label: precision, recall, F1 and support."""

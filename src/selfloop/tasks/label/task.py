@@ -13,12 +13,14 @@ from selfloop.layers import State
 from selfloop.tasks.examples_learner import ExamplesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order
 from selfloop.tasks.label.labeller import Labeller, read_dataset
+from selfloop.tasks.label.score import Score
 
 
 class Labelling(ExamplesLearner):
     """Sequences, each with a label a step."""
 
     UNITS = "sequences"
+    OPENED = Labeller
 
     def summary(self) -> str:
         """The sequences to train on and to validate with."""
@@ -27,10 +29,6 @@ class Labelling(ExamplesLearner):
             f"{len(train):,} sequences to train on, {sum(map(len, train)):,} steps; {len(valid):,} to validate with, "
             f"{sum(map(len, valid)):,} steps; {len(self.inputs.classes)} labels"
         )
-
-    def opened(self) -> Labeller:
-        """The model as it stands."""
-        return Labeller(self.model, self.inputs, self.config)
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The mean cross-entropy of the judged steps of one batch; nothing is carried."""
@@ -51,10 +49,11 @@ class Labelling(ExamplesLearner):
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """All validation sequences."""
-        return self.opened().judge(*self._valid, self.dataset.valid.places).metrics()
+        score: Score = self.opened().judge(*self._valid, self.dataset.valid.places)
+        return score.metrics()
 
     def _read(self) -> Dataset:
-        return read_dataset(self.config.data, self.bad)
+        return read_dataset(self.config, self.bad)
 
     def _learn_inputs(self) -> Inputs:
         train, kind = self.dataset.train, self.dataset.kind

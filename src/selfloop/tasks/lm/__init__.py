@@ -1,8 +1,7 @@
 """The language model: text in, text out; at every step the truth is the next token."""
 
-from selfloop.tasks.lm.config import LanguageModelConfig
 from selfloop.tasks.lm.score import Score
 from selfloop.tasks.lm.task import LanguageModelling
 from selfloop.tasks.lm.text_model import TextModel
 
-__all__ = ["LanguageModelConfig", "LanguageModelling", "Score", "TextModel"]
+__all__ = ["LanguageModelling", "Score", "TextModel"]

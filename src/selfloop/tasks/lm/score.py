@@ -27,11 +27,13 @@ class Score:
         nats: the sum of -log p over the tokens.
         tokens: how many were scored.
         characters: how many characters they stand for.
+        unknown: how many of the tokens are ``<unk>``, whose spelling costs the model nothing.
     """
 
     nats: float
     tokens: int
     characters: float
+    unknown: int = 0
 
     @property
     def count(self) -> int:
@@ -49,13 +51,15 @@ class Score:
         return math.exp(min(self.loss, 700.0))
 
     @property
-    def bits_per_character(self) -> float:
-        """Comparable between tokenizers."""
-        return self.nats / math.log(2) / self.characters
+    def bits_per_character(self) -> float | None:
+        """Comparable between tokenizers; None where tokens are unknown, since these bits do not spell them."""
+        return None if self.unknown else self.nats / math.log(2) / self.characters
 
     def metrics(self) -> dict[str, float]:
-        """The three figures by name."""
-        return {"loss": self.loss, "perplexity": self.perplexity, "bits_per_character": self.bits_per_character}
+        """The figures by name; where tokens are unknown, their share stands for the bits per character."""
+        bits = self.bits_per_character
+        last = {"unknown": self.unknown / self.tokens} if bits is None else {"bits_per_character": bits}
+        return {"loss": self.loss, "perplexity": self.perplexity, **last}
 
     def details(self) -> list[dict[str, float]]:
         """None: there are no classes."""
@@ -81,7 +85,9 @@ def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -
 
 
 @torch.inference_mode()
-def score(model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | None = None) -> Score:
+def score(
+    model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | None = None, unknown_id: int | None = None
+) -> Score:
     """Score a text: the state is carried from window to window, and each token is scored once.
 
     Args:
@@ -89,15 +95,17 @@ def score(model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | 
         streams: the text, made by `evaluation_streams`.
         tokens: the text, for the number of its characters.
         max_tokens: stop when so many are scored; None scores all.
+        unknown_id: the token of what the vocabulary does not hold, where there is one.
     """
     device = next(model.parameters()).device
-    nats, count = 0.0, 0
+    nats, count, unknown = 0.0, 0, 0
     state: State | None = None
     for k in range(streams.windows_per_epoch):
         inputs, targets = (v.to(device) for v in streams.window(0, k))
         logits, state = model(inputs, state)
         nats += float(negative_log_likelihood(logits, targets).double())
         count += targets.numel()
+        unknown += 0 if unknown_id is None else int((targets == unknown_id).sum())
         if max_tokens is not None and count >= max_tokens:
             break
-    return Score(nats, count, tokens.characters * count / len(tokens))
+    return Score(nats, count, tokens.characters * count / len(tokens), unknown)

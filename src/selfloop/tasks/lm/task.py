@@ -13,8 +13,8 @@ from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
+from selfloop.options.lm import LanguageModelConfig
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.lm.config import LanguageModelConfig
 from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
 from selfloop.tasks.lm.text_model import TextModel, open_corpus
 from selfloop.training import Run
@@ -40,9 +40,9 @@ class LanguageModelling:
         data, training = config.data, config.training
         self.config = config
         cell = cell or choose_cell(config.model.cell)
-        self.corpus = open_corpus(data)
-        self.name = self.corpus.name
         self.bad = BadItems()
+        self.corpus = open_corpus(data, self.bad)
+        self.name, self.origin = self.corpus.name, self.corpus.origin
         self.tokenizer = tokenizer or Tokenizer.train(data.tokenizer, self.corpus.train, data.vocab_size)
         self.tokens = tokenize(self.corpus.train, self.tokenizer)
         self.valid_tokens = tokenize(self.corpus.valid, self.tokenizer)
@@ -61,7 +61,7 @@ class LanguageModelling:
         )
         self._valid_streams = evaluation_streams(self.valid_tokens, self.tokenizer, training.batch_size)
         torch.manual_seed(training.seed)
-        self.model = config.model.build(self.tokenizer.vocab_size, cell)
+        self.model = TextModel.build(config.model, self.tokenizer.vocab_size, cell)
         self.steps_per_epoch = self._streams.windows_per_epoch
 
     @classmethod
@@ -100,7 +100,7 @@ class LanguageModelling:
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""
         limit = self.config.data.valid_tokens
-        return score(model, self._valid_streams, self.valid_tokens, limit).metrics()
+        return score(model, self._valid_streams, self.valid_tokens, limit, self.tokenizer.unknown_id).metrics()
 
     def facts(self) -> Mapping[str, Any]:
         """Hashes of the texts as tokens."""

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
+from selfloop.data.examples import BadItems
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
 from selfloop.models import LanguageModel
-from selfloop.tasks.lm.config import LanguageModelConfig, TextOptions
+from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions, TextOptions
+from selfloop.tasks.formats import table_format
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
 from selfloop.tasks.look_inside import WATCHED, as_made
 from selfloop.tasks.opening import cell_of, read_config
@@ -42,8 +44,13 @@ class TextModel:
         config = read_config(run, LanguageModelConfig)
         cell = cell_of(run, config.model, cell)
         tokenizer = Tokenizer.load(run.path / "tokenizer.json")
-        model = run.open_model(functools.partial(config.model.build, tokenizer.vocab_size, cell))
+        model = run.open_model(functools.partial(cls.build, config.model, tokenizer.vocab_size, cell))
         return cls(model.to(device), tokenizer, config)
+
+    @staticmethod
+    def build(options: LanguageModelOptions, vocab_size: int, cell: Cell) -> LanguageModel:
+        """The network, with fresh weights."""
+        return LanguageModel(vocab_size, cell, **options.model_dump(exclude={"cell"}))
 
     def write(
         self,
@@ -101,7 +108,7 @@ class TextModel:
         """
         data = self.config.data
         if source is not None:
-            text = read_text(source, column=column or data.column, encoding=data.encoding)
+            text = read_text(source, column=column or data.column, encoding=data.encoding, format=table_format(data))
             return {Path(source).name: text}
         corpus = open_corpus(data)
         return {"valid": corpus.valid, **({"test": corpus.test} if corpus.test else {})}
@@ -126,7 +133,7 @@ class TextModel:
         if not len(tokens):
             raise DataError("The text to score has no tokens. Give a text that is not empty.")
         streams = evaluation_streams(tokens, self.tokenizer, 1 if sample is None else 32)
-        return score(self.model, streams, tokens, sample)
+        return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id)
 
     @torch.no_grad()
     def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
@@ -153,7 +160,7 @@ class TextModel:
         streams = Streams(tokens.ids, batch_size=places, window=steps, start_id=self.tokenizer.start_id)
         model, cell = self.model, self.model.rnn.cell
         if fresh:
-            build = functools.partial(self.config.model.build, self.tokenizer.vocab_size, cell)
+            build = functools.partial(self.build, self.config.model, self.tokenizer.vocab_size, cell)
             model = as_made(build, self.config.training.seed)
         device = next(self.model.parameters()).device
         inputs, _ = streams.window(0, 0)
@@ -201,8 +208,8 @@ class TextModel:
         return logits[lengths - 1, torch.arange(len(rows))], state
 
 
-def open_corpus(data: TextOptions) -> Corpus:
-    """The corpus of a configuration."""
+def open_corpus(data: TextOptions, bad: BadItems | None = None) -> Corpus:
+    """The corpus of a configuration; `bad` is told what is to be said of it."""
     return read_corpus(
         data.source,
         valid=data.valid,
@@ -210,4 +217,6 @@ def open_corpus(data: TextOptions) -> Corpus:
         column=data.column,
         valid_fraction=data.valid_fraction,
         encoding=data.encoding,
+        format=table_format(data),
+        bad=bad,
     )

@@ -13,9 +13,9 @@ from selfloop.data.token_batches import TokenBatches, share_of
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
+from selfloop.options.translate import TranslateConfig
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
-from selfloop.tasks.translate.config import TranslateConfig
 from selfloop.tasks.translate.languages import Languages, Tokens
 from selfloop.tasks.translate.score import surprise
 from selfloop.tasks.translate.translator import Batch, Translator, read_dataset
@@ -43,8 +43,8 @@ class Translation:
         self.config = config
         cell = cell or choose_cell(config.model.cell)
         self.bad = BadItems(data.skip_bad)
-        self.dataset = read_dataset(data, self.bad)
-        self.name = self.dataset.name
+        self.dataset = read_dataset(config, self.bad)
+        self.name, self.origin = self.dataset.name, self.dataset.origin
         self.inputs = languages or Languages.learn(
             self.dataset.train.inputs,
             self.dataset.train.labels,
@@ -60,7 +60,7 @@ class Translation:
         )
         self.steps_per_epoch = self._batches.per_epoch
         torch.manual_seed(training.seed)
-        self.model = config.model.build(self.inputs, cell)
+        self.model = Translator.build(config.model, self.inputs, cell)
 
     @classmethod
     def resume(cls, config: TranslateConfig, run: Run, cell: Cell | None) -> "Translation":

@@ -1,7 +1,7 @@
 """A trained translator."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from selfloop.decoding import beam_search
 from selfloop.language import Cell
 from selfloop.metrics import bleu, chrf
 from selfloop.models import EncoderDecoder
+from selfloop.options.translate import TranslateConfig, TranslatorOptions
+from selfloop.tasks.formats import split_seed, table_format
+from selfloop.tasks.given import TEXTS, as_examples
 from selfloop.tasks.opening import cell_of, read_config
-from selfloop.tasks.translate.config import PairOptions, TranslateConfig
 from selfloop.tasks.translate.languages import Languages, Tokens
 from selfloop.tasks.translate.score import Alignment, Score
 from selfloop.training import Run
@@ -42,8 +44,6 @@ class Translated:
     translation: str
     log_probability: float
 
-    COLUMNS = ("input", "source", "translation", "log_probability")
-
     def facts(self) -> dict[str, Any]:
         """All of it, for JSON."""
         return {
@@ -53,11 +53,11 @@ class Translated:
             "log_probability": self.log_probability,
         }
 
-    def rows(self) -> list[tuple[Any, ...]]:
-        """One row."""
-        return [(self.place, self.source, self.translation, f"{self.log_probability:.4f}")]
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, for CSV."""
+        return [{**self.facts(), "log_probability": f"{self.log_probability:.4f}"}]
 
-    def text(self) -> str:
+    def line(self) -> str:
         """The translation alone."""
         return self.translation
 
@@ -83,24 +83,37 @@ class Translator:
         config = read_config(run, TranslateConfig)
         inputs = Languages.load(run, config.data.shared_vocabulary, config.data.lowercase)
         cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(config.model.build, inputs, cell))
+        model = run.open_model(partial(cls.build, config.model, inputs, cell))
         return cls(model.to(device), inputs, config)
 
+    @staticmethod
+    def build(options: TranslatorOptions, languages: Languages, cell: Cell) -> EncoderDecoder:
+        """The network, with fresh weights."""
+        given = options.model_dump(exclude={"cell", "attention"})
+        return EncoderDecoder(
+            languages.source.vocab_size,
+            languages.target.vocab_size,
+            cell,
+            attention=None if options.attention == "none" else options.attention,
+            shared_embedding=options.tied and languages.shared,
+            **given,
+        )
+
     def predict(
-        self, examples: Sequence[str] | Examples, *, beam: int | None = None, length_penalty: float | None = None
+        self, examples: Any, *, beam: int | None = None, length_penalty: float | None = None
     ) -> list[Translated]:
         """The translation of each text; of one without words, nothing.
 
         Args:
-            examples: texts, or what `read` gives.
+            examples: a text, which gives a list of one, or several, or what `read` gives. A path, as a `pathlib.Path`,
+                stands for the texts of its file.
             beam: the hypotheses kept at each step; None for the run's own, as of the next.
             length_penalty: 0 ranks hypotheses by their probability, more favours longer ones.
 
         Raises:
-            ArgumentError: `beam` is below 1.
+            ArgumentError: something is no text, or `beam` is below 1.
         """
-        if not isinstance(examples, Examples):
-            examples = Examples(examples, [], [f"text {number}" for number in range(len(examples))])
+        examples = as_examples(examples, replace(TEXTS, unit="text"), partial(self.read, bad=BadItems()))
         rows = [row for row, text in enumerate(examples.inputs) if text.strip()]
         found = self._search([examples.inputs[row] for row in rows], beam, length_penalty)
         by_row = dict(zip(rows, found, strict=True))
@@ -112,11 +125,13 @@ class Translator:
     def read(self, source: str, bad: BadItems) -> Examples:
         """The texts of a file, to translate."""
         data = self.config.data
-        return read_sources(source, column=data.source_column, encoding=data.encoding, bad=bad)
+        return read_sources(
+            source, column=data.source_column, encoding=data.encoding, format=table_format(data), bad=bad
+        )
 
     def lines(self, lines: Sequence[str]) -> Examples:
         """Lines to translate; an empty one stays, so that translations are line by line."""
-        return Examples(lines, [], lines)
+        return Examples(lines, [], [f"line {number}" for number in range(1, 1 + len(lines))])
 
     def parts(
         self, source: str | None = None, column: str | None = None, target: str | None = None
@@ -135,9 +150,11 @@ class Translator:
         bad = BadItems(data.skip_bad)
         if source is not None:
             columns = (column or data.source_column, data.target_column)
-            pairs = read_references(source, target, columns=columns, encoding=data.encoding, bad=bad)
+            pairs = read_references(
+                source, target, columns=columns, encoding=data.encoding, format=table_format(data), bad=bad
+            )
             return {Path(source).name: pairs}
-        dataset = read_dataset(data, bad)
+        dataset = read_dataset(self.config, bad)
         return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
 
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
@@ -254,7 +271,9 @@ class Batch:
         return cls(moved, valid.to(device), target[1:][valid].long().to(device))  # type: ignore[arg-type]
 
 
-def read_dataset(data: PairOptions, bad: BadItems) -> Dataset:
+def read_dataset(config: TranslateConfig, bad: BadItems) -> Dataset:
     """The pairs of a configuration."""
+    data = config.data
     options = data.model_dump(include={*data.PATHS, "valid_fraction", "encoding"})
-    return read_pairs(**options, columns=(data.source_column, data.target_column), bad=bad)
+    columns = data.source_column, data.target_column
+    return read_pairs(**options, columns=columns, seed=split_seed(config), format=table_format(data), bad=bad)

@@ -1,3 +1,5 @@
+import hashlib
+import importlib
 import json
 import sys
 import types
@@ -13,8 +15,9 @@ from selfloop.config import parse
 from selfloop.data.examples import BadItems
 from selfloop.errors import ArgumentError, ConfigError, DataError, RunError
 from selfloop.models.vision import Vision
+from selfloop.options import CaptionConfig
 from selfloop.tasks import load
-from selfloop.tasks.caption import CaptionConfig, Captioner, Captioning
+from selfloop.tasks.caption import Captioner, Captioning
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.task import learn_tokens
 from selfloop.training import Run, train
@@ -50,6 +53,7 @@ def folder(tmp_path):
         one, other = (str(draw.choice([*COLOURS])) for _ in range(2))
         image = np.empty((16, 16, 3), np.uint8)
         image[:, :8], image[:, 8:] = COLOURS[one], COLOURS[other]
+        image[0, 0] = number  # no two are the same, else they were held out together
         Image.fromarray(image).save(path / f"{number:03}.png")
         rows.append({"file_name": f"{number:03}.png", "captions": [f"{one} then {other}.", f"{other} after {one}"]})
     (path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -283,6 +287,64 @@ def test_an_encoder_must_give_vectors(tmp_path):
         _ = choose_vision(f"{tmp_path / 'own.py'}:Mean", (4, 4)).shape
 
 
+IMPORTING = """
+import torch
+from eyes.parts import Scaled
+class Mean(torch.nn.Module):
+    def forward(self, images):
+        from late import shift
+        return shift(Scaled()(torch.nn.functional.avg_pool2d(images, 8)))
+"""
+IMPORTED = {
+    "eyes/__init__.py": "",
+    "eyes/parts.py": "import torch\nfrom . import numbers_of\nclass Scaled(torch.nn.Module):\n"
+    "    def forward(self, x):\n        return x * numbers_of.SCALE\n",
+    "eyes/numbers_of.py": "SCALE = 1\n",
+    "late.py": "def shift(x):\n    return x + 0\n",
+}
+"""Of an encoder what it imports: from a package, relatively, and when it runs."""
+
+
+@pytest.mark.parametrize("changed", [None, *IMPORTED])
+def test_what_an_encoder_imports_is_part_of_what_it_is(make_task, monkeypatch, tmp_path, changed):
+    for name, code in IMPORTED.items():
+        (tmp_path / "lib" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lib" / name).write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # whose time of a second does not tell such changes
+
+    def forget():
+        for module in ("eyes", "eyes.parts", "eyes.numbers_of", "late"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+
+    (tmp_path / "own.py").write_text(IMPORTING)
+    before = make_task()._train.gallery
+    forget()
+    if changed is not None:
+        code = IMPORTED[changed].replace("+ 0", "+ 1").replace("SCALE = 1", "SCALE = 2").replace("x *", "1 + x *")
+        (tmp_path / "lib" / changed).write_text(code or "SIZE = 3\n")
+    after = make_task()._train.gallery
+    forget()
+    assert (before.key == after.key) is (changed is None)
+    assert np.array_equal(before.arrays, after.arrays) is (changed in (None, "eyes/__init__.py"))
+
+
+def test_a_file_that_imports_installed_packages_alone_is_its_own_bytes(tmp_path):
+    (tmp_path / "own.py").write_text(OWN + "import numpy, json, selfloop\n")
+    code = (tmp_path / "own.py").read_bytes()
+    assert choose_vision(f"{tmp_path / 'own.py'}:Mean", (16, 16)).code == hashlib.sha256(code).hexdigest()
+
+
+def test_numbers_that_are_not_saved_are_part_of_what_an_encoder_is():
+    def digest(number):
+        network = torch.nn.Identity()
+        network.register_buffer("scale", torch.tensor([number]), persistent=False)
+        return Vision("mine", network, (8, 8)).digest
+
+    assert digest(1.0) == digest(1.0) != digest(2.0)
+
+
 @pytest.mark.parametrize("name", ["timm:resnet18", "efficientnet-lite0"])
 def test_a_package_that_is_missing_is_named(name, monkeypatch):
     for package in ("timm", "efficientnet_lite_pytorch"):
@@ -324,3 +386,39 @@ def test_efficientnet_lite_knows_photographs():
     assert isinstance(vision, Vision)
     assert (vision.size, vision.shape, vision.frozen) == ((160, 160), (25, 1280), True)
     assert vision.grid(torch.zeros(1, 160, 160, 3, dtype=torch.uint8)).max() <= 6
+
+
+# ------------------------------------------------------------------------------------------------ what predict takes
+
+
+def test_one_image_alone_is_one_example_in_every_type(make_task, folder):
+    opened = make_task(steps=1).opened()
+    path = folder / "000.png"
+    (expected,) = opened.predict([path])
+    with Image.open(path) as image:
+        image.load()
+    array = np.asarray(image)
+    for given in (path, str(path), image, array, torch.from_numpy(array.copy()), [image], [array]):
+        (found,) = opened.predict(given)
+        assert (found.caption, found.log_probability) == (expected.caption, pytest.approx(expected.log_probability))
+    assert len(opened.predict(np.stack([array, array]))) == 2
+    assert [found.place for found in opened.predict([image, path])] == ["image 0", str(path)]
+    assert opened.predict(array)[0].picture.pixels().shape == (16, 16, 3)
+    assert len(opened.predict(folder)) == 120
+    assert opened.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3, r"The 'images' of predict must be images .* Got int instead"),
+        ([None], r"The 'images' of predict must be images .* Got NoneType instead"),
+        (np.zeros((4, 4)), r"image 0 holds an array of float64, \(4, 4\): an image is bytes, \(H, W\) or \(H, W, 3\)"),
+        (np.zeros(4, np.uint8), r"image 0 holds an array of uint8, \(4,\): an image is bytes"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"image 0 holds an array of uint8, \(3, 8, 8\): an image is bytes"),
+        ("gone.png", "There is no file or folder gone.png"),
+    ],
+)
+def test_what_is_no_image_is_refused(make_task, given, message):
+    with pytest.raises((ArgumentError, DataError), match=message):
+        make_task(steps=1).opened().predict(given)

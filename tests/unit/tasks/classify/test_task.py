@@ -8,9 +8,10 @@ from PIL import Image
 
 from selfloop.config import parse
 from selfloop.data.examples import BadItems, Examples
-from selfloop.errors import DataError
+from selfloop.errors import ArgumentError, DataError
+from selfloop.options import ClassifyConfig
 from selfloop.tasks import load
-from selfloop.tasks.classify import Classification, Classifier, ClassifyConfig
+from selfloop.tasks.classify import Classification, Classifier
 from selfloop.training import Run, train
 
 
@@ -81,6 +82,17 @@ def test_what_the_first_step_says_is_learnt_and_told_by_a_loaded_run(trained, op
     assert (score.accuracy, score.count) == (1.0, 12)
     assert score.metrics() == pytest.approx(task.opened().score(task.parts()["valid"]).metrics())
     assert [row["support"] for row in score.details()] == [6, 6]
+
+
+def test_equal_runs_make_equal_weights_to_the_byte(make_task, tmp_path, silent):
+    weights = []
+    for name in ("one", "other"):
+        task = make_task(steps=10)
+        run = Run.create(tmp_path / name, "classify", task.config.model_dump(mode="json"))
+        task.save(run)
+        train(task, run, task.config.training, Accelerator(cpu=True), silent)
+        weights.append((run.path / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_predictions_stand_in_the_order_of_the_examples(trained):
@@ -159,3 +171,85 @@ def test_a_sample_judges_about_so_many(trained):
     _, run = trained()
     loaded = load(run.path)
     assert loaded.score(loaded.parts()["valid"], sample=4).count == 4
+
+
+# ------------------------------------------------------------------------------------------------ what predict takes
+
+
+def test_one_text_alone_is_one_example(make_task, tmp_path):
+    opened = make_task(text=True).opened()
+    (one,) = opened.predict("axyz")
+    assert one == opened.predict(["axyz"])[0]
+    (tmp_path / "new.txt").write_text("axyz\nbxyz\n")
+    read = opened.predict(tmp_path / "new.txt")
+    assert [found.place for found in read] == [f"{tmp_path / 'new.txt'}, line {n}" for n in (1, 2)]
+    assert read[0].probabilities == pytest.approx(one.probabilities)
+    assert opened.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [3, None, {"text": "a"}, [3], ["a", b"b"], np.zeros(3), Image.new("L", (2, 2))],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_is_no_text_is_refused_with_what_the_model_reads(make_task, given):
+    with pytest.raises(ArgumentError, match=r"The 'examples' of predict must be texts .* Got .* instead"):
+        make_task(text=True).opened().predict(given)
+
+
+def test_one_series_alone_is_one_example_in_every_type(make_task, tmp_path):
+    opened = make_task().opened()
+    array = np.arange(8, dtype=np.float32).reshape(4, 2)
+    np.save(tmp_path / "one.npy", array)
+    (expected,) = opened.predict([array])
+    for given in (array, torch.from_numpy(array), torch.from_numpy(array).bfloat16(), tmp_path / "one.npy",
+                  str(tmp_path / "one.npy"), [torch.from_numpy(array)], [array.tolist()]):  # fmt: skip
+        (found,) = opened.predict(given)
+        assert found.probabilities == pytest.approx(expected.probabilities)
+    assert len(opened.predict(np.stack([array, array, array]))) == 3
+    assert [found.place for found in opened.predict([array, tmp_path / "one.npy"])] == [
+        "example 0",
+        str(tmp_path / "one.npy"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[[1.0, 2.0]], [[3.0, float("nan")]]], "example 1 holds NaN at step 1, channel 2"),
+        (np.full((3, 2), np.inf), "example 0 holds infinity at step 1, channel 1"),
+        (np.zeros((2, 3, 2, 2)), r"example 0 must have one dimension \(time\) or two"),
+        ([np.zeros((0, 2))], "example 0 is an empty series"),
+        ([np.zeros((3, 2)), 3], r"The 'examples' of predict must be series .* Got int instead"),
+        ([object()], r"The 'examples' of predict must be series .* Got object instead"),
+        (np.array([object()]), "example 0 must hold numbers, not object"),
+        ("gone.npy", r"There is no file or folder gone\.npy"),
+    ],
+)
+def test_what_is_no_series_is_refused(make_task, given, message):
+    with pytest.raises((DataError, ArgumentError), match=message):
+        make_task().opened().predict(given)
+
+
+@pytest.mark.parametrize("scan", ["pixels", "rows"])
+def test_images_are_taken_as_files_as_arrays_and_as_pillow_gives_them(make_task, tmp_path, scan):
+    for name, value in {"day": 200, "night": 20}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (6, 4), value + number).save(tmp_path / "photos" / name / f"{number}.png")
+    opened = make_task(source=str(tmp_path / "photos"), scan=scan).opened()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    path = tmp_path / "large.png"
+    image.save(path)
+    (expected,) = opened.predict(opened.read(str(path), BadItems()))
+    array = np.asarray(image)
+    for given in (path, str(path), image, array, torch.from_numpy(array.copy()), [image], [path], [array]):
+        (found,) = opened.predict(given)
+        assert found.probabilities == pytest.approx(expected.probabilities)
+    small = np.asarray(image.convert("L").resize((6, 4)))
+    assert len(opened.predict(np.stack([small, small]))) == 2  # a batch of images
+    (whole,), (sequence,) = (
+        opened.predict(small.astype(float)),
+        opened.predict(small.reshape((-1, *opened.inputs.shape))),
+    )
+    assert whole.probabilities == pytest.approx(sequence.probabilities)

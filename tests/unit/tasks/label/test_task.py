@@ -6,9 +6,11 @@ import torch
 from accelerate import Accelerator
 
 from selfloop.config import parse
-from selfloop.errors import ArgumentError
+from selfloop.data.examples import Examples
+from selfloop.errors import ArgumentError, DataError
+from selfloop.options import LabelConfig
 from selfloop.tasks import load
-from selfloop.tasks.label import LabelConfig, Labeller, Labelling
+from selfloop.tasks.label import Labeller, Labelling
 from selfloop.training import Run, train
 
 
@@ -82,7 +84,7 @@ def test_streaming_gives_the_labels_of_the_whole_sequence(trained):
 
 
 def test_a_model_of_both_directions_cannot_stream(make_task):
-    with pytest.raises(ArgumentError, match=r"must see the end .* --set model\.bidirectional=false"):
+    with pytest.raises(ArgumentError, match=r"must see the end .* Train one with --no-bidirectional"):
         next(make_task().opened().stream([[0.0, 0.0]]))
 
 
@@ -113,3 +115,68 @@ def test_padding_is_not_learnt(make_task):
 
 def test_a_label_to_ignore_is_left_out(make_task):
     assert make_task(ignore="start").inputs.classes == ("down", "up")
+
+
+# ------------------------------------------------------------------------------------------------ what predict takes
+
+
+def test_a_sentence_is_a_string_or_a_list_of_words(make_task):
+    opened = make_task("words").opened()
+    (expected,) = opened.predict([["rises", "falls", "rises"]])
+    assert len(expected.labels) == 3
+    assert list(expected.words) == ["rises", "falls", "rises"]
+    logits = dict(opened._answers(opened.inputs.arrays(Examples([expected.words], [], [""]))))[0]
+    assert expected.probabilities == pytest.approx(logits.softmax(-1).max(-1).values.tolist())
+    for given in ("rises falls  rises", ["rises falls rises"], [("rises", "falls", "rises")]):
+        assert opened.predict(given) == [expected]
+    assert [len(found.labels) for found in opened.predict(["rises falls", ["rises"]])] == [2, 1]
+
+
+def test_words_alone_could_be_one_sentence_or_several_and_are_refused(make_task):
+    with pytest.raises(
+        ArgumentError, match=r"\['rises', 'falls'\] may be one sentence .*: give \[\['rises', 'falls'\]\]"
+    ):
+        make_task("words").opened().predict(["rises", "falls"])
+
+
+@pytest.mark.parametrize("given", ["", [[]], ["rises falls", " "]])
+def test_an_empty_sentence_is_refused(make_task, given):
+    with pytest.raises(DataError, match=r"sequence \d holds no words"):
+        make_task("words").opened().predict(given)
+
+
+def test_one_series_alone_is_one_sequence(make_task, tmp_path):
+    opened = make_task().opened()
+    array = np.array([[0, 1], [1, 1], [1, 1]], np.float32)
+    np.save(tmp_path / "one.npy", array)
+    (expected,) = opened.predict([array])
+    for given in (array, torch.from_numpy(array), tmp_path / "one.npy", str(tmp_path / "one.npy"), [array.tolist()]):
+        (found,) = opened.predict(given)
+        assert found.labels == expected.labels
+    assert len(opened.predict(np.stack([array, array]))) == 2
+    for given in (3, ["a b", 3], [{"a": 1}]):
+        with pytest.raises((ArgumentError, DataError), match=r"must be series|no file or folder a b"):
+            opened.predict(given)
+
+
+def test_frames_are_brought_to_the_size_of_those_that_were_learnt_from(make_task, tmp_path):
+    draw, lines = np.random.default_rng(0), []
+    for number in range(12):
+        on = draw.integers(0, 2, 5)
+        np.save(tmp_path / f"{number}.npy", (on[:, None, None] * np.full((5, 16, 16), 200)).astype(np.uint8))
+        lines.append({"video": f"{number}.npy", "labels": ["on" if k else "off" for k in on]})
+    opened = make_task(lines=lines, model={"embedding_size": 4}).opened()
+    clip = np.load(tmp_path / "0.npy")
+    (expected,) = opened.predict([clip])
+    for given in (
+        clip,
+        torch.from_numpy(clip),
+        tmp_path / "0.npy",
+        np.stack([clip] * 3, -1),
+        clip.repeat(2, 1).repeat(2, 2),
+    ):
+        (found,) = opened.predict(given)
+        assert found.labels == expected.labels
+    assert len(opened.predict(np.stack([clip, clip]))) == 2
+    with pytest.raises(DataError, match=r"sequence 0 holds an array of float64, .* frames must be bytes"):
+        opened.predict([clip / 255])

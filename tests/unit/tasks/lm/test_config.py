@@ -4,7 +4,8 @@ from selfloop.cells import ZOO
 from selfloop.config import parse
 from selfloop.errors import ConfigError
 from selfloop.models import LanguageModel
-from selfloop.tasks.lm import LanguageModelConfig
+from selfloop.options import LanguageModelConfig
+from selfloop.tasks.lm import TextModel
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_every_model_option_reaches_the_model(monkeypatch):
             "backend": "torch",
         }
     )
-    model = options.build(11, ZOO["projected_lstm"])
+    model = TextModel.build(options, 11, ZOO["projected_lstm"])
     assert isinstance(model, LanguageModel)
     rnn = model.rnn
     assert (model.vocab_size, rnn.input_size, rnn.hidden_size, rnn.num_layers, rnn.output_size) == (11, 6, 5, 2, 3)

@@ -10,6 +10,7 @@ from selfloop.errors import DataError
 from selfloop.tasks.lm import Score
 from selfloop.tasks.lm import score as scoring
 from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
+from selfloop.tasks.table import TASKS
 
 TEXT = "the dog sat on the mat, 你好\n" * 40
 
@@ -91,3 +92,20 @@ def test_a_text_of_one_character_has_a_score(make_model):
 
 def test_a_hopeless_model_has_a_perplexity_all_the_same():
     assert np.isfinite(Score(nats=1e9, tokens=1, characters=1).perplexity)
+
+
+@pytest.mark.parametrize(("kind", "share"), [("word", 1 / 4), ("char", 1 / 10)])
+def test_where_tokens_are_unknown_their_share_is_told_and_no_bits_per_character(make_model, kind, share):
+    text = {"word": "the cat sat zzzzzzzz " * 40, "char": "the cat sß" * 40}[kind]
+    got = make_model(kind).score(text)
+    assert got.metrics() == {"loss": got.loss, "perplexity": got.perplexity, "unknown": pytest.approx(share)}
+    assert got.bits_per_character is None
+    assert f"{share:.1%} of the tokens unknown" in TASKS["lm"].show(got.metrics())
+    known = make_model(kind).score(text.replace("zzzzzzzz", "mat,").replace("ß", "a"))
+    assert [*known.metrics()] == ["loss", "perplexity", "bits_per_character"]
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe"])
+def test_of_bytes_nothing_is_unknown(make_model, kind):
+    got = make_model(kind).score("<unk> ß zzzzzzzz " * 40)
+    assert [*got.metrics()] == ["loss", "perplexity", "bits_per_character"]

@@ -8,8 +8,9 @@ from selfloop.cells import ZOO
 from selfloop.config import parse
 from selfloop.decoding import Sampling
 from selfloop.errors import ConfigError, DataError
+from selfloop.options import LanguageModelConfig
 from selfloop.tasks import load
-from selfloop.tasks.lm import LanguageModelConfig, LanguageModelling, TextModel
+from selfloop.tasks.lm import LanguageModelling, TextModel
 from selfloop.tasks.lm.score import negative_log_likelihood, score
 from selfloop.training import Run, train
 

@@ -6,8 +6,9 @@ from unit.training.toy import Watcher
 
 from selfloop.config import parse
 from selfloop.errors import ArgumentError, DataError
+from selfloop.options import TranslateConfig
 from selfloop.tasks import load
-from selfloop.tasks.translate import TranslateConfig, Translation, Translator
+from selfloop.tasks.translate import Translation, Translator
 from selfloop.training import Run, train
 
 WORDS = {"one": "een", "two": "twee", "red": "rode", "green": "groene", "dog": "hond", "cat": "kat"}
@@ -195,3 +196,13 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(make_task, tmp_path, sil
     train(again, runs[1], training, Accelerator(cpu=True), silent, resumed=True)
     for mine, theirs in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_one_text_alone_is_one_example(make_task, tmp_path):
+    opened = make_task().opened()
+    assert opened.predict("red dog") == opened.predict(["red dog"])
+    (tmp_path / "new.en").write_text("red dog\n\none\n")
+    assert [found.source for found in opened.predict(tmp_path / "new.en")] == ["red dog", "", "one"]
+    for given in (3, [3], np.zeros(3), {"a": "b"}):
+        with pytest.raises(ArgumentError, match=r"The 'examples' of predict must be texts .* Got .* instead"):
+            opened.predict(given)

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfloop.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from selfloop.tasks.task import Score
-    from selfloop.training import Run
+from selfloop.inspect import draw_attention, draw_confusion, draw_contact_sheet, draw_timeline
+from selfloop.tasks.task import Score
+from selfloop.training import Run
 
 SHOWN = 6
 """Sequences of a picture that shows them one below the other."""
 
 
-def draw_score(run: "Run", score: "Score") -> list[str]:
+def draw_score(run: Run, score: Score) -> list[str]:
     """Draw what a score has to show, in the run's folder; the names of the files that were made."""
     made = []
     for name, needs, draw in _OF_SCORES:
@@ -40,14 +39,10 @@ def draw_predictions(found: Sequence[Any], path: str) -> None:
 
 
 def _confusion(score: Any, path: Path) -> None:
-    from selfloop.inspect import draw_confusion
-
     draw_confusion(score.confusion, path)
 
 
 def _attention(score: Any, path: Path) -> None:
-    from selfloop.inspect import draw_attention
-
     weights, source_tokens, target_tokens = score.alignment
     draw_attention(weights, source_tokens, target_tokens, path)
 
@@ -65,8 +60,6 @@ def _timeline_of_predictions(found: Sequence[Any], path: Path) -> None:
 def _timeline(
     path: Path, places: Sequence[str], true: Sequence[Sequence[str | None]], predicted: Sequence[Sequence[str]]
 ) -> None:
-    from selfloop.inspect import draw_timeline
-
     classes = sorted({name for labels in (*true, *predicted) for name in labels if name is not None})
     number: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(classes)}}
     names = [Path(place.removesuffix(")").rpartition(" (")[2]).name for place in places]
@@ -90,8 +83,6 @@ def _sheet_of_predictions(found: Sequence[Any], path: Path) -> None:
 
 
 def _sheet(path: Path, pictures: Sequence[Any], captions: Sequence[str], references: Any) -> None:
-    from selfloop.inspect import draw_contact_sheet
-
     draw_contact_sheet([picture.pixels() for picture in pictures], captions, path, references)
 
 

@@ -2,34 +2,39 @@
 
 import shlex
 import signal
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from selfloop.tasks.task import Learner, Opened, TaskEntry
+from selfloop.training import Listener, Run
+from selfloop.training import Progress as Reached
+from selfloop.training.schedule import Budget
 
-    from selfloop.tasks.task import Learner, Opened, TaskEntry
-    from selfloop.training import Progress as Reached
-    from selfloop.training import Run
-    from selfloop.training.schedule import Budget
+SHOWN = 5
+"""Files of a part that are named."""
+
+_TITLES = {"valid": "validation", "test": "test"}
 
 
 class Screen:
-    """Shows a run; it is the training loop's listener.
+    """Shows a run, in a terminal or a notebook; it is the training loop's listener.
 
     Args:
         task: its name.
         kind: what it is.
         quiet: show nothing.
+        listener: is told too.
     """
 
-    def __init__(self, task: str, kind: "TaskEntry", quiet: bool = False) -> None:
-        self._task, self._kind = task, kind
+    def __init__(self, task: str, kind: TaskEntry, quiet: bool = False, listener: Listener | None = None) -> None:
+        self._task, self._kind, self._listener = task, kind, listener
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._progress: Progress | None = None
         self._bar: Any = None
@@ -43,16 +48,24 @@ class Screen:
         with self.console.status(what + " …"):
             yield
 
-    def introduce(self, task: "Learner", run: "Run", budget: "Budget", accelerator: "Accelerator") -> None:
+    def introduce(self, task: Learner, run: Run, budget: Budget, accelerator: Accelerator) -> None:
         """What is about to happen: the data, the model, the budget, the folder."""
         rnn: Any = task.model.rnn
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
         length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
         parameters = sum(p.numel() for p in task.model.parameters())
         skipped = f"; {len(task.bad.found):,} left out, listed in skipped.jsonl" if task.bad.found else ""
+        files: dict[tuple[str, ...], list[str]] = {}
+        for part, names in task.origin.files.items():
+            train = task.origin.files["train"]
+            files.setdefault(train if {*names} <= {*train} else names, []).append(part)
+        known = " and ".join(f"{count:,} {_TITLES[part]}" for part, count in task.origin.repeated.items())
         ways = "2 × " if rnn.bidirectional else ""
         for name, text in (
             ("data", f"{task.name}: {task.summary()}{skipped}"),
+            *(("", note) for note in task.bad.notes),
+            *((parts[0], _some(names, parts[1:])) for names, parts in files.items()),
+            *((("note", f"{known} inputs are in training, too, and their scores say less"),) if known else ()),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
                       f"by {rnn.runs_as} on {accelerator.device.type}{processes}"),
             ("budget", f"{length}; one pass through the data is {task.steps_per_epoch:,} updates"),
@@ -64,7 +77,9 @@ class Screen:
     def training(self) -> Iterator[None]:
         """The live line; Ctrl-C and SIGTERM ask the loop to save and stop, a second Ctrl-C stops at once."""
         columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
-        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        in_main = threading.current_thread() is threading.main_thread()  # where alone signals can be handled
+        signals = (signal.SIGINT, signal.SIGTERM) if in_main else ()
+        before = {number: signal.signal(number, self._interrupt) for number in signals}
         try:
             with Progress(*columns, console=self.console, transient=True) as self._progress:
                 self._bar = self._progress.add_task("starting", total=1.0)
@@ -76,6 +91,8 @@ class Screen:
 
     def reported(self, report: Mapping[str, float]) -> None:
         """Move the live line."""
+        if self._listener is not None:
+            self._listener.reported(report)
         self._report = report
         if self._progress is None:
             return
@@ -90,6 +107,8 @@ class Screen:
 
     def validated(self, metrics: Mapping[str, float], best: bool) -> None:
         """A line for each validation, which stays."""
+        if self._listener is not None:
+            self._listener.validated(metrics, best)
         self._valid = f"  validation {metrics['loss']:.3f}"
         self.console.print(
             f"update {int(metrics['step']):>8,}   valid {self._kind.show(metrics, most=3)}", style="" if best else "dim"
@@ -97,14 +116,14 @@ class Screen:
 
     def stop(self) -> bool:
         """Whether the user has asked to stop."""
-        return bool(self.stopped_by)
+        return bool(self.stopped_by) or (self._listener is not None and self._listener.stop())
 
-    def stopped(self, run: "Run", progress: "Reached") -> None:
+    def stopped(self, run: Run, progress: Reached) -> None:
         """The run was stopped before its budget was spent."""
         self.console.print(f"Stopped and saved at update {progress.step:,}.")
         self._next([f"selfloop train {self._task} --resume {shlex.quote(str(run.path))}"])
 
-    def conclude(self, best: "Opened", result: Mapping[str, Any], pictures: list[str]) -> None:
+    def conclude(self, best: Opened, result: Mapping[str, Any], pictures: list[str]) -> None:
         """The scores, what the model makes, and the next commands."""
         if self.console.quiet:
             return
@@ -114,7 +133,7 @@ class Screen:
             f"{result[f'{units}_per_second']:,} {units}/s. "
             f"The best weights are of update {result['best_step']:,}. Scored on every {self._kind.unit} once:"
         )
-        for name, title in (("valid", "validation"), ("test", "test")):
+        for name, title in _TITLES.items():
             if name in result:
                 self.console.print(f"[bold]{title:>10}   {self._kind.show(result[name])}")
         signatures = {
@@ -129,7 +148,7 @@ class Screen:
             self.console.print(f"\n{title}", style="dim")
             self.console.print(Text(text))
         run = result["run"]
-        *first, last = ["the model", "metrics.jsonl", "curves.png", *pictures]
+        *first, last = ["the model", "metrics.jsonl", "results.json", "curves.png", *pictures]
         self.console.print(f"\n{run} holds {', '.join(first)} and {last}.")
         self._next([command.format(run=shlex.quote(run)) for command in self._kind.next])
 
@@ -141,6 +160,12 @@ class Screen:
         if self.stopped_by and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopped_by = self.stopped_by or number
+
+
+def _some(names: Sequence[str], parts: Sequence[str]) -> str:
+    """A few files, how many there are, and the parts that are of them too."""
+    more = f", … ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more + (f" (also {' and '.join(parts)})" if parts else "")
 
 
 def _clock(seconds: float) -> str:

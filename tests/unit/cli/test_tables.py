@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+SMALL = ("--steps", "2", "--set", "model.hidden_size=4", "--set", "training.batch_size=4")
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    """A table without names."""
+    path = tmp_path / "reviews.tsv"
+    path.write_text("".join(f'a {word} "film\t{n % 2}\n' for n in range(10) for word in ("good", "bad")))
+    return path
+
+
+def shown(text):
+    """What the screen shows, on one line: it breaks long ones."""
+    return " ".join(text.split())
+
+
+def test_a_table_without_names_is_refused_and_then_read_by_number(reviews, selfloop, tmp_path):
+    said = selfloop("train", "classify", reviews, *SMALL)
+    assert (said.status, said.out) == (2, "")
+    assert (
+        "Got the number '0' above a column of numbers: write a line of names above it, or give --no-header" in said.err
+    )
+    run = tmp_path / "run"
+    said = selfloop("train", "classify", reviews, "--no-header", "--input", "1", "--label", "2", *SMALL, "--run", run)
+    assert said.status == 0, said.err
+    assert "18 examples to train on, 2 to validate with" in shown(said.err)
+    assert "input: '1' (text); label: '2'" in shown(said.err)
+    said = selfloop("train", "classify", reviews, "--no-header", *SMALL, "--run", tmp_path / "again", "--json")
+    assert json.loads(said.out)["notes"] == ["input: '1' (text); label: '2'"]
+    assert len(selfloop("predict", run, reviews, "--format", "text").out.splitlines()) == 20
+    facts = json.loads(selfloop("evaluate", run, reviews, "--json").out)["reviews.tsv"]
+    assert facts["examples"] == 20
+
+
+def test_predict_and_evaluate_take_another_form_than_training(reviews, selfloop, tmp_path):
+    named, run = tmp_path / "named.tsv", tmp_path / "run"
+    named.write_text("text\tlabel\n" + reviews.read_text())
+    assert selfloop("train", "classify", named, *SMALL, "--run", run).status == 0
+    assert selfloop("predict", run, reviews).status == 2
+    more = ("--no-header", "--set", "data.input=1", "--set", "data.label=2")
+    assert len(selfloop("predict", run, reviews, *more).out.splitlines()) == 20
+    assert json.loads(selfloop("evaluate", run, reviews, *more, "--json").out)["reviews.tsv"]["examples"] == 20
+
+
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_rows_of_steps_train_and_predict(task, selfloop, tmp_path):
+    rows = [f"{walk},{n},{n * walk},{'up' if walk % 2 else 'down'}" for walk in range(8) for n in (3, 1, 2)]
+    path, run = tmp_path / "walks.csv", tmp_path / "run"
+    path.write_text("walk,second,height,way\n" + "\n".join(rows) + "\n")
+    options = ("--series", "walk", "--time", "second", "--label", "way")
+    said = selfloop("train", task, path, *options, *SMALL, "--run", run)
+    assert said.status == 0, said.err
+    assert "a series: the rows of one 'walk', by 'second'; channels: 'height'" in shown(said.err)
+    answers = [json.loads(line) for line in selfloop("predict", run, path).out.splitlines()]
+    assert len(answers) == 8
+    if task == "label":
+        assert {len(answer["labels"]) for answer in answers} == {3}
+
+
+def test_a_language_model_says_its_column(selfloop, tmp_path):
+    path = tmp_path / "posts.csv"
+    path.write_text("n;body\n" + "".join(f"{n};the cat, again\n\n" for n in range(400)))
+    said = selfloop("train", "lm", path, *SMALL, "--run", tmp_path / "run")
+    assert said.status == 0, said.err
+    assert "posts.csv is read with ';' between cells" in shown(said.err)
+    assert "text: 'body'" in shown(said.err)
+    assert "400 rows of" in shown(said.err) and "hold no text" in shown(said.err)
