@@ -144,6 +144,7 @@ _EXPECTED = {
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     "string_type": "a string",
+    "tuple_type": "a list, as [28,28]",
 }
 """What pydantic's errors say in terms of its own."""
 

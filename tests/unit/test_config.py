@@ -74,6 +74,11 @@ def test_a_run_has_one_budget(given):
         parse(TrainingOptions, dict.fromkeys(reversed(given), 1), "X")
 
 
+def test_one_number_is_no_pair():
+    with pytest.raises(ConfigError, match=r"sets 'betas' wrongly: it must be a list, as \[28,28\]. Got 28 instead."):
+        parse(TrainingOptions, {"betas": 28}, "X")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("betas", [0.9, 1]), ("momentum", -1), ("seed", 2**63), ("warmup", 1.1), ("validations", 0), ("save_every", 0)],

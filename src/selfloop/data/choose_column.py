@@ -35,7 +35,7 @@ def check(table: Table, column: str | None, option: str) -> None:
     if column is not None and column not in table.columns:
         raise DataError(
             f"{table.where} has no column '{column}' for the {option}, only {listed(table.columns)}"
-            f"{nearest(column, table.columns)}"
+            f"{nearest(column, table.columns) or '.'}"
         )
 
 
