@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from selfloop.data import Tokenizer
-from selfloop.data.vocabulary import Vocabulary
+from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import Inputs

@@ -9,11 +9,11 @@
 Every arrow is a module: `corpus` (over `files`, `rows` and `faults`), `tokenizer` (over `kinds`), `store`, `streams`.
 """
 
-from selfloop.data.corpus import Corpus, read_corpus, read_text
-from selfloop.data.kinds import KINDS
-from selfloop.data.store import Tokens, tokenize
-from selfloop.data.streams import Streams
-from selfloop.data.text import Text
-from selfloop.data.tokenizer import Tokenizer
+from selfloop.data.text.corpus import Corpus, read_corpus, read_text
+from selfloop.data.text.pieces import Text
+from selfloop.data.text.streams import Streams
+from selfloop.data.text.token_kinds import KINDS
+from selfloop.data.text.token_store import Tokens, tokenize
+from selfloop.data.text.tokenizer import Tokenizer
 
 __all__ = ["KINDS", "Corpus", "Streams", "Text", "Tokenizer", "Tokens", "read_corpus", "read_text", "tokenize"]

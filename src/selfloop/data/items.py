@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
 from selfloop.data.examples import BadItems
-from selfloop.data.separated import DEFAULT_FORMAT, TableFormat, is_number
+from selfloop.data.tables.separated import DEFAULT_FORMAT, TableFormat, is_number
 from selfloop.errors import DataError
 
 if TYPE_CHECKING:
-    from selfloop.data.audio import AudioReading
+    from selfloop.data.media.audio import AudioReading
 
 Family = Literal["text", "words", "series", "sound", "images", "frames"]
 """A string; a list of words; an array (T, C) of float32, also of sound; an image, (H, W) or (H, W, 3) of bytes, which

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from selfloop.data.examples import BadItems
-from selfloop.data.idx import is_idx
-from selfloop.data.images import IMAGE_SUFFIXES
-from selfloop.data.video import VIDEO_SUFFIXES
+from selfloop.data.media.idx import is_idx
+from selfloop.data.media.images import IMAGE_SUFFIXES
+from selfloop.data.media.video import VIDEO_SUFFIXES
 from selfloop.errors import DataError
 from selfloop.untrusted import is_folder
 
 if TYPE_CHECKING:
-    from selfloop.data.tables import Table
+    from selfloop.data.tables.table import Table
 
 T = TypeVar("T")
 

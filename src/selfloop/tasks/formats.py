@@ -3,8 +3,8 @@
 from dataclasses import fields
 from typing import Any
 
-from selfloop.data.audio import AudioReading
-from selfloop.data.separated import TableFormat
+from selfloop.data.media.audio import AudioReading
+from selfloop.data.tables.separated import TableFormat
 from selfloop.options.sections import SoundOptions, SourceOptions
 
 COLUMNS = ("input", "label", "series", "time", "column", "source_column", "target_column", "image", "caption")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from selfloop.data.examples import Examples
-from selfloop.data.images import is_picture, pixels_of
 from selfloop.data.items import Unusable
+from selfloop.data.media.images import is_picture, pixels_of
 from selfloop.errors import ArgumentError, DataError
 from selfloop.untrusted import exists
 

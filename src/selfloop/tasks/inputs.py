@@ -16,7 +16,7 @@ from selfloop import config as configuration
 from selfloop.config import Section
 from selfloop.data import Tokenizer
 from selfloop.data.examples import Examples, Modality
-from selfloop.data.vocabulary import Vocabulary
+from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
 from selfloop.training import Run

@@ -6,7 +6,7 @@ import pytest
 
 import selfloop.data
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(selfloop.data.__path__, "selfloop.data."))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(selfloop.data.__path__, "selfloop.data."))
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfloop.data.captioned import Wanted, read_captioned
-from selfloop.data.classified import read_classified
-from selfloop.data.corpus import read_corpus
 from selfloop.data.examples import BadItems
-from selfloop.data.pairs import read_pairs, read_references
 from selfloop.data.parts import part_of
-from selfloop.data.sequences import Reading, read_labelled_steps
+from selfloop.data.readers.captioned import Wanted, read_captioned
+from selfloop.data.readers.classified import read_classified
+from selfloop.data.readers.pairs import read_pairs, read_references
+from selfloop.data.readers.steps import Reading, read_labelled_steps
+from selfloop.data.text.corpus import read_corpus
 from selfloop.errors import DataError
 
 SENTENCES = "to\tP\nbe\tV\n\nor\tC\nbe\tV\n"

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import in_order
-from selfloop.data.captioned import Captioned, Wanted, parts_of, read_captioned, read_pictures
 from selfloop.data.examples import BadItems, Examples
-from selfloop.data.kinds import UNKNOWN
-from selfloop.data.pictures import Picture
+from selfloop.data.media.image_files import Picture
+from selfloop.data.readers.captioned import Captioned, Wanted, parts_of, read_captioned, read_pictures
+from selfloop.data.text.token_kinds import UNKNOWN
 from selfloop.decoding import Hypothesis, beam_search
 from selfloop.errors import DataError, RunError
 from selfloop.language import Cell

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import pad
-from selfloop.data.captioned import Captioned
 from selfloop.data.examples import BadItems
-from selfloop.data.seen import look
+from selfloop.data.image_store import look
+from selfloop.data.readers.captioned import Captioned
 from selfloop.errors import DataError
 from selfloop.metrics.captions import caption_words
 from selfloop.models.vision import Vision

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selfloop.data.pictures import Picture
+from selfloop.data.media.image_files import Picture
 from selfloop.metrics import caption_bleu, cider
 
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Batches
-from selfloop.data.captioned import origin_of
 from selfloop.data.examples import BadItems
+from selfloop.data.readers.captioned import origin_of
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from selfloop.data.audio import AudioReading
 from selfloop.data.batches import in_order, pad
-from selfloop.data.classified import read_classified, read_labelled, read_unlabelled
 from selfloop.data.examples import BadItems, Dataset, Examples
-from selfloop.data.images import as_image, coloured, resized, sequences
-from selfloop.data.series import as_series
+from selfloop.data.media.audio import AudioReading
+from selfloop.data.media.images import as_image, coloured, resized, sequences
+from selfloop.data.media.series import as_series
+from selfloop.data.readers.classified import read_classified, read_labelled, read_unlabelled
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from selfloop.data.batches import in_order, pad
 from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.data.items import Unusable
-from selfloop.data.sequences import Reading, as_steps, read_labelled_steps, read_steps
-from selfloop.data.series import as_series
-from selfloop.data.video import VideoReading, frames
+from selfloop.data.media.series import as_series
+from selfloop.data.media.video import VideoReading, frames
+from selfloop.data.readers.steps import Reading, as_steps, read_labelled_steps, read_steps
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent

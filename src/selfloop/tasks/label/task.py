@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from selfloop.data.batches import pad
 from selfloop.data.examples import Dataset
-from selfloop.data.vocabulary import Vocabulary
+from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.layers import State
 from selfloop.tasks.examples_learner import ExamplesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from selfloop.data.batches import in_order, pad
 from selfloop.data.examples import BadItems, Dataset, Examples
-from selfloop.data.pairs import read_pairs, read_references, read_sources
+from selfloop.data.readers.pairs import read_pairs, read_references, read_sources
 from selfloop.decoding import beam_search
 from selfloop.language import Cell
 from selfloop.metrics import bleu, chrf

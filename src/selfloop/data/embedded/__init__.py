@@ -1,0 +1,1 @@
+"""What selfloop brings along, for a first try without data."""

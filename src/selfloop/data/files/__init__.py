@@ -1,0 +1,1 @@
+"""Where files are, what their names and bytes tell, and how far compressed ones may expand."""

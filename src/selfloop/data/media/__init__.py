@@ -1,0 +1,1 @@
+"""Files and arrays that hold one example each: series, images, videos, sound."""

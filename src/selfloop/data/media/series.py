@@ -1,0 +1,202 @@
+"""Series of numbers as float32 arrays (T, C): from lists, ``.npy``, ``.csv`` and ``.npz``. Nothing is unpickled."""
+
+import math
+import re
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from selfloop.data.files.compressed import bound, check_expansion, is_gzip, open_plain
+from selfloop.data.items import Items, Unusable, Wanted, label_of
+from selfloop.data.media.images import resized
+from selfloop.data.tables.separated import is_number
+from selfloop.data.tables.table import opened
+from selfloop.data.text.files import suffix_of
+from selfloop.data.text.rows import first_line
+from selfloop.errors import DataError
+
+SERIES_SUFFIXES = {".npy", ".csv", ".tsv"}
+# as zipfile and NumPy raise them
+_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
+_NPZ_NAME = re.compile(r"(?P<what>[xy])(_(?P<part>train|valid|val|test))?", re.IGNORECASE)
+
+
+def as_series(values: Any) -> npt.NDArray[np.float32]:
+    """An array (T, C) of finite numbers.
+
+    Args:
+        values: an array or nested lists: (T,) is one channel, (T, C) several.
+
+    Raises:
+        Unusable: they are no series, or not all are finite.
+
+    >>> as_series([1, 2, 4]).shape
+    (3, 1)
+    """
+    if isinstance(values, list | tuple):
+        values = _array_of(values)
+    if values.dtype.kind not in "biuf":
+        raise Unusable(f"must hold numbers, not {values.dtype}")
+    if values.ndim not in (1, 2):
+        raise Unusable(
+            f"must have one dimension (time) or two (time, channels), not the {values.ndim} of {values.shape}"
+        )
+    if not values.size:
+        raise Unusable("is an empty series")
+    with np.errstate(over="ignore"):
+        series: npt.NDArray[np.float32] = values.reshape(len(values), -1).astype(np.float32)
+    finite = np.isfinite(series)
+    if not finite.all():
+        step, channel = (int(index) for index in np.argwhere(~finite)[0])
+        given = values.reshape(len(values), -1)[step, channel]
+        said = "NaN" if np.isnan(given) else "infinity" if np.isinf(given) else f"{given}, too large for float32,"
+        raise Unusable(f"holds {said} at step {step + 1}, channel {channel + 1}")
+    return series
+
+
+def read_series(path: Path, encoding: str = "utf-8") -> npt.NDArray[np.float32]:
+    """The series of a ``.npy`` file, or of a CSV with a step a line and a channel a column, named in line 1 or not.
+
+    Raises:
+        Unusable: the file is no series.
+    """
+    return as_series(read_npy(path) if suffix_of(path) == ".npy" else _csv(path, encoding))
+
+
+def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
+    """The parts of an archive of arrays.
+
+    ``x`` and ``y``, or ``x_train``, ``y_train`` and likewise ``valid`` and ``test``: ``x`` is (N, T) or (N, T, C); of
+    bytes, (N, H, W) or (N, H, W, 3), it holds images. ``y`` holds N labels, and may be missing where none are
+    asked for.
+
+    Raises:
+        DataError: the file cannot be read, or its arrays are others.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            check_expansion(path.stat().st_size, sum(info.file_size for info in members.values()), "unzip")
+            found = {name: match for name in members if (match := _NPZ_NAME.fullmatch(name))}
+            arrays = {}
+            for name, match in found.items():
+                with archive.open(members[name]) as file:
+                    array = _read_array(file, members[name].file_size)
+                arrays[match["what"].lower(), match["part"]] = (name, array)
+            names = ", ".join(f"'{name}'" for name in members) or "none"
+    except _UNREADABLE as error:
+        raise DataError(f"{path} cannot be read as .npz ({_said(error)}). Save arrays of numbers in it.") from error
+    parts = {part for what, part in arrays if what == "x"}
+    if not parts or (len(parts) > 1 and None in parts):
+        raise DataError(f"{path} must hold arrays 'x' and 'y', or 'x_train', 'y_train' and so on. Got {names} instead.")
+    return {
+        {None: "train", "val": "valid"}.get(part, str(part)): _npz_part(
+            path, *arrays["x", part], arrays.get(("y", part)), wanted
+        )
+        for part in parts
+    }
+
+
+def _npz_part(
+    path: Path, name: str, x: npt.NDArray[Any], y: tuple[str, npt.NDArray[Any]] | None, wanted: Wanted
+) -> Items:
+    if y is None and wanted.labelled:
+        raise DataError(
+            f"{path} has no labels for '{name}': add an array '{'y' if name[0] == 'x' else 'Y'}{name[1:]}'."
+        )
+    if x.ndim < 2:
+        raise DataError(f"{path} must hold '{name}' as (N, T) or (N, T, C). It is {x.shape}: give each example a row.")
+    labels: list[Any] = [None] * len(x)
+    if y is not None:
+        if y[1].size != len(x):
+            raise DataError(
+                f"{path} holds {len(x):,} examples in '{name}' and {y[1].size:,} labels in '{y[0]}'. Give as many."
+            )
+        labels = (np.char.decode(y[1], "utf-8") if y[1].dtype.kind == "S" else y[1]).reshape(-1).tolist()
+    places = [f"{path}, item {n} of {name}" for n in range(1, 1 + len(x))]
+    return items_of_array(x, [label_of(label) for label in labels], places, wanted)
+
+
+def items_of_array(x: npt.NDArray[Any], labels: Sequence[str | None], places: Sequence[str], wanted: Wanted) -> Items:
+    """The rows of one array: bytes of three or four dimensions are images, all else series."""
+    images = x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3)))
+    if images:
+        x = x[..., 0] if x.ndim == 4 and x.shape[-1] == 1 else x
+        return Items("images", [resized(image, wanted.size) for image in x], list(labels), list(places))
+    items = Items("series")
+    for row, label, place in zip(x, labels, places, strict=True):
+        items.add(place, label, lambda row=row: as_series(row), wanted.bad)  # type: ignore[misc]
+    return items
+
+
+def _array_of(values: Any) -> npt.NDArray[Any]:
+    """Nested lists as an array; None, a missing number, as NaN."""
+    rows = [list(value) if isinstance(value, list | tuple) else value for value in values]
+    nested = [isinstance(row, list) for row in rows]
+    if any(nested) and (not all(nested) or len({len(row) for row in rows}) > 1):
+        raise Unusable("has steps of unequal numbers of values")
+    for value in (value for row in rows for value in (row if isinstance(row, list) else [row])):
+        if not (value is None or isinstance(value, int | float)):
+            raise Unusable(f"must hold numbers. It holds {str(value)[:40]!r}")
+    try:
+        return np.array(rows, dtype=np.float64)
+    except OverflowError as error:
+        raise Unusable(f"holds a number too large for float32 ({error})") from error
+
+
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file, compressed (``.npy.gz``) or not.
+
+    Raises:
+        Unusable: the file is none, or holds Python objects.
+    """
+    try:
+        with open_plain(path) as file:
+            return _read_array(file, bound(path.stat().st_size) if is_gzip(path) else path.stat().st_size)
+    except _UNREADABLE as error:
+        raise Unusable(f"cannot be read as .npy ({_said(error)})") from error
+
+
+def _read_array(file: Any, most: int) -> npt.NDArray[Any]:
+    """The array in a file of so many bytes at the most, which is more than its header asks for."""
+    start = file.tell()
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if max(math.prod(shape) * dtype.itemsize, *shape, 0) > most:  # many rows of nothing are many rows
+        raise ValueError(f"its header asks for an array {shape} of {dtype}, and it has no more than {most:,} bytes")
+    file.seek(start)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _said(error: BaseException) -> str:
+    if "allow_pickle" in str(error):
+        return "it holds Python objects, which are never loaded"
+    return first_line(error)
+
+
+def _csv(path: Path, encoding: str) -> npt.NDArray[Any]:
+    separator = "\t" if suffix_of(path) == ".tsv" else ","
+    try:
+        with opened(path, encoding, "csv") as file:
+            lines = [line for line in file if line.strip()]
+    except DataError as error:
+        raise Unusable(f"is no text ({error})") from error
+    if lines and not any(is_number(cell) for cell in lines[0].split(separator)):
+        del lines[0]
+    if not lines:
+        raise Unusable("is an empty series")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return np.loadtxt(lines, delimiter=separator, ndmin=2, comments=None)
+    except (ValueError, UserWarning) as error:
+        raise Unusable(
+            f"is no table of numbers ({first_line(error).replace('; use `usecols` to select', ':')})"
+        ) from error

@@ -1,0 +1,113 @@
+"""The tokens of a text, made once and kept on disk: ``(Text, Tokenizer) -> Tokens``, memory-mapped.
+
+A store is one safetensors file, which other tools open too: the ids under "tokens", the counts in its metadata. It is
+named after what it holds, a hash of the text's fingerprint and the tokenizer's digest, so it never goes stale: a text
+that changes gets another name. The folder can be deleted at any time.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from selfloop.atomic import replacing
+from selfloop.data.caches import keep
+from selfloop.data.text.pieces import Text
+from selfloop.data.text.tokenizer import Tokenizer
+from selfloop.errors import DataError
+
+_HEADER = 248  # bytes for the JSON, padded with spaces: the ids begin 256 bytes into the file
+_DTYPES: dict[str, "np.dtype[np.unsignedinteger]"] = {"U16": np.dtype("<u2"), "U32": np.dtype("<u4")}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text's tokens.
+
+    Args:
+        ids: the tokens in order, read-only, in the file: uint16 where the vocabulary fits, else uint32.
+        characters: how many characters the text has (for bits per character).
+        bytes: how many bytes it has in UTF-8.
+    """
+
+    ids: npt.NDArray[np.unsignedinteger]
+    characters: int
+    bytes: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None) -> Tokens:
+    """The tokens of a text: from the store if they are there and whole, else made and stored.
+
+    Several processes may ask for the same text at once: each ends with a good file, at worst having made it twice.
+
+    Args:
+        text: what to cut into tokens.
+        tokenizer: what to cut it with.
+        folder: where stores are kept; None is ``selfloop/tokens`` in the user's cache (``XDG_CACHE_HOME``, or
+            ``~/.cache``).
+
+    Raises:
+        DataError: the text cannot be read, or the folder cannot be written. Without a cache that can be written the
+            tokens are made anew each time.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tokens = tokenize(Text.of("né"), Tokenizer.train("byte", []), folder)
+    ...     print(tokens.ids.tolist(), tokens.characters, tokens.bytes)
+    [110, 195, 169] 2 3
+    """
+    key = hashlib.sha256(f"{text.fingerprint}\n{tokenizer.digest}".encode()).hexdigest()[:32]
+
+    def stored(folder: Path) -> Tokens:
+        path = folder / f"{key}.safetensors"
+        tokens = _open(path)
+        if tokens is None:
+            _write(path, text, tokenizer)
+            tokens = _open(path)
+        if tokens is None:
+            raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
+        return tokens
+
+    return keep("tokens", "The tokens of the text", None if folder is None else Path(folder), stored)
+
+
+def _open(path: Path) -> Tokens | None:
+    """The tokens in a store, or None where there is none or not a whole one."""
+    try:
+        with safe_open(path, framework="np") as store:
+            metadata, ids = store.metadata(), store.get_slice("tokens")
+            shape, dtype = tuple(ids.get_shape()), _DTYPES[ids.get_dtype()]
+            counts = int(metadata["characters"]), int(metadata["bytes"])
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return Tokens(np.memmap(path, dtype, mode="r", offset=8 + _HEADER, shape=shape), *counts)
+
+
+def _write(path: Path, text: Text, tokenizer: Tokenizer) -> None:
+    name = "U16" if tokenizer.vocab_size <= 1 << 16 else "U32"
+    size = characters = octets = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal characters, octets
+        for piece in text:
+            characters, octets = characters + len(piece), octets + len(piece.encode())
+            yield piece
+
+    with replacing(path) as file:
+        file.seek(8 + _HEADER)
+        for ids in tokenizer.encode_pieces(counted()):
+            size += file.write(np.array(ids, _DTYPES[name]).tobytes())
+        header = {
+            "__metadata__": {"characters": str(characters), "bytes": str(octets)},
+            "tokens": {"dtype": name, "shape": [size // _DTYPES[name].itemsize], "data_offsets": [0, size]},
+        }
+        file.seek(0)
+        file.write(_HEADER.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER))
