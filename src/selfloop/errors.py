@@ -52,3 +52,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what a library said, without a full stop, or the error's name where it said nothing.
+
+    >>> first_line(ValueError("no such codec.\nTry another."))
+    'no such codec'
+    """
+    return next(iter(str(error).splitlines()), "").strip().rstrip(".") or type(error).__name__

@@ -74,7 +74,7 @@ def refused(folder, monkeypatch, capsys):
         ("short.txt", "The text must have at least 2,048 tokens for 32 streams and windows of 64. It has 28: .*"),
         ("mixed.txt", r"mixed.txt is not utf-8: byte 3803 \(line 202\) is 0xe9. .* --set data.encoding=latin-1.*"),
         ("rows.jsonl --column bod", "rows.jsonl has no column 'bod', only 'id', 'body', 'title'; did you mean 'body'."),
-        ("rows.jsonl --column id", "The column 'id' of rows.jsonl must be text. Got int64 instead."),
+        ("rows.jsonl --column id", "The column 'id' of rows.jsonl must be text. Got numbers instead."),
         ("rows.jsonl", "rows.jsonl has several columns of text, 'body', 'title': name one with .*"),
         ("hollow", "The folder hollow holds no text: put text, JSONL, CSV or Parquet files there."),
         ("plya.txt", "There is no file or folder plya.txt; did you mean 'play.txt'."),

@@ -1,14 +1,20 @@
 """Examples with their labels: what `classify` and `label` learn from and are measured by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from selfloop.errors import DataError
 
-Modality = Literal["text", "words", "series", "frames"]
+Modality = Literal["text", "words", "series", "frames", "images"]
 """What an example is: a string; a list of words; an array (T, C) of numbers; frames, an array (T, H, W) or (T, H, W, 3)
-of bytes.
+of bytes; an image that is read when it is needed.
+"""
+
+
+Family = Literal["text", "words", "series", "sound", "images", "frames"]
+"""A string; a list of words; an array (T, C) of float32, also of sound; an image, (H, W) or (H, W, 3) of bytes, which
+becomes a sequence at the end; frames, (T, H, W) or (T, H, W, 3).
 """
 
 
@@ -29,6 +35,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def select(self, rows: Iterable[int]) -> "Examples":
+        """Some of the examples, in the order that is asked for; labels where they are known."""
+        rows = list(rows)
+        labels = [self.labels[row] for row in rows] if self.labels else []
+        return Examples([self.inputs[row] for row in rows], labels, [self.places[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class BadItems:
 
     Attributes:
         skip: whether it is left out.
+        can_skip: whether the user may choose that.
         found: where each stands, and what is wrong with it.
         notes: what else is to be said of how the data are read, a sentence each without a full stop.
 
@@ -78,6 +91,7 @@ class BadItems:
     """
 
     skip: bool = False
+    can_skip: bool = True
     found: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -92,10 +106,81 @@ class BadItems:
             DataError: bad items are not skipped.
         """
         if not self.skip:
-            raise DataError(f"{place} {reason}. Mend it, or leave such items out with --skip-bad.")
+            way_out = ", or leave such items out with --skip-bad" if self.can_skip else ""
+            raise DataError(f"{place} {reason}. Mend it{way_out}.")
         self.found.append((place, reason))
 
     def note(self, sentence: str) -> None:
         """Keep, once, what is to be said of how the data are read."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+class Unusable(Exception):
+    """An item's fault, as the end of a sentence that begins with its place, without a full stop."""
+
+
+@dataclass
+class Items:
+    """The usable items of a part of a source.
+
+    Attributes:
+        family: what an input is.
+        inputs: of each item; of captions, an `ImageFile` that is read later.
+        labels: what is true of each.
+        places: where each stands.
+        files: those that list the items; empty where the places tell them.
+
+    >>> found, bad = Items("text"), BadItems(skip=True)
+    >>> found.add("names.txt, line 1", "Irish", lambda: "Adam", bad)
+    >>> found.inputs, found.labels, found.places
+    (['Adam'], ['Irish'], ['names.txt, line 1'])
+    """
+
+    family: Family
+    inputs: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    files: tuple[str, ...] = ()
+
+    def add(self, place: str, label: Any, read: Callable[[], Any], bad: BadItems) -> None:
+        """Takes an item, or has it refused where `read` raises `Unusable`."""
+        try:
+            value = read()
+        except Unusable as fault:
+            bad.refuse(place, str(fault))
+            return
+        self.inputs.append(value)
+        self.labels.append(label)
+        self.places.append(place)
+
+    def select(self, rows: Iterable[int]) -> "Items":
+        """Some of the items, in the order that is asked for."""
+        rows = list(rows)
+        return Items(
+            self.family,
+            [self.inputs[row] for row in rows],
+            [self.labels[row] for row in rows],
+            [self.places[row] for row in rows],
+            self.files,
+        )
+
+
+Parts = dict[str, Items]
+"""By part: "train", and perhaps "valid" and "test"."""
+
+
+def together(parts: Iterable[Items], where: str) -> Items:
+    """The items of several files as those of one.
+
+    Raises:
+        DataError: the files hold different things.
+    """
+    first, *others = parts
+    for other in others:
+        if other.family != first.family:
+            raise DataError(f"{where} holds {first.family} and {other.family}. Give files of one kind.")
+        first.inputs += other.inputs
+        first.labels += other.labels
+        first.places += other.places
+    return first

@@ -3,13 +3,10 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfloop.data.examples import Examples, Origin
-from selfloop.data.parts import file_of, files_read
 from selfloop.errors import ConfigError, DataError
 
 
@@ -27,7 +24,7 @@ def identity(value: Any) -> Hashable:
     return value.shape, hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=16).digest()
 
 
-def joined(examples: Iterable[Sequence[Any]]) -> list[int]:
+def joined(examples: Iterable[Sequence[Hashable]]) -> list[int]:
     """A number for each example, the same for two that have a value in common at one place, or each with a third.
 
     >>> joined([("one", "un"), ("two", "deux"), ("once", "un")])
@@ -42,16 +39,16 @@ def joined(examples: Iterable[Sequence[Any]]) -> list[int]:
 
     for row, example in enumerate(examples):
         group.append(row)
-        for key in enumerate(map(identity, example)):
+        for key in enumerate(example):
             group[root(row)] = root(first.setdefault(key, row))
     return list(map(root, range(len(group))))
 
 
-def repeated(parts: Mapping[str, Iterable[Sequence[Any]]]) -> dict[str, int]:
+def repeated(parts: Mapping[str, Sequence[Sequence[Hashable]]]) -> dict[str, int]:
     """How many examples of each part have a value that one of "train" has at its place; parts of none are left out."""
-    known = {key for example in parts["train"] for key in enumerate(map(identity, example))}
+    known = {key for example in parts["train"] for key in enumerate(example)}
     counts = {
-        part: sum(not known.isdisjoint(enumerate(map(identity, example))) for example in found)
+        part: sum(not known.isdisjoint(enumerate(example)) for example in found)
         for part, found in parts.items()
         if part != "train"
     }
@@ -129,25 +126,3 @@ def hold_out(
         )
     kept = set(range(len(keys))) - set(held)
     return sorted(kept), sorted(held)
-
-
-def origin_of(
-    sources: Sequence[str | Path | None],
-    parts: Mapping[str, Examples],
-    *,
-    by_label: bool = False,
-    rows_name_files: bool = False,
-) -> Origin:
-    """Where examples are from. What selfloop brings along has no files.
-
-    Args:
-        sources: what the user names.
-        parts: the examples.
-        by_label: whether examples with the same label are the same, as those with the same input are.
-        rows_name_files: as of `files_read`.
-    """
-    places = {part: examples.places for part, examples in parts.items()}
-    rows_name_files &= any(file_of(place) != place for found in places.values() for place in found)
-    files = files_read(sources, places, rows_name_files) if sources[0] is not None else {}
-    rows = {part: zip(found.inputs, found.labels, strict=True) for part, found in parts.items()}
-    return Origin(files, repeated(rows if by_label else {part: zip(found.inputs) for part, found in parts.items()}))

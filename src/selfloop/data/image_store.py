@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from selfloop.atomic import replacing
 from selfloop.data.caches import keep
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Unusable
+from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.image_files import Picture
 from selfloop.data.media.images import Bytes
 from selfloop.errors import DataError

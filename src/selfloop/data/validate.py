@@ -1,36 +1,35 @@
-"""What of the items that were found can be learnt from, and what is held out of them."""
+"""What of the items that were found can be learnt from and judged."""
 
 from collections import Counter
 from typing import Any
 
 import numpy.typing as npt
 
-from selfloop.data import held_out
-from selfloop.data.examples import BadItems
-from selfloop.data.held_out import identity
-from selfloop.data.items import Items
+from selfloop.data.examples import BadItems, Items, Parts
+from selfloop.data.labels import note_twins
 from selfloop.data.media.images import alike
 from selfloop.errors import DataError
-
-Parts = dict[str, Items]
-"""By split: "train", and perhaps "valid" and "test"."""
 
 Array = npt.NDArray[Any]
 
 
 def usable(parts: Parts, where: str, bad: BadItems) -> Parts:
-    """The parts without what cannot be learnt from or judged."""
-    parts = alike_items({role: labelled(items, bad) for role, items in parts.items()}, where, bad)
-    classes = {str(label) for label in parts["train"].labels}
-    if not classes:
-        raise DataError(f"{where} must hold examples to train on. There are none that can be used: give another.")
+    """The parts without what cannot be learnt from or judged.
+
+    Raises:
+        DataError: there are fewer than two labels to tell apart.
+    """
+    parts = alike_items({part: labelled(items, bad) for part, items in parts.items()}, where, bad)
+    classes = {name for label in parts["train"].labels for name in _names(label)} - {None}
     if len(classes) < 2:
-        raise DataError(f"{where} must hold two classes or more. All training examples have label '{classes.pop()}'.")
+        got = f"All that it has is '{classes.pop()}'" if classes else "It has no examples that can be used"
+        raise DataError(f"{where} must hold two labels or more to train on. {got}: give other data.")
+    note_twins(classes, bad)
     return {
-        role: items
-        if role == "train"
-        else known(items, classes, "which no training example has", f"The {role} part of {where}", bad)
-        for role, items in parts.items()
+        part: items
+        if part == "train"
+        else known(items, classes, "which no training example has", f"The {part} part of {where}", bad)
+        for part, items in parts.items()
     }
 
 
@@ -40,12 +39,24 @@ def labelled(items: Items, bad: BadItems) -> Items:
 
 
 def known(items: Items, classes: set[str], who: str, where: str, bad: BadItems) -> Items:
-    """The items whose labels are among the classes; the others are refused."""
-    faults = [None if label in classes else f"has label '{label}', {who}" for label in items.labels]
-    items = _kept(items, faults, bad)
+    """The items whose labels are all among the classes; the others are refused."""
+    faults = [_unknown(label, classes) for label in items.labels]
+    items = _kept(items, [None if fault is None else f"{fault}, {who}" for fault in faults], bad)
     if not items.inputs:
         raise DataError(f"{where} must hold examples. None of its {len(faults):,} can be used: give others.")
     return items
+
+
+def _names(label: Any) -> list[Any]:
+    return label if isinstance(label, list) else [label]
+
+
+def _unknown(label: Any, classes: set[str]) -> str | None:
+    """What is wrong with a label, or with those of the steps, of which None is not judged."""
+    if not isinstance(label, list):
+        return None if label in classes else f"has label '{label}'"
+    steps = ((step, name) for step, name in enumerate(label, 1) if name is not None and name not in classes)
+    return next((f"has label '{name}' at step {step}" for step, name in steps), None)
 
 
 def alike_items(parts: Parts, where: str, bad: BadItems) -> Parts:
@@ -98,14 +109,3 @@ def _kept(items: Items, faults: list[str | None], bad: BadItems) -> Items:
         if fault is not None:
             bad.refuse(place, fault)
     return items.select(row for row, fault in enumerate(faults) if fault is None)
-
-
-def hold_out(items: Items, fraction: float, seed: int, where: str) -> tuple[Items, Items]:
-    """The items in two, as `held_out.hold_out` has it: each class in the same proportions, and of all labels that are
-    held out, also those of steps, training keeps one.
-    """
-    steps = any(isinstance(label, list) for label in items.labels)
-    labels = [set(label) if steps else {label} for label in items.labels]
-    keys = list(map(identity, items.inputs))
-    rows = held_out.hold_out(keys, fraction, seed, where, labels=labels, strata=None if steps else items.labels)
-    return items.select(rows[0]), items.select(rows[1])

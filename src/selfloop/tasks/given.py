@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfloop.data.examples import Examples
-from selfloop.data.items import Unusable
+from selfloop.data.examples import Examples, Unusable
 from selfloop.data.media.images import is_picture, pixels_of
 from selfloop.errors import ArgumentError, DataError
 from selfloop.untrusted import exists

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from read_data import read_captioned, read_classified, read_labelled_steps, read_pairs, read_references
 
 from selfloop.data.examples import BadItems
 from selfloop.data.parts import part_of
-from selfloop.data.readers.captioned import Wanted, read_captioned
-from selfloop.data.readers.classified import read_classified
-from selfloop.data.readers.pairs import read_pairs, read_references
-from selfloop.data.readers.steps import Reading, read_labelled_steps
+from selfloop.data.reading import Reading
 from selfloop.data.text.corpus import read_corpus
 from selfloop.errors import DataError
 
@@ -223,7 +221,7 @@ def test_two_lists_of_images_for_one_part_are_refused(place):
     token = "".join(f"{name}.png#0\tcaption\n" for name in "ab")
     folder = place({"a.token.txt": token, "trainImages.txt": "a.png\n", "train_2.txt": "b.png\n"})
     with pytest.raises(DataError, match=r"one list of images for each part. Got trainImages\.txt and train_2\.txt"):
-        read_captioned(folder, Wanted())
+        read_captioned(folder)
 
 
 # ------------------------------------------------------------------------------------------------ held out

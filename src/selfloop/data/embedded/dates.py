@@ -4,7 +4,7 @@ import datetime
 
 import numpy as np
 
-from selfloop.data.examples import Examples
+from selfloop.data.examples import Items
 from selfloop.errors import DataError
 
 SOURCE, TARGET = "en", "hu"
@@ -16,7 +16,7 @@ LONGEST = 3
 """Dates in one text."""
 
 
-def read_dates(count: int = 6_000, seed: int = 1) -> Examples:
+def read_dates(count: int = 6_000, seed: int = 1) -> Items:
     """Lists of one to three days as Unicode's CLDR writes them: about half of them with the day of the week.
 
     Raises:
@@ -48,4 +48,4 @@ def read_dates(count: int = 6_000, seed: int = 1) -> Examples:
         )
         return [format_list(dates, locale=locale) for dates in texts]
 
-    return Examples(written(SOURCE), written(TARGET), [f"dates, pair {n}" for n in range(1, 1 + count)])
+    return Items("text", written(SOURCE), written(TARGET), [f"dates, pair {n}" for n in range(1, 1 + count)])

@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from selfloop.data.items import Items, Wanted
+from selfloop.data.examples import Items
 from selfloop.data.media.series import items_of_array
+from selfloop.data.reading import Reading
 from selfloop.errors import DataError
 
 
@@ -25,15 +26,15 @@ def load_images() -> tuple[npt.NDArray[np.uint8], list[str]]:
     return digits.images.astype(np.uint8), [str(n) for n in digits.target.tolist()]
 
 
-def read_digits(wanted: Wanted) -> Items:
+def read_digits(reading: Reading) -> Items:
     """The images and their digits, as items.
 
     Raises:
         DataError: scikit-learn is not installed.
 
-    >>> digits = read_digits(Wanted())
+    >>> digits = read_digits(Reading())
     >>> len(digits.inputs), digits.inputs[0].shape, digits.labels[0]
     (1797, (8, 8), '0')
     """
     images, names = load_images()
-    return items_of_array(images, names, [f"digits, image {n}" for n in range(1, 1 + len(names))], wanted)
+    return items_of_array(images, names, [f"digits, image {n}" for n in range(1, 1 + len(names))], reading)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfloop.data.embedded.digits import load_images
-from selfloop.data.items import Items
+from selfloop.data.examples import Items
 
 FIELD, STEPS = 16, 40
 BAR = slice(6, 10)

@@ -1,7 +1,6 @@
 """Why a file could not be read: the raw bytes are looked at again, and the first finding becomes the error."""
 
 import codecs
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from io import BufferedReader
@@ -69,29 +68,8 @@ def _undecodable(path: Path, encoding: str) -> str | None:
     return None
 
 
-def _malformed_line(path: Path, encoding: str) -> str | None:
-    with open_plain(path) as file:
-        if file.read(_BLOCK).lstrip().startswith(b"["):  # one array over many lines, which is JSON but not JSON Lines
-            return None
-        file.seek(0)
-        for number, line in enumerate(file, 1):
-            try:
-                if not isinstance(json.loads(line.decode(encoding).strip() or "{}"), dict):
-                    raise ValueError("no braces around it")
-            except ValueError as error:
-                return (
-                    f"Line {number} of {path} must be one JSON object. Got '{_short(line, encoding)}' instead: {error}."
-                )
-    return None
-
-
 def _other_encoding(name: str) -> str:
     return f"Name the encoding it has, perhaps encoding='{name}' (on the command line --set data.encoding={name})."
-
-
-def _short(line: bytes, encoding: str) -> str:
-    text = line.decode(encoding).strip()
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _blocks(file: BufferedReader) -> Iterator[bytes]:
@@ -104,6 +82,6 @@ def _blocks(file: BufferedReader) -> Iterator[bytes]:
 _FINDINGS: dict[str, tuple[Callable[[Path, str], str | None], ...]] = {
     "text": (_binary, _undecodable),
     "csv": (_binary, _undecodable),
-    "json": (_binary, _undecodable, _malformed_line),
+    "json": (_binary, _undecodable),
     "parquet": (),
 }

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from selfloop.data.text.files import SUFFIXES
-from selfloop.data.text.rows import first_line, open_hub
-from selfloop.errors import ConfigError, DataError, nearest
+from selfloop.data.files.names import TABLES, TEXTS
+from selfloop.data.tables.arrow import open_hub
+from selfloop.errors import ConfigError, DataError, first_line, nearest
 from selfloop.untrusted import exists, is_file, is_folder
 
 _HUB = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))?")
-_NEVER_ON_THE_HUB = SUFFIXES | {".ts", ".npz", ".npy", ".idx"}
+_NEVER_ON_THE_HUB = {*TABLES, *TEXTS, ".md", ".log", ".py", ".gz", ".ts", ".npz", ".npy", ".idx"}
 
 
 def locate(source: str | Path) -> Path | dict[str, Any]:

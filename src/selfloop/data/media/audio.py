@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from selfloop.data.items import Unusable
-from selfloop.data.text.rows import first_line
-from selfloop.errors import DataError
+from selfloop.data.examples import Unusable
+from selfloop.errors import DataError, first_line
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wma"}
 WINDOW, HOP = 0.025, 0.010

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.examples import Items
 from selfloop.data.files.compressed import open_plain
-from selfloop.data.items import Items, Wanted
 from selfloop.data.media.images import resized
-from selfloop.data.text.rows import first_line
-from selfloop.errors import DataError
+from selfloop.data.reading import Reading
+from selfloop.errors import DataError, first_line
 
 _NAME = re.compile(r".*([.-]idx\d?(-ubyte)?|-ubyte)(\.gz)?", re.IGNORECASE)
 _BYTES = 8
@@ -59,7 +59,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
-def read_pair(path: Path, wanted: Wanted) -> Items:
+def read_pair(path: Path, reading: Reading) -> Items:
     """The images of a file, with the labels of the file beside it whose name says "labels" where its own says "images".
 
     Raises:
@@ -72,14 +72,14 @@ def read_pair(path: Path, wanted: Wanted) -> Items:
         raise DataError(f"{path} must hold images, (count, height, width). It holds an array {images.shape}.")
     labels: Any = [None] * len(images)
     beside = _labels_beside(path)
-    if beside is None and wanted.labelled:
+    if beside is None and reading.labelled:
         raise DataError(f"There are no labels for {path}: put {_labels_name(path)} beside it.")
-    if beside is not None and wanted.labelled:
+    if beside is not None and reading.labelled:
         labels = read_idx(beside).reshape(-1)
         if len(labels) != len(images):
             raise DataError(f"{path} holds {len(images):,} images, and {beside} {len(labels):,} labels. Give as many.")
         labels = [str(label) for label in labels.tolist()]
-    rows = list(images) if wanted.size is None else [resized(image, wanted.size) for image in images]
+    rows = list(images) if reading.size is None else [resized(image, reading.size) for image in images]
     return Items("images", rows, labels, [f"{path}, image {n}" for n in range(1, 1 + len(images))])
 
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from selfloop.data.examples import Unusable
 from selfloop.data.files.compressed import check_expansion
-from selfloop.data.items import Unusable
 from selfloop.data.media.images import IMAGE_SUFFIXES, Array, Bytes, as_image, coloured, read_image
-from selfloop.data.text.rows import first_line
-from selfloop.errors import DataError
+from selfloop.errors import DataError, first_line
 from selfloop.untrusted import exists
 
 

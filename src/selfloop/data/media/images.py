@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from selfloop.data.items import Unusable
-from selfloop.data.text.rows import first_line
-from selfloop.errors import ConfigError
+from selfloop.data.examples import Unusable
+from selfloop.errors import ConfigError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image

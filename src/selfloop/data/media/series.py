@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.examples import Items, Unusable
 from selfloop.data.files.compressed import bound, check_expansion, is_gzip, open_plain
-from selfloop.data.items import Items, Unusable, Wanted, label_of
+from selfloop.data.files.names import suffix_of
+from selfloop.data.labels import label_of
 from selfloop.data.media.images import resized
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import opened
-from selfloop.data.text.files import suffix_of
-from selfloop.data.text.rows import first_line
-from selfloop.errors import DataError
+from selfloop.errors import DataError, first_line
 
 SERIES_SUFFIXES = {".npy", ".csv", ".tsv"}
 # as zipfile and NumPy raise them
@@ -69,7 +70,7 @@ def read_series(path: Path, encoding: str = "utf-8") -> npt.NDArray[np.float32]:
     return as_series(read_npy(path) if suffix_of(path) == ".npy" else _csv(path, encoding))
 
 
-def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
+def read_npz(path: Path, reading: Reading) -> dict[str, Items]:
     """The parts of an archive of arrays.
 
     ``x`` and ``y``, or ``x_train``, ``y_train`` and likewise ``valid`` and ``test``: ``x`` is (N, T) or (N, T, C); of
@@ -97,16 +98,16 @@ def read_npz(path: Path, wanted: Wanted) -> dict[str, Items]:
         raise DataError(f"{path} must hold arrays 'x' and 'y', or 'x_train', 'y_train' and so on. Got {names} instead.")
     return {
         {None: "train", "val": "valid"}.get(part, str(part)): _npz_part(
-            path, *arrays["x", part], arrays.get(("y", part)), wanted
+            path, *arrays["x", part], arrays.get(("y", part)), reading
         )
         for part in parts
     }
 
 
 def _npz_part(
-    path: Path, name: str, x: npt.NDArray[Any], y: tuple[str, npt.NDArray[Any]] | None, wanted: Wanted
+    path: Path, name: str, x: npt.NDArray[Any], y: tuple[str, npt.NDArray[Any]] | None, reading: Reading
 ) -> Items:
-    if y is None and wanted.labelled:
+    if y is None and reading.labelled:
         raise DataError(
             f"{path} has no labels for '{name}': add an array '{'y' if name[0] == 'x' else 'Y'}{name[1:]}'."
         )
@@ -120,18 +121,18 @@ def _npz_part(
             )
         labels = (np.char.decode(y[1], "utf-8") if y[1].dtype.kind == "S" else y[1]).reshape(-1).tolist()
     places = [f"{path}, item {n} of {name}" for n in range(1, 1 + len(x))]
-    return items_of_array(x, [label_of(label) for label in labels], places, wanted)
+    return items_of_array(x, [label_of(label) for label in labels], places, reading)
 
 
-def items_of_array(x: npt.NDArray[Any], labels: Sequence[str | None], places: Sequence[str], wanted: Wanted) -> Items:
+def items_of_array(x: npt.NDArray[Any], labels: Sequence[str | None], places: Sequence[str], reading: Reading) -> Items:
     """The rows of one array: bytes of three or four dimensions are images, all else series."""
     images = x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3)))
     if images:
         x = x[..., 0] if x.ndim == 4 and x.shape[-1] == 1 else x
-        return Items("images", [resized(image, wanted.size) for image in x], list(labels), list(places))
+        return Items("images", [resized(image, reading.size) for image in x], list(labels), list(places))
     items = Items("series")
     for row, label, place in zip(x, labels, places, strict=True):
-        items.add(place, label, lambda row=row: as_series(row), wanted.bad)  # type: ignore[misc]
+        items.add(place, label, lambda row=row: as_series(row), reading.bad)  # type: ignore[misc]
     return items
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from selfloop.data.examples import Items, Unusable
 from selfloop.data.files.diagnose import explain, is_binary
-from selfloop.data.items import Items, Unusable, Wanted
 from selfloop.data.media.series import as_series
+from selfloop.data.reading import Reading
 from selfloop.data.tables.table import opened
 from selfloop.errors import DataError
 
@@ -21,35 +22,35 @@ class _Header:
     channels: int | None = None
 
 
-def read_ts(path: Path, wanted: Wanted) -> Items:
+def read_ts(path: Path, reading: Reading) -> Items:
     r"""The series of a file, which may differ in length; missing values ("?") at a series' end make it shorter.
 
     Raises:
-        DataError: the file is no ``.ts``, has no classes where they are wanted, or is of another problem: of numbers to
-            predict, or of values with times.
+        DataError: the file is no ``.ts``, has no classes where they are asked for, or is of another problem: of
+            numbers to predict, or of values with times.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "walk.ts")
     ...     _ = path.write_text("@classLabel true left right\n@data\n1,2,3:0,0,1:left\n")
-    ...     items = read_ts(path, Wanted())
+    ...     items = read_ts(path, Reading())
     >>> items.inputs[0].tolist(), items.labels
     ([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]], ['left'])
     """
-    if is_binary(path, wanted.encoding):
-        raise explain(path, "csv", wanted.encoding, "it is binary")
+    if is_binary(path, reading.encoding):
+        raise explain(path, "csv", reading.encoding, "it is binary")
     items, header, data = Items("series"), _Header(), False
-    with opened(path, wanted.encoding, "csv") as file:
+    with opened(path, reading.encoding, "csv") as file:
         for number, line in enumerate(file, 1):
             text, place = line.strip(), f"{path}, line {number}"
             if not text or text.startswith(("#", "%")):
                 continue
             if data:
                 label, *channels = _split(text, header)
-                _add(items, place, label, channels, header, wanted)
+                _add(items, place, label, channels, header, reading)
             elif text.lower().startswith("@data"):
                 data = True
-                if wanted.labelled and not header.labelled:
+                if reading.labelled and not header.labelled:
                     raise DataError(f"{path} must name its classes: a line '@classLabel true NAME NAME' before @data.")
             elif text.startswith("@"):
                 _read_header(header, text, place)
@@ -82,7 +83,7 @@ def _split(text: str, header: _Header) -> list[Any]:
     return [channels.pop().strip() if header.labelled else None, *channels]
 
 
-def _add(items: Items, place: str, label: str | None, channels: list[str], header: _Header, wanted: Wanted) -> None:
+def _add(items: Items, place: str, label: str | None, channels: list[str], header: _Header, reading: Reading) -> None:
     def read() -> npt.NDArray[np.float32]:
         if header.classes and label not in header.classes:
             raise Unusable(f"ends in '{label}', which is none of the classes of @classLabel")
@@ -98,7 +99,7 @@ def _add(items: Items, place: str, label: str | None, channels: list[str], heade
         there = np.flatnonzero(~np.isnan(table).all(1))
         return as_series(table[: there[-1] + 1 if len(there) else 0])
 
-    items.add(place, label or None, read, wanted.bad)
+    items.add(place, label or None, read, reading.bad)
 
 
 def _numbers(channel: str) -> list[float]:

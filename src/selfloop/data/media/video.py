@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from selfloop.data.items import Unusable
+from selfloop.data.examples import Unusable
 from selfloop.data.media.images import resized
-from selfloop.data.text.rows import first_line
-from selfloop.errors import DataError
+from selfloop.errors import DataError, first_line
 
 Frame = npt.NDArray[np.uint8]
 VIDEO_SUFFIXES = {

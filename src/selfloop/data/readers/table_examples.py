@@ -1,18 +1,19 @@
-"""The items that the rows of a table are."""
+"""The examples that the rows of a table are, a row each: texts, series, images or sound, and their labels."""
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfloop.data.items import Family, Items, Unusable, Wanted, label_of
+from selfloop.data.examples import Family, Items, Unusable
+from selfloop.data.labels import label_of
 from selfloop.data.media.images import read_image
 from selfloop.data.media.kinds import family_of, read_one
 from selfloop.data.media.series import as_series
+from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import (
     INPUTS,
     LABELS,
@@ -29,77 +30,55 @@ from selfloop.data.tables.columns import (
     named,
     unclear,
 )
-from selfloop.data.tables.long import SERIES as GATHERED
-from selfloop.data.tables.long import gather
-from selfloop.data.tables.separated import DEFAULT_FORMAT, is_number
+from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
 from selfloop.untrusted import is_file
 
 
-def items_of_table(table: Table, wanted: Wanted) -> Items:
+def examples_of_table(table: Table, reading: Reading) -> Items:
     """The examples of a table.
 
     Raises:
         DataError: the columns cannot be told, or the named ones do not exist.
 
     >>> table = Table("a.csv", Path(), ["0", "1", "label"], [{"0": "3", "1": "4", "label": "up"}], ["a.csv, line 2"])
-    >>> items = items_of_table(table, Wanted())
+    >>> items = examples_of_table(table, Reading())
     >>> items.inputs[0].tolist(), items.labels
     ([[3.0], [4.0]], ['up'])
     """
-    if wanted.format.is_long:
-        table, wanted = gathered(table, wanted)
-    check(table, wanted.input, "input")
-    if wanted.labelled:
-        check(table, wanted.label, "label")
-    label = wanted.label or next(named(table.columns, LABELS), None)
+    check(table, reading.input, "input")
+    if reading.labelled:
+        check(table, reading.label, "label")
+    label = reading.label or next(named(table.columns, LABELS), None)
     others = [name for name in table.columns if name != label]
-    column = wanted.input or _input(table, others)
+    column = reading.input or _input(table, others)
     wide = [] if column is not None else _wide(table, others)
-    if wanted.label is None:
+    if reading.label is None:
         check_rivals(table, label, wide, LABELS)
     if column is None and not wide:
         candidates = [name for name in others if holds_words(table, name)]
         if len(candidates) != 1:
             raise DataError(unclear(table, "input", "no input", candidates))
-        if label is None and wanted.labelled and len(others) > 2:  # numbers and one column of words, as iris.csv
+        if label is None and reading.labelled and len(others) > 2:  # numbers and one column of words, as iris.csv
             raise DataError(unclear(table, "label", "no labels", candidates))
         column = candidates[0]
-    if label is None and wanted.labelled:
+    if label is None and reading.labelled:
         rest = [name for name in others if name not in (column, *wide)]
         if len(rest) != 1:
             raise DataError(unclear(table, "label", "no labels", rest))
         label = rest[0]
     found: tuple[Family, Callable[[int], Any]] = (
-        ("series", partial(_wide_row, table, wide)) if column is None else _reader(table, column, wanted)
+        ("series", partial(_wide_row, table, wide)) if column is None else _reader(table, column, reading)
     )
     family, read = found
     what = f"'{column}' ({family})" if column is not None else f"a series a row, the numbers in {listed(wide)}"
-    wanted.bad.note(f"input: {what}; label: '{label}'")
+    reading.bad.note(f"input: {what}; label: '{label}'")
     items = Items(family)
     for row, place in enumerate(table.places):
         name = label_of(table.value(row, label)) if label in table.columns else None
-        items.add(place, name, partial(read, row), wanted.bad)
+        items.add(place, name, partial(read, row), reading.bad)
     return items
-
-
-def gathered(table: Table, wanted: Wanted) -> tuple[Table, Wanted]:
-    """A table with a row a step as one with a row a series, and how that is read."""
-    label = wanted.label or next(named(table.columns, LABELS), None)
-    if wanted.labelled and label is None:
-        raise DataError(unclear(table, "label", "no labels", [n for n in table.columns if holds_words(table, n)]))
-    table = gather(
-        table,
-        wanted.format,
-        input=wanted.input,
-        label=label,
-        named=wanted.label is not None,
-        labels=LABELS,
-        one_label=wanted.labelled,
-        bad=wanted.bad,
-    )
-    return table, replace(wanted, input=GATHERED, label=label, format=DEFAULT_FORMAT)
 
 
 def _input(table: Table, columns: list[str]) -> str | None:
@@ -129,18 +108,18 @@ def _wide_row(table: Table, columns: list[str], row: int) -> Any:
     return as_series(np.array(cells, np.float64))
 
 
-def _reader(table: Table, column: str, wanted: Wanted) -> tuple[Family, Callable[[int], Any]]:
+def _reader(table: Table, column: str, reading: Reading) -> tuple[Family, Callable[[int], Any]]:
     """What a column holds, and how one of its cells is read."""
     cells = cells_of(table, column)
     first = cells[0] if cells else ""
     if isinstance(first, dict) and "bytes" in first:  # as `datasets` stores images
-        return "images", lambda row: _stored_image(table, column, row, wanted)
+        return "images", lambda row: _stored_image(table, column, row, reading)
     families = {family_of(Path(cell)) for cell in cells if isinstance(cell, str)}
     family = families.pop() if len(families) == 1 else None
-    if wanted.kind != "text" and family not in (None, "text"):
-        return family, lambda row: _from_path(table, column, row, family, wanted)
-    numbers = wanted.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))
-    if wanted.kind == "series" or isinstance(first, list) or numbers:
+    if reading.kind != "text" and family not in (None, "text"):
+        return family, lambda row: _from_path(table, column, row, family, reading)
+    numbers = reading.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))
+    if reading.kind == "series" or isinstance(first, list) or numbers:
         return "series", lambda row: _listed_series(table, column, row)
     return "text", lambda row: _text(table, column, row)
 
@@ -169,14 +148,14 @@ def _listed_series(table: Table, column: str, row: int) -> Any:
     return as_series(value)
 
 
-def _stored_image(table: Table, column: str, row: int, wanted: Wanted) -> Any:
+def _stored_image(table: Table, column: str, row: int, reading: Reading) -> Any:
     value = table.value(row, column)
     if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
         raise Unusable(f"has no image in column '{column}'")
-    return read_image(value["bytes"] or Path(value["path"]), wanted.size)
+    return read_image(value["bytes"] or Path(value["path"]), reading.size)
 
 
-def _from_path(table: Table, column: str, row: int, family: Family, wanted: Wanted) -> Any:
+def _from_path(table: Table, column: str, row: int, family: Family, reading: Reading) -> Any:
     value = table.value(row, column)
     if is_empty(value):
         raise Unusable(f"has no path in column '{column}'")
@@ -186,6 +165,6 @@ def _from_path(table: Table, column: str, row: int, family: Family, wanted: Want
     if family_of(path) != family:
         raise Unusable(f"names '{value}', and other rows name {family}")
     try:
-        return read_one(path, family, wanted)
+        return read_one(path, family, reading)
     except Unusable as fault:
         raise Unusable(f"names '{value}', which {fault}") from fault

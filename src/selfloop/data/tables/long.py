@@ -14,8 +14,8 @@ from datetime import date, datetime, timezone
 from math import isfinite
 from typing import Any
 
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Unusable, label_of
+from selfloop.data.examples import BadItems, Unusable
+from selfloop.data.labels import label_of
 from selfloop.data.tables.columns import check, check_rivals, is_counter, is_empty, is_numeric, listed
 from selfloop.data.tables.separated import TableFormat, is_number
 from selfloop.data.tables.table import Table

@@ -1,7 +1,7 @@
 """The rows of a table, every column of them, each with its place: CSV, TSV, JSON Lines, Parquet, or a hub's split.
 
-CSV and JSON Lines are read by Python's own modules: `datasets` guesses the types of a CSV block by block, so that the
-label "007" would become 7, and does not tell the line of a row.
+CSV and JSON are read by Python's own modules: `datasets` guesses the types of a CSV block by block, so that the label
+"007" would become 7, and does not tell the line of a row.
 """
 
 import codecs
@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfloop.data.examples import BadItems
-from selfloop.data.files.compressed import open_plain
+from selfloop.data.files.compressed import check_gzip, open_plain
 from selfloop.data.files.diagnose import explain, is_binary
-from selfloop.data.tables.separated import DEFAULT_FORMAT, TableFormat, read_separated
-from selfloop.data.text.files import builder_of
-from selfloop.data.text.rows import first_line, open_file, records
-from selfloop.errors import DataError
+from selfloop.data.files.names import form_of
+from selfloop.data.reading import Reading
+from selfloop.data.tables.arrow import open_file, records
+from selfloop.data.tables.separated import read_separated
+from selfloop.errors import DataError, first_line
+
+Row = tuple[str, dict[str, Any]]
+"""The place of a row, ``reviews.csv, line 12``, and its cells by column; one that is missing may have no entry."""
 
 _FIRST = 100  # rows that are looked at to tell what a column holds
 
@@ -33,8 +36,8 @@ class Table:
         where: the file or the split, for errors.
         folder: that of the file; paths in a cell are relative to it.
         columns: their names, in order.
-        rows: a dictionary each; a cell that is missing may have no entry.
-        places: of the rows: ``reviews.csv, line 12``.
+        rows: the cells of each, by column.
+        places: of the rows.
         names: of a column of numbered classes, the classes' names.
     """
 
@@ -56,14 +59,8 @@ class Table:
         return _name(names, value)
 
 
-def read_table(path: Path, encoding: str, bad: BadItems, format: TableFormat = DEFAULT_FORMAT) -> Table:
-    r"""The rows of a file.
-
-    Args:
-        path: a file of separated values, of JSON objects, or of Parquet.
-        encoding: of text.
-        bad: takes the lines that are no row.
-        format: how separated values are written.
+def read_table(path: Path, reading: Reading) -> Table:
+    r"""The rows of a file of separated values, of JSON objects, or of Parquet.
 
     Raises:
         DataError: the file cannot be read, or holds no rows.
@@ -72,16 +69,22 @@ def read_table(path: Path, encoding: str, bad: BadItems, format: TableFormat = D
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "a.csv")
     ...     _ = path.write_text("text,label\nHi!,hello\n")
-    ...     read_table(path, "utf-8", BadItems()).rows
+    ...     read_table(path, Reading()).rows
     [{'text': 'Hi!', 'label': 'hello'}]
     """
-    builder = builder_of(path).builder
-    if builder == "parquet":
-        table = _parquet(path)
-    elif is_binary(path, encoding):
-        raise explain(path, builder, encoding, "it is binary")
+    if form_of(path) == "parquet":
+        table = _of_dataset(open_parquet(path), str(path), path.parent)
     else:
-        table = _csv(path, encoding, bad, format) if builder == "csv" else _json(path, encoding, bad)
+        with open_rows(path, reading) as (columns, rows):
+            table = Table(str(path), path.parent, columns)
+            for place, row in rows:
+                if row or not columns:  # an empty line of CSV is no row
+                    table.rows.append(row)
+                    table.places.append(place)
+        if not columns:
+            table.columns = list(dict.fromkeys(name for row in table.rows for name in row))
+        if form_of(path) == "csv":
+            _unfold(table)
     if not table.rows:
         only = ", or --no-header if its only line is a row" if table.columns else ""
         raise DataError(f"{path} must hold rows. It has none: give another file{only}.")
@@ -94,7 +97,38 @@ def hub_table(dataset: Any, where: str) -> Table:
 
 
 @contextmanager
-def opened(path: Path, encoding: str, builder: str) -> Iterator[io.TextIOWrapper]:
+def open_rows(path: Path, reading: Reading) -> Iterator[tuple[list[str], Iterator[Row]]]:
+    """The columns of a file of separated values, none of JSON, and its rows, read as they are asked for.
+
+    Raises:
+        DataError: the file is no such table; or a line is no row, unless `reading.bad` skips such.
+    """
+    form = form_of(path)
+    if is_binary(path, reading.encoding):
+        raise explain(path, form, reading.encoding, "it is binary")
+    with opened(path, reading.encoding, form) as file:
+        yield _separated(file, path, reading) if form == "csv" else ([], _objects(file, path, reading))
+
+
+def open_parquet(path: Path) -> Any:
+    """A Parquet file as a dataset.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        if not path.stat().st_size:
+            raise DataError(f"{path} must hold rows. It is empty: give another file.")
+        check_gzip(path)
+        return open_file(path, "parquet", {})
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow and fsspec share no class of error
+        raise explain(path, "parquet", "utf-8", first_line(error)) from error
+
+
+@contextmanager
+def opened(path: Path, encoding: str, form: str) -> Iterator[io.TextIOWrapper]:
     """A text file, compressed or not, without a byte order mark and with its line ends.
 
     Raises:
@@ -105,28 +139,47 @@ def opened(path: Path, encoding: str, builder: str) -> Iterator[io.TextIOWrapper
         with open_plain(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:
             yield text
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
-        raise explain(path, builder, encoding, first_line(error)) from error
+        raise explain(path, form, encoding, first_line(error)) from error
 
 
-def _csv(path: Path, encoding: str, bad: BadItems, format: TableFormat) -> Table:
-    table = Table(str(path), path.parent, [])
-    with opened(path, encoding, "csv") as file:
-        table.columns, rows = read_separated(file, path, format, bad)
-        for line, cells in rows:
+def _separated(file: io.TextIOWrapper, path: Path, reading: Reading) -> tuple[list[str], Iterator[Row]]:
+    columns, records = read_separated(file, path, reading.format, reading.bad)
+    counted = f"the lines before have {len(columns)} at the most"
+    counted = counted if reading.format.header is False else f"line 1 names {len(columns)} columns"
+
+    def rows() -> Iterator[Row]:
+        for line, cells in records:
             place = f"{path}, line {line}"
-            if len(cells) > len(table.columns):
-                bad.refuse(place, f"has {len(cells)} cells, and {_counted(table.columns, format)}")
-            elif cells:
-                table.rows.append(dict(zip(table.columns, cells, strict=False)))
-                table.places.append(place)
-    _unfold(table)
-    return table
+            if len(cells) > len(columns):
+                reading.bad.refuse(place, f"has {len(cells)} cells, and {counted}")
+            else:
+                yield place, dict(zip(columns, cells, strict=False))
+
+    return columns, rows()
 
 
-def _counted(columns: list[str], format: TableFormat) -> str:
-    if format.header is False:
-        return f"the lines before have {len(columns)} at the most"
-    return f"line 1 names {len(columns)} columns"
+def _objects(file: io.TextIOWrapper, path: Path, reading: Reading) -> Iterator[Row]:
+    start = file.read(1 << 16).lstrip()
+    file.seek(0)
+    lines = ((f"{path}, line {n}", line) for n, line in enumerate(file, 1) if line.strip())
+    for place, entry in _array(path, file) if start.startswith("[") else lines:
+        try:
+            row = json.loads(entry) if isinstance(entry, str) else entry
+        except ValueError as error:
+            reading.bad.refuse(place, f"is not JSON ({error})")
+            continue
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            reading.bad.refuse(place, "must be one JSON object, {...}")
+
+
+def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
+    try:
+        entries = json.load(file)
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}). Mend it, or write one object a line.") from error
+    return ((f"{path}, entry {n}", entry) for n, entry in enumerate(entries, 1))
 
 
 def _unfold(table: Table) -> None:
@@ -149,47 +202,11 @@ def _list_in(cell: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def _json(path: Path, encoding: str, bad: BadItems) -> Table:
-    table = Table(str(path), path.parent, [])
-    with opened(path, encoding, "json") as file:
-        start = file.read(1 << 16).lstrip()
-        file.seek(0)
-        if start.startswith("["):
-            found = _array(path, file)
-        else:
-            found = ((f"{path}, line {n}", line) for n, line in enumerate(file, 1) if line.strip())
-        for place, entry in found:
-            try:
-                row = json.loads(entry) if isinstance(entry, str) else entry
-            except ValueError as error:
-                bad.refuse(place, f"is not JSON ({error})")
-                continue
-            if isinstance(row, dict):
-                table.rows.append(row)
-                table.places.append(place)
-            else:
-                bad.refuse(place, "must be one JSON object, {...}")
-    table.columns = list(dict.fromkeys(name for row in table.rows for name in row))
-    return table
-
-
-def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
-    try:
-        entries = json.load(file)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}). Mend it, or write one object a line.") from error
-    return ((f"{path}, entry {n}", entry) for n, entry in enumerate(entries, 1))
-
-
-def _parquet(path: Path) -> Table:
-    try:
-        return _of_dataset(open_file(path, "parquet", {}), str(path), path.parent)
-    except Exception as error:  # pyarrow and fsspec share no class of error
-        raise explain(path, "parquet", "utf-8", first_line(error)) from error
-
-
 def _of_dataset(dataset: Any, where: str, folder: Path) -> Table:
-    rows = list(records(dataset))
+    try:
+        rows = list(records(dataset))
+    except Exception as error:  # pyarrow reads a file only now
+        raise explain(Path(where), "parquet", "utf-8", first_line(error)) from error
     features = dataset.features or {}
     return Table(
         where,

@@ -7,10 +7,11 @@ from typing import Any
 from selfloop.data.examples import BadItems, Origin
 from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.parts import files_read, of_hub, score_of, train_of, with_given
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import DEFAULT_FORMAT, TableFormat
 from selfloop.data.text.files import splits_of_folder, text_of_files
 from selfloop.data.text.pieces import Text, hold_out, joined
-from selfloop.data.text.rows import TextReading, rows
+from selfloop.data.text.rows import text_of_dataset
 from selfloop.errors import ConfigError, DataError
 
 
@@ -66,7 +67,7 @@ def read_corpus(
             f"The 'valid_fraction' of a corpus must be above 0 and below 1. Got {valid_fraction} instead."
         )
     check_encoding(encoding)
-    reading = TextReading(column, encoding, format, bad or BadItems())
+    reading = Reading(input=column, encoding=encoding, format=format, bad=bad or BadItems(can_skip=False))
     name, texts = _splits(source, reading)
     texts = with_given(texts, {"valid": valid, "test": test}, lambda other: _splits(other, reading)[1])
     train_of(texts, str(source))
@@ -88,10 +89,11 @@ def read_text(
     Raises:
         DataError: as `read_corpus`.
     """
-    return score_of(_splits(source, TextReading(column, encoding, format, BadItems()))[1], str(source))
+    reading = Reading(input=column, encoding=encoding, format=format, bad=BadItems(can_skip=False))
+    return score_of(_splits(source, reading)[1], str(source))
 
 
-def _splits(source: str | Path | None, reading: TextReading) -> tuple[str, dict[str, Text]]:
+def _splits(source: str | Path | None, reading: Reading) -> tuple[str, dict[str, Text]]:
     """A source's name and its texts: "train", "valid" and "test", as it marks them."""
     if source is None:
         return "python", {"train": _language_reference()}
@@ -106,9 +108,9 @@ def _splits(source: str | Path | None, reading: TextReading) -> tuple[str, dict[
     return Path(found.name.removesuffix(".gz")).stem, {"train": text_of_files([found], reading)}
 
 
-def _hub_text(dataset: Any, reading: TextReading, where: str) -> Text:
-    fingerprint = f"{where} {dataset._fingerprint} {reading.column}"
-    return Text(lambda: joined(rows(dataset, reading, where)), fingerprint, (where,))
+def _hub_text(dataset: Any, reading: Reading, where: str) -> Text:
+    fingerprint = f"{where} {dataset._fingerprint} {reading.input}"
+    return Text(lambda: joined(text_of_dataset(dataset, reading, where)), fingerprint, (where,))
 
 
 def _language_reference() -> Text:

@@ -1,44 +1,28 @@
-"""Local files: which builder of `datasets` reads a file, what a folder holds, and the text in them."""
+"""The text in files and folders."""
 
 import codecs
 import hashlib
 import io
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from selfloop.data.files.compressed import check_gzip, open_plain
+from selfloop.data.files.compressed import open_plain
 from selfloop.data.files.diagnose import explain, is_binary
+from selfloop.data.files.names import form_of, suffix_of
 from selfloop.data.parts import below, check_versions, is_about, part_of
+from selfloop.data.reading import Reading
+from selfloop.data.tables.table import open_parquet, open_rows
 from selfloop.data.text.pieces import Text, joined
-from selfloop.data.text.rows import TextReading, first_line, open_file, rows, separated_rows
-from selfloop.errors import DataError
+from selfloop.data.text.rows import text_of_dataset, text_of_rows
+from selfloop.errors import DataError, first_line
 
-
-@dataclass(frozen=True)
-class DatasetsBuilder:
-    """A builder of `datasets` with the options that keep text as it is written."""
-
-    builder: str
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-_PLAIN, _SEPARATED = DatasetsBuilder("text"), DatasetsBuilder("csv")  # which are read here
 _BLOCK = 1 << 16  # characters
 _READ = 1 << 20  # bytes
-_BUILDERS = {
-    ".jsonl": DatasetsBuilder("json"),
-    ".json": DatasetsBuilder("json"),
-    ".csv": _SEPARATED,
-    ".tsv": _SEPARATED,
-    ".parquet": DatasetsBuilder("parquet"),
-}
-SUFFIXES = {*_BUILDERS, ".txt", ".text", ".md", ".log", ".py", ".gz"}  # a name that ends so is no dataset on the hub
 
 
-def text_of_files(paths: list[Path], reading: TextReading) -> Text:
+def text_of_files(paths: list[Path], reading: Reading) -> Text:
     r"""The text of files in a row; a file that does not end in a newline gets one before the next begins.
 
     Line ends are read as Python reads them: "\r\n" and "\r" become "\n". A byte order mark is no text and is left
@@ -62,7 +46,7 @@ def text_of_files(paths: list[Path], reading: TextReading) -> Text:
                 gap = "" if piece.endswith("\n") else "\n"
 
     held = [f"{suffix_of(path)} {_content_hash(path)}" for path in paths]
-    how = f"{reading.column} {reading.encoding} {reading.format}"
+    how = f"{reading.input} {reading.encoding} {reading.format}"
     digest = hashlib.sha256("\n".join([*held, how]).encode()).hexdigest()
     return Text(pieces, digest, tuple(map(str, paths)))
 
@@ -88,15 +72,15 @@ def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
     Raises:
         DataError: nothing in the folder can be read, or two files are versions of one.
     """
-    kinds: dict[str, list[Path]] = defaultdict(list)
+    forms: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(below(folder)):
         if path.stat().st_size:
-            chosen = builder_of(path)
-            if chosen is not _PLAIN or not is_binary(path, encoding):
-                kinds[chosen.builder].append(path)
-    if not kinds:
+            form = form_of(path)
+            if form != "text" or not is_binary(path, encoding):
+                forms[form].append(path)
+    if not forms:
         raise DataError(f"The folder {folder} holds no text: put text, JSONL, CSV or Parquet files there.")
-    paths = max(kinds.values(), key=lambda paths: sum(path.stat().st_size for path in paths))
+    paths = max(forms.values(), key=lambda paths: sum(path.stat().st_size for path in paths))
     check_versions(folder, paths)
     marks = {path: _mark(path.relative_to(folder)) for path in paths}
     suffixes = {path.suffix for path, mark in marks.items() if mark == "train"}
@@ -107,48 +91,34 @@ def splits_of_folder(folder: Path, encoding: str) -> dict[str, list[Path]]:
     return {"train": paths} if not splits or None in splits else {str(mark): found for mark, found in splits.items()}
 
 
-def builder_of(path: Path) -> DatasetsBuilder:
-    """The builder for a file's name; what is no table is read as plain text. A ``.gz`` at the end changes nothing."""
-    return _BUILDERS.get(suffix_of(path), _PLAIN)
-
-
-def suffix_of(path: Path) -> str:
-    """The end of a file's name in small letters; that of what is compressed."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-
-
 def _mark(path: Path) -> str | None:
     """The part that a name marks, the folders above it first: ``ptb.train.txt`` and ``train/00.txt`` mark train."""
     return next((part for name in path.parts if (part := part_of(name)) is not None), None)
 
 
-def _pieces(path: Path, reading: TextReading) -> Iterator[str]:
+def _pieces(path: Path, reading: Reading) -> Iterator[str]:
     """The text of one file."""
-    chosen, encoding = builder_of(path), reading.encoding
-    known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    try:
-        if path.stat().st_size == 0:
-            return
-        if chosen is _PLAIN:
-            yield from _blocks(path, known)
-            return
-        if chosen is _SEPARATED:
-            with open_plain(path) as raw, io.TextIOWrapper(raw, known, newline="") as file:
-                yield from joined(separated_rows(file, path, reading))
-            return
-        check_gzip(path)
-        options = chosen.options if chosen.builder == "parquet" else {**chosen.options, "encoding": known}
-        yield from joined(rows(open_file(path, chosen.builder, options), reading, str(path)))
-    except DataError:
-        raise
-    except Exception as error:  # pandas, pyarrow, gzip and fsspec share no class of error
-        raise explain(path, chosen.builder, encoding, first_line(error)) from error
+    form = form_of(path)
+    if form == "text":
+        return _blocks(path, reading.encoding)
+    return joined(
+        text_of_dataset(open_parquet(path), reading, str(path)) if form == "parquet" else _cells(path, reading)
+    )
+
+
+def _cells(path: Path, reading: Reading) -> Iterator[list[str]]:
+    with open_rows(path, reading) as (_, rows):
+        yield from text_of_rows(rows, reading, str(path))
 
 
 def _blocks(path: Path, encoding: str) -> Iterator[str]:
-    """The characters of a file of plain text, a block at a time."""
-    with open_plain(path) as raw, io.TextIOWrapper(raw, encoding) as file:
-        while block := file.read(_BLOCK):
-            if "\0" in block:
-                raise ValueError("it holds a NUL character, which text does not")
-            yield block
+    """The characters of a file of plain text, a block at a time; its line ends are Python's."""
+    try:
+        known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+        with open_plain(path) as raw, io.TextIOWrapper(raw, known) as file:
+            while block := file.read(_BLOCK):
+                if "\0" in block:
+                    raise ValueError("it holds a NUL character, which text does not")
+                yield block
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise explain(path, "text", encoding, first_line(error)) from error

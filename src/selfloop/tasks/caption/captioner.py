@@ -17,21 +17,21 @@ from selfloop.data import Tokenizer
 from selfloop.data.batches import in_order
 from selfloop.data.examples import BadItems, Examples
 from selfloop.data.media.image_files import Picture
-from selfloop.data.readers.captioned import Captioned, Wanted, parts_of, read_captioned, read_pictures
+from selfloop.data.readers.captioned import CaptionReader
 from selfloop.data.text.token_kinds import UNKNOWN
 from selfloop.decoding import Hypothesis, beam_search
-from selfloop.errors import DataError, RunError
+from selfloop.errors import RunError
 from selfloop.language import Cell
 from selfloop.models.decoder import DecoderState
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Vision
-from selfloop.options.caption import CaptionConfig, CaptionerOptions, ImageOptions
+from selfloop.options.caption import CaptionConfig, CaptionerOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Score, Surprise
-from selfloop.tasks.formats import split_seed, table_format
 from selfloop.tasks.given import Takes, as_examples, one_image
 from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.reading import held_out, read, reading
 from selfloop.training import Run
 from selfloop.untrusted import written
 
@@ -126,27 +126,23 @@ class Captioner:
             DataError: an image cannot be read.
         """
         if not isinstance(images, Gallery):
-            found = as_examples(images, IMAGES, self._listed)
+            found = as_examples(images, IMAGES, reader(self.config, BadItems()).predict)
             if not len(found):
                 return []
             pictures = [
                 replace(picture, place=place) for picture, place in zip(found.inputs, found.places, strict=True)
             ]
-            images = gallery(Captioned(pictures, [[]] * len(pictures)), self.vision, "The list", BadItems())
+            images = gallery(Examples(pictures, [], found.places), self.vision, "The list", BadItems())
         return [
             Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture)
-            for picture, best in zip(images.captioned.pictures, self._write(images), strict=True)
+            for picture, best in zip(images.captioned.inputs, self._write(images), strict=True)
         ]
 
     def read(self, source: str, bad: BadItems) -> Gallery:
         """An image, or those of a folder, a .zip or a table, to predict."""
-        return gallery(read_pictures(source, wanted(self.config.data, bad)), self.vision, source, bad)
+        return gallery(reader(self.config, bad).predict(source), self.vision, source, bad)
 
-    def _listed(self, source: str) -> Examples:
-        pictures = read_pictures(source, wanted(self.config.data, BadItems())).pictures
-        return Examples(pictures, [], [picture.place for picture in pictures])
-
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Captioned]:
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
         """Images with captions to score, by name: of a source, or the run's own validation and test images.
 
         Args:
@@ -156,17 +152,14 @@ class Captioner:
         Raises:
             DataError: the source cannot be read.
         """
-        data, bad = self.config.data, BadItems(self.config.data.skip_bad)
+        bad = BadItems(self.config.data.skip_bad)
         if source is None:
-            return {part: found for part, found in read_dataset(self.config, bad)[1].items() if part != "train"}
-        data = data.model_copy(update={"images": None, **({"caption": column} if column else {})})
-        parts = parts_of(source, wanted(data, bad))[1]
-        found = parts.get("test") or parts.get("valid") or parts.get("train")
-        if found is None:
-            raise DataError(f"{source} must hold images with captions. There are none that can be used: give another.")
-        return {Path(source).name: found}
+            return held_out(read(reader(self.config, bad), self.config))
+        how = reading(self.config.data, bad)
+        how = replace(how, images=None, label=column or how.label)
+        return {Path(source).name: CaptionReader(how).score(source)}
 
-    def score(self, part: Captioned | Gallery, *, sample: int | None = None) -> Score:
+    def score(self, part: Examples | Gallery, *, sample: int | None = None) -> Score:
         """How well the model does on images whose captions are known.
 
         Args:
@@ -180,7 +173,7 @@ class Captioner:
             part = part.select(range(0, len(part), max(1, min(len(part), tokens // sample))))
         predicted = [self.tokenizer.decode(best.tokens).strip() for best in self._write(part)]
         surprise = self.surprise(Sentences.of(part, self.tokenizer))
-        return Score(surprise, predicted, part.captioned.captions, part.captioned.pictures[:SHOWN])
+        return Score(surprise, predicted, part.captioned.labels, part.captioned.inputs[:SHOWN])
 
     @torch.inference_mode()
     def surprise(self, sentences: Sentences) -> Surprise:
@@ -235,19 +228,6 @@ class Speaker:
         return logits, state
 
 
-def wanted(data: ImageOptions, bad: BadItems) -> Wanted:
-    """How sources are read."""
-    return Wanted(data.image, data.caption, data.images, data.encoding, bad, table_format(data))
-
-
-def read_dataset(config: CaptionConfig, bad: BadItems) -> tuple[str, dict[str, Captioned]]:
-    """The name and the parts of a configuration's images."""
-    data = config.data
-    return read_captioned(
-        data.source,
-        wanted(data, bad),
-        valid=data.valid,
-        test=data.test,
-        valid_fraction=data.valid_fraction,
-        seed=split_seed(config),
-    )
+def reader(config: CaptionConfig, bad: BadItems) -> CaptionReader:
+    """What reads the images of a configuration."""
+    return CaptionReader(reading(config.data, bad))

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import pad
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Examples
 from selfloop.data.image_store import look
-from selfloop.data.readers.captioned import Captioned
 from selfloop.errors import DataError
 from selfloop.metrics.captions import caption_words
 from selfloop.models.vision import Vision
@@ -37,7 +36,7 @@ class Gallery:
         mirrored: what `arrays` would be if left were right; None where that was not asked for.
     """
 
-    captioned: Captioned
+    captioned: Examples
     rows: npt.NDArray[np.int64]
     arrays: npt.NDArray[Any]
     key: str
@@ -61,7 +60,7 @@ class Gallery:
         return replace(self, captioned=self.captioned.select(rows), rows=self.rows[rows])
 
 
-def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems, *, mirrored: bool = False) -> Gallery:
+def gallery(captioned: Examples, vision: Vision, where: str, bad: BadItems, *, mirrored: bool = False) -> Gallery:
     """Look at images, or remember what was seen in them.
 
     Args:
@@ -83,7 +82,7 @@ def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems, *, 
         return vision.grid(torch.from_numpy(images)).clamp(-LARGEST, LARGEST).half().numpy()
 
     digest = vision.digest if vision.frozen else "pixels"
-    found = look(captioned.pictures, see, size=vision.size, digest=digest, bad=bad)
+    found = look(captioned.inputs, see, size=vision.size, digest=digest, bad=bad)
     if not found.rows:
         raise DataError(f"{where} must hold images. None of its {len(captioned):,} can be read: give others.")
     turned = None
@@ -96,7 +95,7 @@ def gallery(captioned: Captioned, vision: Vision, where: str, bad: BadItems, *, 
 
         unreadable = BadItems(skip=True)  # it was said which, above
         turned = look(
-            captioned.pictures, see_mirrored, size=vision.size, digest=f"{digest} mirrored", bad=unreadable
+            captioned.inputs, see_mirrored, size=vision.size, digest=f"{digest} mirrored", bad=unreadable
         ).arrays
     return Gallery(captioned.select(found.rows), np.array(found.rows), found.arrays, found.key, turned)
 
@@ -120,7 +119,7 @@ class Sentences:
     @classmethod
     def of(cls, gallery: Gallery, tokenizer: Tokenizer) -> "Sentences":
         """All captions of all images."""
-        said = gallery.captioned.captions
+        said = gallery.captioned.labels
         ids = tokenizer.encode_batch([plain(caption) for captions in said for caption in captions])
         tokens = [np.array([*row, tokenizer.start_id], np.int64) for row in ids]
         return cls(gallery, tokens, np.repeat(np.arange(len(said)), [len(c) for c in said]), tokenizer.start_id)

@@ -14,17 +14,17 @@ from torch.nn import functional as F
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Batches
 from selfloop.data.examples import BadItems
-from selfloop.data.readers.captioned import origin_of
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.models.scheduled_sampling import scheduled_inputs
 from selfloop.options.caption import CaptionConfig, ImageOptions
-from selfloop.tasks.caption.captioner import Captioner, read_dataset
+from selfloop.tasks.caption.captioner import Captioner, reader
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery, plain
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
+from selfloop.tasks.reading import held_out, read
 from selfloop.training import Run, read_progress
 from selfloop.training.checkpoint import writing
 from selfloop.training.schedule import Budget
@@ -60,8 +60,8 @@ class Captioning:
         torch.manual_seed(training.seed)
         self.vision = choose_vision(config.model.encoder, data.size)
         self.bad = BadItems(data.skip_bad)
-        self.name, parts = read_dataset(config, self.bad)
-        self.origin = origin_of((data.source, data.valid, data.test), parts)
+        dataset = read(reader(config, self.bad), config)
+        self.name, self.origin = dataset.name, dataset.origin
         self._galleries = {
             part: gallery(
                 found,
@@ -70,9 +70,9 @@ class Captioning:
                 self.bad,
                 mirrored=data.mirror and part == "train",
             )
-            for part, found in parts.items()
+            for part, found in {"train": dataset.train, **held_out(dataset)}.items()
         }
-        said = [plain(caption) for captions in self._galleries["train"].captioned.captions for caption in captions]
+        said = [plain(caption) for captions in self._galleries["train"].captioned.labels for caption in captions]
         self.tokenizer = tokenizer or learn_tokens(data, said)
         self._train, self._valid = (Sentences.of(self._galleries[part], self.tokenizer) for part in ("train", "valid"))
         self._batches = Batches([len(tokens) for tokens in self._train.tokens], training.batch_size, training.seed)

@@ -1,7 +1,7 @@
 """A trained classifier: says what an example is, and how sure it is."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,21 @@ import torch
 from torch.nn import functional as F
 
 from selfloop.data.batches import in_order, pad
-from selfloop.data.examples import BadItems, Dataset, Examples
-from selfloop.data.media.audio import AudioReading
+from selfloop.data.examples import BadItems, Examples
 from selfloop.data.media.images import as_image, coloured, resized, sequences
 from selfloop.data.media.series import as_series
-from selfloop.data.readers.classified import read_classified, read_labelled, read_unlabelled
+from selfloop.data.readers.classified import ClassReader
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
-from selfloop.options.classify import ClassifierOptions, ClassifyConfig, ExampleOptions
+from selfloop.options.classify import ClassifierOptions, ClassifyConfig
 from selfloop.tasks.classify.score import Score
-from selfloop.tasks.formats import audio_reading, split_seed, table_format
 from selfloop.tasks.given import TEXTS, Takes, as_examples, one_image, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.reading import held_out, read, reading
 from selfloop.training import Run
 
 BATCH = 128
@@ -125,7 +124,7 @@ class Classifier:
 
     def read(self, source: str, bad: BadItems) -> Examples:
         """The examples of a file or folder, whose classes need not be known, to predict."""
-        return read_unlabelled(source, **self._reading(), bad=bad)
+        return reader(self.config, bad, self.inputs).predict(source)
 
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
         """Examples to score, by name: all of a source, or the run's own validation and test examples.
@@ -139,10 +138,8 @@ class Classifier:
         """
         bad = BadItems(self.config.data.skip_bad)
         if source is not None:
-            reading = {**self._reading(), **({"input": column} if column else {})}
-            return {Path(source).name: read_labelled(source, classes=self.inputs.classes, **reading, bad=bad)}
-        dataset = read_dataset(self.config, bad)
-        return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+            return {Path(source).name: reader(self.config, bad, self.inputs, column).score(source)}
+        return held_out(read(reader(self.config, bad), self.config))
 
     def _takes(self) -> Takes:
         if self.inputs.kind == "text":
@@ -166,13 +163,6 @@ class Classifier:
                 (value,) = sequences([value], scan)
         return as_series(value)
 
-    def _reading(self) -> dict[str, Any]:
-        """How the user's files are read: images are brought to the shape of those that the model was trained on."""
-        data = self.config.data
-        chosen = data.model_dump(include={"input", "label", "scan", "encoding"})
-        formats = {"format": table_format(data), "audio": _audio(data)}
-        return {**chosen, **formats, "kind": self.inputs.kind, "image": self.inputs.image}
-
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
         """How well the model does on examples whose classes are known.
 
@@ -181,9 +171,7 @@ class Classifier:
             sample: judge about so many of them, evenly chosen; None judges all.
         """
         rows = np.arange(len(part))[:: max(1, len(part) // sample) if sample else 1]
-        examples = Examples(
-            [part.inputs[i] for i in rows], [part.labels[i] for i in rows], [part.places[i] for i in rows]
-        )
+        examples = part.select(rows.tolist())
         return self.judge(self.inputs.arrays(examples), self.inputs.indices(examples.labels))
 
     def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: npt.NDArray[np.int64]) -> Score:
@@ -211,14 +199,13 @@ class Classifier:
             yield rows, logits.float().cpu()
 
 
-def read_dataset(config: ClassifyConfig, bad: BadItems) -> Dataset:
-    """The examples of a configuration."""
-    data = config.data
-    names = {"valid", "test", "input", "label", "scan", "size", "valid_fraction", "encoding"}
-    options = data.model_dump(include=names)
-    options |= {"seed": split_seed(config), "format": table_format(data), "audio": _audio(data)}
-    return read_classified(data.source, **options, bad=bad)
-
-
-def _audio(data: ExampleOptions) -> AudioReading:
-    return audio_reading(data, as_samples=data.scan == "samples")
+def reader(
+    config: ClassifyConfig, bad: BadItems, inputs: Inputs | None = None, column: str | None = None
+) -> ClassReader:
+    """What reads the examples of a configuration, for a model that is trained already if its inputs are given."""
+    how = reading(config.data, bad)
+    how = replace(how, input=column or how.input)
+    if inputs is None:
+        return ClassReader(how, scan=config.data.scan)
+    how = replace(how, kind=inputs.kind)
+    return ClassReader(how, scan=config.data.scan, image=inputs.image, classes=inputs.classes)

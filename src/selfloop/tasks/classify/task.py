@@ -11,10 +11,11 @@ from selfloop.data import Tokenizer
 from selfloop.data.batches import pad
 from selfloop.data.examples import Dataset
 from selfloop.layers import State
-from selfloop.tasks.classify.classifier import Classifier, read_dataset
+from selfloop.tasks.classify.classifier import Classifier, reader
 from selfloop.tasks.classify.score import Score
 from selfloop.tasks.examples_learner import ExamplesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order
+from selfloop.tasks.reading import read
 
 
 class Classification(ExamplesLearner):
@@ -48,7 +49,7 @@ class Classification(ExamplesLearner):
         return score.metrics()
 
     def _read(self) -> Dataset:
-        return read_dataset(self.config, self.bad)
+        return read(reader(self.config, self.bad), self.config)
 
     def _learn_inputs(self) -> Inputs:
         dataset, data = self.dataset, self.config.data

@@ -12,23 +12,23 @@ import torch
 from torch.nn import functional as F
 
 from selfloop.data.batches import in_order, pad
-from selfloop.data.examples import BadItems, Dataset, Examples
-from selfloop.data.items import Unusable
+from selfloop.data.examples import BadItems, Examples, Unusable
 from selfloop.data.media.series import as_series
-from selfloop.data.media.video import VideoReading, frames
-from selfloop.data.readers.steps import Reading, as_steps, read_labelled_steps, read_steps
+from selfloop.data.media.video import frames
+from selfloop.data.readers.steps import StepReader, as_steps
+from selfloop.data.reading import Reading
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
-from selfloop.options.label import LabelConfig, LabellerOptions, SequenceOptions
-from selfloop.tasks.formats import audio_reading, split_seed, table_format
+from selfloop.options.label import LabelConfig, LabellerOptions
 from selfloop.tasks.given import Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.score import Score
 from selfloop.tasks.look_inside import recurrent_inputs
 from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.reading import held_out, read, reading
 from selfloop.training import Run
 from selfloop.untrusted import short
 
@@ -172,8 +172,7 @@ class Labeller:
 
     def read(self, source: str, bad: BadItems) -> Examples:
         """The sequences of a file or folder, whose labels need not be known, to predict."""
-        how = replace(self._reading(bad), labelled=False)
-        return read_steps(source, how, kind=self.inputs.kind, classes=self.inputs.classes)
+        return StepReader(self._reading(bad), self.inputs.classes).predict(source)
 
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
         """Sequences to score, by name: all of a source, or the run's own validation and test sequences."""
@@ -181,9 +180,8 @@ class Labeller:
         if source is not None:
             how = self._reading(bad)
             how = replace(how, input=column or how.input)
-            return {Path(source).name: read_steps(source, how, kind=self.inputs.kind, classes=self.inputs.classes)}
-        dataset = read_dataset(self.config, bad)
-        return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+            return {Path(source).name: StepReader(how, self.inputs.classes).score(source)}
+        return held_out(read(reader(self.config, bad), self.config))
 
     def _takes(self, given: Any) -> Takes:
         named: dict[str, Any] = {"unit": "sequence", "argument": "sequences"}
@@ -207,7 +205,7 @@ class Labeller:
 
     def _reading(self, bad: BadItems) -> Reading:
         """How the user's files are read: frames are brought to the size of those that the model was trained on."""
-        how = reading(self.config.data, bad)
+        how = replace(reading(self.config.data, bad), kind=self.inputs.kind)
         if self.inputs.kind != "frames" or how.video.size is not None:
             return how
         height, width, *colours = self.inputs.shape
@@ -221,10 +219,9 @@ class Labeller:
             sample: judge about so many of them, evenly chosen; None judges all.
         """
         rows = np.arange(len(part))[:: max(1, len(part) // sample) if sample else 1]
-        inputs, labels = [part.inputs[i] for i in rows], [part.labels[i] for i in rows]
-        places = [part.places[i] for i in rows]
-        arrays = self.inputs.arrays(Examples(inputs, labels, places))
-        return self.judge(arrays, [self.inputs.indices(names) for names in labels], places)
+        part = part.select(rows.tolist())
+        truth = [self.inputs.indices(names) for names in part.labels]
+        return self.judge(self.inputs.arrays(part), truth, part.places)
 
     def judge(
         self, arrays: Sequence[npt.NDArray[Any]], truth: Sequence[npt.NDArray[np.int64]], places: Sequence[str]
@@ -283,23 +280,6 @@ def _one_clip(value: Any) -> bool:
     return isinstance(value, np.ndarray) and (value.ndim < 4 or (value.ndim == 4 and value.shape[-1] in (1, 3)))
 
 
-def reading(data: SequenceOptions, bad: BadItems | None = None) -> Reading:
-    """How sequences are read."""
-    video = VideoReading(fps=data.fps, crop=data.crop, size=data.size, grey=data.grey)
-    audio, tables = audio_reading(data), table_format(data)
-    return Reading(
-        data.input, data.label, data.ignore, video, audio, data.encoding, bad=bad or BadItems(), format=tables
-    )
-
-
-def read_dataset(config: LabelConfig, bad: BadItems) -> Dataset:
-    """The sequences of a configuration."""
-    data = config.data
-    return read_labelled_steps(
-        data.source,
-        reading(data, bad),
-        valid=data.valid,
-        test=data.test,
-        valid_fraction=data.valid_fraction,
-        seed=split_seed(config),
-    )
+def reader(config: LabelConfig, bad: BadItems) -> StepReader:
+    """What reads the sequences of a configuration."""
+    return StepReader(reading(config.data, bad))

@@ -12,8 +12,9 @@ from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.layers import State
 from selfloop.tasks.examples_learner import ExamplesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order
-from selfloop.tasks.label.labeller import Labeller, read_dataset
+from selfloop.tasks.label.labeller import Labeller, reader
 from selfloop.tasks.label.score import Score
+from selfloop.tasks.reading import read
 
 
 class Labelling(ExamplesLearner):
@@ -53,7 +54,7 @@ class Labelling(ExamplesLearner):
         return score.metrics()
 
     def _read(self) -> Dataset:
-        return read_dataset(self.config, self.bad)
+        return read(reader(self.config, self.bad), self.config)
 
     def _learn_inputs(self) -> Inputs:
         train, kind = self.dataset.train, self.dataset.kind

@@ -16,10 +16,10 @@ from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
 from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions, TextOptions
-from selfloop.tasks.formats import table_format
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
 from selfloop.tasks.look_inside import WATCHED, as_made
 from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.reading import table_format
 from selfloop.training import Run
 
 SAMPLE_TOKENS = 300

@@ -16,9 +16,10 @@ from selfloop.layers import State
 from selfloop.options.translate import TranslateConfig
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
+from selfloop.tasks.reading import read
 from selfloop.tasks.translate.languages import Languages, Tokens
 from selfloop.tasks.translate.score import surprise
-from selfloop.tasks.translate.translator import Batch, Translator, read_dataset
+from selfloop.tasks.translate.translator import Batch, Translator, reader
 from selfloop.training import Run
 
 SHOWN = 3
@@ -43,7 +44,7 @@ class Translation:
         self.config = config
         cell = cell or choose_cell(config.model.cell)
         self.bad = BadItems(data.skip_bad)
-        self.dataset = read_dataset(config, self.bad)
+        self.dataset = read(reader(config, self.bad), config)
         self.name, self.origin = self.dataset.name, self.dataset.origin
         self.inputs = languages or Languages.learn(
             self.dataset.train.inputs,

@@ -10,16 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from selfloop.data.batches import in_order, pad
-from selfloop.data.examples import BadItems, Dataset, Examples
-from selfloop.data.readers.pairs import read_pairs, read_references, read_sources
+from selfloop.data.examples import BadItems, Examples
+from selfloop.data.readers.pairs import PairReader
 from selfloop.decoding import beam_search
 from selfloop.language import Cell
 from selfloop.metrics import bleu, chrf
 from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
-from selfloop.tasks.formats import split_seed, table_format
 from selfloop.tasks.given import TEXTS, as_examples
 from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.reading import held_out, read, reading
 from selfloop.tasks.translate.languages import Languages, Tokens
 from selfloop.tasks.translate.score import Alignment, Score
 from selfloop.training import Run
@@ -124,10 +124,7 @@ class Translator:
 
     def read(self, source: str, bad: BadItems) -> Examples:
         """The texts of a file, to translate."""
-        data = self.config.data
-        return read_sources(
-            source, column=data.source_column, encoding=data.encoding, format=table_format(data), bad=bad
-        )
+        return reader(self.config, bad).predict(source)
 
     def lines(self, lines: Sequence[str]) -> Examples:
         """Lines to translate; an empty one stays, so that translations are line by line."""
@@ -146,16 +143,12 @@ class Translator:
         Raises:
             DataError: a file cannot be read.
         """
-        data = self.config.data
-        bad = BadItems(data.skip_bad)
+        bad = BadItems(self.config.data.skip_bad)
         if source is not None:
-            columns = (column or data.source_column, data.target_column)
-            pairs = read_references(
-                source, target, columns=columns, encoding=data.encoding, format=table_format(data), bad=bad
-            )
-            return {Path(source).name: pairs}
-        dataset = read_dataset(self.config, bad)
-        return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+            how = reading(self.config.data, bad)
+            how = replace(how, input=column or how.input)
+            return {Path(source).name: PairReader(how, {"train": target}).score(source)}
+        return held_out(read(reader(self.config, bad), self.config))
 
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
         """How well the model does on texts whose translation is known.
@@ -271,9 +264,8 @@ class Batch:
         return cls(moved, valid.to(device), target[1:][valid].long().to(device))  # type: ignore[arg-type]
 
 
-def read_dataset(config: TranslateConfig, bad: BadItems) -> Dataset:
-    """The pairs of a configuration."""
+def reader(config: TranslateConfig, bad: BadItems) -> PairReader:
+    """What reads the pairs of a configuration."""
     data = config.data
-    options = data.model_dump(include={*data.PATHS, "valid_fraction", "encoding"})
-    columns = data.source_column, data.target_column
-    return read_pairs(**options, columns=columns, seed=split_seed(config), format=table_format(data), bad=bad)
+    targets = {"train": data.target, "valid": data.valid_target, "test": data.test_target}
+    return PairReader(reading(data, bad), targets)

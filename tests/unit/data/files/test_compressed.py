@@ -8,13 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
+from read_data import read_classified
 
 from selfloop.data import read_corpus
 from selfloop.data.examples import BadItems
 from selfloop.data.files import compressed
 from selfloop.data.files.compressed import TooLargeError, bound, check_gzip, open_plain
 from selfloop.data.media.image_files import Album
-from selfloop.data.readers.classified import read_classified
 from selfloop.data.readers.pairs import read_lines
 from selfloop.data.tables.separated import TableFormat
 from selfloop.errors import DataError

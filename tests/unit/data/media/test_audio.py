@@ -5,12 +5,11 @@ import wave
 
 import numpy as np
 import pytest
+from read_data import read_classified, read_labelled_steps
 
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Unusable
+from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.audio import AudioReading, filters, log_mel, read_audio
-from selfloop.data.readers.classified import read_classified
-from selfloop.data.readers.steps import Reading, read_labelled_steps
+from selfloop.data.reading import Reading
 
 av = pytest.importorskip("av")
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from read_data import read_classified, read_unlabelled
 
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Unusable
+from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.images import read_image, sequences
-from selfloop.data.readers.classified import read_classified, read_unlabelled
 from selfloop.errors import DataError
 
 
@@ -191,7 +190,7 @@ def test_images_of_an_idx_file_can_be_predicted_without_labels(tmp_path):
         (idx([1, 2, 1, 2]), idx([1, 2, 1, 2]), "must hold images, (count, height, width)"),
         (idx(IMAGES)[:6], idx([1, 2, 1, 2]), "is cut short"),
         (gzip.compress(idx(IMAGES), mtime=0)[:-9], idx([1]), "cannot be read"),
-        (idx(IMAGES), idx([1, 1, 1, 1]), "must hold two classes or more"),
+        (idx(IMAGES), idx([1, 1, 1, 1]), "must hold two labels or more"),
     ],
 )
 def test_damaged_idx_files_are_refused(tmp_path, images, labels, said):

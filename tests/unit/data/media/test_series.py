@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_data import read_classified, read_unlabelled
 
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Unusable, Wanted
+from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.series import as_series, read_series
 from selfloop.data.media.ts import read_ts
-from selfloop.data.readers.classified import read_classified, read_unlabelled
+from selfloop.data.reading import Reading
 from selfloop.errors import DataError
 
 
@@ -212,7 +212,7 @@ MULTIVARIATE = "@problemName Walk\n@univariate false\n@dimensions 2\n@classLabel
 def ts(tmp_path, text, **options):
     path = tmp_path / "a.ts"
     path.write_text(text)
-    return read_ts(path, Wanted(**options))
+    return read_ts(path, Reading(**options))
 
 
 def test_series_of_one_channel_are_read(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selfloop.data.items import Unusable
+from selfloop.data.examples import Unusable
 from selfloop.data.media.video import VideoReading, frames, read_video
 
 av = pytest.importorskip("av", reason="videos need PyAV")

@@ -7,11 +7,13 @@ import datasets
 import numpy as np
 import pytest
 from PIL import Image
+from read_data import read_captioned
 
 from selfloop.data.examples import BadItems
 from selfloop.data.image_store import look
 from selfloop.data.media.image_files import Album
-from selfloop.data.readers.captioned import Wanted, read_captioned, read_pictures
+from selfloop.data.readers.captioned import CaptionReader
+from selfloop.data.reading import Reading
 from selfloop.errors import DataError
 
 
@@ -40,8 +42,9 @@ def place(tmp_path):
 
 
 def read(source, *, skip=False, bad=None, valid=None, test=None, **options):
-    wanted = Wanted(bad=bad or BadItems(skip), **options)
-    return read_captioned(source, wanted, valid=valid, test=test)[1]
+    found = read_captioned(source, valid=valid, test=test, bad=bad or BadItems(skip), **options)
+    parts = {"train": found.train, "valid": found.valid, "test": found.test}
+    return {part: examples for part, examples in parts.items() if examples is not None}
 
 
 def everything(parts):
@@ -49,7 +52,7 @@ def everything(parts):
     return {
         picture.name: captions
         for part in (parts["train"], parts["valid"])
-        for picture, captions in zip(part.pictures, part.captions, strict=True)
+        for picture, captions in zip(part.inputs, part.labels, strict=True)
     }
 
 
@@ -95,7 +98,7 @@ def test_images_and_captions_are_found(place, table, home):
     assert everything(parts) == EXPECTED
     assert (len(parts["train"]), len(parts["valid"])) == (3, 1)
     assert everything(read(folder / next(iter(table)))) == EXPECTED
-    reds = {p.name: p.pixels()[0, 0, 0] for p in parts["train"].pictures}
+    reds = {p.name: p.pixels()[0, 0, 0] for p in parts["train"].inputs}
     assert reds == {name: 10 * NAMES.index(name) for name in reds}
 
 
@@ -112,8 +115,8 @@ def test_parquet_holds_images_itself(tmp_path):
     rows = [{"image": {"bytes": PHOTOS[n], "path": n}, "caption": c} for n, c in EXPECTED.items()]
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "a.parquet")
     parts = read(tmp_path / "a.parquet")
-    assert sorted(parts["train"].captions + parts["valid"].captions) == sorted(EXPECTED.values())
-    assert parts["valid"].pictures[0].pixels((4, 5)).shape == (4, 5, 3)
+    assert sorted(parts["train"].labels + parts["valid"].labels) == sorted(EXPECTED.values())
+    assert parts["valid"].inputs[0].pixels((4, 5)).shape == (4, 5, 3)
 
 
 # ------------------------------------------------------------------------------------------------ splits
@@ -123,7 +126,7 @@ def test_a_column_tells_the_parts(place):
     splits = ["train", "restval", "val", "test"]
     table = lines(*({"file_name": n, "caption": "x", "split": s} for n, s in zip(NAMES, splits, strict=True)))
     parts = read(place({**PHOTOS, "metadata.jsonl": table}))
-    found = {role: [picture.name for picture in part.pictures] for role, part in parts.items()}
+    found = {role: [picture.name for picture in part.inputs] for role, part in parts.items()}
     assert found == {"train": NAMES[:2], "valid": NAMES[2:3], "test": NAMES[3:]}
     assert "line 1 has split 'odd'" in refusal(
         place({"metadata.jsonl": lines({"file_name": "a.png", "caption": "x", "split": "odd"})})
@@ -153,10 +156,10 @@ def test_lists_tell_the_parts_as_flickrs_do(place):
         }
     )
     parts = read(folder)  # gone.png is in no list, so that it is not missed
-    assert [picture.name for picture in parts["train"].pictures] == ["b.png", "a.png"]
-    assert parts["valid"].captions == [["caption 0 .", "caption 1 ."]]
+    assert [picture.name for picture in parts["train"].inputs] == ["b.png", "a.png"]
+    assert parts["valid"].labels == [["caption 0 .", "caption 1 ."]]
     parts = read(folder, test=place({"more/names.txt": "a.png\n"}) / "more" / "names.txt")
-    assert [picture.name for picture in parts["test"].pictures] == ["a.png"]
+    assert [picture.name for picture in parts["test"].inputs] == ["a.png"]
     assert len(parts["train"]) == 1
     place({"Flickr_8k.devImages.txt": "d.png\nx.png\n"})
     assert "Flickr_8k.devImages.txt, line 2 names the image 'x.png', which has no caption" in refusal(folder)
@@ -175,10 +178,8 @@ def two_folders(*, of_files=TWO_FOLDERS, of_rows=TWO_FOLDERS):
 def test_a_list_of_names_tells_images_of_the_same_name_in_two_folders_apart(place):
     folder = place({**two_folders(), "names/valid.txt": "x/1.png\ny/2.png\n"})
     parts = read(folder / "c.csv", valid=folder / "names" / "valid.txt")
-    assert [c for (c,) in parts["valid"].captions] == ["about x/1.png", "about y/2.png"]
-    assert [c for (c,) in parts["train"].captions] == [
-        f"about {n}" for n in ("x/2.png", "x/3.png", "y/1.png", "y/3.png")
-    ]
+    assert [c for (c,) in parts["valid"].labels] == ["about x/1.png", "about y/2.png"]
+    assert [c for (c,) in parts["train"].labels] == [f"about {n}" for n in ("x/2.png", "x/3.png", "y/1.png", "y/3.png")]
     (folder / "names" / "valid.txt").write_text("x/1.png\n2.png\n")
     said = refusal(folder / "c.csv", valid=folder / "names" / "valid.txt")
     assert "valid.txt, line 2 names the image '2.png', which may be x/2.png or y/2.png: name its folder too" in said
@@ -190,7 +191,7 @@ def test_flickrs_lists_pick_rows_by_the_whole_path(place):
     parts = read(
         place({**TWO_FOLDERS, "a.token.txt": rows, **lists})
     )  # z/1.png is in no list, so that it is not missed
-    assert {role: [c for (c,) in part.captions] for role, part in parts.items()} == {
+    assert {role: [c for (c,) in part.labels] for role, part in parts.items()} == {
         "train": ["about x/2.png", "about x/3.png"],
         "valid": ["about y/1.png"],
     }
@@ -207,7 +208,7 @@ def test_a_name_without_its_folder_is_known_where_it_is_the_only_one(place):
     files = {**TWO_FOLDERS, "y/own.png": photo(), "y/2.png": photo(99)}
     rows = ("own.png", "x/1.png", "1.png")  # the two images 1.png hold the same
     parts = read(place(two_folders(of_files=files, of_rows=rows)))
-    assert sorted(c for part in parts.values() for captions in part.captions for c in captions) == [
+    assert sorted(c for part in parts.values() for captions in part.labels for c in captions) == [
         "about 1.png", "about own.png", "about x/1.png",
     ]  # fmt: skip
     said = refusal(place(two_folders(of_files=files, of_rows=("x/1.png", "2.png"))))
@@ -254,7 +255,7 @@ def test_a_row_that_cannot_be_used_is_named_or_left_out(place, rows, message):
         ({"a.png": photo()}, "must hold one list of captions, as metadata.jsonl.* Got none instead"),
         ({"a.csv": "image,caption\n", "b.csv": "x"}, "Got a.csv, b.csv instead: name the file"),
         ({"a.csv": "image,words\na.png,x\n"}, "the columns 'image', 'words', of which none .* hold the caption"),
-        ({"a.csv": "which,caption\na.png,x\n"}, "none is known to hold the image: name one with --image"),
+        ({"a.csv": "which,caption\na.png,x\n"}, "none is known to hold the image: name one with image='which'"),
         ({"a.csv": "image,caption\na.png,x\n", "a.png": photo()}, "has one example only"),
         ({"a.token.txt": "a.png#0\tx\nb.png x\n", "a.png": photo()}, "line 2 must be an image's name, #, a number"),
         ({"a.csv": "image,caption\na.png,x\n", "photos.zip": "no archive"}, "photos.zip is no .zip archive"),
@@ -268,7 +269,7 @@ def test_what_is_no_captions_is_said_in_one_sentence(place, files, message):
 def test_a_column_that_does_not_exist_is_named(place):
     folder = place({**PHOTOS, "c.csv": "image,caption\na.png,x\n"})
     assert "no column 'captoin' for the caption, only 'image', 'caption'; did you mean 'caption'?" in refusal(
-        folder, caption="captoin"
+        folder, label="captoin"
     )
 
 
@@ -281,12 +282,12 @@ def test_images_to_predict_are_those_of_a_file_a_folder_an_archive_or_a_table(pl
         archive.writestr("in/e.jpg", photo(form="JPEG"))
         archive.writestr("__MACOSX/in/e.jpg", b"")
     names = {
-        source: [picture.name for picture in read_pictures(folder / source, Wanted(images=folder)).pictures]
+        source: [picture.name for picture in CaptionReader(Reading(images=folder)).predict(folder / source).inputs]
         for source in ("a.png", "", "t/x.zip", "t/c.csv")
     }
     assert names == {"a.png": ["a.png"], "": NAMES, "t/x.zip": ["e.jpg"], "t/c.csv": ["a.png"]}
     with pytest.raises(DataError, match="holds no images"):
-        read_pictures(place({"empty/x.txt": ""}) / "empty", Wanted())
+        CaptionReader(Reading()).predict(place({"empty/x.txt": ""}) / "empty")
 
 
 # ------------------------------------------------------------------------------------------------ what is seen

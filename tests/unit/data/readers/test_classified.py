@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from read_data import read_classified, read_labelled, read_unlabelled
 
-from selfloop.data.examples import BadItems
-from selfloop.data.items import Items
-from selfloop.data.readers.classified import read_classified, read_labelled, read_unlabelled
+from selfloop.data.examples import BadItems, Items
+from selfloop.data.readers.classified import ClassReader
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
-from selfloop.data.validate import hold_out
 from selfloop.errors import ConfigError, DataError
 
 
@@ -222,7 +222,7 @@ def test_a_table_of_images_as_datasets_stores_them_is_read(tmp_path):
         ("a.csv", "text,text\na,b\n", "Got 'text' twice"),
         ("a.csv", b"text,label\na\0\0b,x\n", "binary"),
         ("a.csv", "text,label\né,x\n".encode("latin-1"), "is not utf-8: byte 11 (line 2)"),
-        ("a.csv", "text,label\na,x\nb,x\n", "must hold two classes or more. All training examples have label 'x'"),
+        ("a.csv", "text,label\na,x\nb,x\n", "must hold two labels or more to train on. All that it has is 'x'"),
         ("a.csv", "text,label\na,x\nb,y\n", "one example of each class"),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text"', "line 2 is not JSON"),
         ("a.jsonl", '{"text": "a", "label": 1}\n[1]', "line 2 must be one JSON object"),
@@ -322,11 +322,11 @@ def test_real_surnames_are_read(real_data):
 )
 def test_what_is_held_out_is_a_seeded_share_of_each_class_and_leaves_one(labels, fraction, seed):
     items = Items("text", [str(n) for n in range(len(labels))], list(labels), [str(n) for n in range(len(labels))])
-    train, valid = hold_out(items, fraction, seed, "here")
+    train, valid = ClassReader(Reading()).hold_out(items, fraction, seed, "here")
     assert sorted(train.inputs + valid.inputs) == sorted(items.inputs)
     assert set(train.labels) == set(labels)
     assert valid.inputs
-    assert hold_out(items, fraction, seed, "here") == (train, valid)
+    assert ClassReader(Reading()).hold_out(items, fraction, seed, "here") == (train, valid)
     for label, count in Counter(labels).items():
         assert abs(valid.labels.count(label) - count * fraction) <= 1.5 or valid.labels.count(label) == count - 1
 
@@ -356,7 +356,7 @@ def test_valid_and_test_may_be_sources_of_their_own(place):
 
 def test_nothing_left_to_train_on_is_refused(place):
     path = place({"a.csv": "text,label\n ,x\n ,y\n"}) / "a.csv"
-    with pytest.raises(DataError, match="must hold examples to train on"):
+    with pytest.raises(DataError, match="has no examples that can be used"):
         read(path, skip=True)
 
 

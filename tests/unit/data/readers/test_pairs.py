@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from read_data import read_pairs, read_references, read_sources
 
 from selfloop.data.examples import BadItems
-from selfloop.data.readers.pairs import read_lines, read_pairs, read_references, read_sources
+from selfloop.data.readers.pairs import read_lines
 from selfloop.errors import DataError
 
 ENGLISH = ["one dog", "two dogs", "three dogs", "four dogs"]
@@ -135,7 +136,7 @@ def test_what_are_no_pairs_is_said_in_one_sentence(write, tmp_path, source, targ
 
 
 def test_the_translations_of_no_sentences_are_refused(files, write):
-    with pytest.raises(DataError, match=r"The valid translations of .* need their source: give --valid too"):
+    with pytest.raises(DataError, match=r"The translations of .* need their source: give --valid too"):
         read_pairs(*files, valid_target=write("val.de", ["x"]), bad=BadItems())
 
 

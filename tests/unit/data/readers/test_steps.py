@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from read_data import read_labelled_steps, read_steps
 
 from selfloop.data.examples import BadItems
-from selfloop.data.readers.steps import Reading, read_labelled_steps, read_steps
+from selfloop.data.reading import Reading
 from selfloop.errors import ConfigError, DataError
 
 
@@ -138,7 +139,7 @@ def test_a_sentence_with_a_column_too_few_names_its_line(tmp_path):
 
 
 def test_what_cannot_be_learnt_from_is_refused(table, tmp_path):
-    with pytest.raises(DataError, match=r"two labels or more .* All of its steps have label 'a'"):
+    with pytest.raises(DataError, match=r"two labels or more .* All that it has is 'a'"):
         read_labelled_steps(table({"x": [1], "labels": ["a"]}, {"x": [1], "labels": ["a"]}), Reading())
     with pytest.raises(DataError, match="has one example only"):
         read_labelled_steps(table({"x": [1, 2], "labels": ["a", "b"]}), Reading())

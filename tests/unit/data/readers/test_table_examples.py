@@ -3,10 +3,10 @@ import unicodedata
 
 import numpy as np
 import pytest
+from read_data import read_classified, read_labelled_steps, read_steps, read_unlabelled
 
 from selfloop.data.examples import BadItems
-from selfloop.data.readers.classified import read_classified, read_unlabelled
-from selfloop.data.readers.steps import Reading, read_labelled_steps, read_steps
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
 from selfloop.errors import DataError
 

@@ -2,11 +2,11 @@ import gzip
 import json
 
 import pytest
+from read_data import read_classified, read_pairs, read_sources, read_unlabelled
 
 from selfloop.data.examples import BadItems
-from selfloop.data.readers.captioned import Wanted, parts_of
-from selfloop.data.readers.classified import read_classified, read_unlabelled
-from selfloop.data.readers.pairs import read_pairs, read_sources
+from selfloop.data.readers.captioned import CaptionReader
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
 from selfloop.data.tables.table import read_table
 from selfloop.data.text.corpus import read_corpus
@@ -26,7 +26,7 @@ def write(tmp_path):
 
 
 def table(path, **options):
-    return read_table(path, "utf-8", BadItems(), TableFormat(**options))
+    return read_table(path, Reading(format=TableFormat(**options)))
 
 
 def rows(path, **options):
@@ -57,17 +57,17 @@ def test_quotes_in_tsv_are_read_where_they_are_asked_for(write):
 
 def test_quotes_round_whole_cells_of_tsv_are_kept_and_said(write):
     bad = BadItems()
-    assert read_table(write("a.tsv", 'text\tlabel\n"a"\tx\nc\ty\n'), "utf-8", bad).rows[0]["text"] == '"a"'
+    assert read_table(write("a.tsv", 'text\tlabel\n"a"\tx\nc\ty\n'), Reading(bad=bad)).rows[0]["text"] == '"a"'
     assert bad.notes == ["cells of a.tsv stand in quotes, which are kept: --set data.quotes=true takes them off"]
     bad = BadItems()
-    read_table(write("b.tsv", STRAY), "utf-8", bad)
+    read_table(write("b.tsv", STRAY), Reading(bad=bad))
     assert not bad.notes
 
 
 def test_semicolons_are_recognised_and_said(write):
     bad = BadItems()
     path = write("a.csv", 'text;label\n"one; or, two";x\nthree, four;y\n;x\n')
-    assert read_table(path, "utf-8", bad).rows[0] == {"text": "one; or, two", "label": "x"}
+    assert read_table(path, Reading(bad=bad)).rows[0] == {"text": "one; or, two", "label": "x"}
     assert bad.notes == ["a.csv is read with ';' between cells"]
     corpus = read_corpus(path, column="text", valid_fraction=0.1)
     assert "".join(corpus.train) + "".join(corpus.valid) == "one; or, two\nthree, four\n"
@@ -78,7 +78,7 @@ def test_semicolons_are_recognised_and_said(write):
 )
 def test_semicolons_that_are_in_cells_separate_nothing(write, text):
     bad = BadItems(skip=True)
-    read_table(write("a.csv", text), "utf-8", bad, TableFormat(header=True))
+    read_table(write("a.csv", text), Reading(bad=bad, format=TableFormat(header=True)))
     assert not bad.notes
 
 
@@ -175,7 +175,7 @@ def test_every_task_reads_columns_by_number(write, tmp_path):
     (tmp_path / "i.png").write_bytes(b"")
     captions = write("b.csv", "i.png,a dog\ni.png,a cat\n")
     bad = BadItems()
-    assert parts_of(captions, Wanted("1", "2", bad=bad, format=NAMELESS))[1]["train"].captions == [["a dog", "a cat"]]
+    assert CaptionReader(Reading("1", "2", bad=bad, format=NAMELESS)).score(captions).labels == [["a dog", "a cat"]]
     assert bad.notes == ["image: '1'; captions: '2'"]
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from selfloop.data import Corpus, read_corpus
 from selfloop.data.examples import BadItems
+from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
 from selfloop.data.text import files
 from selfloop.data.text.files import text_of_files
-from selfloop.data.text.rows import TextReading
 from selfloop.errors import ConfigError, DataError
 
 
@@ -96,7 +96,7 @@ def test_wherever_it_is_cut_the_text_is_what_python_reads(place, monkeypatch, en
         for path in paths:
             path.write_bytes(gzip.compress(path.read_bytes()))
     expected = "".join(text if text.endswith("\n") else text + "\n" for text in plain).removesuffix("\n")
-    pieces = list(text_of_files(paths, TextReading(encoding=encoding)))
+    pieces = list(text_of_files(paths, Reading(encoding=encoding)))
     assert "".join(pieces) == expected
     assert max(map(len, pieces)) <= block + 1  # with the newline between two files
 
@@ -173,11 +173,11 @@ def test_dates_and_numbers_are_no_text_unless_they_are_named(place):
         assert whole(read_corpus(folder / name, bad=bad)).startswith("a\nb")
         assert bad.notes == ["text: 'what'"]
         assert whole(read_corpus(folder / name, column="when")).startswith("12:31\n12:32")
-    assert "Got 'when' (strings of dates or numbers), 'n' (numbers) instead" in refusal(folder / "b.csv")
+    assert "Got 'when' (dates or numbers), 'n' (numbers) instead" in refusal(folder / "b.csv")
 
 
 def test_a_line_of_too_many_cells_is_named(place):
-    assert "a.csv, line 3 has 3 cells, and there are 2 columns" in refusal(
+    assert "a.csv, line 3 has 3 cells, and line 1 names 2 columns. Mend it." in refusal(
         place(a_csv="n,text\n1,a\n2,b,c\n") / "a.csv"
     )
 
@@ -377,8 +377,8 @@ def test_utf_16_is_recognised(place):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", '{"text": "a"}\n{"text": \n', "Line 2 of"),
-        ("a.jsonl", '"a"\n', "no braces around it"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
+        ("a.jsonl", '"a"\n', "line 1 must be one JSON object"),
         ("a.csv", 'text\n"a', "near line 2, is not CSV (unexpected end of data)"),
         ("a.parquet", "no", "cannot be read as parquet"),
         ("a.txt.gz", "no", "cannot be read as text (Not a gzipped file"),
@@ -422,7 +422,7 @@ def test_a_table_without_room_for_temporary_files_is_one_sentence(tmp_path, monk
     def fail(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    (tmp_path / "rows.jsonl").write_text('{"text": "the cat"}\n')
+    datasets.Dataset.from_list([{"text": "the cat"}]).to_parquet(tmp_path / "rows.parquet")
     monkeypatch.setattr("tempfile.mkdtemp", fail)
-    with pytest.raises(DataError, match=rf"rows\.jsonl takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
-        read_corpus(str(tmp_path / "rows.jsonl"))
+    with pytest.raises(DataError, match=rf"rows\.parquet takes a folder .*\({os.strerror(code)}\): .* set TMPDIR to"):
+        read_corpus(str(tmp_path / "rows.parquet"))
