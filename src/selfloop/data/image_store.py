@@ -7,9 +7,7 @@ folder can be deleted at any time.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from selfloop.atomic import replacing
-from selfloop.data.caches import keep
+from selfloop.data.caches import keep, used
 from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.image_files import Picture
 from selfloop.data.media.images import Bytes
 from selfloop.errors import DataError
-
-LIMIT = 8 * 2**30
-"""How many bytes the stores may have together; those that were not used for longest go first."""
 
 TOGETHER = 32
 """Images that are looked at in one call."""
@@ -78,8 +73,6 @@ def look(
         found = _open(path)
         if found is None:
             _write(path, pictures, see, size, bad)
-            with suppress(OSError):  # another process was faster
-                _prune(folder, path)
             found = _open(path)
         else:
             for row, reason in found[1].items():
@@ -107,8 +100,7 @@ def _open(path: Path) -> tuple[Array, dict[int, str]] | None:
     try:
         faults = {int(row): str(reason) for row, reason in json.loads(path.with_suffix(".json").read_bytes()).items()}
         arrays: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        with suppress(OSError):  # a disk that is read only keeps the old time
-            os.utime(path)  # it counts as used now
+        used(path, path.with_suffix(".json"))
     except (FileNotFoundError, ValueError, EOFError, AttributeError):
         return None
     return arrays, faults
@@ -135,16 +127,3 @@ def _write(
             file.write(arrays.data)
         with replacing(path.with_suffix(".json")) as list_of_faults:
             list_of_faults.write(json.dumps(faults).encode())
-
-
-def _prune(folder: Path, kept: Path) -> None:
-    """Remove the stores that were not used for longest, until the rest fit."""
-    stores = sorted((path for path in folder.glob("*.npy") if path != kept), key=lambda path: path.stat().st_mtime)
-    total = sum(path.stat().st_size for path in (*stores, kept))
-    for path in stores:
-        if total <= LIMIT:
-            break
-        total -= path.stat().st_size
-        with suppress(OSError):  # another process was faster
-            path.unlink()
-            path.with_suffix(".json").unlink()

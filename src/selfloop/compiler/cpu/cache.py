@@ -11,13 +11,12 @@ import os
 import re
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfloop.atomic import replacing
-from selfloop.caches import user_caches
+from selfloop.caches import prune, user_caches
 
 VARIABLE = "SELFLOOP_CACHE"
 """The environment variable that names another folder, or is ``off``."""
@@ -26,9 +25,7 @@ LIMIT = 256 * 2**20
 """How many bytes the files may have together; those that were not used for longest go first."""
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.o")
-_LEFTOVER = re.compile(r"\.[0-9a-f]{64}\.o\.[0-9a-f]{32}\.tmp")
 _DIGEST_SIZE = hashlib.sha256().digest_size
-_HOUR = 3600.0
 
 
 class _UnusableError(OSError):
@@ -63,7 +60,7 @@ def store(key: str, code: bytes) -> None:
                 os.fchmod(file.fileno(), 0o600)  # whatever the umask: a file that the group may write is not loaded
             file.write(_digest(key, code))
             file.write(code)
-        _prune(folder)
+        prune(folder, _ENTRY, LIMIT)
 
 
 def state() -> str:
@@ -174,26 +171,3 @@ def _digest(key: str, code: bytes) -> bytes:
 def _matching(folder: Path, names: re.Pattern[str]) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return [entry for entry in entries if names.fullmatch(entry.name)]
-
-
-def _prune(folder: Path) -> None:
-    """Remove the files that were not used for longest until the rest fit, and what killed writers left behind.
-
-    Several processes may prune at once: each removes the oldest of what it saw, and those are the same files.
-    """
-    found = []
-    for entry in _matching(folder, _ENTRY):
-        with suppress(OSError):  # another process was faster
-            about = entry.stat(follow_symlinks=False)
-            found.append((about.st_mtime, about.st_size, entry.name))
-    total = sum(size for _, size, _ in found)
-    for _, size, name in sorted(found):
-        if total <= LIMIT:
-            break
-        with suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
-            total -= size
-    for entry in _matching(folder, _LEFTOVER):
-        with suppress(OSError):
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _HOUR:
-                (folder / entry.name).unlink(missing_ok=True)

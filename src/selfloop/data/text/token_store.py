@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from selfloop.atomic import replacing
-from selfloop.data.caches import keep
+from selfloop.data.caches import keep, used
 from selfloop.data.text.pieces import Text
 from selfloop.data.text.tokenizer import Tokenizer
 from selfloop.errors import DataError
@@ -88,6 +88,7 @@ def _open(path: Path) -> Tokens | None:
             counts = int(metadata["characters"]), int(metadata["bytes"])
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
         return None
+    used(path)
     return Tokens(np.memmap(path, dtype, mode="r", offset=8 + _HEADER, shape=shape), *counts)
 
 

@@ -339,7 +339,7 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out_each_time(place, see,
 
 
 def test_the_oldest_stores_make_room(place, see, tmp_path, monkeypatch):
-    monkeypatch.setattr("selfloop.data.image_store.LIMIT", 400)
+    monkeypatch.setattr("selfloop.data.caches.LIMIT", 400)
     pictures = [*Album(place(PHOTOS))]
     for number in range(4):
         look(pictures, see, size=(4, 4), digest=str(number), bad=BadItems(), folder=tmp_path / "kept")

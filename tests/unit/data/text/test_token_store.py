@@ -111,3 +111,13 @@ def test_two_processes_may_store_the_same_text_at_once(tmp_path):
     tokens = tokenize(Text(interrupted, TEXT.fingerprint), BYTES, tmp_path)
     assert tokens.ids.tolist() == list("".join(TEXT).encode())
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_tokens_that_were_not_used_for_longest_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("selfloop.data.caches.LIMIT", 600)  # of stores of 259 bytes
+    texts = {word: Text.of(word) for word in ("one", "two", "six")}
+    for word in ("one", "two", "one", "six"):
+        tokenize(texts[word], BYTES, tmp_path)
+    assert len([*tmp_path.iterdir()]) == 2
+    read = Text(lambda: pytest.fail("it is kept"), texts["one"].fingerprint)
+    assert tokenize(read, BYTES, tmp_path).ids.tolist() == [*b"one"]
