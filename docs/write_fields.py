@@ -5,8 +5,8 @@ python docs/write_fields.py
 
 from pathlib import Path
 
-from selfloop.options import CONFIGS
 from selfloop.options.fields import Field, fields
+from selfloop.tasks.table import TASKS
 
 PAGE = Path(__file__).parent / "fields.md"
 HEAD = """# All fields
@@ -20,10 +20,10 @@ made by `python docs/write_fields.py`; `selfloop train TASK --fields` prints the
 def page() -> str:
     """The page, as it should be."""
     lines = [HEAD]
-    for task, config in CONFIGS.items():
+    for task, entry in TASKS.items():
         lines.append(f"## {task}\n")
         section = ""
-        for field in fields(config).values():
+        for field in fields(entry.config).values():
             if field.section != section:
                 section = field.section
                 lines[-1] += "\n" if lines[-1].startswith("| ") else ""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from selfloop.data import Tokenizer
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.tasks.caption.captioner import Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import Inputs
@@ -23,21 +24,15 @@ def make(task: str, folder: Path) -> Run:
     config = TASKS[task].config.model_validate({"model": options})
     run = Run.create(folder, task, config.model_dump(mode="json"))
     tokenizer = Tokenizer.train("char", TEXT)
-    if task == "lm":
-        tokenizer.save(run.path / "tokenizer.json")
-        arguments = (tokenizer.vocab_size,)
-    elif task == "caption":
-        tokenizer.save(run.path / "tokenizer.json")
-        arguments = (choose_vision("small"), tokenizer.vocab_size)
-    else:
-        inputs = {
-            "classify": Inputs("series", (3,), ("a", "b")),
-            "label": Inputs("words", (), ("a", "b"), vocabulary=Vocabulary.of(WORDS)),
-            "translate": Languages.learn(TEXT, TEXT, vocab_size=300),
-        }[task]
-        inputs.save(run)
-        arguments = (inputs,)
-    model = TASKS[task].opened.build(config.model, *arguments, choose_cell("lstm"))
+    inputs = {
+        "lm": tokenizer,
+        "classify": Inputs("series", (3,), ("a", "b")),
+        "label": Inputs("words", (), ("a", "b"), vocabulary=Vocabulary.of(WORDS)),
+        "translate": Languages.learn(TEXT, TEXT, vocab_size=300),
+        "caption": Sight(choose_vision("small"), tokenizer),
+    }[task]
+    inputs.save(run.path / "tokenizer.json" if task == "lm" else run)
+    model = TASKS[task].predictor.build(config.model, inputs, choose_cell("lstm"))
     run.save_model(model, {})
     facts = {
         "progress": asdict(Progress(step=1, best_loss=1.0)),

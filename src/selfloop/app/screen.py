@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from selfloop.tasks.task import Learner, Opened, TaskEntry
+from selfloop.tasks.learner import Learner
+from selfloop.tasks.predictor import Predictor
+from selfloop.tasks.table import TaskEntry
 from selfloop.training import Listener, Run
 from selfloop.training import Progress as Reached
 from selfloop.training.schedule import Budget
@@ -48,7 +50,7 @@ class Screen:
         with self.console.status(what + " …"):
             yield
 
-    def introduce(self, task: Learner, run: Run, budget: Budget, accelerator: Accelerator) -> None:
+    def introduce(self, task: Learner[Any, Any, Any], run: Run, budget: Budget, accelerator: Accelerator) -> None:
         """What is about to happen: the data, the model, the budget, the folder."""
         rnn: Any = task.model.rnn
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
@@ -123,7 +125,7 @@ class Screen:
         self.console.print(f"Stopped and saved at update {progress.step:,}.")
         self._next([f"selfloop train {self._task} --resume {shlex.quote(str(run.path))}"])
 
-    def conclude(self, best: Opened, result: Mapping[str, Any], pictures: list[str]) -> None:
+    def conclude(self, best: Predictor[Any, Any, Any, Any], result: Mapping[str, Any], pictures: list[str]) -> None:
         """The scores, what the model makes, and the next commands."""
         if self.console.quiet:
             return

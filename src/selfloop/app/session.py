@@ -20,10 +20,10 @@ from selfloop.options.fields import configure
 from selfloop.options.training import BUDGETS, TrainingOptions
 from selfloop.tasks import load
 from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.learner import Learner
 from selfloop.tasks.loading import kind_of
-from selfloop.tasks.opening import read_config
-from selfloop.tasks.table import TASKS
-from selfloop.tasks.task import Learner, TaskEntry
+from selfloop.tasks.run_config import read_config
+from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training import Listener, Progress, Run, read_progress
 from selfloop.training import train as run_loop
 from selfloop.training.allocator import keep_freed_memory
@@ -191,8 +191,8 @@ def go_on(
         progress = read_progress(run)
         longer = _longer(run, progress, chosen, more)
         chosen = _with_own_code(run, chosen, cell, encoder)
-        own = {} if encoder is None else {"encoder": encoder}
-        entry.opened.open(replace(run, resuming=True), cell=cell, **own)  # what does not fit shows before data are read
+        last = replace(run, resuming=True)
+        entry.predictor.open(last, chosen, cell=cell, encoder=encoder)  # what does not fit shows before data are read
         accelerator = _accelerator(chosen, screen, device)
         with accelerator.main_process_first(), screen.status("reading the data"):
             learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
@@ -238,7 +238,7 @@ def _with_own_code(run: Run, chosen: Any, cell: Cell | str | None, encoder: str 
     model = chosen.model
     if model.is_own_cell and cell is None:
         raise RunError(f"{run.path} was trained with your own cell; give it again: --cell {quote(model.cell)}.")
-    if not getattr(model, "is_own_encoder", False):
+    if not model.is_own_encoder:
         return chosen
     if encoder is None:
         raise RunError(
@@ -249,7 +249,7 @@ def _with_own_code(run: Run, chosen: Any, cell: Cell | str | None, encoder: str 
 
 def _train(
     entry: TaskEntry,
-    learner: Learner,
+    learner: Learner[Any, Any, Any],
     run: Run,
     accelerator: Accelerator,
     screen: Screen,
@@ -265,7 +265,9 @@ def _train(
     return Outcome(run, _conclude(entry, learner, run, progress, screen) if accelerator.is_main_process else None)
 
 
-def _conclude(entry: TaskEntry, learner: Learner, run: Run, progress: Progress, screen: Screen) -> dict[str, Any]:
+def _conclude(
+    entry: TaskEntry, learner: Learner[Any, Any, Any], run: Run, progress: Progress, screen: Screen
+) -> dict[str, Any]:
     """Score with the best weights, draw the curves, and say what comes next."""
     result: dict[str, Any] = {
         "run": str(run.path),
@@ -278,7 +280,7 @@ def _conclude(entry: TaskEntry, learner: Learner, run: Run, progress: Progress, 
         **({"notes": learner.bad.notes} if learner.bad.notes else {}),
     }
     result |= {name: dict(value) for name, value in vars(learner.origin).items() if value}
-    draw_curves(run, entry.unit)
+    draw_curves(run, f"{entry.loss} per {entry.unit}")
     if not progress.finished:
         screen.stopped(run, progress)
         return result
@@ -286,17 +288,12 @@ def _conclude(entry: TaskEntry, learner: Learner, run: Run, progress: Progress, 
         run.load_model(learner.model)
         best = learner.opened()
         scores = {name: best.score(part) for name, part in learner.parts().items()}
-    result |= {name: {**score.metrics(), **signatures(score)} for name, score in scores.items()}
+    result |= {name: {**score.metrics(), **score.signatures} for name, score in scores.items()}
     pictures = draw_score(run, list(scores.values())[-1])
     facts = {**result, "data": dict(learner.facts())}
     write_bytes(run.results, (json.dumps(facts, indent=2) + "\n").encode())
     screen.conclude(best, result, pictures)
     return result
-
-
-def signatures(score: Any) -> Mapping[str, str]:
-    """How a score's figures were computed, where that is not one and the same everywhere; for JSON, by name."""
-    return getattr(score, "signatures", {})
 
 
 def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator:

@@ -29,7 +29,7 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if offered := getattr(error, "possibilities", None):
+            if offered := vars(error).get("possibilities"):
                 bare = {name.lstrip("-"): name for name in offered}
                 near = difflib.get_close_matches(error.option_name.lstrip("-"), bare)  # type: ignore[attr-defined]
                 error.possibilities = [bare[name] for name in near]  # type: ignore[attr-defined]

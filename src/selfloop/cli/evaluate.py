@@ -1,11 +1,11 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.opening import Header, read_as
+from selfloop.cli.open_run import Header, read_as
 
 
 def evaluate(
@@ -57,14 +57,15 @@ def evaluate(
     from rich.table import Table
     from rich.text import Text
 
-    from selfloop.app.session import signatures
-    from selfloop.cli.opening import open_for
+    from selfloop.cli.open_run import open_for
     from selfloop.config import changed
     from selfloop.tasks.loading import kind_of_model
+    from selfloop.tasks.predictor import Predictor, ScoresPairs
 
-    two = target is not None
-    what, needs = ("evaluate with two files", "align") if two else ("evaluate", "score")
-    model = open_for(what, needs, run, cell=cell, encoder=encoder)
+    needs: tuple[str, type[Any]] = (
+        ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
+    )
+    model = open_for(*needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
@@ -73,7 +74,7 @@ def evaluate(
     unit = f"{kind.unit}s"
     if as_json:
         facts = {
-            name: {**s.metrics(), **signatures(s), unit: s.count, "classes": s.details()} for name, s in scores.items()
+            name: {**s.metrics(), **s.signatures, unit: s.count, "classes": s.details()} for name, s in scores.items()
         }
         typer.echo(json.dumps({n: {k: v for k, v in f.items() if v != []} for n, f in facts.items()}))
         return
@@ -86,7 +87,7 @@ def evaluate(
         ]
         console.print(Text(name, "bold"))
         console.print(Padding(Columns(figures, padding=(0, 3, 0, 0)), (0, 0, 0, 2)))
-    for signature in sorted({text for score in scores.values() for text in signatures(score).values()}):
+    for signature in sorted({text for score in scores.values() for text in score.signatures.values()}):
         console.print(signature, style="dim")
     for name, score in scores.items():
         rows = score.details()

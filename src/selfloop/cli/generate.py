@@ -36,15 +36,16 @@ def generate(
 
       selfloop generate runs/play --prompt "To be" --beam 5 --max-tokens 60
     """
-    from selfloop.cli.opening import open_for
+    from selfloop.cli.open_run import open_for
     from selfloop.decoding import Sampling
+    from selfloop.tasks.predictor import Generates
 
     drawing = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p, "--seed": seed}
     given = [name for name, value in drawing.items() if value is not None]
     if beam is not None and given:
         raise ArgumentError(f"--beam searches and does not draw, so it does not go with {' and '.join(given)}.")
     sampling = Sampling(0.8 if temperature is None else temperature, top_k, top_p)
-    model = open_for("generate", "write", run, cell=cell)
+    model = open_for("generate", Generates, run, cell=cell)
     prompts = prompt or [""]
     if beam is None and len(prompts) == 1 and not as_json:
         pieces = model.stream(prompts[0], max_tokens=max_tokens, sampling=sampling, seed=seed)

@@ -42,11 +42,12 @@ def inspect(
 
     from rich.console import Console
 
-    from selfloop.cli.opening import open_for
+    from selfloop.cli.open_run import open_for
     from selfloop.inspect import draw_gradient_flow, gradient_flow
+    from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
-    model = open_for("inspect --gradient-flow", "recurrent_inputs", run, cell=cell)
+    model = open_for("inspect --gradient-flow", Inspectable, run, cell=cell)
     with Console(stderr=True, quiet=as_json).status("running back …"):
         after = _layers(gradient_flow(*model.recurrent_inputs(steps)))
         before = _layers(gradient_flow(*model.recurrent_inputs(steps, fresh=True)))

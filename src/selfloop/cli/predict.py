@@ -1,15 +1,12 @@
 """``selfloop predict RUN DATA…``."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.opening import Header, read_as
+from selfloop.cli.open_run import Header, read_as
 from selfloop.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from selfloop.data.examples import Examples
 
 
 def predict(
@@ -60,20 +57,22 @@ def predict(
     import sys
 
     from selfloop.app.pictures import draw_predictions
-    from selfloop.cli.opening import open_for
+    from selfloop.cli.open_run import open_for
     from selfloop.config import changed
     from selfloop.data.examples import BadItems
+    from selfloop.tasks.predictor import Predicts, Watches
 
     if format not in FORMATS:
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
-    what, needs = ("predict --stream", "watch") if stream else ("predict", "predict")
-    model = open_for(what, needs, run, cell=cell, encoder=encoder)
+    needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
+    model = open_for(*needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
     if stream:
         _stream(model, data or [], format)
         return
     bad = BadItems(skip_bad)
-    parts = [model.read(source, bad) for source in data] if data else [_lines(model)]
+    typed = (line.rstrip("\r\n") for line in sys.stdin)
+    parts = [model.read(source, bad) for source in data] if data else [model.lines(typed)]
     for place, reason in bad.found:
         typer.echo(f"left out: {place} {reason}", err=True)
     predictions = [found for part in parts for found in model.predict(part)]
@@ -87,7 +86,7 @@ def predict(
         for found in predictions:
             typer.echo(found.line() if format == "text" else json.dumps(found.facts(), ensure_ascii=False))
     if picture is not None:
-        draw_predictions(predictions, picture)
+        draw_predictions(model.drawing(predictions), picture)
 
 
 def _stream(model: Any, data: list[str], format: str) -> None:
@@ -100,23 +99,3 @@ def _stream(model: Any, data: list[str], format: str) -> None:
 
 
 FORMATS = ("jsonl", "csv", "text")
-
-
-def _lines(model: Any) -> "Examples":
-    """An example a line from stdin: a text, or words with spaces between."""
-    import sys
-
-    from selfloop.data.examples import Examples
-
-    if not hasattr(model, "inputs"):
-        raise ArgumentError("This model reads images, which do not come as lines: give files or folders.")
-    if model.inputs.kind not in ("text", "words"):
-        raise ArgumentError("This model reads numbers, which do not come as lines: give files or folders.")
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
-    if hasattr(model, "lines"):
-        found: Examples = model.lines(lines)
-        return found
-    numbers = [number for number, line in enumerate(lines) if line.strip()]
-    texts = [lines[number] for number in numbers]
-    words = [text.split() for text in texts]
-    return Examples(words if model.inputs.kind == "words" else texts, [], [f"line {1 + n}" for n in numbers])

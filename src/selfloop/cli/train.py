@@ -3,106 +3,21 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from selfloop.errors import ConfigError
 
-EXAMPLES = {
-    "lm": """Train a language model: at every step it predicts the next token.
-
-    [bold]Examples[/bold]
-
-      selfloop train lm                                    the text inside Python
-
-      selfloop train lm play.txt --minutes 3               characters of your own text
-
-      selfloop train lm books/ --tokenizer bpe --epochs 5  a folder, byte-pair encoding
-
-      selfloop train lm tweets.jsonl --column body         one column of a table
-
-      selfloop train lm play.txt --hidden 256 --lr 0.003
-
-      selfloop train lm --resume runs/play                 go on after a stop; with --minutes 3, longer
-    """,
-    "classify": """Train a classifier: a text, a series or an image goes in, one of several classes comes out.
-
-    [bold]Examples[/bold]
-
-      selfloop train classify                              handwritten digits, pixel by pixel
-
-      selfloop train classify reviews.csv --minutes 5      a table of texts with their class
-
-      selfloop train classify walks.csv --series walk --time seconds
-
-      selfloop train classify names/                       a text file a class, an example a line
-
-      selfloop train classify walks/ --bidirectional --pooling attention
-
-      selfloop train classify mnist/ --scan rows           images, a row of pixels a step
-    """,
-    "label": """Train a labeller: a sequence goes in, a label comes out at each of its steps.
-
-    [bold]Examples[/bold]
-
-      selfloop train label                                 moving digits, frame by frame
-
-      selfloop train label treebank/ --minutes 10          words and their tags: train.tsv, dev.tsv, test.tsv
-
-      selfloop train label walks.csv --series person --time seconds --label activity
-
-      selfloop train label clips.jsonl --size [48,64] --fps 12
-
-      selfloop train label clips.jsonl --no-bidirectional  a model that labels a camera as it runs
-    """,
-    "translate": """Train a translator: a text goes in, and when it is read, another comes out.
-
-    [bold]Examples[/bold]
-
-      selfloop train translate                             dates, from English to Hungarian
-
-      selfloop train translate train.en train.de --minutes 60
-
-      selfloop train translate train.en.gz train.de.gz --valid val.en.gz --valid-target val.de.gz
-
-      selfloop train translate pairs.tsv --source-column en --target-column de
-
-      selfloop train translate pairs.tsv --attention additive --beam 10
-    """,
-    "caption": """Train a captioner: an image goes in, a sentence about it comes out.
-
-    [bold]Examples[/bold]
-
-      selfloop train caption                               drawn scenes of coloured shapes
-
-      selfloop train caption photos/ --encoder efficientnet-lite0 --minutes 30
-
-      selfloop train caption captions.csv --images photos.zip --encoder timm:resnet18
-
-      selfloop train caption drawings/ --condition input --beam 10
-
-      selfloop train caption photos/ --scheduled-sampling 0.2
-    """,
-}
-"""What each task's command says of it."""
-
-USUAL = {
-    "lm": ("column", "tokenizer"),
-    "classify": ("input", "label", "series", "time", "scan", "tokenizer", "bidirectional", "pooling", "skip_bad"),
-    "label": ("input", "label", "series", "time", "ignore", "bidirectional", "skip_bad"),
-    "translate": ("source_column", "target_column", "valid_target", "test_target", "tokenizer", "lowercase",
-                  "attention", "skip_bad"),
-    "caption": ("images", "image", "caption", "encoder", "condition", "skip_bad"),
-}  # fmt: skip
-"""The fields of each task's own that its help shows."""
+if TYPE_CHECKING:
+    from selfloop.tasks.table import TaskEntry
 
 ALWAYS = (
     *("minutes", "epochs", "steps", "valid", "test", "header", "cell", "hidden_size", "num_layers", "batch_size"),
     *("learning_rate", "precision", "seed"),
 )
-"""And those of every task's."""
+"""The fields that the help of every task shows."""
 
 OF_THE_COMMAND: dict[str, tuple[str, Any, str, str]] = {
     "run": ("--run", Path, "FOLDER", "The folder to make. [dim]runs/NAME, after the data.[/]"),
@@ -130,9 +45,11 @@ class TaskGroup(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def _make(self) -> None:
+        from selfloop.tasks.table import TASKS
+
         if not self.commands:
             made = typer.Typer(rich_markup_mode="rich")
-            for task in EXAMPLES:
+            for task in TASKS:
                 made.command(task)(command_of(task))
             group: Any = typer.main.get_command(made)
             self.commands = group.commands
@@ -150,24 +67,25 @@ def _train() -> None:
 
 def command_of(task: str) -> Callable[..., None]:
     """The command of a task."""
-    from selfloop.options import CONFIGS
     from selfloop.options.fields import fields
+    from selfloop.tasks.table import TASKS
 
-    known = fields(CONFIGS[task])
+    entry = TASKS[task]
+    known, usual = fields(entry.config), {*entry.usual, *ALWAYS}
     sources = [name for name in ("source", "target") if name in known]
     parameters = [
         _parameter(name, typer.Argument(metavar=name.upper(), help=known[name].description, show_default=False))
         for name in sources
     ]
     others = [name for name in known if name not in sources and not isinstance(known[name].default, dict)]
-    for name in (*USUAL[task], *ALWAYS, *(n for n in others if n not in {*USUAL[task], *ALWAYS})):
+    for name in (*entry.usual, *ALWAYS, *(n for n in others if n not in usual)):
         field = known[name]
         default = f" [dim]{field.shown_default}[/]" if field.shown_default else ""
         option = typer.Option(
             *field.flags,
             help=field.description.replace("[", "\\[") + default,
             metavar=field.metavar,
-            hidden=name not in {*USUAL[task], *ALWAYS},
+            hidden=name not in usual,
             rich_help_panel=field.section.capitalize(),
         )
         parameters.append(_parameter(name, option, bool if field.is_switch else str))
@@ -179,8 +97,15 @@ def command_of(task: str) -> Callable[..., None]:
         _run(task, given)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__doc__ = EXAMPLES[task]
+    command.__doc__ = _help_of(entry)
     return command
+
+
+def _help_of(entry: "TaskEntry") -> str:
+    """What a task is, and its examples, with what they do in a column."""
+    width = max(len(command) for command, what in entry.examples.items() if what)
+    examples = (f"  {command:{width}}  {what}".rstrip() for command, what in entry.examples.items())
+    return "\n\n".join([entry.about, "[bold]Examples[/bold]", *examples])
 
 
 def _parameter(name: str, info: Any, kind: Any = str) -> inspect.Parameter:
@@ -190,12 +115,12 @@ def _parameter(name: str, info: Any, kind: Any = str) -> inspect.Parameter:
 
 def _run(task: str, given: dict[str, Any]) -> None:
     """Begin a run, or go on with one, and print the result if that was asked for."""
-    from selfloop.options import CONFIGS
     from selfloop.options.fields import configure, fields
     from selfloop.options.training import BUDGETS
+    from selfloop.tasks.table import TASKS
 
     own = {name: given.pop(name) for name in OF_THE_COMMAND}
-    known = fields(CONFIGS[task])
+    known = fields(TASKS[task].config)
     if own["list_fields"]:
         _print_fields(known.values())
         return
@@ -206,7 +131,7 @@ def _run(task: str, given: dict[str, Any]) -> None:
         more = {name: chosen.pop(name) for name in BUDGETS if name in chosen}
         _go_on(task, own["resume"], more, chosen, device, as_json)
         return
-    config = configure(CONFIGS[task], chosen, file=own["config"], assignments=own["set"] or [])
+    config = configure(TASKS[task].config, chosen, file=own["config"], assignments=own["set"] or [])
     _begin(task, config, own["run"], device, as_json)
 
 

@@ -4,7 +4,6 @@ A field is defined once: its type, its default, its bounds, and below it its des
 line, the keywords of `selfloop.train` and the page of all fields are made of it by `fields`.
 """
 
-from selfloop.config import Section
 from selfloop.options.caption import CaptionConfig
 from selfloop.options.classify import ClassifyConfig
 from selfloop.options.label import LabelConfig
@@ -12,17 +11,7 @@ from selfloop.options.lm import LanguageModelConfig
 from selfloop.options.training import TrainingOptions
 from selfloop.options.translate import TranslateConfig
 
-CONFIGS: dict[str, type[Section]] = {
-    "lm": LanguageModelConfig,
-    "classify": ClassifyConfig,
-    "label": LabelConfig,
-    "translate": TranslateConfig,
-    "caption": CaptionConfig,
-}
-"""The tasks by name, each with what can be chosen about its runs."""
-
 __all__ = [
-    "CONFIGS",
     "CaptionConfig",
     "ClassifyConfig",
     "LabelConfig",

@@ -86,6 +86,11 @@ class RecurrentOptions(Section):
         """Whether the cell is the user's, and not of the zoo."""
         return self.cell not in ZOO
 
+    @property
+    def is_own_encoder(self) -> bool:
+        """Whether there is an image encoder, and it is the user's: ``FILE.py:NAME``."""
+        return False
+
 
 class TokenLossOptions(Section):
     """What is made small."""

@@ -1,7 +1,5 @@
 """What trains on labelled examples: the data, the model and the batches of one run, for classes and for labels."""
 
-import functools
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -9,97 +7,69 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from selfloop.data.batches import Batches
-from selfloop.data.examples import BadItems, Dataset, Examples
+from selfloop.data.batches import Batches, pad
+from selfloop.data.examples import Examples
 from selfloop.language import Cell
-from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.inputs import Inputs, class_weights, fingerprint, fit_scale
-from selfloop.training import Run
+from selfloop.tasks.learner import Learner
 
-Learner = TypeVar("Learner", bound="ExamplesLearner")
+Config = TypeVar("Config")
+Opened = TypeVar("Opened", bound=ExamplesPredictor[Any, Any])
 
 
-class ExamplesLearner(ABC):
-    """Labelled examples, how they are read, and the model, for one run.
+class ExamplesLearner(Learner[Inputs, Config, Opened]):
+    """Labelled examples, how they are read, and the model, for one run."""
 
-    Args:
-        config: what was chosen.
-        inputs: of a run that is resumed; None learns the labels, and what texts are made of, from the training part.
-        cell: the cell, where it is not to be found by its name.
-
-    Raises:
-        DataError: the examples cannot be read, or there is nothing to tell apart.
-        ConfigError: the cell does not exist.
-    """
+    OPENED: ClassVar[type[ExamplesPredictor[Any, Any]]]
 
     UNITS: ClassVar[str]
-    """What examples are called, in errors."""
+    """What examples are called."""
 
-    OPENED: ClassVar[Any]
-    """What its runs open as."""
+    def __init__(self, config: Config, inputs: Inputs | None = None, cell: Cell | None = None) -> None:
+        super().__init__(config, inputs, cell)
+        fit_scale(self.model.encoder, self._train[0])
 
-    def __init__(self, config: Any, inputs: Inputs | None = None, cell: Cell | None = None) -> None:
-        training = config.training
-        self.config = config
-        cell = cell or choose_cell(config.model.cell)
-        self.bad = BadItems(config.data.skip_bad)
-        self.dataset = self._read()
-        self.name, self.origin = self.dataset.name, self.dataset.origin
-        self.inputs = inputs or self._learn_inputs()
+    def prepare(self) -> int:
+        """The examples as arrays, their labels as numbers, and the batches."""
+        training = self.config.training  # type: ignore[attr-defined]
         self._train, self._valid = self._of(self.dataset.train), self._of(self.dataset.valid)
-        arrays, truth = self._train
-        self._batches = Batches([len(array) for array in arrays], training.batch_size, training.seed)
-        self.steps_per_epoch = self._batches.per_epoch
-        torch.manual_seed(training.seed)
-        self.model = self.OPENED.build(config.model, self.inputs, cell)
-        fit_scale(self.model.encoder, arrays)
-        self._weights = class_weights(config.loss.class_weights, np.hstack(truth), len(self.inputs.classes))
+        self._batches = Batches([len(array) for array in self._train[0]], training.batch_size, training.seed)
+        return self._batches.per_epoch
 
-    @abstractmethod
-    def _read(self) -> Dataset:
-        """The data set that the configuration names."""
+    def validate(self, model: torch.nn.Module) -> Mapping[str, float]:
+        """The figures of all validation examples."""
+        return self.opened().judge(*self._valid, self.dataset.valid.places).metrics()
 
-    @abstractmethod
-    def _learn_inputs(self) -> Inputs:
-        """How to read its examples."""
-
-    @abstractmethod
-    def _truth(self, labels: Any) -> Any:
-        """The labels of a part by number: a number an example, or an array of them, one a step."""
-
-    @classmethod
-    def resume(cls: type[Learner], config: Any, run: Run, cell: Cell | None) -> Learner:
-        """The same, with the labels and what texts are made of as a run has kept them."""
-        return cls(config, Inputs.load(run), cell)
-
-    def save(self, run: Run) -> None:
-        """Keep these."""
-        self.inputs.save(run)
-
-    def opened(self) -> Any:
-        """The model as it stands."""
-        return self.OPENED(self.model, self.inputs, self.config)
-
-    def parts(self) -> Mapping[str, Examples]:
-        """The validation and the test examples."""
-        return {"valid": self.dataset.valid, **({"test": self.dataset.test} if self.dataset.test else {})}
-
-    def facts(self) -> Mapping[str, Any]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples as the model reads them."""
-        return self._hashes
-
-    @functools.cached_property
-    def _hashes(self) -> dict[str, str]:
         parts = {"training": self._train, "validation": self._valid}
         return {f"{name} {self.UNITS}": fingerprint(*arrays, *truth) for name, (arrays, truth) in parts.items()}
 
     def _of(self, examples: Examples) -> tuple[Any, Any]:
-        return self.inputs.arrays(examples), self._truth(examples.labels)
+        return self.inputs.arrays(examples), self.OPENED.truth(self.inputs, examples.labels)
 
-    def _rows(self, step: int, share: slice) -> npt.NDArray[np.integer]:
-        """The examples of an update."""
-        return self._batches.rows(*divmod(step, self.steps_per_epoch))[share]
+    def _batch(self, step: int, share: slice, device: torch.device) -> tuple[Any, Tensor, Tensor | None]:
+        """The rows of an update, and their arrays side by side with their lengths."""
+        rows: npt.NDArray[np.integer] = self._batches.rows(*divmod(step, self.steps_per_epoch))[share]
+        batch, lengths = pad([self._train[0][row] for row in rows])
+        return rows, batch.to(device), None if lengths is None else lengths.to(device)
 
-    def _weights_on(self, device: torch.device) -> Tensor | None:
-        return None if self._weights is None else self._weights.to(device)
+
+class ClassesLearner(ExamplesLearner[Config, Opened]):
+    """The same, where what is true is a class: of an example, or of each of its steps."""
+
+    def prepare(self) -> int:
+        """As of all examples, and what each class weighs."""
+        per_epoch = super().prepare()
+        kind: str = self.config.loss.class_weights  # type: ignore[attr-defined]
+        self._weights = class_weights(kind, np.hstack(self._train[1]), len(self.inputs.classes))
+        return per_epoch
+
+    def cross_entropy(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """The mean cross-entropy of logits (N, K) at classes (N,); those of -1 are left out."""
+        device, smoothing = logits.device, self.config.loss.label_smoothing  # type: ignore[attr-defined]
+        weights = None if self._weights is None else self._weights.to(device)
+        return F.cross_entropy(logits.float(), truth.to(device), weights, ignore_index=-1, label_smoothing=smoothing)

@@ -19,8 +19,9 @@ from selfloop.data.examples import Examples, Modality
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.training import Run
-from selfloop.training.checkpoint import write_bytes, writing
+from selfloop.training.checkpoint import write_bytes
 from selfloop.untrusted import parse_json, read_text
 
 LARGEST = 256 << 20
@@ -34,7 +35,7 @@ class Inputs:
     Attributes:
         kind: what an example is.
         shape: of one step: (C,) of a series, (H, W) or (H, W, 3) of frames, () of text.
-        classes: the names of the labels, in the order of the logits.
+        classes: the names of the labels, in the order of the logits; none where the target is no class.
         tokenizer: of text.
         vocabulary: of words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
@@ -85,15 +86,16 @@ class Inputs:
 
     def save(self, run: Run) -> None:
         """Keep it in a run's folder."""
-        facts: dict[str, Any] = {"kind": self.kind, "shape": self.shape, "classes": self.classes}
+        facts: dict[str, Any] = {"kind": self.kind, "shape": self.shape}
+        if self.classes:
+            facts["classes"] = self.classes
         if self.image is not None:
             facts["image"] = self.image
         if self.vocabulary is not None:
             facts |= {"words": self.vocabulary.words, "characters": "".join(self.vocabulary.characters)}
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
         if self.tokenizer is not None:
-            with writing(run.path / "tokenizer.json"):
-                self.tokenizer.save(run.path / "tokenizer.json")
+            save_tokenizer(run, self.tokenizer)
 
     @classmethod
     def load(cls, run: Run) -> "Inputs":
@@ -109,7 +111,7 @@ class Inputs:
             raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
-        tokenizer = Tokenizer.load(run.path / "tokenizer.json") if facts.kind == "text" else None
+        tokenizer = load_tokenizer(run) if facts.kind == "text" else None
         vocabulary = Vocabulary(facts.words, tuple(facts.characters)) if facts.kind == "words" else None
         return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image)
 
@@ -119,7 +121,7 @@ class _Facts(Section):
 
     kind: Modality
     shape: tuple[PositiveInt, ...]
-    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
     characters: str = ""

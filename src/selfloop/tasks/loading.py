@@ -7,11 +7,11 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from selfloop.errors import ArgumentError, RunError, nearest
+from selfloop.errors import RunError, nearest
 from selfloop.language import Cell
 from selfloop.layers.device import check_device
-from selfloop.tasks.table import TASKS
-from selfloop.tasks.task import TaskEntry
+from selfloop.tasks.run_config import read_config
+from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training.run import Run
 from selfloop.untrusted import exists, written
 
@@ -36,11 +36,7 @@ def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | Non
     check_device("load", device)
     run = Run.open(_folder(path))
     kind = kind_of(run)
-    if encoder is None:
-        return kind.opened.open(run, cell=cell, device=device)
-    if not hasattr(kind.config().model, "encoder"):  # type: ignore[attr-defined]
-        raise ArgumentError(f"{path} looks at no images, and has no encoder. Got '{encoder}': leave it out.")
-    return kind.opened.open(run, cell=cell, device=device, encoder=encoder)  # type: ignore[call-arg]
+    return kind.predictor.open(run, read_config(run, kind.config), cell=cell, encoder=encoder, device=device)
 
 
 def kind_of(run: Run) -> TaskEntry:
@@ -73,7 +69,7 @@ def open_run_of(task: str, path: Path) -> Run:
 
 def kind_of_model(model: Any) -> TaskEntry:
     """The task that an opened model is of."""
-    return next(kind for kind in TASKS.values() if isinstance(model, kind.opened))
+    return next(kind for kind in TASKS.values() if isinstance(model, kind.predictor))
 
 
 def _folder(path: str | Path) -> Path:

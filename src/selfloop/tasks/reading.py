@@ -10,7 +10,7 @@ from selfloop.data.media.video import VideoReading
 from selfloop.data.reader import Reader
 from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
-from selfloop.options.sections import SourceOptions
+from selfloop.options.sections import ExampleSourceOptions, SourceOptions
 
 INPUT = ("input", "column", "source_column", "image")
 LABEL = ("label", "target_column", "caption")
@@ -18,19 +18,26 @@ COLUMNS = (*INPUT, *LABEL, "series", "time")
 """The fields that name a column."""
 
 
-def reading(data: SourceOptions, bad: BadItems) -> Reading:
-    """How the sources of a configuration are read."""
+def bad_items(data: SourceOptions) -> BadItems:
+    """What takes the items that cannot be used."""
+    if isinstance(data, ExampleSourceOptions):
+        return BadItems(data.skip_bad)
+    return BadItems(can_skip=False)
+
+
+def reading(data: SourceOptions, bad: BadItems, column: str | None = None) -> Reading:
+    """How the sources of a configuration are read; `column` is that of the input, None the configuration's own."""
     chosen = dict(data)
 
-    def column(names: tuple[str, ...]) -> Any:
+    def named(names: tuple[str, ...]) -> Any:
         return next((chosen[name] for name in names if name in chosen), None)
 
     audio = AudioReading(**_of(AudioReading, chosen))
     if chosen.get("scan") == "samples":
         audio = AudioReading(audio.rate, audio.stereo, None)
     return Reading(
-        input=column(INPUT),
-        label=column(LABEL),
+        input=column or named(INPUT),
+        label=named(LABEL),
         audio=audio,
         video=VideoReading(**_of(VideoReading, chosen)),
         format=table_format(data),
@@ -62,11 +69,6 @@ def split_seed(config: Any) -> int:
     """The seed of which examples are held out."""
     chosen: int | None = config.data.split_seed
     return config.training.seed if chosen is None else chosen
-
-
-def held_out(dataset: Dataset) -> dict[str, Any]:
-    """The parts that a model is scored on."""
-    return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
 
 
 def _of(kind: Any, chosen: Mapping[str, Any]) -> dict[str, Any]:

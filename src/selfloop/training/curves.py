@@ -26,7 +26,7 @@ def draw_curves(run: Run, unit: str) -> Path:
 
     Args:
         run: whose.
-        unit: what a loss is of: ``token``.
+        unit: of the loss: ``nats per token``.
 
     Raises:
         RunError: the metrics cannot be read, or the picture cannot be written.
@@ -48,7 +48,7 @@ def draw_curves(run: Run, unit: str) -> Path:
         top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, best])
         axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
     axes.set_xlabel("updates", fontsize=13)
-    axes.set_ylabel(f"loss, nats per {unit}", fontsize=13)
+    axes.set_ylabel(f"loss, {unit}", fontsize=13)
     axes.set_title(run.path.name, fontsize=14, loc="left")
     if unreadable:
         axes.set_title(f"damaged lines of metrics.jsonl left out: {unreadable}", fontsize=9, loc="right")

@@ -40,7 +40,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = LanguageModelConfig.model_validate({"model": {"embedding_size": 5, "hidden_size": 7}})
     tokenizer = Tokenizer.train("char", ["the cat sat on the mat, né 你好\n"])
     torch.manual_seed(3)
-    model = TextModel.build(config.model, tokenizer.vocab_size, choose_cell("lstm"))
+    model = TextModel.build(config.model, tokenizer, choose_cell("lstm"))
     run = Run.create(tmp_path_factory.mktemp("runs") / "mine", "lm", config.model_dump(mode="json"))
     tokenizer.save(run.path / "tokenizer.json")
     run.save_model(model, {})

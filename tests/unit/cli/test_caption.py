@@ -120,7 +120,7 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(photos, selfloop, words,
 
 def test_what_cannot_be_predicted_is_said_in_one_sentence(run, photos, selfloop):
     for words, message in (
-        (["predict", run], "This model reads images, which do not come as lines: give files or folders."),
+        (["predict", run], "This model reads no text, and nothing else comes as lines: give files or folders."),
         (["predict", run, photos / "gone.png"], "There is no file or folder"),
         (["predict", run, "--stream", photos], "predict --stream is for runs of label"),
         (["evaluate", run, photos / "00.png"], "holds no captions that can be read"),

@@ -3,8 +3,11 @@
 import pytest
 
 from selfloop.errors import ConfigError
-from selfloop.options import CONFIGS, ClassifyConfig, TranslateConfig
+from selfloop.options import ClassifyConfig, TranslateConfig
 from selfloop.options.fields import configure, fields
+from selfloop.tasks.table import TASKS
+
+CONFIGS = {task: entry.config for task, entry in TASKS.items()}
 
 
 @pytest.mark.parametrize("task", CONFIGS)
@@ -18,9 +21,9 @@ def test_every_field_has_a_name_of_its_own_and_says_what_it_is_for(task):
 
 @pytest.mark.parametrize("task", CONFIGS)
 def test_fields_of_one_name_hold_the_same_kind_of_value_in_every_task(task):
-    for other in CONFIGS:
+    for config in CONFIGS.values():
         for name, field in fields(CONFIGS[task]).items():
-            same = fields(CONFIGS[other]).get(name, field)
+            same = fields(config).get(name, field)
             assert (field.section, field.flags) == (same.section, same.flags)
 
 

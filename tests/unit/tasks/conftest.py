@@ -47,7 +47,7 @@ def make_model() -> Callable[..., TextModel]:
         config = LanguageModelConfig.model_validate({"data": {"tokenizer": kind}, "model": model})
         tokenizer = Tokenizer.train(kind, Text.of(TEXT), 300 if kind == "bpe" else None)
         torch.manual_seed(3)
-        network = TextModel.build(config.model, tokenizer.vocab_size, choose_cell(config.model.cell))
+        network = TextModel.build(config.model, tokenizer, choose_cell(config.model.cell))
         for parameter in network.parameters():
             parameter.data.mul_(2)
         return TextModel(network, tokenizer, config)

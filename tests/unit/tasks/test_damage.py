@@ -16,7 +16,7 @@ from selfloop.inspect import draw_gradient_flow, gradient_flow
 from selfloop.options import LanguageModelConfig
 from selfloop.tasks import load
 from selfloop.tasks.lm.task import LanguageModelling
-from selfloop.tasks.opening import read_config
+from selfloop.tasks.run_config import read_config
 from selfloop.training import Run, train
 from selfloop.training.curves import draw_curves
 

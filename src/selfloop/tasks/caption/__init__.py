@@ -5,3 +5,5 @@ from selfloop.tasks.caption.score import Score
 from selfloop.tasks.caption.task import Captioning
 
 __all__ = ["Captioner", "Captioning", "Prediction", "Score"]
+
+LEARNER, PREDICTOR = Captioning, Captioner

@@ -2,10 +2,8 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,22 +26,24 @@ from selfloop.models.vision import Vision
 from selfloop.options.caption import CaptionConfig, CaptionerOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
-from selfloop.tasks.caption.score import Score, Surprise
+from selfloop.tasks.caption.score import Score
 from selfloop.tasks.given import Takes, as_examples, one_image
-from selfloop.tasks.opening import cell_of, read_config
-from selfloop.tasks.reading import held_out, read, reading
+from selfloop.tasks.predictor import Answer, FromExamples
+from selfloop.tasks.reading import bad_items, reading
+from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
+from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
 from selfloop.training import Run
 from selfloop.untrusted import written
 
 BATCH = 64
 """Images in one call of a prediction; it changes the speed, not the captions."""
 
-SHOWN = 16
-"""Images on a contact sheet."""
+SHEET = 30
+"""Images of a prediction that are drawn."""
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Answer):
     """What a captioner says of one image.
 
     Attributes:
@@ -53,7 +53,6 @@ class Prediction:
         picture: the image.
     """
 
-    place: str
     caption: str
     log_probability: float
     picture: Picture
@@ -62,56 +61,85 @@ class Prediction:
         """All of it, for JSON."""
         return {"input": self.place, "caption": self.caption, "log_probability": round(self.log_probability, 4)}
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row, for CSV."""
-        return [self.facts()]
-
     def line(self) -> str:
         """The caption alone."""
         return self.caption
 
 
-class Captioner:
+@dataclass(frozen=True)
+class Sight:
+    """What sees images, and what spells captions.
+
+    Attributes:
+        vision: the image encoder.
+        tokenizer: between captions and tokens.
+    """
+
+    vision: Vision
+    tokenizer: Tokenizer
+
+    def save(self, run: Run) -> None:
+        """Keep the tokenizer; the encoder is known by its name."""
+        save_tokenizer(run, self.tokenizer)
+
+
+class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig]):
     """A captioner that was trained on images.
 
     Attributes:
         model: the network, in evaluation mode.
-        vision: the image encoder.
-        tokenizer: between captions and tokens.
+        inputs: the image encoder, and the tokenizer of captions.
         config: what was chosen when it was trained.
     """
 
-    def __init__(self, model: ImageWriter, vision: Vision, tokenizer: Tokenizer, config: CaptionConfig) -> None:
-        self.model, self.vision, self.tokenizer, self.config = model.eval(), vision, tokenizer, config
+    takes_encoder = True
 
     @classmethod
-    def open(
-        cls, run: Run, cell: Cell | str | None = None, device: str = "cpu", encoder: str | None = None
-    ) -> "Captioner":
-        """The best weights of a run; see `selfloop.load`.
+    def load_inputs(cls, run: Run, config: CaptionConfig, encoder: str | None) -> Sight:
+        """The tokenizer, and the image encoder of that name.
 
         Raises:
-            RunError: as there, or the run was trained with the user's own encoder, and none is given.
+            RunError: the run was trained with the user's own encoder, and none is given.
         """
-        config = read_config(run, CaptionConfig)
         if config.model.is_own_encoder and encoder is None:
             name = written(config.model.encoder)
             raise RunError(
                 f"{run.path} was trained with the encoder '{name}', and code is never loaded from a run. "
                 f"Give the encoder: --encoder {shlex.quote(name)}, or load(…, encoder=…)."
             )
-        cell = cell_of(run, config.model, cell)
-        tokenizer = Tokenizer.load(run.path / "tokenizer.json")
+        tokenizer = load_tokenizer(run)
         vision = choose_vision(encoder or config.model.encoder, config.data.size)
         vision.shape  # noqa: B018  (what is wrong with the user's own encoder is not said of config.json)
-        model = run.open_model(partial(cls.build, config.model, vision, tokenizer.vocab_size, cell))
-        return cls(model.to(device), vision, tokenizer, config)
+        return Sight(vision, tokenizer)
 
-    @staticmethod
-    def build(options: CaptionerOptions, vision: Vision, vocab_size: int, cell: Cell) -> ImageWriter:
+    @classmethod
+    def build(cls, options: CaptionerOptions, inputs: Sight, cell: Cell) -> ImageWriter:
         """The network, with fresh weights but for the encoder's."""
         given = options.model_dump(exclude={"cell", "encoder", "scheduled_sampling"})
-        return ImageWriter(vision, vocab_size, cell, **given)
+        return ImageWriter(inputs.vision, inputs.tokenizer.vocab_size, cell, **given)
+
+    @classmethod
+    def reader(
+        cls, config: CaptionConfig, bad: BadItems, inputs: Sight | None = None, column: str | None = None
+    ) -> CaptionReader:
+        """What reads the images of a configuration; a `column` is that of the captions."""
+        how = reading(config.data, bad)
+        return CaptionReader(replace(how, label=column or how.label))
+
+    def read_known(self, source: str, column: str | None, bad: BadItems) -> Examples:
+        """The images of a source with their captions; of one with parts the test part, else the validation part."""
+        config = self.config.model_copy(update={"data": self.config.data.model_copy(update={"images": None})})
+        return self.reader(config, bad, self.inputs, column).score(source)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Between captions and tokens."""
+        return self.inputs.tokenizer
+
+    @property
+    def vision(self) -> Vision:
+        """The image encoder."""
+        return self.inputs.vision
 
     def predict(self, images: Any) -> list[Prediction]:
         """A caption of each image.
@@ -126,7 +154,7 @@ class Captioner:
             DataError: an image cannot be read.
         """
         if not isinstance(images, Gallery):
-            found = as_examples(images, IMAGES, reader(self.config, BadItems()).predict)
+            found = as_examples(images, IMAGES, self.reader(self.config, BadItems()).predict)
             if not len(found):
                 return []
             pictures = [
@@ -138,26 +166,14 @@ class Captioner:
             for picture, best in zip(images.captioned.inputs, self._write(images), strict=True)
         ]
 
-    def read(self, source: str, bad: BadItems) -> Gallery:
-        """An image, or those of a folder, a .zip or a table, to predict."""
-        return gallery(reader(self.config, bad).predict(source), self.vision, source, bad)
+    def read(self, source: str, bad: BadItems) -> Any:
+        """An image, or those of a folder, a .zip or a table, to predict: a `Gallery`."""
+        return gallery(super().read(source, bad), self.vision, source, bad)
 
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
-        """Images with captions to score, by name: of a source, or the run's own validation and test images.
-
-        Args:
-            source: as in `selfloop train caption`; of one with parts the test part, else the validation part.
-            column: that holds the captions; None for the run's own.
-
-        Raises:
-            DataError: the source cannot be read.
-        """
-        bad = BadItems(self.config.data.skip_bad)
-        if source is None:
-            return held_out(read(reader(self.config, bad), self.config))
-        how = reading(self.config.data, bad)
-        how = replace(how, images=None, label=column or how.label)
-        return {Path(source).name: CaptionReader(how).score(source)}
+    def drawing(self, predictions: Sequence[Any]) -> Drawing:
+        """Some images with their captions."""
+        shown = predictions[:SHEET]
+        return ContactSheet([one.picture for one in shown], [one.caption for one in shown])
 
     def score(self, part: Examples | Gallery, *, sample: int | None = None) -> Score:
         """How well the model does on images whose captions are known.
@@ -167,34 +183,30 @@ class Captioner:
             sample: judge so many images that their captions have about so many tokens; None judges all.
         """
         if not isinstance(part, Gallery):
-            part = gallery(part, self.vision, "The images to score", BadItems(self.config.data.skip_bad))
+            part = gallery(part, self.vision, "The images to score", bad_items(self.config.data))
         if sample is not None:
             tokens = sum(map(len, Sentences.of(part, self.tokenizer).tokens))
             part = part.select(range(0, len(part), max(1, min(len(part), tokens // sample))))
         predicted = [self.tokenizer.decode(best.tokens).strip() for best in self._write(part)]
         surprise = self.surprise(Sentences.of(part, self.tokenizer))
-        return Score(surprise, predicted, part.captioned.labels, part.captioned.inputs[:SHOWN])
+        return Score(surprise.nats, surprise.tokens, predicted, part.captioned.labels, part.captioned.inputs)
 
     @torch.inference_mode()
-    def surprise(self, sentences: Sentences) -> Surprise:
+    def surprise(self, sentences: Sentences) -> TokenScore:
         """How much captions surprise the model, each token given those before it."""
-        nats, device = 0.0, next(self.model.parameters()).device
+        nats, device = 0.0, self.device
         for rows in in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH):
             seen, inputs, targets, lengths = sentences.batch(rows)
             logits = self.model(seen.to(device), inputs.to(device), None if lengths is None else lengths.to(device))
             options: dict[str, Any] = {"ignore_index": IGNORED, "reduction": "sum"}
             losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().to(device), **options)
             nats += float(losses.double())
-        return Surprise(nats, sum(map(len, sentences.tokens)))
-
-    def sample(self) -> Mapping[str, str]:
-        """Nothing beyond the contact sheet."""
-        return {}
+        return TokenScore(nats, sum(map(len, sentences.tokens)))
 
     @torch.inference_mode()
     def _write(self, images: Gallery) -> Iterator[Hypothesis]:
         """The best caption of each image."""
-        device, end = next(self.model.parameters()).device, self.tokenizer.start_id
+        device, end = self.device, self.tokenizer.start_id
         speaker = Speaker(self.model, self.tokenizer)
         chosen = self.config.decoding.model_dump()
         for rows in np.array_split(np.arange(len(images)), math.ceil(len(images) / BATCH)):
@@ -226,8 +238,3 @@ class Speaker:
         logits, state = self._model.step(tokens, state)
         logits[:, self._never] = -torch.inf
         return logits, state
-
-
-def reader(config: CaptionConfig, bad: BadItems) -> CaptionReader:
-    """What reads the images of a configuration."""
-    return CaptionReader(reading(config.data, bad))

@@ -1,56 +1,40 @@
 """How well images are captioned."""
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfloop.data.media.image_files import Picture
 from selfloop.metrics import caption_bleu, cider
+from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
+
+SHOWN = 16
+"""Images on a contact sheet."""
 
 
 @dataclass(frozen=True)
-class Surprise:
-    """Of a model at captions that people wrote, each token given those before it.
-
-    Attributes:
-        nats: the sum of -log p over the tokens, the end of each caption among them.
-        tokens: how many there are.
-    """
-
-    nats: float
-    tokens: int
-
-    def metrics(self) -> dict[str, float]:
-        """The loss, in nats a token, and its exponential."""
-        loss = self.nats / max(1, self.tokens)
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
-
-
-@dataclass(frozen=True)
-class Score:
+class Score(TokenScore):
     """What a model made of images whose captions are known.
 
     Attributes:
-        surprise: at the captions.
+        nats: the sum of -log p over the tokens of the captions that people wrote, the end of each among them.
+        tokens: how many there are.
         predicted: a caption of each image.
         references: what people said of each.
-        shown: some of the images.
+        pictures: the images.
     """
 
-    surprise: Surprise
     predicted: Sequence[str]
     references: Sequence[Sequence[str]]
-    shown: Sequence[Picture]
-
-    @property
-    def count(self) -> int:
-        """The tokens of the captions that people wrote."""
-        return self.surprise.tokens
+    pictures: Sequence[Picture]
 
     def metrics(self) -> dict[str, float]:
         """The surprise, BLEU-1 to 4 from 0 to 100, and CIDEr from 0 to 10."""
-        return {**self.surprise.metrics(), **self._of_captions}
+        return {**super().metrics(), **self._of_captions}
+
+    def drawings(self) -> Sequence[Drawing]:
+        """Some of the images."""
+        return [ContactSheet(self.pictures[:SHOWN], self.predicted[:SHOWN], self.references[:SHOWN])]
 
     @functools.cached_property
     def _of_captions(self) -> dict[str, float]:
@@ -59,7 +43,3 @@ class Score:
             **{f"bleu_{n}": value for n, value in enumerate(bleu, 1)},
             "cider": cider(self.predicted, self.references),
         }
-
-    def details(self) -> list[dict[str, float]]:
-        """None: there are no classes."""
-        return []

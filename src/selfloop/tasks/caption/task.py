@@ -1,10 +1,8 @@
 """Training a captioner: what the loop asks of it."""
 
-import functools
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,100 +11,84 @@ from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Batches
-from selfloop.data.examples import BadItems
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.models.scheduled_sampling import scheduled_inputs
+from selfloop.models.vision import Vision
 from selfloop.options.caption import CaptionConfig, ImageOptions
-from selfloop.tasks.caption.captioner import Captioner, reader
+from selfloop.tasks.caption.captioner import Captioner, Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery, plain
-from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.inputs import fingerprint
-from selfloop.tasks.reading import held_out, read
+from selfloop.tasks.learner import Learner
+from selfloop.tasks.predictor import held_out
 from selfloop.training import Run, read_progress
-from selfloop.training.checkpoint import writing
 from selfloop.training.schedule import Budget
 
 MANY = 10_000
 """Captions of which a word must be among five to be known, where nothing else is asked for."""
 
 
-class Captioning:
-    """Images, captions and model for one run.
+class Captioning(Learner[Sight, CaptionConfig, Captioner]):
+    """Images, captions and model for one run."""
 
-    Args:
-        config: what was chosen.
-        tokenizer: of a run that is resumed; None learns one from the training captions.
-        cell: the cell, where it is not to be found by its name.
-        elapsed: seconds that a run which is resumed has taken.
+    OPENED = Captioner
 
-    Raises:
-        DataError: the images or captions cannot be read.
-        ConfigError: the cell or the encoder does not exist.
-    """
-
-    def __init__(
-        self,
-        config: CaptionConfig,
-        tokenizer: Tokenizer | None = None,
-        cell: Cell | None = None,
-        elapsed: float = 0.0,
-    ) -> None:
-        data, training = config.data, config.training
-        self.config = config
-        cell = cell or choose_cell(config.model.cell)
-        torch.manual_seed(training.seed)
-        self.vision = choose_vision(config.model.encoder, data.size)
-        self.bad = BadItems(data.skip_bad)
-        dataset = read(reader(config, self.bad), config)
-        self.name, self.origin = dataset.name, dataset.origin
-        self._galleries = {
-            part: gallery(
-                found,
-                self.vision,
-                f"The {part} part of {self.name}",
-                self.bad,
-                mirrored=data.mirror and part == "train",
-            )
-            for part, found in {"train": dataset.train, **held_out(dataset)}.items()
-        }
-        said = [plain(caption) for captions in self._galleries["train"].captioned.labels for caption in captions]
-        self.tokenizer = tokenizer or learn_tokens(data, said)
-        self._train, self._valid = (Sentences.of(self._galleries[part], self.tokenizer) for part in ("train", "valid"))
-        self._batches = Batches([len(tokens) for tokens in self._train.tokens], training.batch_size, training.seed)
-        self.steps_per_epoch = self._batches.per_epoch
-        self.model = Captioner.build(config.model, self.vision, self.tokenizer.vocab_size, cell)
-        self._budget = Budget.of(training, self.steps_per_epoch)
-        self._started, self._elapsed = 0.0, elapsed
+    _galleries: Mapping[str, Gallery] = {}
+    _started = _elapsed = 0.0  # seconds by the clock at the first update, and those that a resumed run had taken
 
     @classmethod
     def resume(cls, config: CaptionConfig, run: Run, cell: Cell | None) -> "Captioning":
         """The same, with the tokenizer that a run has kept."""
-        return cls(config, Tokenizer.load(run.path / "tokenizer.json"), cell, read_progress(run).elapsed)
+        learner = cls(config, Captioner.load_inputs(run, config, config.model.encoder), cell)
+        learner._elapsed = read_progress(run).elapsed
+        return learner
 
-    def save(self, run: Run) -> None:
-        """Keep the tokenizer."""
-        with writing(run.path / "tokenizer.json"):
-            self.tokenizer.save(run.path / "tokenizer.json")
+    def learn_inputs(self) -> Sight:
+        """The image encoder, and the tokenizer of the training captions."""
+        data = self.config.data
+        vision = choose_vision(self.config.model.encoder, data.size)
+        self._galleries = self._look(vision)
+        said = self._galleries["train"].captioned.labels
+        return Sight(vision, learn_tokens(data, [plain(caption) for captions in said for caption in captions]))
+
+    def prepare(self) -> int:
+        """What the model takes in of the images, the captions as tokens, and the batches."""
+        training = self.config.training
+        self._galleries = self._galleries or self._look(self.inputs.vision)
+        tokenizer = self.inputs.tokenizer
+        self._train, self._valid = (Sentences.of(self._galleries[part], tokenizer) for part in ("train", "valid"))
+        self._batches = Batches([len(tokens) for tokens in self._train.tokens], training.batch_size, training.seed)
+        self._budget = Budget.of(training, self._batches.per_epoch)
+        return self._batches.per_epoch
+
+    def _look(self, vision: Vision) -> dict[str, Gallery]:
+        """The images of each part, as the model takes them in."""
+        return {
+            part: gallery(
+                found,
+                vision,
+                f"The {part} part of {self.name}",
+                self.bad,
+                mirrored=self.config.data.mirror and part == "train",
+            )
+            for part, found in {"train": self.dataset.train, **held_out(self.dataset)}.items()
+        }
 
     def summary(self) -> str:
         """The images to train on and to validate with."""
         train, valid = self._galleries["train"], self._galleries["valid"]
-        (height, width), types = self.vision.size, f"{self.tokenizer.vocab_size:,} types ({self.tokenizer.kind})"
+        vision, tokenizer = self.inputs.vision, self.inputs.tokenizer
+        (height, width), types = vision.size, f"{tokenizer.vocab_size:,} types ({tokenizer.kind})"
         return (
             f"{len(train):,} images with {len(self._train.tokens):,} captions to train on, {len(valid):,} images to "
-            f"validate with, {types}; {height} × {width} pixels, seen by {self.vision.name}"
+            f"validate with, {types}; {height} × {width} pixels, seen by {vision.name}"
         )
 
     def parts(self) -> Mapping[str, Gallery]:
         """The validation and the test images."""
         return {part: found for part, found in self._galleries.items() if part != "train"}
-
-    def opened(self) -> Captioner:
-        """The model as it stands."""
-        return Captioner(self.model, self.vision, self.tokenizer, self.config)
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The cross-entropy of the tokens of one batch of captions; nothing is carried."""
@@ -132,12 +114,8 @@ class Captioning:
         """All captions of the validation images, each token given those before it."""
         return self.opened().surprise(self._valid).metrics()
 
-    def facts(self) -> Mapping[str, Any]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the images and of the captions."""
-        return self._hashes
-
-    @functools.cached_property
-    def _hashes(self) -> dict[str, str]:
         return {
             f"{name} {what}": value
             for name, part in (("training", self._train), ("validation", self._valid))

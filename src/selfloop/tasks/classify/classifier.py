@@ -1,9 +1,8 @@
 """A trained classifier: says what an example is, and how sure it is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,30 +10,23 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from selfloop.data.batches import in_order, pad
-from selfloop.data.examples import BadItems, Examples
+from selfloop.data.examples import BadItems
 from selfloop.data.media.images import as_image, coloured, resized, sequences
 from selfloop.data.media.series import as_series
 from selfloop.data.readers.classified import ClassReader
-from selfloop.language import Cell
-from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
-from selfloop.options.classify import ClassifierOptions, ClassifyConfig
-from selfloop.tasks.classify.score import Score
+from selfloop.options.classify import ClassifyConfig
+from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.given import TEXTS, Takes, as_examples, one_image, one_series
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.look_inside import recurrent_inputs
-from selfloop.tasks.opening import cell_of, read_config
-from selfloop.tasks.reading import held_out, read, reading
-from selfloop.training import Run
-
-BATCH = 128
-"""Examples in one call of a prediction; it changes the speed, not the figures."""
+from selfloop.tasks.predictor import Answer
+from selfloop.tasks.reading import reading
+from selfloop.tasks.score import ClassScore
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Answer):
     """What a classifier says of one example.
 
     Attributes:
@@ -44,7 +36,6 @@ class Prediction:
         text: the example itself, where it is a text.
     """
 
-    place: str
     label: str
     probabilities: Mapping[str, float]
     text: str | None = None
@@ -65,7 +56,7 @@ class Prediction:
         return self.label
 
 
-class Classifier:
+class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig]):
     """A classifier that was trained on examples.
 
     Attributes:
@@ -74,23 +65,8 @@ class Classifier:
         config: what was chosen when it was trained.
     """
 
-    def __init__(self, model: ManyToOne, inputs: Inputs, config: ClassifyConfig) -> None:
-        self.model, self.inputs, self.config = model.eval(), inputs, config
-
-    @classmethod
-    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Classifier":
-        """The best weights of a run; see `selfloop.load`."""
-        config = read_config(run, ClassifyConfig)
-        inputs = Inputs.load(run)
-        cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(cls.build, config.model, inputs, cell))
-        return cls(model.to(device), inputs, config)
-
-    @staticmethod
-    def build(options: ClassifierOptions, inputs: Inputs, cell: Cell) -> ManyToOne:
-        """The network, with fresh weights."""
-        given = options.model_dump(exclude={"cell", "embedding_size"})
-        return ManyToOne(inputs.encoder(options.embedding_size), cell, len(inputs.classes), **given)
+    NETWORK = ManyToOne
+    BATCH = 128
 
     def predict(self, examples: Any) -> list[Prediction]:
         """The class of each example.
@@ -107,39 +83,24 @@ class Classifier:
             DataError: an example cannot be used, or does not fit.
         """
         examples = as_examples(examples, self._takes(), partial(self.read, bad=BadItems()))
-        found: dict[int, npt.NDArray[Any]] = {}
-        arrays = self.inputs.arrays(examples)
-        for rows, logits in self._logits(arrays):
-            found |= zip(rows.tolist(), logits.softmax(-1).numpy(), strict=True)
-        classes = self.inputs.classes
+        classes, texts = self.inputs.classes, self.inputs.kind == "text"
+        found = [logits.softmax(-1) for logits in self.answers(self.inputs.arrays(examples))]
         return [
             Prediction(
-                place,
-                classes[int(found[row].argmax())],
-                dict(zip(classes, found[row].tolist(), strict=True)),
-                examples.inputs[row] if self.inputs.kind == "text" else None,
+                place, classes[int(p.argmax())], dict(zip(classes, p.tolist(), strict=True)), text if texts else None
             )
-            for row, place in enumerate(examples.places)
+            for place, p, text in zip(examples.places, found, examples.inputs, strict=True)
         ]
 
-    def read(self, source: str, bad: BadItems) -> Examples:
-        """The examples of a file or folder, whose classes need not be known, to predict."""
-        return reader(self.config, bad, self.inputs).predict(source)
-
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
-        """Examples to score, by name: all of a source, or the run's own validation and test examples.
-
-        Args:
-            source: as in `selfloop train classify`.
-            column: of a table; None for the run's own.
-
-        Raises:
-            DataError: the source cannot be read, or an example is of no class that the model knows.
-        """
-        bad = BadItems(self.config.data.skip_bad)
-        if source is not None:
-            return {Path(source).name: reader(self.config, bad, self.inputs, column).score(source)}
-        return held_out(read(reader(self.config, bad), self.config))
+    @classmethod
+    def reader(
+        cls, config: ClassifyConfig, bad: BadItems, inputs: Inputs | None = None, column: str | None = None
+    ) -> ClassReader:
+        """What reads the examples of a configuration."""
+        how, scan = reading(config.data, bad, column), config.data.scan
+        if inputs is None:
+            return ClassReader(how, scan=scan)
+        return ClassReader(replace(how, kind=inputs.kind), scan=scan, image=inputs.image, classes=inputs.classes)
 
     def _takes(self) -> Takes:
         if self.inputs.kind == "text":
@@ -163,49 +124,20 @@ class Classifier:
                 (value,) = sequences([value], scan)
         return as_series(value)
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:
-        """How well the model does on examples whose classes are known.
+    @classmethod
+    def truth(cls, inputs: Inputs, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The number of the class of each example."""
+        return inputs.indices(labels)
 
-        Args:
-            part: the examples.
-            sample: judge about so many of them, evenly chosen; None judges all.
-        """
-        rows = np.arange(len(part))[:: max(1, len(part) // sample) if sample else 1]
-        examples = part.select(rows.tolist())
-        return self.judge(self.inputs.arrays(examples), self.inputs.indices(examples.labels))
-
-    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: npt.NDArray[np.int64]) -> Score:
+    def judge(
+        self, arrays: Sequence[npt.NDArray[Any]], truth: npt.NDArray[np.int64], places: Sequence[str]
+    ) -> ClassScore:
         """The score of arrays whose classes are known by number."""
-        nats, predicted = 0.0, np.zeros_like(truth)
-        for rows, logits in self._logits(arrays):
-            nats += float(F.cross_entropy(logits, torch.from_numpy(truth[rows]), reduction="sum").double())
-            predicted[rows] = logits.argmax(-1).numpy()
-        return Score(nats, Confusion.of(self.inputs.classes, truth, predicted))
+        logits = torch.stack(self.answers(arrays))
+        nats = F.cross_entropy(logits.double(), torch.from_numpy(truth), reduction="sum")
+        return ClassScore(float(nats), Confusion.of(self.inputs.classes, truth, logits.argmax(-1).numpy()))
 
-    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, torch.Tensor]:
-        """To look inside: the recurrent stack, before its training if `fresh`, and what it reads, (T, B, I)."""
-        return recurrent_inputs(self, steps, fresh)
-
-    def sample(self) -> Mapping[str, str]:
-        """Nothing beyond the scores."""
-        return {}
-
-    @torch.inference_mode()
-    def _logits(self, arrays: Sequence[npt.NDArray[Any]]) -> Iterator[tuple[npt.NDArray[Any], torch.Tensor]]:
-        device = next(self.model.parameters()).device
-        for rows in in_order([len(array) for array in arrays], BATCH):
-            batch, lengths = pad([arrays[row] for row in rows])
-            logits = self.model(batch.to(device), None if lengths is None else lengths.to(device))
-            yield rows, logits.float().cpu()
-
-
-def reader(
-    config: ClassifyConfig, bad: BadItems, inputs: Inputs | None = None, column: str | None = None
-) -> ClassReader:
-    """What reads the examples of a configuration, for a model that is trained already if its inputs are given."""
-    how = reading(config.data, bad)
-    how = replace(how, input=column or how.input)
-    if inputs is None:
-        return ClassReader(how, scan=config.data.scan)
-    how = replace(how, kind=inputs.kind)
-    return ClassReader(how, scan=config.data.scan, image=inputs.image, classes=inputs.classes)
+    def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:
+        """The logits of each example."""
+        logits: torch.Tensor = self.model(batch, lengths)
+        return logits.float().cpu().unbind()

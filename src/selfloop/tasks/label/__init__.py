@@ -5,3 +5,5 @@ from selfloop.tasks.label.score import Score
 from selfloop.tasks.label.task import Labelling
 
 __all__ = ["Labeller", "Labelling", "Prediction", "Score"]
+
+LEARNER, PREDICTOR = Labelling, Labeller

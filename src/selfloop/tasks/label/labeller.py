@@ -1,9 +1,8 @@
 """A trained labeller: says what each step of a sequence is."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,33 +10,26 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from selfloop.data.batches import in_order, pad
 from selfloop.data.examples import BadItems, Examples, Unusable
 from selfloop.data.media.series import as_series
-from selfloop.data.media.video import frames
+from selfloop.data.media.video import VideoReading, frames
 from selfloop.data.readers.steps import StepReader, as_steps
-from selfloop.data.reading import Reading
 from selfloop.errors import ArgumentError, DataError
-from selfloop.language import Cell
-from selfloop.layers import Recurrent
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
-from selfloop.options.label import LabelConfig, LabellerOptions
+from selfloop.options.label import LabelConfig
+from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.given import Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.label.score import Score
-from selfloop.tasks.look_inside import recurrent_inputs
-from selfloop.tasks.opening import cell_of, read_config
-from selfloop.tasks.reading import held_out, read, reading
-from selfloop.training import Run
+from selfloop.tasks.label.score import SHOWN, Score
+from selfloop.tasks.predictor import Answer, Watches
+from selfloop.tasks.reading import reading
+from selfloop.tasks.score import Drawing, Timeline
 from selfloop.untrusted import short
-
-BATCH = 32
-"""Sequences in one call of a prediction; it changes the speed, not the figures."""
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Answer):
     """What a labeller says of one sequence.
 
     Attributes:
@@ -48,7 +40,6 @@ class Prediction:
         truth: the true labels, where they are known: none, or one a step, None where it is not.
     """
 
-    place: str
     labels: Sequence[str]
     probabilities: Sequence[float]
     words: Sequence[str] = ()
@@ -78,7 +69,7 @@ class Prediction:
         return " ".join(self.labels)
 
 
-class Labeller:
+class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
     """A labeller that was trained on sequences.
 
     Attributes:
@@ -87,23 +78,8 @@ class Labeller:
         config: what was chosen when it was trained.
     """
 
-    def __init__(self, model: ManyToMany, inputs: Inputs, config: LabelConfig) -> None:
-        self.model, self.inputs, self.config = model.eval(), inputs, config
-
-    @classmethod
-    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Labeller":
-        """The best weights of a run; see `selfloop.load`."""
-        config = read_config(run, LabelConfig)
-        inputs = Inputs.load(run)
-        cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(cls.build, config.model, inputs, cell))
-        return cls(model.to(device), inputs, config)
-
-    @staticmethod
-    def build(options: LabellerOptions, inputs: Inputs, cell: Cell) -> ManyToMany:
-        """The network, with fresh weights."""
-        given = options.model_dump(exclude={"cell", "embedding_size"})
-        return ManyToMany(inputs.encoder(options.embedding_size), cell, len(inputs.classes), **given)
+    NETWORK = ManyToMany
+    BATCH = 32
 
     def predict(self, sequences: Any) -> list[Prediction]:
         """The label at each step of each sequence.
@@ -120,8 +96,7 @@ class Labeller:
             DataError: a sequence cannot be used, or does not fit.
         """
         sequences = as_examples(sequences, self._takes(sequences), partial(self.read, bad=BadItems()))
-        arrays = self.inputs.arrays(sequences)
-        best = {row: logits.softmax(-1).max(-1) for row, logits in self._answers(arrays)}
+        best = [logits.softmax(-1).max(-1) for logits in self.answers(self.inputs.arrays(sequences))]
         return [
             Prediction(
                 place,
@@ -148,12 +123,11 @@ class Labeller:
                 "Train one with --no-bidirectional to stream."
             )
         state = None
-        device = next(self.model.parameters()).device
         for number, step in enumerate(steps):
             one = [step] if self.inputs.vocabulary is not None else np.asarray(step)[None]
             (array,) = self.inputs.arrays(Examples([one], [], [f"step {number}"]))
             with torch.inference_mode():
-                logits, state = self.model.step(torch.tensor(array, device=device), state)
+                logits, state = self.model.step(torch.tensor(array, device=self.device), state)
             yield self.inputs.classes[int(logits[0].argmax())]
 
     def watch(self, source: str) -> Iterator[Any]:
@@ -166,22 +140,29 @@ class Labeller:
         if self.inputs.kind != "frames":
             raise ArgumentError(f"This labeller reads {self.inputs.kind}, and only frames are watched. Use predict.")
         try:
-            yield from frames(source, self._reading(BadItems()).video)
+            yield from frames(source, self._video)
         except Unusable as fault:
             raise DataError(f"{source} {fault}. Give a video, a camera's device or an address.") from fault
 
-    def read(self, source: str, bad: BadItems) -> Examples:
-        """The sequences of a file or folder, whose labels need not be known, to predict."""
-        return StepReader(self._reading(bad), self.inputs.classes).predict(source)
+    @classmethod
+    def reader(
+        cls, config: LabelConfig, bad: BadItems, inputs: Inputs | None = None, column: str | None = None
+    ) -> StepReader:
+        """What reads the sequences of a configuration; frames are brought to the size that a model has learnt from."""
+        how = reading(config.data, bad, column)
+        if inputs is None:
+            return StepReader(how)
+        how = replace(how, kind=inputs.kind)
+        if inputs.kind == "frames" and how.video.size is None:
+            height, width, *colours = inputs.shape
+            how = replace(how, video=replace(how.video, size=(height, width), grey=not colours))
+        return StepReader(how, inputs.classes)
 
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples]:
-        """Sequences to score, by name: all of a source, or the run's own validation and test sequences."""
-        bad = BadItems(self.config.data.skip_bad)
-        if source is not None:
-            how = self._reading(bad)
-            how = replace(how, input=column or how.input)
-            return {Path(source).name: StepReader(how, self.inputs.classes).score(source)}
-        return held_out(read(reader(self.config, bad), self.config))
+    def drawing(self, predictions: Sequence[Any]) -> Drawing:
+        """The labels along some sequences, against the true ones where they are known."""
+        shown = predictions[: 2 * SHOWN]
+        truth = [one.truth or [None] * len(one.labels) for one in shown]
+        return Timeline([one.place for one in shown], truth, [one.labels for one in shown])
 
     def _takes(self, given: Any) -> Takes:
         named: dict[str, Any] = {"unit": "sequence", "argument": "sequences"}
@@ -201,62 +182,39 @@ class Labeller:
     def _steps(self, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return as_series(value)
-        return as_steps(value, self._reading(BadItems()).video) if isinstance(value, np.ndarray) else None
+        return as_steps(value, self._video) if isinstance(value, np.ndarray) else None
 
-    def _reading(self, bad: BadItems) -> Reading:
-        """How the user's files are read: frames are brought to the size of those that the model was trained on."""
-        how = replace(reading(self.config.data, bad), kind=self.inputs.kind)
-        if self.inputs.kind != "frames" or how.video.size is not None:
-            return how
-        height, width, *colours = self.inputs.shape
-        return replace(how, video=replace(how.video, size=(height, width), grey=not colours))
+    @property
+    def _video(self) -> VideoReading:
+        """How frames are read."""
+        return self.reader(self.config, BadItems(), self.inputs).reading.video
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:
-        """How well the model does on sequences whose labels are known.
-
-        Args:
-            part: the sequences.
-            sample: judge about so many of them, evenly chosen; None judges all.
-        """
-        rows = np.arange(len(part))[:: max(1, len(part) // sample) if sample else 1]
-        part = part.select(rows.tolist())
-        truth = [self.inputs.indices(names) for names in part.labels]
-        return self.judge(self.inputs.arrays(part), truth, part.places)
+    @classmethod
+    def truth(cls, inputs: Inputs, labels: Sequence[Sequence[str | None]]) -> list[npt.NDArray[np.int64]]:
+        """The number of the label of each step of each sequence, -1 where a step is not judged."""
+        return [inputs.indices(names) for names in labels]
 
     def judge(
         self, arrays: Sequence[npt.NDArray[Any]], truth: Sequence[npt.NDArray[np.int64]], places: Sequence[str]
     ) -> Score:
         """The score of arrays whose labels are known by number, -1 where a step is not judged."""
-        nats, answers = 0.0, dict(self._answers(arrays))
-        for row, logits in answers.items():
-            target = torch.from_numpy(truth[row])
-            nats += float(F.cross_entropy(logits, target, ignore_index=-1, reduction="sum").double())
-        predicted = [answers[row].argmax(-1).numpy() for row in range(len(arrays))]
-        classes = self.inputs.classes
+        classes, answers = self.inputs.classes, self.answers(arrays)
+        targets = torch.from_numpy(np.concatenate(truth))
+        nats = F.cross_entropy(torch.cat(answers).double(), targets, ignore_index=-1, reduction="sum")
+        predicted = [logits.argmax(-1).numpy() for logits in answers]
         return Score(
-            nats,
+            float(nats),
             Confusion.of(classes, np.concatenate(truth), np.concatenate(predicted)),
             [[classes[k] if k >= 0 else None for k in row] for row in truth],
             [[classes[k] for k in row] for row in predicted],
             places,
         )
 
-    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, torch.Tensor]:
-        """To look inside: the recurrent stack, before its training if `fresh`, and what it reads, (T, B, I)."""
-        return recurrent_inputs(self, steps, fresh)
-
-    def sample(self) -> Mapping[str, str]:
-        """Nothing beyond the scores."""
-        return {}
-
-    @torch.inference_mode()
-    def _answers(self, arrays: Sequence[npt.NDArray[Any]]) -> Iterator[tuple[int, torch.Tensor]]:
-        device = next(self.model.parameters()).device
-        for rows in in_order([len(array) for array in arrays], BATCH):
-            batch, lengths = pad([arrays[row] for row in rows])
-            logits, _ = self.model(batch.to(device), lengths=None if lengths is None else lengths.to(device))
-            for column, row in enumerate(rows.tolist()):
-                yield row, logits[: len(arrays[row]), column].float().cpu()
+    def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:
+        """The logits of each step of each sequence."""
+        logits, _ = self.model(batch, lengths=lengths)
+        ends = [len(batch)] * batch.shape[1] if lengths is None else lengths.tolist()
+        return [one[:end] for one, end in zip(logits.float().cpu().unbind(1), ends, strict=True)]
 
 
 def _is_word(value: Any) -> bool:
@@ -278,8 +236,3 @@ def _words(value: Any) -> list[str] | None:
 def _one_clip(value: Any) -> bool:
     """Whether it is an array of one video: (T, H, W) or (T, H, W, 3)."""
     return isinstance(value, np.ndarray) and (value.ndim < 4 or (value.ndim == 4 and value.shape[-1] in (1, 3)))
-
-
-def reader(config: LabelConfig, bad: BadItems) -> StepReader:
-    """What reads the sequences of a configuration."""
-    return StepReader(reading(config.data, bad))

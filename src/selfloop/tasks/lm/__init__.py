@@ -5,3 +5,5 @@ from selfloop.tasks.lm.task import LanguageModelling
 from selfloop.tasks.lm.text_model import TextModel
 
 __all__ = ["LanguageModelling", "Score", "TextModel"]
+
+LEARNER, PREDICTOR = LanguageModelling, TextModel

@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from selfloop.data import Streams, Tokenizer, Tokens
 from selfloop.layers import State
+from selfloop.tasks.score import TokenScore
 
 WINDOW = 256
 """Steps in one call of an evaluation; it changes the speed, not the figures."""
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(TokenScore):
     """The surprise of a model at a text.
 
     Attributes:
@@ -30,25 +31,8 @@ class Score:
         unknown: how many of the tokens are ``<unk>``, whose spelling costs the model nothing.
     """
 
-    nats: float
-    tokens: int
     characters: float
     unknown: int = 0
-
-    @property
-    def count(self) -> int:
-        """The tokens, which are what is judged."""
-        return self.tokens
-
-    @property
-    def loss(self) -> float:
-        """Nats per token: the cross-entropy."""
-        return self.nats / self.tokens
-
-    @property
-    def perplexity(self) -> float:
-        """Exp of the loss: as if so many tokens were equally likely at each step."""
-        return math.exp(min(self.loss, 700.0))
 
     @property
     def bits_per_character(self) -> float | None:
@@ -59,11 +43,7 @@ class Score:
         """The figures by name; where tokens are unknown, their share stands for the bits per character."""
         bits = self.bits_per_character
         last = {"unknown": self.unknown / self.tokens} if bits is None else {"bits_per_character": bits}
-        return {"loss": self.loss, "perplexity": self.perplexity, **last}
-
-    def details(self) -> list[dict[str, float]]:
-        """None: there are no classes."""
-        return []
+        return {**super().metrics(), **last}
 
 
 def negative_log_likelihood(logits: Float[Tensor, "T B V"], targets: Int[Tensor, "T B"]) -> Float[Tensor, ""]:

@@ -1,93 +1,65 @@
 """Training a language model: what the loop asks of it."""
 
-import functools
-import hashlib
 from collections.abc import Mapping
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from selfloop.data import Streams, Text, Tokenizer, tokenize
-from selfloop.data.examples import BadItems
+from selfloop.data import Streams, Tokenizer, tokenize
 from selfloop.errors import DataError
-from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.options.lm import LanguageModelConfig
-from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.inputs import fingerprint
+from selfloop.tasks.learner import Learner
 from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
-from selfloop.tasks.lm.text_model import TextModel, open_corpus
+from selfloop.tasks.lm.text_model import TextModel
+from selfloop.tasks.run_config import save_tokenizer
 from selfloop.training import Run
-from selfloop.training.checkpoint import writing
 
 
-class LanguageModelling:
-    """Text, tokenizer and model for one run.
+class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
+    """Text, tokenizer and model for one run."""
 
-    Args:
-        config: what was chosen.
-        tokenizer: of a run that is resumed; None trains one on the training text.
-        cell: the cell, where it is not to be found by its name.
+    OPENED = TextModel
 
-    Raises:
-        DataError: the text cannot be read, or is too short.
-        ConfigError: the cell or the tokenizer does not exist.
-    """
+    def learn_inputs(self) -> Tokenizer:
+        """The tokenizer of the training text."""
+        data = self.config.data
+        return Tokenizer.train(data.tokenizer, self.dataset.train, data.vocab_size)
 
-    def __init__(
-        self, config: LanguageModelConfig, tokenizer: Tokenizer | None = None, cell: Cell | None = None
-    ) -> None:
-        data, training = config.data, config.training
-        self.config = config
-        cell = cell or choose_cell(config.model.cell)
-        self.bad = BadItems()
-        self.corpus = open_corpus(data, self.bad)
-        self.name, self.origin = self.corpus.name, self.corpus.origin
-        self.tokenizer = tokenizer or Tokenizer.train(data.tokenizer, self.corpus.train, data.vocab_size)
-        self.tokens = tokenize(self.corpus.train, self.tokenizer)
-        self.valid_tokens = tokenize(self.corpus.valid, self.tokenizer)
+    def prepare(self) -> int:
+        """The texts as tokens, in streams.
+
+        Raises:
+            DataError: a text is too short.
+        """
+        training = self.config.training
+        self.tokens, self.valid_tokens = (tokenize(t, self.inputs) for t in (self.dataset.train, self.dataset.valid))
         for name, tokens in (("training", self.tokens), ("validation", self.valid_tokens)):
             if len(tokens) < 2:
                 raise DataError(
-                    f"The {name} part of '{self.corpus.name}' has {len(tokens)} tokens, which is too little to learn "
-                    "from. Give a longer text."
+                    f"The {name} part of '{self.name}' has {len(tokens)} tokens, which is too little to learn from. "
+                    "Give a longer text."
                 )
         self._streams = Streams(
             self.tokens.ids,
             batch_size=training.batch_size,
-            window=data.window,
-            start_id=self.tokenizer.start_id,
+            window=self.config.data.window,
+            start_id=self.inputs.start_id,
             seed=training.seed,
         )
-        self._valid_streams = evaluation_streams(self.valid_tokens, self.tokenizer, training.batch_size)
-        torch.manual_seed(training.seed)
-        self.model = TextModel.build(config.model, self.tokenizer.vocab_size, cell)
-        self.steps_per_epoch = self._streams.windows_per_epoch
-
-    @classmethod
-    def resume(cls, config: LanguageModelConfig, run: Run, cell: Cell | None) -> "LanguageModelling":
-        """The same, with the tokenizer that a run has kept."""
-        return cls(config, Tokenizer.load(run.path / "tokenizer.json"), cell)
+        self._valid_streams = evaluation_streams(self.valid_tokens, self.inputs, training.batch_size)
+        return self._streams.windows_per_epoch
 
     def save(self, run: Run) -> None:
         """Keep the tokenizer."""
-        with writing(run.path / "tokenizer.json"):
-            self.tokenizer.save(run.path / "tokenizer.json")
+        save_tokenizer(run, self.inputs)
 
     def summary(self) -> str:
         """The tokens to train on and to validate with."""
         return (
             f"{len(self.tokens):,} tokens to train on, {len(self.valid_tokens):,} to validate with, "
-            f"{self.tokenizer.vocab_size:,} types ({self.tokenizer.kind})"
+            f"{self.inputs.vocab_size:,} types ({self.inputs.kind})"
         )
-
-    def parts(self) -> Mapping[str, Text]:
-        """The validation and the test text."""
-        return {"valid": self.corpus.valid, **({"test": self.corpus.test} if self.corpus.test else {})}
-
-    def opened(self) -> TextModel:
-        """The model as it stands."""
-        return TextModel(self.model, self.tokenizer, self.config)
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
         """Truncated BPTT: the window of this step, from the state that the window before has left."""
@@ -100,14 +72,8 @@ class LanguageModelling:
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""
         limit = self.config.data.valid_tokens
-        return score(model, self._valid_streams, self.valid_tokens, limit, self.tokenizer.unknown_id).metrics()
+        return score(model, self._valid_streams, self.valid_tokens, limit, self.inputs.unknown_id).metrics()
 
-    def facts(self) -> Mapping[str, Any]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the texts as tokens."""
-        return self._hashes
-
-    @functools.cached_property
-    def _hashes(self) -> dict[str, str]:
-        """Made once, since it reads all tokens, and each checkpoint holds it."""
-        texts = {"training text": self.tokens, "validation text": self.valid_tokens}
-        return {name: hashlib.blake2b(t.ids.data, digest_size=8).hexdigest() for name, t in texts.items()}
+        return {"training text": fingerprint(self.tokens.ids), "validation text": fingerprint(self.valid_tokens.ids)}

@@ -1,9 +1,7 @@
 """A trained language model with its tokenizer: writes text, and scores it."""
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,42 +13,51 @@ from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
 from selfloop.models import LanguageModel
-from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions, TextOptions
+from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
-from selfloop.tasks.look_inside import WATCHED, as_made
-from selfloop.tasks.opening import cell_of, read_config
+from selfloop.tasks.predictor import WATCHED, Generates, Inspectable, Predictor, before_training
 from selfloop.tasks.reading import table_format
+from selfloop.tasks.run_config import load_tokenizer
 from selfloop.training import Run
 
 SAMPLE_TOKENS = 300
 """How long the text is that is shown at the end of training."""
 
 
-class TextModel:
+class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], Generates, Inspectable):
     """A language model that was trained on text.
 
     Attributes:
         model: the network, in evaluation mode.
-        tokenizer: between text and tokens.
+        inputs: the tokenizer, between text and tokens.
         config: what was chosen when it was trained.
     """
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, config: LanguageModelConfig) -> None:
-        self.model, self.tokenizer, self.config = model.eval(), tokenizer, config
+    @classmethod
+    def load_inputs(cls, run: Run, config: LanguageModelConfig, encoder: str | None) -> Tokenizer:
+        """The tokenizer."""
+        return load_tokenizer(run)
 
     @classmethod
-    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "TextModel":
-        """The best weights of a run; see `selfloop.load`."""
-        config = read_config(run, LanguageModelConfig)
-        cell = cell_of(run, config.model, cell)
-        tokenizer = Tokenizer.load(run.path / "tokenizer.json")
-        model = run.open_model(functools.partial(cls.build, config.model, tokenizer.vocab_size, cell))
-        return cls(model.to(device), tokenizer, config)
-
-    @staticmethod
-    def build(options: LanguageModelOptions, vocab_size: int, cell: Cell) -> LanguageModel:
+    def build(cls, options: LanguageModelOptions, inputs: Tokenizer, cell: Cell) -> LanguageModel:
         """The network, with fresh weights."""
-        return LanguageModel(vocab_size, cell, **options.model_dump(exclude={"cell"}))
+        return LanguageModel(inputs.vocab_size, cell, **options.model_dump(exclude={"cell"}))
+
+    @classmethod
+    def read_dataset(cls, config: LanguageModelConfig, bad: BadItems) -> Corpus:
+        """The corpus of a configuration."""
+        options = config.data.model_dump(include={"valid", "test", "column", "valid_fraction", "encoding"})
+        return read_corpus(config.data.source, **options, format=table_format(config.data), bad=bad)
+
+    def read_known(self, source: str, column: str | None, bad: BadItems) -> Text:
+        """A text."""
+        data = self.config.data
+        return read_text(source, column=column or data.column, encoding=data.encoding, format=table_format(data))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Between text and tokens."""
+        return self.inputs
 
     def write(
         self,
@@ -95,23 +102,6 @@ class TextModel:
             [("".join(self._after(prompt, h.tokens)), h) for h in hypotheses]
             for prompt, hypotheses in zip(prompts, found, strict=True)
         ]
-
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Text]:
-        """Texts to score, by name: of a source, or the run's own validation and test text.
-
-        Args:
-            source: as in `selfloop train lm`.
-            column: of a table; None for the run's own.
-
-        Raises:
-            DataError: the text cannot be read.
-        """
-        data = self.config.data
-        if source is not None:
-            text = read_text(source, column=column or data.column, encoding=data.encoding, format=table_format(data))
-            return {Path(source).name: text}
-        corpus = open_corpus(data)
-        return {"valid": corpus.valid, **({"test": corpus.test} if corpus.test else {})}
 
     def sample(self) -> Mapping[str, str]:
         """A text that the model writes."""
@@ -158,13 +148,9 @@ class TextModel:
                 f"The validation text has {len(tokens):,} tokens, and {steps:,} steps are asked for. Ask for fewer."
             )
         streams = Streams(tokens.ids, batch_size=places, window=steps, start_id=self.tokenizer.start_id)
-        model, cell = self.model, self.model.rnn.cell
-        if fresh:
-            build = functools.partial(self.build, self.config.model, self.tokenizer.vocab_size, cell)
-            model = as_made(build, self.config.training.seed)
-        device = next(self.model.parameters()).device
+        model = before_training(self) if fresh else self.model
         inputs, _ = streams.window(0, 0)
-        return model.to(device).rnn, model.embedding(inputs.to(device))
+        return model.rnn, model.embedding(inputs.to(self.device))
 
     def _draw(
         self, prompts: Sequence[str], max_tokens: int, sampling: Sampling, seed: int | None
@@ -200,23 +186,8 @@ class TextModel:
                 raise ArgumentError(f"A prompt must be text, in Unicode. Got {prompt!r} instead.")
         rows = [[self.tokenizer.start_id, *self.tokenizer.encode(prompt)] for prompt in prompts]
         lengths = torch.tensor([len(row) for row in rows])
-        device = next(self.model.parameters()).device
         tokens = torch.zeros(int(lengths.max()), len(rows), dtype=torch.long)
         for column, row in enumerate(rows):
             tokens[: len(row), column] = torch.tensor(row)
-        logits, state = self.model(tokens.to(device), lengths=lengths.to(device))
+        logits, state = self.model(tokens.to(self.device), lengths=lengths.to(self.device))
         return logits[lengths - 1, torch.arange(len(rows))], state
-
-
-def open_corpus(data: TextOptions, bad: BadItems | None = None) -> Corpus:
-    """The corpus of a configuration; `bad` is told what is to be said of it."""
-    return read_corpus(
-        data.source,
-        valid=data.valid,
-        test=data.test,
-        column=data.column,
-        valid_fraction=data.valid_fraction,
-        encoding=data.encoding,
-        format=table_format(data),
-        bad=bad,
-    )

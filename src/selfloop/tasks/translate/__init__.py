@@ -5,3 +5,5 @@ from selfloop.tasks.translate.task import Translation
 from selfloop.tasks.translate.translator import Translated, Translator
 
 __all__ = ["Score", "Translated", "Translation", "Translator"]
+
+LEARNER, PREDICTOR = Translation, Translator

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from selfloop.data import Tokenizer
+from selfloop.tasks.run_config import TOKENIZER, load_tokenizer, save_tokenizer
 from selfloop.training import Run
-from selfloop.training.checkpoint import writing
 
 Tokens = npt.NDArray[np.int32]
 
@@ -26,8 +25,6 @@ class Languages:
     source: Tokenizer
     target: Tokenizer
     lowercase: bool = False
-
-    kind: ClassVar[str] = "text"
 
     @classmethod
     def learn(
@@ -89,8 +86,7 @@ class Languages:
         """Keep the tokenizers in a run's folder."""
         sides = {"tokenizer": self.source} if self.shared else {"source": self.source, "target": self.target}
         for name, tokenizer in sides.items():
-            with writing(run.path / f"{name}.json"):
-                tokenizer.save(run.path / f"{name}.json")
+            save_tokenizer(run, tokenizer, f"{name}.json")
 
     @classmethod
     def load(cls, run: Run, shared: bool, lowercase: bool) -> "Languages":
@@ -99,8 +95,8 @@ class Languages:
         Raises:
             DataError: a tokenizer is missing or damaged.
         """
-        source = Tokenizer.load(run.path / ("tokenizer.json" if shared else "source.json"))
-        return cls(source, source if shared else Tokenizer.load(run.path / "target.json"), lowercase)
+        source = load_tokenizer(run, TOKENIZER if shared else "source.json")
+        return cls(source, source if shared else load_tokenizer(run, "target.json"), lowercase)
 
     def _ids(self, tokenizer: Tokenizer, texts: Iterable[str]) -> list[list[int]]:
         return tokenizer.encode_batch(list(_spaced(tokenizer.kind, (plain(text, self.lowercase) for text in texts))))

@@ -1,12 +1,13 @@
 """A trained translator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from selfloop.data.batches import in_order, pad
@@ -18,10 +19,11 @@ from selfloop.metrics import bleu, chrf
 from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
 from selfloop.tasks.given import TEXTS, as_examples
-from selfloop.tasks.opening import cell_of, read_config
-from selfloop.tasks.reading import held_out, read, reading
+from selfloop.tasks.predictor import Answer, FromExamples, ScoresPairs
+from selfloop.tasks.reading import bad_items, reading
+from selfloop.tasks.score import Alignment, TokenScore
 from selfloop.tasks.translate.languages import Languages, Tokens
-from selfloop.tasks.translate.score import Alignment, Score
+from selfloop.tasks.translate.score import Score
 from selfloop.training import Run
 
 BATCH = 64
@@ -29,7 +31,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Translated:
+class Translated(Answer):
     """What a translator makes of one text.
 
     Attributes:
@@ -39,7 +41,6 @@ class Translated:
         log_probability: of it, in nats.
     """
 
-    place: str
     source: str
     translation: str
     log_probability: float
@@ -62,42 +63,44 @@ class Translated:
         return self.translation
 
 
-class Translator:
+class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig], ScoresPairs):
     """A translator that was trained on pairs of texts.
 
     Attributes:
         model: the network, in evaluation mode.
         inputs: between texts and tokens.
         config: what was chosen when it was trained.
+        shown: texts whose translations `sample` shows.
     """
 
-    def __init__(
-        self, model: EncoderDecoder, inputs: Languages, config: TranslateConfig, shown: Sequence[str] = ()
-    ) -> None:
-        self.model, self.inputs, self.config = model.eval(), inputs, config
-        self._shown = shown
+    shown: Sequence[str] = ()
 
     @classmethod
-    def open(cls, run: Run, cell: Cell | str | None = None, device: str = "cpu") -> "Translator":
-        """The best weights of a run; see `selfloop.load`."""
-        config = read_config(run, TranslateConfig)
-        inputs = Languages.load(run, config.data.shared_vocabulary, config.data.lowercase)
-        cell = cell_of(run, config.model, cell)
-        model = run.open_model(partial(cls.build, config.model, inputs, cell))
-        return cls(model.to(device), inputs, config)
+    def load_inputs(cls, run: Run, config: TranslateConfig, encoder: str | None) -> Languages:
+        """The vocabularies."""
+        return Languages.load(run, config.data.shared_vocabulary, config.data.lowercase)
 
-    @staticmethod
-    def build(options: TranslatorOptions, languages: Languages, cell: Cell) -> EncoderDecoder:
+    @classmethod
+    def build(cls, options: TranslatorOptions, inputs: Languages, cell: Cell) -> EncoderDecoder:
         """The network, with fresh weights."""
         given = options.model_dump(exclude={"cell", "attention"})
         return EncoderDecoder(
-            languages.source.vocab_size,
-            languages.target.vocab_size,
+            inputs.source.vocab_size,
+            inputs.target.vocab_size,
             cell,
             attention=None if options.attention == "none" else options.attention,
-            shared_embedding=options.tied and languages.shared,
+            shared_embedding=options.tied and inputs.shared,
             **given,
         )
+
+    @classmethod
+    def reader(
+        cls, config: TranslateConfig, bad: BadItems, inputs: Languages | None = None, column: str | None = None
+    ) -> PairReader:
+        """What reads the pairs of a configuration; of a trained model's other sources the target is not known."""
+        data = config.data
+        targets = {"train": data.target, "valid": data.valid_target, "test": data.test_target}
+        return PairReader(reading(data, bad, column), targets if inputs is None else {})
 
     def predict(
         self, examples: Any, *, beam: int | None = None, length_penalty: float | None = None
@@ -122,12 +125,9 @@ class Translator:
             for row, (place, text) in enumerate(zip(examples.places, examples.inputs, strict=True))
         ]
 
-    def read(self, source: str, bad: BadItems) -> Examples:
-        """The texts of a file, to translate."""
-        return reader(self.config, bad).predict(source)
-
-    def lines(self, lines: Sequence[str]) -> Examples:
+    def lines(self, lines: Iterable[str]) -> Examples:
         """Lines to translate; an empty one stays, so that translations are line by line."""
+        lines = list(lines)
         return Examples(lines, [], [f"line {number}" for number in range(1, 1 + len(lines))])
 
     def parts(
@@ -143,12 +143,11 @@ class Translator:
         Raises:
             DataError: a file cannot be read.
         """
-        bad = BadItems(self.config.data.skip_bad)
-        if source is not None:
-            how = reading(self.config.data, bad)
-            how = replace(how, input=column or how.input)
-            return {Path(source).name: PairReader(how, {"train": target}).score(source)}
-        return held_out(read(reader(self.config, bad), self.config))
+        if source is None or target is None:
+            return super().parts(source, column)
+        config = self.config
+        how = reading(config.data, bad_items(config.data), column)
+        return {Path(source).name: PairReader(how, {"train": target}).score(source)}
 
     def score(self, part: Examples, *, sample: int | None = None) -> Score:
         """How well the model does on texts whose translation is known.
@@ -165,23 +164,24 @@ class Translator:
         references = [part.labels[row] for row in rows]
         lowercase, tokenizer = self.inputs.lowercase, self.config.decoding.bleu_tokenizer
         middle = sorted(rows, key=lambda row: len(part.inputs[row]))[len(rows) // 2]
+        surprise = self.surprise(sources, targets)
         return Score(
-            *self.nats(sources, targets),
+            surprise.nats,
+            surprise.tokens,
             bleu(predicted, references, lowercase=lowercase, tokenize=tokenizer),
             chrf(predicted, references, lowercase=lowercase),
             self.align(part.inputs[middle]) if self.config.model.attention != "none" else None,
         )
 
     @torch.inference_mode()
-    def nats(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> tuple[float, int]:
-        """The sum of -log p of the targets' tokens given those before them, and how many they are."""
+    def surprise(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> TokenScore:
+        """The surprise at the targets' tokens, each given those before it."""
         nats, count = 0.0, 0
         for rows in in_order([len(target) for target in targets], BATCH):
-            batch = Batch.of([sources[row] for row in rows], [targets[row] for row in rows], self._device)
-            logits = self.model(*batch.inputs, where=batch.valid)
-            nats += float(F.cross_entropy(logits.float(), batch.truth, reduction="sum").double())
+            batch = Batch.of([sources[row] for row in rows], [targets[row] for row in rows], self.device)
+            nats += float(batch.loss(self.model).double())
             count += len(batch.truth)
-        return nats, count
+        return TokenScore(nats, count)
 
     @torch.inference_mode()
     def align(self, source: str, target: str | None = None) -> Alignment:
@@ -196,7 +196,7 @@ class Translator:
         """
         target = self.predict([source])[0].translation if target is None else target
         read, written = self.inputs.read([source]), self.inputs.written([target])
-        batch = Batch.of(read, written, self._device)
+        batch = Batch.of(read, written, self.device)
         weights = self.model.attention_weights(batch.inputs[0], batch.inputs[1])[:, 0].float().cpu().numpy()
         inputs = self.inputs
         return Alignment(
@@ -207,7 +207,7 @@ class Translator:
 
     def sample(self) -> Mapping[str, str]:
         """A few held-out texts and their translations."""
-        found = self.predict(self._shown)
+        found = self.predict(self.shown)
         return (
             {"From the held-out texts:": "\n".join(f"{f.source}\n  → {f.translation}" for f in found)} if found else {}
         )
@@ -219,8 +219,8 @@ class Translator:
         found: dict[int, tuple[str, float]] = {}
         for rows in in_order([len(source) for source in sources], BATCH):
             batch, lengths = pad([sources[row] for row in rows])
-            state = self.model.encode(batch.to(self._device), None if lengths is None else lengths.to(self._device))
-            start = torch.full((len(rows),), self.inputs.start_id, device=self._device)
+            state = self.model.encode(batch.to(self.device), None if lengths is None else lengths.to(self.device))
+            start = torch.full((len(rows),), self.inputs.start_id, device=self.device)
             hypotheses = beam_search(
                 self.model,
                 *self.model.step(start, state),
@@ -232,10 +232,6 @@ class Translator:
             for row, (best, *_) in zip(rows.tolist(), hypotheses, strict=True):
                 found[row] = self.inputs.text(best.tokens), best.log_probability
         return [found[row] for row in range(len(texts))]
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -263,9 +259,7 @@ class Batch:
         moved = tuple(None if t is None else t.to(device) for t in tensors)
         return cls(moved, valid.to(device), target[1:][valid].long().to(device))  # type: ignore[arg-type]
 
-
-def reader(config: TranslateConfig, bad: BadItems) -> PairReader:
-    """What reads the pairs of a configuration."""
-    data = config.data
-    targets = {"train": data.target, "valid": data.valid_target, "test": data.test_target}
-    return PairReader(reading(data, bad), targets)
+    def loss(self, model: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:
+        """The sum of the cross-entropies at all steps, each given the true tokens before it (teacher forcing)."""
+        logits = model(*self.inputs, where=self.valid)
+        return F.cross_entropy(logits.float(), self.truth, reduction="sum", label_smoothing=label_smoothing)

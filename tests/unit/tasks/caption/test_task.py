@@ -166,7 +166,7 @@ def test_the_loss_is_the_cross_entropy_of_the_tokens(make_task):
     assert carry is None
     assert targets == len(by_hand) == (expected >= 0).sum()
     torch.testing.assert_close(loss, torch.stack(by_hand).mean())
-    assert inputs[0].eq(task.tokenizer.start_id).all()
+    assert inputs[0].eq(task.inputs.tokenizer.start_id).all()
 
 
 def test_a_validation_takes_every_caption_once(make_task):
@@ -179,7 +179,7 @@ def test_a_validation_takes_every_caption_once(make_task):
 
 def test_what_a_frozen_encoder_sees_is_kept_and_of_a_trained_one_the_pixels(make_task, tmp_path):
     frozen, learnt = make_task(), make_task(encoder="Trained")
-    assert (frozen.vision.frozen, learnt.vision.frozen) == (True, False)
+    assert (frozen.inputs.vision.frozen, learnt.inputs.vision.frozen) == (True, False)
     assert frozen._train.gallery.arrays.shape == (108, 4, 3) and frozen._train.gallery.arrays.dtype == np.float16
     assert learnt._train.gallery.arrays.shape == (108, 16, 16, 3) and learnt._train.gallery.arrays.dtype == np.uint8
     assert not any(name.startswith("vision") for name, _ in frozen.model.named_parameters())
@@ -204,10 +204,10 @@ def test_the_images_and_the_captions_decide_the_facts(make_task, folder):
 
 def test_words_that_are_seldom_said_are_unknown_and_never_written(make_task):
     task = make_task(min_count=105)
-    known = {task.tokenizer.decode([number]) for number in range(task.tokenizer.vocab_size)}
+    known = {task.inputs.tokenizer.decode([number]) for number in range(task.inputs.tokenizer.vocab_size)}
     assert {"<unk>", "then", "after"} <= known
     with torch.no_grad():
-        task.model.writer.decoder.readout.bias[task.tokenizer.encode("<unk>")] += 20
+        task.model.writer.decoder.readout.bias[task.inputs.tokenizer.encode("<unk>")] += 20
     predicted = task.opened().score(task.parts()["valid"]).predicted
     assert not any("<unk>" in caption for caption in predicted)
     config = task.config.data
@@ -220,7 +220,7 @@ def test_words_that_are_seldom_said_are_unknown_and_never_written(make_task):
 
 def test_captions_are_written_in_pieces_of_words_as_well(trained):
     task, run = trained(tokenizer="bpe", vocab_size=290, steps=2)
-    assert 256 < task.tokenizer.vocab_size <= 290
+    assert 256 < task.inputs.tokenizer.vocab_size <= 290
     loaded = load(run.path, encoder=task.config.model.encoder)
     score = loaded.score(loaded.parts()["valid"])
     assert score.count == sum(map(len, task._valid.tokens)) >= 12 * 2 * 4

@@ -125,7 +125,7 @@ def test_a_sentence_is_a_string_or_a_list_of_words(make_task):
     (expected,) = opened.predict([["rises", "falls", "rises"]])
     assert len(expected.labels) == 3
     assert list(expected.words) == ["rises", "falls", "rises"]
-    logits = dict(opened._answers(opened.inputs.arrays(Examples([expected.words], [], [""]))))[0]
+    logits = opened.answers(opened.inputs.arrays(Examples([expected.words], [], [""])))[0]
     assert expected.probabilities == pytest.approx(logits.softmax(-1).max(-1).values.tolist())
     for given in ("rises falls  rises", ["rises falls rises"], [("rises", "falls", "rises")]):
         assert opened.predict(given) == [expected]

@@ -2,6 +2,7 @@ import pytest
 
 from selfloop.cells import ZOO
 from selfloop.config import parse
+from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError
 from selfloop.models import LanguageModel
 from selfloop.options import LanguageModelConfig
@@ -54,7 +55,7 @@ def test_every_model_option_reaches_the_model(monkeypatch):
             "backend": "torch",
         }
     )
-    model = TextModel.build(options, 11, ZOO["projected_lstm"])
+    model = TextModel.build(options, Tokenizer.train("char", ["abcdefghi"]), ZOO["projected_lstm"])
     assert isinstance(model, LanguageModel)
     rnn = model.rnn
     assert (model.vocab_size, rnn.input_size, rnn.hidden_size, rnn.num_layers, rnn.output_size) == (11, 6, 5, 2, 3)

@@ -44,7 +44,7 @@ def fit(task, steps, carried):
 def test_a_cycle_is_learnt_and_written_without_an_error(make_task, tmp_path, silent):
     task = make_task("abcde\n" * 200, steps=150)
     run = Run.create(tmp_path / "run", "lm", task.config.model_dump(mode="json"))
-    task.tokenizer.save(run.path / "tokenizer.json")
+    task.inputs.save(run.path / "tokenizer.json")
     train(task, run, task.config.training, Accelerator(cpu=True), silent)
     model = load(run.path)
     assert model.score("abcde\n" * 50).loss < 0.02
@@ -88,7 +88,7 @@ def test_shares_of_a_batch_make_up_its_loss(make_task):
 def test_validation_is_the_score_of_the_validation_text(make_task):
     task = make_task("the cat sat on the mat\n" * 50)
     got = task.validate(task.model.eval())
-    every = TextModel(task.model, task.tokenizer, task.config).score(task.corpus.valid)
+    every = TextModel(task.model, task.inputs, task.config).score(task.dataset.valid)
     assert got == pytest.approx(every.metrics(), rel=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_a_validation_on_the_way_stops_at_its_limit(make_task):
 
 def test_the_text_as_the_runs_tokenizer_reads_it_decides_the_facts(make_task):
     task = make_task("abc" * 100)
-    same, other = (make_task(text * 100, tokenizer=task.tokenizer).facts() for text in ("abc", "abd"))
+    same, other = (make_task(text * 100, tokenizer=task.inputs).facts() for text in ("abc", "abd"))
     assert task.facts() == same != other
 
 
@@ -113,7 +113,7 @@ def test_the_runs_seed_decides_the_first_weights(make_task):
 
 def test_a_cell_that_is_given_stands_for_the_one_that_is_named(make_task):
     task = make_task("the cat\n" * 50)
-    assert LanguageModelling(task.config, task.tokenizer, ZOO["gru"]).model.rnn.cell is ZOO["gru"]
+    assert LanguageModelling(task.config, task.inputs, ZOO["gru"]).model.rnn.cell is ZOO["gru"]
 
 
 def test_a_text_too_short_to_learn_from_is_refused(make_task):

@@ -85,9 +85,9 @@ def test_the_loss_is_that_of_the_truth_and_shares_make_it_up(make_task):
     task.model.eval()
     whole, targets, carry = task.loss(task.model, 1, slice(None), None)
     rows = task._batches.rows(0, 1)
-    nats, tokens = task.opened().nats([task._sources[r] for r in rows], [task._targets[r] for r in rows])
-    assert (targets, carry) == (tokens, None)
-    assert whole.item() == pytest.approx(nats / tokens, rel=1e-5)
+    known = task.opened().surprise([task._sources[r] for r in rows], [task._targets[r] for r in rows])
+    assert (targets, carry) == (known.tokens, None)
+    assert whole.item() == pytest.approx(known.loss, rel=1e-5)
     halves = [task.loss(task.model, 1, share, None)[0] for share in (slice(0, 16), slice(16, 32))]
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
 

@@ -1,11 +1,13 @@
 """A run as a verb opens it."""
 
 import shlex
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from selfloop.errors import ArgumentError
+
+Can = TypeVar("Can")
 
 Header = Annotated[
     bool | None,
@@ -20,12 +22,12 @@ def read_as(header: bool | None) -> list[str]:
     return [] if header is None else [f"data.header={str(header).lower()}"]
 
 
-def open_for(what: str, needs: str, run: str, **options: Any) -> Any:
+def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:
     """The opened model of a run, which must be able to do what was asked.
 
     Args:
-        what: was asked, for the error: ``selfloop generate``.
-        needs: the method that does it.
+        what: was asked, for the error: ``generate``.
+        needs: the class of the models that can do it: one of `selfloop.tasks.predictor`.
         run: the folder, or the name on the hub.
         options: of `selfloop.load`.
 
@@ -37,12 +39,12 @@ def open_for(what: str, needs: str, run: str, **options: Any) -> Any:
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.table import TASKS
 
-    model = load(run, **options)
-    if not hasattr(model, needs):
-        mine = kind_of_model(model)
-        task = next(name for name, kind in TASKS.items() if kind is mine)
-        *first, last = [name for name, kind in TASKS.items() if hasattr(kind.opened, needs)]
-        able = f"{', '.join(first)} and {last}" if first else last
-        command = mine.next[0].format(run=shlex.quote(run))
-        raise ArgumentError(f"{what} is for runs of {able}. {run} is of {task}: use {command}.")
-    return model
+    model: Any = load(run, **options)
+    if isinstance(model, needs):
+        return model
+    mine = kind_of_model(model)
+    task = next(name for name, kind in TASKS.items() if kind is mine)
+    *first, last = [name for name, kind in TASKS.items() if issubclass(kind.predictor, needs)]
+    able = f"{', '.join(first)} and {last}" if first else last
+    command = mine.next[0].format(run=shlex.quote(run))
+    raise ArgumentError(f"{what} is for runs of {able}. {run} is of {task}: use {command}.")

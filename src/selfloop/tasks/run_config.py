@@ -1,18 +1,23 @@
-"""What opening a run needs, whatever its task: its configuration, and its cell."""
+"""What a run was trained with, as its folder keeps it: its configuration, its cell and its tokenizers."""
 
 import shlex
 from typing import TypeVar
 
 from selfloop import config as configuration
 from selfloop.config import Section
+from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, RunError
 from selfloop.language import Cell
 from selfloop.options.sections import RecurrentOptions
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.training import Run
+from selfloop.training.checkpoint import writing
 from selfloop.untrusted import written
 
 S = TypeVar("S", bound=Section)
+
+TOKENIZER = "tokenizer.json"
+"""The file of a run's tokenizer, where it has one."""
 
 
 def read_config(run: Run, kind: type[S]) -> S:
@@ -43,3 +48,18 @@ def cell_of(run: Run, model: RecurrentOptions, cell: Cell | str | None) -> Cell:
             f"Give the cell: --cell {shlex.quote(name)}, or load(…, cell=…)."
         )
     return choose_cell(cell or model.cell)
+
+
+def save_tokenizer(run: Run, tokenizer: Tokenizer, name: str = TOKENIZER) -> None:
+    """Keep a tokenizer in a run's folder."""
+    with writing(run.path / name):
+        tokenizer.save(run.path / name)
+
+
+def load_tokenizer(run: Run, name: str = TOKENIZER) -> Tokenizer:
+    """As `save_tokenizer` has kept it.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    return Tokenizer.load(run.path / name)

@@ -1,0 +1,117 @@
+"""What a trained model of labelled examples does, whether a label is of the whole or of each step."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from selfloop.data.batches import in_order, pad
+from selfloop.data.examples import Examples
+from selfloop.errors import ArgumentError
+from selfloop.language import Cell
+from selfloop.layers import Recurrent
+from selfloop.models import NumberEncoder
+from selfloop.models.sequence_model import SequenceModel
+from selfloop.tasks.inputs import Inputs
+from selfloop.tasks.predictor import WATCHED, FromExamples, Inspectable, before_training
+from selfloop.tasks.score import Score
+from selfloop.training import Run
+
+Network = TypeVar("Network", bound=SequenceModel)
+Config = TypeVar("Config")
+
+
+class ExamplesPredictor(FromExamples[Network, Inputs, Config], Inspectable, Generic[Network, Config]):
+    """A model that was trained on labelled examples."""
+
+    NETWORK: ClassVar[type[Any]]
+    """The class of its network."""
+
+    BATCH: ClassVar[int]
+    """Examples in one call of a prediction; it changes the speed, not the figures."""
+
+    @classmethod
+    def load_inputs(cls, run: Run, config: Any, encoder: str | None) -> Inputs:
+        """How examples are read, and the classes."""
+        return Inputs.load(run)
+
+    @classmethod
+    def build(cls, options: Any, inputs: Inputs, cell: Cell) -> Network:
+        """The network, with fresh weights."""
+        given = options.model_dump(exclude={"cell", "embedding_size"})
+        network: Network = cls.NETWORK(inputs.encoder(options.embedding_size), cell, cls.num_outputs(inputs), **given)
+        return network
+
+    @classmethod
+    def num_outputs(cls, inputs: Inputs) -> int:
+        """How many numbers an answer of the network has: a logit a class."""
+        return len(inputs.classes)
+
+    @classmethod
+    @abstractmethod
+    def truth(cls, inputs: Inputs, labels: Sequence[Any]) -> Any:
+        """The labels of examples as numbers: one an example, or an array of them, one a step."""
+
+    @abstractmethod
+    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: Any, places: Sequence[str]) -> Score:
+        """The score of arrays whose truth is known by number."""
+
+    @abstractmethod
+    def answer(self, batch: Tensor, lengths: Tensor | None) -> Sequence[Tensor]:
+        """What the network says of each sequence of a batch (T, B, …)."""
+
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:
+        """How well the model does on examples whose labels are known.
+
+        Args:
+            part: the examples.
+            sample: judge about so many of them, evenly chosen; None judges all.
+        """
+        part = part.select(range(0, len(part), max(1, len(part) // sample) if sample else 1))
+        return self.judge(self.inputs.arrays(part), self.truth(self.inputs, part.labels), part.places)
+
+    def lines(self, lines: Iterable[str]) -> Examples:
+        """Lines of text as examples, without those that are empty: texts, or words with spaces between.
+
+        Raises:
+            ArgumentError: the model reads numbers; no line is taken.
+        """
+        if self.inputs.kind not in ("text", "words"):
+            raise ArgumentError("This model reads numbers, which do not come as lines: give files or folders.")
+        texts = [(line, f"line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+        inputs = [line.split() if self.inputs.kind == "words" else line for line, _ in texts]
+        return Examples(inputs, [], [place for _, place in texts])
+
+    @torch.no_grad()
+    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
+        """The recurrent stack, and what it reads of the run's longest validation examples: to look inside.
+
+        Args:
+            steps: T at the most, at least 1; examples that are shorter give fewer.
+            fresh: of the model as it was made, with the run's seed, before its training.
+
+        Returns:
+            The stack, and vectors (T, B, I) of up to 16 examples.
+
+        Raises:
+            DataError: the examples cannot be read.
+        """
+        model = before_training(self) if fresh else self.model
+        if fresh and isinstance(model.encoder, NumberEncoder):  # it knew the scale of the numbers from the beginning
+            model.encoder.load_state_dict(self.model.encoder.state_dict())
+        longest = sorted(self.inputs.arrays(self.parts()["valid"]), key=len)[-WATCHED:]
+        batch, _ = pad([array[: min(steps, len(longest[0]))] for array in longest])
+        return model.rnn, model.encoder(batch.to(self.device))
+
+    @torch.inference_mode()
+    def answers(self, arrays: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
+        """What the network says of each array, in their order."""
+        found: dict[int, Tensor] = {}
+        for rows in in_order([len(array) for array in arrays], self.BATCH):
+            batch, lengths = pad([arrays[row] for row in rows])
+            said = self.answer(batch.to(self.device), None if lengths is None else lengths.to(self.device))
+            found |= zip(rows.tolist(), said, strict=True)
+        return [found[row] for row in range(len(arrays))]

@@ -1,0 +1,108 @@
+"""What trains: the data, the model and the loss of one run."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from selfloop.language import Cell
+from selfloop.layers import State
+from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.predictor import Predictor, held_out
+from selfloop.tasks.reading import bad_items
+from selfloop.training import Run
+
+Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
+Inputs = TypeVar("Inputs")
+Config = TypeVar("Config")
+Opened = TypeVar("Opened", bound=Predictor[Any, Any, Any, Any])
+
+
+class Learner(ABC, Generic[Inputs, Config, Opened]):
+    """A task on the data of one run: what the training loop asks, and what the run keeps.
+
+    Args:
+        config: what was chosen.
+        inputs: of a run that is resumed; None learns the classes, and what texts are made of, from the training part.
+        cell: the cell, where it is not to be found by its name.
+
+    Raises:
+        DataError: the data cannot be read, or there is nothing to learn from.
+        ConfigError: the cell does not exist, or another choice cannot be followed.
+
+    Attributes:
+        bad: what was left out of the data, and what is to be said of how they are read.
+        dataset: the data.
+        inputs: between the user's data and the network's arrays.
+        model: the network.
+        steps_per_epoch: updates in one pass through the training data.
+    """
+
+    OPENED: ClassVar[type[Predictor[Any, Any, Any, Any]]]
+    """What its runs open as."""
+
+    def __init__(self, config: Config, inputs: Inputs | None = None, cell: Cell | None = None) -> None:
+        chosen: Any = config
+        self.config = config
+        cell = cell or choose_cell(chosen.model.cell)
+        torch.manual_seed(chosen.training.seed)
+        self.bad = bad_items(chosen.data)
+        self.dataset: Any = self.OPENED.read_dataset(config, self.bad)
+        self.name, self.origin = self.dataset.name, self.dataset.origin
+        self.inputs = inputs or self.learn_inputs()
+        self.steps_per_epoch = self.prepare()
+        self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+
+    @abstractmethod
+    def learn_inputs(self) -> Inputs:
+        """What is between the user's data and the network, from the training part."""
+
+    @abstractmethod
+    def prepare(self) -> int:
+        """Bring the data into the form that updates and validations read; the number of updates in an epoch."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """The data, in one line."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
+        """The mean loss of an update, over how many targets, and the state for the next; see `selfloop.training`."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        """The figures of the validation part; the lowest ``loss`` is the best."""
+
+    @abstractmethod
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the data as the model reads them, by what they are of."""
+
+    @classmethod
+    def resume(cls: type[Self], config: Any, run: Run, cell: Cell | None) -> Self:
+        """The same, with the inputs that a run has kept."""
+        return cls(config, cls.OPENED.load_inputs(run, config, None), cell)
+
+    def save(self, run: Run) -> None:
+        """Keep in the run's folder what is needed besides the weights: the tokenizer, the classes."""
+        inputs: Any = self.inputs
+        inputs.save(run)
+
+    def opened(self) -> Opened:
+        """The model as it stands, ready to use."""
+        opened: Any = self.OPENED(self.model, self.inputs, self.config)
+        return opened  # type: ignore[no-any-return]
+
+    def parts(self) -> Mapping[str, Any]:
+        """What the best weights are scored on at the end, by name: ``valid`` and, where there is any, ``test``."""
+        return held_out(self.dataset)
+
+    def facts(self) -> Mapping[str, str]:
+        """What must be the same when the run is resumed."""
+        return self._hashes
+
+    @functools.cached_property
+    def _hashes(self) -> dict[str, str]:
+        return self.hashes()  # made once, since it reads all data, and each checkpoint holds it

@@ -1,0 +1,287 @@
+"""What the runs of a task open as: a trained model, ready to use, and what it can do besides being scored.
+
+What only some tasks can do is declared: a predictor derives from `Predicts`, `Generates`, `Watches`, `ScoresPairs` or
+`Inspectable`, and a verb asks for the class that it needs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from selfloop.data.examples import BadItems, Dataset, Examples, Origin
+from selfloop.data.reader import Reader
+from selfloop.decoding import Hypothesis, Sampling
+from selfloop.errors import ArgumentError
+from selfloop.language import Cell
+from selfloop.layers import Recurrent
+from selfloop.tasks.reading import bad_items, read
+from selfloop.tasks.run_config import cell_of
+from selfloop.tasks.score import Drawing, Score
+from selfloop.training import Run
+
+Self = TypeVar("Self", bound="Predictor[Any, Any, Any, Any]")
+Network = TypeVar("Network", bound=nn.Module)
+Inputs = TypeVar("Inputs")
+Config = TypeVar("Config")
+Part = TypeVar("Part")
+Part_co = TypeVar("Part_co", covariant=True)
+
+
+class Parts(Protocol[Part_co]):
+    """A data set: to train on, to choose by, and, where there is such a part, to report on."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; runs are named after it."""
+
+    @property
+    def origin(self) -> Origin:
+        """The files that it is from."""
+
+    @property
+    def train(self) -> Part_co: ...  # noqa: D102
+
+    @property
+    def valid(self) -> Part_co: ...  # noqa: D102
+
+    @property
+    def test(self) -> Part_co | None: ...  # noqa: D102
+
+
+def held_out(dataset: Parts[Part]) -> dict[str, Part]:
+    """The validation part and, where there is one, the test part, by name."""
+    return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
+
+
+class Predictor(ABC, Generic[Network, Inputs, Config, Part]):
+    """A trained model, ready to use.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        inputs: between the user's data and the network's arrays: tokenizers, classes, sizes.
+        config: what was chosen when it was trained.
+    """
+
+    takes_encoder: ClassVar[bool] = False
+    """Whether its runs may be trained with an image encoder of the user's own."""
+
+    def __init__(self, model: Network, inputs: Inputs, config: Config) -> None:
+        self.model, self.inputs, self.config = model.eval(), inputs, config
+
+    @classmethod
+    def open(
+        cls: type[Self],
+        run: Run,
+        config: Any,
+        *,
+        cell: Cell | str | None = None,
+        encoder: str | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """The best weights of a run with this configuration; for the rest see `selfloop.load`."""
+        if encoder is not None and not cls.takes_encoder:
+            raise ArgumentError(f"{run.path} looks at no images, and has no encoder. Got '{encoder}': leave it out.")
+        cell = cell_of(run, config.model, cell)
+        inputs = cls.load_inputs(run, config, encoder)
+        model = run.open_model(partial(cls.build, config.model, inputs, cell))
+        return cls(model.to(device), inputs, config)
+
+    @classmethod
+    @abstractmethod
+    def load_inputs(cls, run: Run, config: Any, encoder: str | None) -> Inputs:
+        """What is between the user's data and the network, as the run has kept it."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, options: Any, inputs: Any, cell: Cell) -> Network:
+        """The network, with fresh weights, of the model's options."""
+
+    @classmethod
+    @abstractmethod
+    def read_dataset(cls, config: Any, bad: BadItems) -> Parts[Part]:
+        """The data of a configuration."""
+
+    @abstractmethod
+    def read_known(self, source: str, column: str | None, bad: BadItems) -> Part:
+        """All data of a source, with what is true of them."""
+
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Part]:
+        """Data to score, by name: all of a source, or the run's own validation and test data.
+
+        Args:
+            source: as in `selfloop train`.
+            column: of a table, that of the input; None for the run's own.
+
+        Raises:
+            DataError: the source cannot be read, or holds what the model cannot know.
+        """
+        config: Any = self.config
+        bad = bad_items(config.data)
+        if source is not None:
+            return {Path(source).name: self.read_known(source, column, bad)}
+        return held_out(self.read_dataset(config, bad))
+
+    @abstractmethod
+    def score(self, part: Part, *, sample: int | None = None) -> Score:
+        """How well the model does on data of which the truth is known.
+
+        Args:
+            part: the data, as `parts` gives them.
+            sample: judge about so many targets, evenly chosen; None judges all.
+        """
+
+    def sample(self) -> Mapping[str, str]:
+        """What the model makes, to be seen at the end of training: a title and a text."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+
+@dataclass(frozen=True)
+class Answer(ABC):
+    """What a model says of one example.
+
+    Attributes:
+        place: where the example stands.
+    """
+
+    place: str
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of a table; most have one."""
+        return [self.facts()]
+
+    @abstractmethod
+    def line(self) -> str:
+        """The answer alone."""
+
+
+class Predicts(ABC):
+    """Says something of each example."""
+
+    @abstractmethod
+    def predict(self, examples: Any) -> Sequence[Answer]:
+        """What the model says of each example."""
+
+    @abstractmethod
+    def read(self, source: str, bad: BadItems) -> Any:
+        """The examples of a file or folder, of which nothing need be known, to predict."""
+
+    def lines(self, lines: Iterable[str]) -> Examples:
+        """Lines of text as examples.
+
+        Raises:
+            ArgumentError: the model reads no text; no line is taken.
+        """
+        raise ArgumentError("This model reads no text, and nothing else comes as lines: give files or folders.")
+
+    def drawing(self, predictions: Sequence[Any]) -> Drawing | None:
+        """What there is to draw of predictions."""
+        return None
+
+
+class FromExamples(Predictor[Network, Inputs, Config, Examples], Predicts, Generic[Network, Inputs, Config]):
+    """A model of examples, which a `Reader` finds in the user's files."""
+
+    @classmethod
+    @abstractmethod
+    def reader(cls, config: Any, bad: BadItems, inputs: Inputs | None = None, column: str | None = None) -> Reader:
+        """What reads the examples of a configuration.
+
+        Args:
+            config: how.
+            bad: what takes the examples that cannot be used.
+            inputs: of a trained model, which the examples are to fit; None reads those that one is trained on.
+            column: of a table, that of the input; None for the configuration's own.
+        """
+
+    @classmethod
+    def read_dataset(cls, config: Any, bad: BadItems) -> Dataset:
+        """The examples of a configuration."""
+        return read(cls.reader(config, bad), config)
+
+    def read_known(self, source: str, column: str | None, bad: BadItems) -> Examples:
+        """The examples of a source, of whose labels the model knows each."""
+        return self.reader(self.config, bad, self.inputs, column).score(source)
+
+    def read(self, source: str, bad: BadItems) -> Examples:
+        """The examples of a file or folder, of whose labels none need be known, to predict."""
+        return self.reader(self.config, bad, self.inputs).predict(source)
+
+
+class Watches(ABC):
+    """Labels frames as they come."""
+
+    @abstractmethod
+    def watch(self, source: str) -> Iterator[Any]:
+        """The frames of a film, a camera's device or an address, one at a time."""
+
+    @abstractmethod
+    def stream(self, steps: Iterable[Any]) -> Iterator[str]:
+        """The labels of steps as they come."""
+
+
+class Generates(ABC):
+    """Writes text."""
+
+    @abstractmethod
+    def write(
+        self, prompts: Sequence[str], *, max_tokens: int = ..., sampling: Sampling = ..., seed: int | None = ...
+    ) -> list[str]:
+        """Continue each prompt."""
+
+    @abstractmethod
+    def stream(
+        self, prompt: str = ..., *, max_tokens: int = ..., sampling: Sampling = ..., seed: int | None = ...
+    ) -> Iterator[str]:
+        """Continue one prompt, and yield the text as it comes."""
+
+    @abstractmethod
+    def search(
+        self, prompts: Sequence[str], *, max_tokens: int = ..., beam: int = ...
+    ) -> list[list[tuple[str, Hypothesis]]]:
+        """For each prompt its most probable continuations, the best first."""
+
+
+class ScoresPairs(ABC):
+    """Is scored on two files, line by line."""
+
+    @abstractmethod
+    def parts(
+        self, source: str | None = None, column: str | None = None, target: str | None = None
+    ) -> Mapping[str, Any]:
+        """Pairs to score, by name."""
+
+
+class Inspectable(ABC):
+    """Shows what its recurrent stack reads."""
+
+    @abstractmethod
+    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
+        """The recurrent stack, before its training if `fresh`, and vectors (T, B, I) that it reads."""
+
+
+WATCHED = 16
+"""Sequences, at the most, that `recurrent_inputs` reads side by side."""
+
+
+def before_training(opened: Predictor[Network, Any, Any, Any]) -> Network:
+    """The network as it was made, with the run's seed, in evaluation mode; other randomness is left alone."""
+    config, network = opened.config, opened.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        cell: Any = network.rnn
+        return opened.build(config.model, opened.inputs, cell.cell).eval().to(opened.device)

@@ -1,0 +1,152 @@
+"""How well a model does, and what there is to draw of it."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from selfloop.data.media.image_files import Picture
+from selfloop.metrics import Confusion
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Labels along sequences.
+
+    Attributes:
+        places: where each sequence stands.
+        true, predicted: the labels of each; a true one of None is not known.
+    """
+
+    places: Sequence[str]
+    true: Sequence[Sequence[str | None]]
+    predicted: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """Images with the captions that a model gives them, and those that people gave, where they are known."""
+
+    pictures: Sequence[Picture]
+    captions: Sequence[str]
+    references: Sequence[Sequence[str]] | None = None
+
+
+class Alignment(NamedTuple):
+    """What a translation attended to; the arguments of `selfloop.inspect.draw_attention`.
+
+    Attributes:
+        weights: (T, S), from 0 to 1; row t is what target token t was made from.
+        source_tokens: the S tokens that were read.
+        target_tokens: the T tokens that were written, the end among them.
+    """
+
+    weights: npt.NDArray[np.float32]
+    source_tokens: list[str]
+    target_tokens: list[str]
+
+
+Drawing = Confusion | Timeline | ContactSheet | Alignment
+"""What can be drawn."""
+
+
+class Score(ABC):
+    """How well a model does on some data."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many targets were judged."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """The figures by name; the first is the loss, a target's mean, in the unit that the task's row names."""
+
+    def details(self) -> Sequence[Mapping[str, Any]]:
+        """A row a class, where there are classes."""
+        return []
+
+    @property
+    def signatures(self) -> Mapping[str, str]:
+        """How figures were computed, where that is not one and the same everywhere, by name."""
+        return {}
+
+    def drawings(self) -> Sequence[Drawing]:
+        """What there is to draw."""
+        return []
+
+
+@dataclass(frozen=True)
+class ClassScore(Score):
+    """What a model made of examples or steps whose class is known.
+
+    Attributes:
+        nats: the sum of -log p(true class) over those that are judged.
+        confusion: which classes were taken for which.
+    """
+
+    nats: float
+    confusion: Confusion
+
+    @property
+    def count(self) -> int:
+        """The examples or steps that were judged."""
+        return int(self.confusion.counts.sum())
+
+    @property
+    def loss(self) -> float:
+        """Nats a target: the cross-entropy."""
+        return self.nats / self.count
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the targets whose class was found, from 0 to 1."""
+        return self.confusion.accuracy
+
+    def metrics(self) -> dict[str, float]:
+        """The figures by name."""
+        return {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.confusion.macro_f1}
+
+    def details(self) -> list[dict[str, Any]]:
+        """A row a class: precision, recall, F1 and support."""
+        return [row._asdict() for row in self.confusion.per_class()]
+
+    def drawings(self) -> Sequence[Drawing]:
+        """The confusion matrix."""
+        return [self.confusion]
+
+
+@dataclass(frozen=True)
+class TokenScore(Score):
+    """The surprise of a model at texts, each token given the true ones before it.
+
+    Attributes:
+        nats: the sum of -log p over the tokens.
+        tokens: how many were scored.
+    """
+
+    nats: float
+    tokens: int
+
+    @property
+    def count(self) -> int:
+        """The tokens, which are what is judged."""
+        return self.tokens
+
+    @property
+    def loss(self) -> float:
+        """Nats a token: the cross-entropy."""
+        return self.nats / max(1, self.tokens)
+
+    @property
+    def perplexity(self) -> float:
+        """Exp of the loss: as if so many tokens were equally likely at each step."""
+        return math.exp(min(self.loss, 700.0))
+
+    def metrics(self) -> dict[str, float]:
+        """The figures by name."""
+        return {"loss": self.loss, "perplexity": self.perplexity}
