@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from catalogue import CELLS, STAGES, assert_close, everything, ragged
+from catalogue import CELLS, STAGES, Entry, assert_close, everything, ragged
 
 import selfloop as sl
 from selfloop.compiler import KernelLayout
@@ -177,3 +177,22 @@ def test_two_thousand_units():
     rnn = sl.GRU(8, 2048)
     torch.manual_seed(0)
     assert_both_agree(rnn, torch.randn(2, 3, 8), tolerance={"rtol": 1e-4, "atol": 1e-3})
+
+
+@sl.cell
+def constant_beside_state(x, h, c, *, W=sl.param("h x"), U=sl.param("h 2h"), b=sl.param("h")):
+    """Its residuals of a product lie elsewhere in training, since one takes the room of the input's product."""
+    y = sl.tanh(U @ sl.sigmoid(sl.concat(c, b)))
+    return y, sl.tanh(W @ x)
+
+
+@pytest.mark.parametrize("hidden_size", [7, 8])
+def test_one_sequence_has_the_same_bits_in_training_wherever_residuals_lie(hidden_size):
+    rnn = Entry(constant_beside_state).layer(3, hidden_size, backend="native")
+    for seed in range(20):
+        torch.manual_seed(seed)
+        x = torch.randn(2, 1, 3, dtype=torch.float64)
+        state = sl.State(**{name: torch.randn_like(s) for name, s in rnn.zero_state(1).tensors.items()})
+        y, _ = rnn(x, state)
+        with torch.no_grad():
+            assert torch.equal(rnn(x, state)[0], y)

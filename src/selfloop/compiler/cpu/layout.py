@@ -5,7 +5,7 @@ buffer, then the address of each packed panel of weights.
 """
 
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -341,18 +341,19 @@ def _tiling(
 _Terms = tuple[tuple[Location, ...], tuple[int, ...], tuple[tuple[Submatrix, ...], ...]]
 
 
-def _terms(program: Program, arguments: Iterable[int], products: Iterable[int], fields: Mapping[str, Fields]) -> _Terms:
-    """The arguments of products, their lengths and their submatrices. Arguments that are adjacent in memory, and are
-    multiplied by adjacent columns, become one.
+def _terms(program: Program, arguments: Sequence[int], products: Iterable[int], fields: Mapping[str, Fields]) -> _Terms:
+    """The arguments of products, their lengths and their submatrices, in the order of the columns that multiply them:
+    the order of a sum, and so its bits, does not depend on where arguments lie. Those that are adjacent in memory, and
+    are multiplied by adjacent columns, become one.
     """
     values = program.step.values
     locations: list[Location] = []
     lengths: list[int] = []
     terms: list[tuple[Submatrix, ...]] = []
     offsets = {buffer: own.offsets for buffer, own in fields.items()}
-    found = [(_location(program, a), k, a) for k, a in enumerate(arguments)]
-    for at, k, a in sorted(found, key=lambda f: offsets[f[0].buffer][f[0][1:]] if f[0].buffer in offsets else -1):
-        matrices = tuple(values[p].terms[k][0] for p in products)
+    own_terms = [tuple(values[p].terms[k][0] for p in products) for k, _ in enumerate(arguments)]
+    for matrices, a in sorted(zip(own_terms, arguments, strict=True), key=lambda term: term[0]):
+        at = _location(program, a)
         if locations and at.buffer in fields and at.buffer == locations[-1].buffer:
             own, end = offsets[at.buffer], lengths[-1]
             is_adjacent = own[at[1:]] == own[locations[-1][1:]] + end

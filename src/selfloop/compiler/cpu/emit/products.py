@@ -34,7 +34,7 @@ def sums(
     lanes = function.vectors.lanes
     height = len(rows[0])
     size = height * width
-    total = [function.vectors.const(0.0)] * (size * accumulators)
+    total, first = [function.vectors.const(0.0)] * (size * accumulators), 0
     for own, length in zip(rows, lengths, strict=True):
 
         def turn(
@@ -43,12 +43,14 @@ def sums(
             count: int,
             own: Sequence[ir.Value] = own,
             weights: ir.Value = weights,
+            first: int = first,
         ) -> list[ir.Value]:
             for n in range(count):
                 at = function.plus(k, n)
                 base = function.times(at, width * lanes)
                 columns = [function.load(function.at(weights, function.plus(base, c * lanes))) for c in range(width)]
-                own_sums = slice(n % accumulators * size, (n % accumulators + 1) * size)
+                mine = (first + n) % accumulators  # of the whole sum, however it is cut into arguments
+                own_sums = slice(mine * size, (mine + 1) * size)
                 elements = [function.load_scalar(function.at(row, at)) for row in own]
                 pairs = ((element, column) for element in elements for column in columns)
                 added = [
@@ -62,6 +64,7 @@ def sums(
             total = function.fold(0, whole, total, lambda k, carried, turn=turn: turn(k, carried, UNROLL), UNROLL)  # type: ignore[misc]
         total = turn(whole, total, length - whole)
         weights = function.at(weights, length * width * lanes)
+        first += length
     while len(total) > size:
         half = len(total) // 2
         total = [function.builder.fadd(a, b) for a, b in zip(total[:half], total[half:], strict=True)]
