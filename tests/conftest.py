@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import tempfile
@@ -26,6 +27,11 @@ def pytest_configure(config):
     os.environ["SELFLOOP_VERIFY"] = "1"  # every level, before and after every pass of the compiler
     if "SELFLOOP_CACHE" not in os.environ:  # nor do they compile twice: those that xdist starts inherit the folder
         os.environ["SELFLOOP_CACHE"] = config.stash[KERNELS] = tempfile.mkdtemp(prefix="selfloop-kernels-")
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # torch and six thousand tests stay: no collection of garbage need look at them again
 
 
 def pytest_unconfigure(config):

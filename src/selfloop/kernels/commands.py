@@ -30,10 +30,10 @@ class _ForwardSteps:
     """The forward step, and the products of the input that it reads."""
 
     def __init__(self, call: SequenceRecorder, function: str) -> None:
-        kernels, code = call.kernels, call.kernels.forward_code
+        kernels = call.kernels
         self.call = call
-        self.step = call.step_launch(getattr(kernels, function), code.address(function))
-        self.project = call.row_launch(kernels.project, code.address("project")) if kernels.project else None
+        self.step = call.step_launch(getattr(kernels, function), kernels.address(function))
+        self.project = call.row_launch(kernels.project, kernels.address("project")) if kernels.project else None
         self.launches = [launch for launch in (self.step, self.project) if launch]
 
     def record(self, residuals: int, begin: int, end: int) -> None:
@@ -86,12 +86,11 @@ def backward(signature: Signature, rows: Rows) -> CommandBuffer:
     for name, size in kernels.states.items():
         _state_cotangents(call, name, size * item)
 
-    code = kernels.backward_code
-    step = call.step_launch(kernels.back, code.address("back"))
+    step = call.step_launch(kernels.back, kernels.address("back"))
     step.set("dparam", "", dparam)
     for_input = None
     if kernels.input_gradient:
-        for_input = call.row_launch(kernels.input_gradient, code.address("input_gradient"))
+        for_input = call.row_launch(kernels.input_gradient, kernels.address("input_gradient"))
     launches = [step, for_input, *(recomputed.launches if recomputed else ())]
     call.set_parameters([launch for launch in launches if launch])
     cotangents = recorder.workspace(call.largest(chunks) * pitch)

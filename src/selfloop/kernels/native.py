@@ -233,5 +233,5 @@ def _kernels(
     names = (graph.input, *graph.states, *graph.params)
     sizes = graph.solve(dict(zip(names, shapes, strict=True)))
     if single_row:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, single_row=True, hoist_above=0, bfloat16=bfloat16)
+        return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
     return compile(graph, sizes, bits, target, bfloat16=bfloat16)

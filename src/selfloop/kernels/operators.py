@@ -296,7 +296,9 @@ def compile_or_explain(problem: Problem) -> Failure | None:
     if key not in FAILED:
         try:
             kernels = native.kernels_of(_as_float(problem) if _is_bfloat16(problem) else problem)
-            _ = kernels.forward_code, kernels.backward_code if _needs_gradient(problem) else None  # they compile now
+            for name in _kernels_needed(problem):
+                if getattr(kernels, name) is not None:
+                    kernels.address(name)  # it compiles now
         except Exception as error:  # whatever LLVM or a pass says: the other backends need neither
             traceback.clear_frames(error.__traceback__)  # the lines stay, the tensors in their variables do not
             FAILED[key] = Failure(f"it could not be compiled ({type(error).__name__}: {error})", error)
@@ -306,6 +308,14 @@ def compile_or_explain(problem: Problem) -> Failure | None:
                 stacklevel=2,
             )
     return FAILED.get(key)
+
+
+def _kernels_needed(problem: Problem) -> tuple[str, ...]:
+    """The kernels that a call and its backward pass run, those that the cell may lack among them."""
+    if not _needs_gradient(problem):
+        return "project", "infer"
+    forward = ("infer", "train") if problem.recompute else ("train",)
+    return "project", *forward, "back", "input_gradient"
 
 
 def _needs_gradient(problem: Problem) -> bool:

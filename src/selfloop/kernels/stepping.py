@@ -72,7 +72,7 @@ class Steps:
         like: Tensor,
     ) -> None:
         bits, target = BITS[like.dtype], host_target()
-        self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target) for own in sizes]
+        self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch) for own in sizes]
         self._input, self._output, self._batch = graph.input, graph.states[0], batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
         self.x = like.new_zeros(batch, sizes[0]["x"])
@@ -123,7 +123,7 @@ class Steps:
         self._alive: list[object] = []
         recorder = Recorder(tools(self._kernels[0].bits, self._kernels[0].target), 1)
         for layer, (kernels, own) in enumerate(zip(self._kernels, self.weights, strict=True)):
-            launch = Launch(kernels.infer, kernels.step_code.address("infer"), 1)
+            launch = Launch(kernels.infer, kernels.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
             packed = memory.empty((packed_elements([launch]),), self.x.dtype)
             addresses = {name: Parameter(w.data_ptr(), w.stride()) for name, w in own.items()}
@@ -189,5 +189,5 @@ class Steps:
 
 
 @lru_cache(maxsize=256)
-def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target) -> Kernels:
-    return compile(Graph.read(cell), dict(sizes), bits, target, single_row=True, hoist_above=None)
+def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target, batch: int) -> Kernels:
+    return compile(Graph.read(cell), dict(sizes), bits, target, most_rows=batch, hoist_above=None)

@@ -15,7 +15,7 @@ from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.layout import Fields, KernelLayout, lay_out
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import MOST_ROWS, Target
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
 from selfloop.compiler.lower.step import Location, Submatrix
@@ -85,20 +85,13 @@ class Kernels:
         tiles = outer_product_amx.tiles if self.bfloat16 else outer_product.tiles
         return tiles(self.target, self.bits // 8, gradient.m, gradient.n)
 
-    @cached_property
-    def forward_code(self) -> Code:
-        """`project`, `infer` and `train`."""
-        return self._build("forward", "project", "infer", "train")
-
-    @cached_property
-    def backward_code(self) -> Code:
-        """`back` and `input_gradient`."""
-        return self._build("backward", "back", "input_gradient")
-
-    @cached_property
-    def step_code(self) -> Code:
-        """`infer` alone, for one step at a time."""
-        return self._build("step", "infer")
+    def address(self, name: str) -> int:
+        """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
+        names = next(module for module in _MODULES if name in module)
+        if names not in self._codes:
+            title = " ".join(names)
+            self._codes[names] = build(f"{title} {self.description}", self.target, self.emit(*names))
+        return self._codes[names].address(name)
 
     def emit(self, *names: str) -> Emit:
         """What writes these kernels into a module; those that the cell does not need are left out."""
@@ -111,8 +104,14 @@ class Kernels:
 
         return write
 
-    def _build(self, title: str, *names: str) -> Code:
-        return build(f"{title} {self.description}", self.target, self.emit(*names))
+    @cached_property
+    def _codes(self) -> dict[tuple[str, ...], Code]:
+        """Those that are compiled."""
+        return {}
+
+
+_MODULES = (("project",), ("infer",), ("train",), ("back", "input_gradient"))
+"""The kernels, those together of which a call needs both or none."""
 
 
 HOIST_ABOVE = 1 << 22
@@ -126,7 +125,7 @@ def compile(
     sizes: Mapping[str, int],
     bits: int,
     target: Target,
-    single_row: bool = False,
+    most_rows: int | None = None,
     hoist_above: int | None = HOIST_ABOVE,
     bfloat16: bool = False,
 ) -> Kernels:
@@ -137,13 +136,15 @@ def compile(
         sizes: the number of each of its named sizes.
         bits: the size of an element, 32 or 64.
         target: the processor.
-        single_row: whether they are for one sequence; each sum then has several accumulators.
+        most_rows: for how many sequences they are, if few: a step is then compiled for no more rows at once, and each
+            sum has several accumulators. None for any number.
         hoist_above: where the matrices of a step have more bytes, the products of the input are made for all steps
             at once; None for never.
         bfloat16: whether products are made of numbers rounded to bfloat16.
     """
     lowered = lower(graph, sizes, None if hoist_above is None else hoist_above * 8 // bits)  # in elements
     lanes = target.lanes(bits // 8)
+    most_rows = most_rows and min(most_rows, MOST_ROWS)
     residual = _residuals(lowered, lanes)
     cotangent = Fields.of(lowered.backward.sizes("cotangent"), lanes)
     forward, backward = {"residual": residual}, {"residual": residual, "cotangent": cotangent}
@@ -152,18 +153,18 @@ def compile(
         target=target,
         bits=bits,
         bfloat16=bfloat16,
-        project=lay_out(project, target, bits, forward, False, bfloat16) if project else None,
-        infer=lay_out(lowered.infer, target, bits, forward, single_row, bfloat16),
-        train=lay_out(lowered.train, target, bits, forward, single_row, bfloat16),
-        back=lay_out(lowered.back, target, bits, backward, single_row, bfloat16),
-        input_gradient=lay_out(input_gradient, target, bits, backward, False, bfloat16) if input_gradient else None,
+        project=lay_out(project, target, bits, forward, None, bfloat16) if project else None,
+        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16),
+        train=lay_out(lowered.train, target, bits, forward, most_rows, bfloat16),
+        back=lay_out(lowered.back, target, bits, backward, most_rows, bfloat16),
+        input_gradient=lay_out(input_gradient, target, bits, backward, None, bfloat16) if input_gradient else None,
         weight_gradients=_merged(lowered.weight_gradients, cotangent),
         dparam_sizes={field: max(1, size) for field, size in lowered.backward.sizes("dparam").items()},  # 0 is a scalar
         stores_dx=bool(lowered.backward.sizes("dx")),
         input=lowered.input,
         states=lowered.states,
         description=repr(
-            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, single_row, hoist_above, bfloat16)
+            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, most_rows, hoist_above, bfloat16)
         ),
     )
 

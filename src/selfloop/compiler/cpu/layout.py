@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import MOST_ROWS, Target
 from selfloop.compiler.lower.program import Program, TileLoop
 from selfloop.compiler.lower.step import SCALAR, Location, Submatrix
 
@@ -137,7 +137,7 @@ class KernelLayout:
         tilings: for each stage, its tile loops with their shapes; empty for a reduction loop.
         arguments: the index of each number or address in the argument block.
         fields: the fields of the padded buffers.
-        single_row: whether it is for one sequence; each sum then has several accumulators.
+        most_rows: for how many sequences it is, if few; each sum then has several accumulators. None for any number.
         bfloat16: whether products are made of numbers that are rounded to bfloat16.
     """
 
@@ -147,7 +147,7 @@ class KernelLayout:
     tilings: tuple[tuple[Tiling, ...], ...]
     arguments: Mapping[tuple[str, str], int]
     fields: Mapping[str, Fields]
-    single_row: bool = False
+    most_rows: int | None = None
     bfloat16: bool = False
 
     def depth(self, panel: Panel) -> int:
@@ -171,7 +171,7 @@ class KernelLayout:
     def accumulators(self, sums: int) -> int:
         """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
         most = self.target.registers // 2
-        return max(n for n in (1, 2, 4) if n == 1 or (self.single_row and n * sums <= most))
+        return max(n for n in (1, 2, 4) if n == 1 or (self.most_rows and n * sums <= most))
 
     @property
     def panels(self) -> tuple[Panel, ...]:
@@ -267,7 +267,7 @@ def lay_out(
     target: Target,
     bits: int,
     fields: Mapping[str, Fields],
-    single_row: bool = False,
+    most_rows: int | None = None,
     bfloat16: bool = False,
 ) -> KernelLayout:
     """Give each value its place.
@@ -277,7 +277,7 @@ def lay_out(
         target: the processor.
         bits: of an element.
         fields: those of the buffers that several programs share.
-        single_row: see KernelLayout.
+        most_rows: see KernelLayout.
         bfloat16: see KernelLayout.
     """
     lanes = target.lanes(bits // 8)
@@ -289,7 +289,7 @@ def lay_out(
     }
     fields = {**fields, **own}
     tilings = tuple(
-        tuple(_tiling(program, loop, target, lanes, fields, bfloat16) for loop in stage)
+        tuple(_tiling(program, loop, target, lanes, fields, most_rows, bfloat16) for loop in stage)
         if isinstance(stage, tuple)
         else ()
         for stage in program.stages
@@ -305,7 +305,7 @@ def lay_out(
     names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
     names += [("panel", str(k)) for k in range(sum(len(tiling.panels) for stage in tilings for tiling in stage))]
     arguments = {name: k for k, name in enumerate(names)}
-    return KernelLayout(program, target, bits, tilings, arguments, fields, single_row, bfloat16)
+    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16)
 
 
 def _sizes(program: Program) -> dict[Location, int]:
@@ -316,7 +316,13 @@ def _sizes(program: Program) -> dict[Location, int]:
 
 
 def _tiling(
-    program: Program, loop: TileLoop, target: Target, lanes: int, fields: Mapping[str, Fields], bfloat16: bool
+    program: Program,
+    loop: TileLoop,
+    target: Target,
+    lanes: int,
+    fields: Mapping[str, Fields],
+    most_rows: int | None,
+    bfloat16: bool,
 ) -> Tiling:
     by_arguments: dict[tuple[int, ...], list[int]] = {}
     for k in loop.products:
@@ -335,7 +341,8 @@ def _tiling(
         for arguments, own in by_arguments.items()
     )
     widest = max((w for panel in panels for w in panel.widths), default=columns)
-    return Tiling(loop, unroll, 2 * TILE_ROWS if bfloat16 else target.rows(widest), panels)
+    rows = 2 * TILE_ROWS if bfloat16 else min(target.rows(widest), most_rows or MOST_ROWS)
+    return Tiling(loop, unroll, rows, panels)
 
 
 _Terms = tuple[tuple[Location, ...], tuple[int, ...], tuple[tuple[Submatrix, ...], ...]]

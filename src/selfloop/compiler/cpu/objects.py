@@ -31,5 +31,5 @@ def emit_object(
     >>> emit_object(cells.lstm.graph, {"x": 3, "h": 8}, named_target("neon"))[:4]
     b'\x7fELF'
     """
-    own = compile(graph, sizes, bits, target, single_row=True, hoist_above=None)
+    own = compile(graph, sizes, bits, target, most_rows=1, hoist_above=None)
     return object_file(target, own.emit(*kernels))

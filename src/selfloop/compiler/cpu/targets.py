@@ -12,6 +12,9 @@ import llvmlite.binding as llvm
 
 from selfloop.errors import BackendError, nearest
 
+MOST_ROWS = 8
+"""Of a register tile."""
+
 
 @dataclass(frozen=True)
 class Intrinsic:
@@ -78,7 +81,7 @@ class Target:
 
     def rows(self, columns: int) -> int:
         """How many rows of so many accumulators the registers hold, beside a vector of weights for each column."""
-        return max(1, min(8, (self.registers - columns - 2) // columns))
+        return max(1, min(MOST_ROWS, (self.registers - columns - 2) // columns))
 
 
 _AMX = {

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TypeAlias
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.vectors import POINTER, Vectors
+from selfloop.compiler.cpu.emit.vectors import POINTER, Vectors, integers
 from selfloop.compiler.cpu.targets import Target
 
 Index: TypeAlias = ir.Value | int
+
+
+@lru_cache(maxsize=4096)
+def _integer(bits: int, value: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(bits), value)
 
 
 class Function:
@@ -45,7 +51,7 @@ class Function:
 
     def number(self, value: Index) -> ir.Value:
         """A Python integer as an LLVM value."""
-        return value if isinstance(value, ir.Value) else self.index(value)
+        return value if isinstance(value, ir.Value) else _integer(self.index.width, value)
 
     def plus(self, a: Index, b: Index) -> ir.Value:
         """Add: a + b."""
@@ -112,7 +118,7 @@ class Function:
     def first_lanes(self, count: ir.Value) -> ir.Value:
         """A mask of the first `count` lanes; of all, where it is larger."""
         v = self.vectors
-        lanes = ir.Constant(ir.VectorType(self.index, v.lanes), list(range(v.lanes)))
+        lanes = integers(ir.VectorType(self.index, v.lanes), tuple(range(v.lanes)))
         return self.builder.icmp_signed("<", lanes, v.splat(count))
 
     def _aligned(self) -> list[ir.Value]:

@@ -1,6 +1,7 @@
 """Arithmetic on vectors of one width, as LLVM."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from llvmlite import ir
 
@@ -8,6 +9,30 @@ from selfloop.compiler.cpu.targets import Target
 from selfloop.errors import BackendError
 
 I32, POINTER = ir.IntType(32), ir.PointerType()
+_FIRST = I32(0)
+
+
+@lru_cache(maxsize=1024)
+def integers(kind: ir.VectorType, numbers: tuple[int, ...]) -> ir.Constant:
+    """A vector of whole numbers.
+
+    Constants are made once and used again: llvmlite takes half a millisecond for one of 16 lanes, and a kernel uses
+    the same few a thousand times.
+    """
+    return ir.Constant(kind, list(numbers))
+
+
+@lru_cache(maxsize=1024)
+def _filled(kind: ir.VectorType, number: str) -> ir.Constant:
+    """A vector of one number, given as text: 0.0 and -0.0 are equal, and differ."""
+    return ir.Constant(kind, [float(number)] * kind.count)
+
+
+@lru_cache(maxsize=16)
+def _undefined(element: ir.Type, lanes: int) -> ir.Constant:
+    constant = ir.Constant(ir.VectorType(element, lanes), None)
+    constant.constant = ir.Undefined  # llvmlite would write it lane by lane
+    return constant
 
 
 class Vectors:
@@ -27,27 +52,31 @@ class Vectors:
         self.type = ir.VectorType(self.float_type, self.lanes)
         self.int_type = ir.IntType(bits)
         self.int_vector = ir.VectorType(self.int_type, self.lanes)
+        self.order_type = ir.VectorType(I32, self.lanes)
 
     # Making vectors.
 
     def const(self, value: float) -> ir.Constant:
         """The number in every lane."""
-        return ir.Constant(self.type, [value] * self.lanes)
+        return _filled(self.type, repr(float(value)))
 
     def iconst(self, value: int) -> ir.Constant:
         """The whole number in every lane."""
-        return ir.Constant(self.int_vector, [value] * self.lanes)
+        return integers(self.int_vector, (value,) * self.lanes)
 
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A scalar of the element's type in every lane."""
-        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(self.builder.insert_element(undefined, scalar, I32(0)), undefined, zeros)
+        undefined = _undefined(scalar.type, self.lanes)
+        first = self.builder.insert_element(undefined, scalar, _FIRST)
+        return self.builder.shuffle_vector(first, undefined, self._order([0] * self.lanes))
 
     def shuffled(self, a: ir.Value, b: ir.Value | None, order: Sequence[int]) -> ir.Value:
         """LLVM's shufflevector: lane i of the result is lane ``order[i]`` of a followed by b."""
-        b = ir.Constant(self.type, ir.Undefined) if b is None else b
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, self.lanes), list(order)))
+        b = _undefined(self.float_type, self.lanes) if b is None else b
+        return self.builder.shuffle_vector(a, b, self._order(order))
+
+    def _order(self, lanes: Sequence[int]) -> ir.Constant:
+        return integers(self.order_type, tuple(lanes))
 
     def lane(self, v: ir.Value, lane: int) -> ir.Value:
         """One lane of a vector in every lane."""
