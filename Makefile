@@ -38,6 +38,7 @@ check: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --project tests/user --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 guard: $(VENV)/.tested

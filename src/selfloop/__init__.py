@@ -20,11 +20,13 @@ from selfloop.version import __version__
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
 )  # fmt: skip
+_MODELS = ("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany")
+_TRAINED = ("Captioner", "Classifier", "Labeller", "TextModel", "TrainedModel", "Translator")
 _HOMES = {
     **dict.fromkeys(_LANGUAGE, "selfloop.language"),
     **dict.fromkeys(_LAYERS, "selfloop.layers"),
-    **dict.fromkeys(("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany"), "selfloop.models"),
-    "load": "selfloop.tasks",
+    **dict.fromkeys(_MODELS, "selfloop.models"),
+    **dict.fromkeys((*_TRAINED, "load"), "selfloop.tasks"),
     **dict.fromkeys(("resume", "train"), "selfloop.app"),
     "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
@@ -38,19 +40,25 @@ if TYPE_CHECKING:
     from selfloop.compiler import show as show
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.language import *  # noqa: F403
+    from selfloop.language.words import *  # noqa: F403  mypy reads no computed __all__
     from selfloop.layers import *  # noqa: F403
-    from selfloop.tasks import load as load
+    from selfloop.models import EncoderDecoder as EncoderDecoder
+    from selfloop.models import LanguageModel as LanguageModel
+    from selfloop.models import ManyToMany as ManyToMany
+    from selfloop.models import ManyToOne as ManyToOne
+    from selfloop.models import OneToMany as OneToMany
+    from selfloop.tasks import *  # noqa: F403
+else:  # a type checker would take a misspelt name for one that is found here
 
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `selfloop --help` need not wait for torch."""
-    if name == "cells":
-        return importlib.import_module("selfloop.cells")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'selfloop' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        """Public names are imported when first used, so that `selfloop --help` need not wait for torch."""
+        if name == "cells":
+            return importlib.import_module("selfloop.cells")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'selfloop' has no attribute '{name}'")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

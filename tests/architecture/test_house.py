@@ -28,7 +28,7 @@ HOMES = {
     "llvmlite": {"compiler"},
     "sacrebleu": {"metrics"},
     "av": {"data"},
-    "PIL": {"data", "inspect"},
+    "PIL": {"data", "inspect", "tasks"},
     "huggingface_hub": {"tasks", "data"},
 }
 

@@ -22,6 +22,8 @@ from selfloop.tasks import load
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.learner import Learner
 from selfloop.tasks.loading import kind_of
+from selfloop.tasks.predictor import TrainedModel
+from selfloop.tasks.return_types import by_run, by_task
 from selfloop.tasks.run_config import read_config
 from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training import Listener, Progress, Run, read_progress
@@ -33,6 +35,7 @@ from selfloop.training.schedule import Budget
 from selfloop.untrusted import exists
 
 
+@by_task  # type: ignore[arg-type]  # no option is called task
 def train(
     task: str,
     *sources: str | Path,
@@ -42,8 +45,8 @@ def train(
     device: str | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
-    **options: Any,
-) -> Any:
+    **options: object,
+) -> TrainedModel:
     """Train a model on your own data, and open it: `selfloop train` for Python.
 
     Args:
@@ -84,8 +87,10 @@ def train(
     return outcome.model(own or cell)
 
 
+@by_run  # type: ignore[arg-type]  # no budget is called run or task
 def resume(
     run: str | Path,
+    task: str | None = None,
     *,
     cell: Cell | str | None = None,
     encoder: str | None = None,
@@ -93,11 +98,12 @@ def resume(
     quiet: bool = False,
     listener: Listener | None = None,
     **budget: float,
-) -> Any:
+) -> TrainedModel:
     """Go on with a run that was stopped, as if it had never been, or train a finished one longer, and open it.
 
     Args:
         run: its folder.
+        task: as of `selfloop.load`.
         cell: of a run that was trained with one's own.
         encoder: likewise the image encoder, as ``FILE.py:NAME``.
         device: as of `train`.
@@ -110,10 +116,11 @@ def resume(
         As `train`.
 
     Raises:
-        RunError: there is no run, it is finished, another process trains it, or its data or files have changed.
+        RunError: there is no run, it is finished or of another task, another process trains it, or its data or files
+            have changed.
     """
     found = Run.open(Path(run))
-    entry = kind_of(found)
+    entry = kind_of(found, task)
     screen = Screen(str(found.config()["task"]), entry, quiet=quiet, listener=listener)
     outcome = go_on(found, entry, screen, budget, cell=cell, encoder=encoder, device=device)
     return outcome.model(cell, encoder)
@@ -149,7 +156,7 @@ class Outcome:
     run: Run
     result: dict[str, Any] | None
 
-    def model(self, cell: Cell | str | None = None, encoder: str | None = None) -> Any:
+    def model(self, cell: Cell | str | None = None, encoder: str | None = None) -> TrainedModel:
         """The model with its best weights."""
         return load(self.run.path, cell=cell, encoder=encoder)
 

@@ -2,6 +2,6 @@
 
 from selfloop.language.cell import Cell, cell, chrono, param, state
 from selfloop.language.words import *  # noqa: F403 - whatever is a word is public
-from selfloop.language.words import WORDS
+from selfloop.language.words import WORDS, Symbol
 
-__all__ = ["Cell", "cell", "chrono", "param", "state", *WORDS]  # noqa: PLE0604
+__all__ = ["Cell", "Symbol", "cell", "chrono", "param", "state", *WORDS]  # noqa: PLE0604

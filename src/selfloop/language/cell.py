@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from selfloop.errors import ArgumentError, CellError, nearest
 from selfloop.language.graph import Graph
 from selfloop.language.sizes import Shape, describe, parse_shape
 from selfloop.language.trace import raise_cell_error, trace
+from selfloop.language.words import Number, Symbol
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class StateSize:
     size: str
 
 
-def param(shape: str, init: Init = None) -> Any:
+def param(shape: str, init: Init = None) -> Symbol:
     """Declare a parameter of a cell, as the default of a keyword-only argument: ``W_hh=param("4h h")``.
 
     Args:
@@ -79,14 +80,14 @@ def param(shape: str, init: Init = None) -> Any:
             matrices glorot (Glorot & Bengio 2010), vectors and scalars 0.
 
     Returns:
-        A declaration; typed as Any, so that type checkers stay quiet where the argument is used as a value.
+        A declaration; typed as what the argument is within the cell, where it is used as a value.
     """
-    return Param(shape, init)
+    return cast(Symbol, Param(shape, init))
 
 
-def state(size: str) -> Any:
+def state(size: str) -> Symbol:
     """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h."""
-    return StateSize(size)
+    return cast(Symbol, StateSize(size))
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Cell:
                 )
         return numbers
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Symbol | Number, **kwargs: Symbol | Number) -> Any:
         """One step written inside another cell: the function itself."""
         return self.function(*args, **kwargs)
 

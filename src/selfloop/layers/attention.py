@@ -1,6 +1,7 @@
 """Attention: at each step a mean of what was read, weighted by what matters now."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.layers.layout import Lengths, arrange
+from selfloop.layers.typed_call import typed_as
 
 KINDS = ("dot", "general", "additive")
 
@@ -121,6 +123,12 @@ class Attention(nn.Module):
             ArgumentError: an argument has a wrong shape or value.
         """
         return self.attend(queries, self.remember(memory, lengths))
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
 
     def remember(self, memory: Float[Tensor, "S B M"], lengths: Lengths = None) -> Memory:
         """Make a memory ready, once for all the steps that will attend to it.

@@ -1,6 +1,6 @@
 """``RNN``, ``LSTM``, ``GRU``: torch.nn's arguments, parameter names, initialisation and outputs."""
 
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,14 @@ from selfloop.language import Cell
 from selfloop.layers.layout import Lengths, Sequences
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
+from selfloop.layers.typed_call import typed_as
 
 Hx = Tensor | tuple[Tensor, ...] | State | None
+Hidden = TypeVar("Hidden", Tensor, tuple[Tensor, Tensor])
+"""torch.nn's form of a state: h, or (h, c)."""
 
 
-class _DropIn(Recurrent):
+class _DropIn(Recurrent, Generic[Hidden]):
     """A Recurrent under torch.nn's names: a `state_dict` of the one loads into the other, and gives the same numbers.
 
     With the same seed the weights start as torch.nn's: uniform within ±1/√hidden_size. A call returns torch's form of
@@ -27,6 +30,16 @@ class _DropIn(Recurrent):
         super().__init__(cell, *args, **kwargs)
         self.bias = bias
 
+    @overload  # type: ignore[override]  # as in torch.nn, the state is called hx, and comes in torch's form
+    def forward(
+        self, input: Sequences, hx: State, *, lengths: Lengths = ..., resets: Tensor | None = ...
+    ) -> tuple[Sequences, State]: ...
+
+    @overload
+    def forward(
+        self, input: Sequences, hx: Hidden | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+    ) -> tuple[Sequences, Hidden]: ...
+
     def forward(
         self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None
     ) -> tuple[Sequences, Any]:
@@ -34,6 +47,18 @@ class _DropIn(Recurrent):
         unbatched = isinstance(input, Tensor) and input.dim() == 2
         y, state = super().forward(input, self._state(hx, unbatched), lengths=lengths, resets=resets)
         return y, self._as(hx, state, unbatched)
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:  # type: ignore[override]  # as above
+            """As `forward`."""
+
+    @overload  # type: ignore[override]  # as above
+    def step(self, x: Tensor, hx: State) -> tuple[Tensor, State]: ...
+
+    @overload
+    def step(self, x: Tensor, hx: Hidden | None = ...) -> tuple[Tensor, Hidden]: ...
 
     def step(self, x: Tensor, hx: Hx = None) -> tuple[Tensor, Any]:
         """One time step, whose state has the form of `forward`'s.
@@ -107,7 +132,7 @@ _PROJECTED = {**_ONE_BIAS, "weight_hr": "W_hr"}
 _NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
 
 
-class RNN(_DropIn):
+class RNN(_DropIn[Tensor]):
     """The vanilla RNN in the place of `torch.nn.RNN`: same arguments, `state_dict` and outputs.
 
     Args:
@@ -172,7 +197,7 @@ class RNN(_DropIn):
         )
 
 
-class LSTM(_DropIn):
+class LSTM(_DropIn[tuple[Tensor, Tensor]]):
     """The LSTM in the place of `torch.nn.LSTM`: same arguments, `state_dict` and outputs, projections included.
 
     Args:
@@ -243,7 +268,7 @@ class LSTM(_DropIn):
         )
 
 
-class GRU(_DropIn):
+class GRU(_DropIn[Tensor]):
     """The GRU in the place of `torch.nn.GRU`: same arguments, `state_dict` and outputs.
 
     Args:

@@ -1,11 +1,14 @@
 """The dropouts of recurrent networks that lie outside the recurrence."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError
+from selfloop.layers.typed_call import typed_as
 
 
 def check_rate(name: str, rate: object) -> float:
@@ -40,6 +43,12 @@ class VariationalDropout(nn.Module):
             return x
         return x * F.dropout(torch.ones_like(x[:1]), self.rate)
 
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
+
     def extra_repr(self) -> str:
         """The rate, for printing."""
         return f"rate={self.rate}"
@@ -65,3 +74,9 @@ class EmbeddingDropout(nn.Module):
             return vectors
         kept = F.dropout(torch.ones(self.embedding.num_embeddings, device=vectors.device), self.rate)
         return vectors * kept[tokens][..., None].to(vectors.dtype)
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""

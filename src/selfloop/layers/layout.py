@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from selfloop.errors import ArgumentError
 from selfloop.kernels.problem import has_numbers
 
-Sequences = Tensor | PackedSequence
+Sequences = TypeVar("Sequences", Tensor, PackedSequence)
+"""In whichever form sequences come, the outputs have it, too."""
+
 Lengths = Tensor | list[int] | None
 
 
@@ -21,12 +24,12 @@ class Layout:
     x: Tensor
     lengths: Tensor | None
     resets: Tensor | None
-    restore: Callable[[Tensor], Sequences]
+    restore: Callable[[Tensor], Tensor | PackedSequence]
 
 
 def arrange(
     title: str,
-    x: Sequences,
+    x: Tensor | PackedSequence,
     lengths: Lengths,
     resets: Tensor | None,
     batch_first: bool,

@@ -1,10 +1,12 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
 import inspect
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, team
@@ -13,8 +15,9 @@ from selfloop.language import Cell
 from selfloop.layers.device import check_device
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.initialise import initialise
-from selfloop.layers.layout import Lengths, Sequences, arrange
+from selfloop.layers.layout import Lengths, arrange
 from selfloop.layers.state import State
+from selfloop.layers.typed_call import typed_as
 
 
 class Recurrent(nn.Module):
@@ -110,9 +113,24 @@ class Recurrent(nn.Module):
                     self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
+    @overload
     def forward(
-        self, x: Sequences, state: State | None = None, *, lengths: Lengths = None, resets: Tensor | None = None
-    ) -> tuple[Sequences, State]:
+        self, x: Tensor, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+    ) -> tuple[Tensor, State]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+    ) -> tuple[PackedSequence, State]: ...
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        state: State | None = None,
+        *,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, State]:
         """Run whole sequences.
 
         Args:
@@ -162,6 +180,12 @@ class Recurrent(nn.Module):
         stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
         return layout.restore(y), State(**dict(zip(self._state_sizes, stacked, strict=True)))
 
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
+
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step: the numbers of `forward`, one at a time.
 
@@ -184,7 +208,6 @@ class Recurrent(nn.Module):
             )
         time = 1 if self.batch_first and x.dim() == 2 else 0
         y, state = Recurrent.forward(self, x.unsqueeze(time), state)
-        assert isinstance(y, Tensor)
         return y.squeeze(time), state
 
     def zero_state(self, batch_size: int) -> State:

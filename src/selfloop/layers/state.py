@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from selfloop.errors import ArgumentError, RunError
 from selfloop.kernels.torch_internals import GetAttrKey, register_pytree_node
+
+Where = torch.device | torch.dtype | Tensor | str | int | bool | None
+"""An argument of `Tensor.to`."""
 
 
 class State:
@@ -53,9 +57,9 @@ class State:
         """The sequences `rows`, in that order; a row may come several times, as beams need."""
         return State(**{name: t.index_select(1, rows.to(t.device)) for name, t in self.tensors.items()})
 
-    def to(self, *args: Any, **kwargs: Any) -> "State":
+    def to(self, *args: Where, **kwargs: Where) -> "State":
         """On another device or in another dtype, as `Tensor.to`."""
-        return State(**{name: t.to(*args, **kwargs) for name, t in self.tensors.items()})
+        return State(**{name: t.to(*args, **kwargs) for name, t in self.tensors.items()})  # type: ignore[arg-type]
 
     def save(self, path: str) -> None:
         """Write to a safetensors file."""

@@ -1,9 +1,10 @@
 """``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
 
 import copy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
@@ -16,8 +17,7 @@ from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 
-Array = np.ndarray[Any, Any]
-Vector = TypeVar("Vector", Array, Tensor)
+Number = TypeVar("Number", bound=np.generic)
 
 
 class Stepper:
@@ -73,7 +73,13 @@ class Stepper:
             self.refresh()
             self.reset()
 
-    def __call__(self, x: Vector) -> Vector:
+    @overload
+    def __call__(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
+
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def __call__(self, x: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any] | Tensor:
         """One step of all layers.
 
         Args:
@@ -219,7 +225,7 @@ class Stepper:
         if self.batch_size == 1:
             self._row = memoryview(self._x[0])
 
-    def _step(self, x: Vector) -> Any:
+    def _step(self, x: npt.NDArray[Any] | Tensor) -> Any:
         """A step by the long path, where everything is looked at."""
         form = np.ndarray if isinstance(x, np.ndarray) else Tensor
         if not isinstance(x, form):

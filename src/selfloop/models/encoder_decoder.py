@@ -1,7 +1,7 @@
 """Many to one to many: a sequence is read, and another is written about it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
 from selfloop.layers.dropout import check_rate
+from selfloop.layers.typed_call import typed_as
 from selfloop.models.bridge import Bridge
 from selfloop.models.decoder import Decoder, DecoderState
 
@@ -149,6 +150,12 @@ class EncoderDecoder(nn.Module):
         """
         logits: Tensor = self.decoder(target, self.encode(source, source_lengths), target_lengths, where)[0]
         return logits
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
 
     def encode(self, source: Int[Tensor, "S B"], lengths: Int[Tensor, " B"] | None = None) -> DecoderState:
         """Read the sources: what `step` starts from.

@@ -1,7 +1,7 @@
 """A language model: at every step, the distribution of the next token given all before it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
 from selfloop.layers.dropout import check_rate
+from selfloop.layers.typed_call import typed_as
 
 
 class LanguageModel(nn.Module):
@@ -109,6 +110,12 @@ class LanguageModel(nn.Module):
         vectors = self.input_dropout(self.embedding(tokens))
         y, state = self.rnn(vectors, state, lengths=lengths)
         return self.readout(self.projection(self.output_dropout(y))), state
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
 
     def step(self, tokens: Int[Tensor, " B"], state: State | None = None) -> tuple[Float[Tensor, "B V"], State]:
         """The logits of the next token, one step at a time."""

@@ -1,9 +1,12 @@
 """Many to many, step by step: an answer at each step of the input."""
 
+from typing import TYPE_CHECKING
+
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selfloop.layers import State
+from selfloop.layers.typed_call import typed_as
 from selfloop.models.sequence_model import SequenceModel
 
 
@@ -51,6 +54,12 @@ class ManyToMany(SequenceModel):
         """
         y, state = self._read(inputs, state, lengths)
         return self.readout(self.output_dropout(y)), state
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
 
     def step(self, inputs: Shaped[Tensor, "B ..."], state: State | None = None) -> tuple[Float[Tensor, "B K"], State]:
         """The answer to one more step of each sequence.

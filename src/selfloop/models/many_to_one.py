@@ -1,12 +1,13 @@
 """Many to one: a sequence goes in, one answer comes out."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selfloop.language import Cell
+from selfloop.layers.typed_call import typed_as
 from selfloop.models.pooling import Pooling
 from selfloop.models.sequence_model import SequenceModel
 
@@ -51,3 +52,9 @@ class ManyToOne(SequenceModel):
         steps = torch.full((y.shape[1],), y.shape[0], device=y.device) if lengths is None else lengths
         answers: Tensor = self.readout(self.output_dropout(self.pooling(y, steps)))
         return answers
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""

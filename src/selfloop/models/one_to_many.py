@@ -1,12 +1,14 @@
 """One to many: from one vector, such as an image's, to a sequence."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.language import Cell
+from selfloop.layers.typed_call import typed_as
 from selfloop.models.bridge import Bridge
 from selfloop.models.decoder import Decoder, DecoderState
 
@@ -121,6 +123,12 @@ class OneToMany(nn.Module):
         """
         logits: Tensor = self.decoder(target, self.encode(features), target_lengths)[0]
         return logits
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self) -> None:
+            """As `forward`."""
 
     def encode(self, features: Float[Tensor, "*S B F"]) -> DecoderState:
         """Take in the features: what `step` starts from.

@@ -9,21 +9,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfloop.config import Section
 from selfloop.data.batches import Batches, pad
 from selfloop.data.examples import Examples
 from selfloop.language import Cell
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.inputs import Inputs, class_weights, fingerprint, fit_scale
 from selfloop.tasks.learner import Learner
+from selfloop.tasks.score import Score
 
-Config = TypeVar("Config")
-Opened = TypeVar("Opened", bound=ExamplesPredictor[Any, Any])
+Config = TypeVar("Config", bound=Section)
+Opened = TypeVar("Opened", bound=ExamplesPredictor[Any, Any, Any, Any])
 
 
 class ExamplesLearner(Learner[Inputs, Config, Opened]):
     """Labelled examples, how they are read, and the model, for one run."""
 
-    OPENED: ClassVar[type[ExamplesPredictor[Any, Any]]]
+    OPENED: ClassVar[type[ExamplesPredictor[Any, Any, Any, Any]]]
 
     UNITS: ClassVar[str]
     """What examples are called."""
@@ -41,7 +43,8 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
 
     def validate(self, model: torch.nn.Module) -> Mapping[str, float]:
         """The figures of all validation examples."""
-        return self.opened().judge(*self._valid, self.dataset.valid.places).metrics()
+        found: Score = self.opened().judge(*self._valid, self.dataset.valid.places)
+        return found.metrics()
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the examples as the model reads them."""

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from selfloop.config import Section
 from selfloop.data.batches import in_order, pad
 from selfloop.data.examples import Examples
 from selfloop.errors import ArgumentError
@@ -16,15 +17,19 @@ from selfloop.layers import Recurrent
 from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import WATCHED, FromExamples, Inspectable, before_training
+from selfloop.tasks.predictor import WATCHED, Answer, FromExamples, Inspectable, before_training
 from selfloop.tasks.score import Score
 from selfloop.training import Run
 
 Network = TypeVar("Network", bound=SequenceModel)
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Section)
+Said = TypeVar("Said", bound=Answer)
+Scored = TypeVar("Scored", bound=Score)
 
 
-class ExamplesPredictor(FromExamples[Network, Inputs, Config], Inspectable, Generic[Network, Config]):
+class ExamplesPredictor(
+    FromExamples[Network, Inputs, Config, Said], Inspectable, Generic[Network, Config, Said, Scored]
+):
     """A model that was trained on labelled examples."""
 
     NETWORK: ClassVar[type[Any]]
@@ -56,14 +61,14 @@ class ExamplesPredictor(FromExamples[Network, Inputs, Config], Inspectable, Gene
         """The labels of examples as numbers: one an example, or an array of them, one a step."""
 
     @abstractmethod
-    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: Any, places: Sequence[str]) -> Score:
+    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: Any, places: Sequence[str]) -> Scored:
         """The score of arrays whose truth is known by number."""
 
     @abstractmethod
     def answer(self, batch: Tensor, lengths: Tensor | None) -> Sequence[Tensor]:
         """What the network says of each sequence of a batch (T, B, …)."""
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:
+    def score(self, part: Examples, *, sample: int | None = None) -> Scored:  # type: ignore[override]  # its own parts
         """How well the model does on examples whose labels are known.
 
         Args:

@@ -1,17 +1,30 @@
 """What a user gives to `predict`, one example alone or several, as the examples that the model reads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from selfloop.data.examples import Examples, Unusable
 from selfloop.data.media.images import is_picture, pixels_of
 from selfloop.errors import ArgumentError, DataError
 from selfloop.untrusted import exists
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+AnImage = Union[str, Path, npt.NDArray[np.generic], torch.Tensor, "Image"]
+"""An image: its path, an array, a tensor, or PIL's."""
+
+Example = AnImage | Sequence[float] | Sequence[Sequence[float]]
+"""A text, a series, an image or frames: a string, a path, an array, a tensor, an image of PIL's, or numbers."""
+
+Step = str | npt.NDArray[np.generic] | torch.Tensor | Sequence[float]
+"""One step of a sequence: a word, a vector (C,), or a frame (H, W) or (H, W, 3)."""
 
 
 @dataclass(frozen=True)

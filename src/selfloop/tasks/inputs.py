@@ -48,7 +48,7 @@ class Inputs:
     vocabulary: Vocabulary | None = None
     image: tuple[int, ...] | None = None
 
-    def arrays(self, examples: Examples) -> Sequence[npt.NDArray[Any]]:
+    def arrays(self, examples: Examples) -> Sequence[npt.NDArray[np.generic]]:
         """An array each, whose first axis is time.
 
         Raises:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from selfloop.config import Section
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.tasks.choose_cell import choose_cell
@@ -17,7 +18,7 @@ from selfloop.training import Run
 
 Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
 Inputs = TypeVar("Inputs")
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Section)
 Opened = TypeVar("Opened", bound=Predictor[Any, Any, Any, Any])
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -10,17 +9,29 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from selfloop.errors import RunError, nearest
 from selfloop.language import Cell
 from selfloop.layers.device import check_device
+from selfloop.tasks.predictor import TrainedModel
+from selfloop.tasks.return_types import by_run
 from selfloop.tasks.run_config import read_config
 from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training.run import Run
 from selfloop.untrusted import exists, written
 
 
-def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | None = None, device: str = "cpu") -> Any:
+@by_run
+def load(
+    path: str | Path,
+    task: str | None = None,
+    *,
+    cell: Cell | str | None = None,
+    encoder: str | None = None,
+    device: str = "cpu",
+) -> TrainedModel:
     """Open a run with its best weights, ready to use.
 
     Args:
         path: a run's folder, or the name of a repository on the Hugging Face hub that holds one: ``owner/name``.
+        task: what the run must have been trained for, as ``classify``, so that type checkers know what is returned.
+            None opens a run of any task.
         cell: the cell of a run that was trained with one's own, as a Cell or as ``FILE.py:NAME``; code is not kept in
             a run, and never loaded from one.
         encoder: likewise the image encoder of a run of `caption` that was trained with one's own, as ``FILE.py:NAME``.
@@ -30,25 +41,27 @@ def load(path: str | Path, *, cell: Cell | str | None = None, encoder: str | Non
         What the task's runs open as: a `TextModel` of `lm`, a `Classifier` of `classify`, and so on.
 
     Raises:
-        RunError: there is no run, or it is damaged, of another version, or needs its cell.
+        RunError: there is no run, or it is damaged, of another version, of another task, or needs its cell.
         ArgumentError: torch has no such device here, or the model has no image encoder.
     """
     check_device("load", device)
     run = Run.open(_folder(path))
-    kind = kind_of(run)
+    kind = kind_of(run, task)
     return kind.predictor.open(run, read_config(run, kind.config), cell=cell, encoder=encoder, device=device)
 
 
-def kind_of(run: Run) -> TaskEntry:
+def kind_of(run: Run, asked: str | None = None) -> TaskEntry:
     """The task that a run was trained for.
 
     Raises:
-        RunError: it is none that is known.
+        RunError: it is none that is known, or another than is asked for.
     """
     task = str(run.config().get("task"))
     if task not in TASKS:
         hint = nearest(task, TASKS) or f"; known are: {', '.join(TASKS)}."
         raise RunError(f"{run.path} was trained for the task '{written(task)}', which is not known{hint}")
+    if asked not in (None, task):
+        raise RunError(f"{run.path} is a run of the task '{task}', not '{asked}': give task='{task}', or leave it out.")
     return TASKS[task]
 
 
@@ -67,7 +80,7 @@ def open_run_of(task: str, path: Path) -> Run:
     return run
 
 
-def kind_of_model(model: Any) -> TaskEntry:
+def kind_of_model(model: object) -> TaskEntry:
     """The task that an opened model is of."""
     return next(kind for kind in TASKS.values() if isinstance(model, kind.predictor))
 

@@ -11,15 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from selfloop.config import Section
+from selfloop.data import Text
 from selfloop.data.examples import BadItems, Dataset, Examples, Origin
 from selfloop.data.reader import Reader
 from selfloop.decoding import Hypothesis, Sampling
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
+from selfloop.tasks.given import Step
 from selfloop.tasks.reading import bad_items, read
 from selfloop.tasks.run_config import cell_of
 from selfloop.tasks.score import Drawing, Score
@@ -28,8 +33,9 @@ from selfloop.training import Run
 Self = TypeVar("Self", bound="Predictor[Any, Any, Any, Any]")
 Network = TypeVar("Network", bound=nn.Module)
 Inputs = TypeVar("Inputs")
-Config = TypeVar("Config")
-Part = TypeVar("Part")
+Config = TypeVar("Config", bound=Section)
+Part = TypeVar("Part", bound=Examples | Text)
+Said = TypeVar("Said", bound="Answer")
 Part_co = TypeVar("Part_co", covariant=True)
 
 
@@ -59,14 +65,59 @@ def held_out(dataset: Parts[Part]) -> dict[str, Part]:
     return {"valid": dataset.valid, **({"test": dataset.test} if dataset.test else {})}
 
 
-class Predictor(ABC, Generic[Network, Inputs, Config, Part]):
-    """A trained model, ready to use.
+class TrainedModel(ABC):
+    """A trained model, ready to use: what those of all tasks can do.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        config: what was chosen when it was trained.
+    """
+
+    model: nn.Module
+    config: Section
+
+    @abstractmethod
+    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples | Text]:
+        """Data to score, by name: all of a source, or the run's own validation and test data.
+
+        Args:
+            source: as in `selfloop train`.
+            column: of a table, that of the input; None for the run's own.
+
+        Raises:
+            DataError: the source cannot be read, or holds what the model cannot know.
+        """
+
+    @abstractmethod
+    def score(self, part: Examples | Text, *, sample: int | None = None) -> Score:
+        """How well the model does on data of which the truth is known.
+
+        Args:
+            part: the data, as `parts` of this model gives them.
+            sample: judge about so many targets, evenly chosen; None judges all.
+        """
+
+    def sample(self) -> Mapping[str, str]:
+        """What the model makes, to be seen at the end of training: a title and a text."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+
+class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
+    """What the runs of a task open as.
 
     Attributes:
         model: the network, in evaluation mode.
         inputs: between the user's data and the network's arrays: tokenizers, classes, sizes.
         config: what was chosen when it was trained.
     """
+
+    model: Network
+    config: Config
 
     takes_encoder: ClassVar[bool] = False
     """Whether its runs may be trained with an image encoder of the user's own."""
@@ -112,15 +163,7 @@ class Predictor(ABC, Generic[Network, Inputs, Config, Part]):
         """All data of a source, with what is true of them."""
 
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Part]:
-        """Data to score, by name: all of a source, or the run's own validation and test data.
-
-        Args:
-            source: as in `selfloop train`.
-            column: of a table, that of the input; None for the run's own.
-
-        Raises:
-            DataError: the source cannot be read, or holds what the model cannot know.
-        """
+        """Data to score, by name; see `TrainedModel.parts`."""
         config: Any = self.config
         bad = bad_items(config.data)
         if source is not None:
@@ -128,22 +171,10 @@ class Predictor(ABC, Generic[Network, Inputs, Config, Part]):
         return held_out(self.read_dataset(config, bad))
 
     @abstractmethod
-    def score(self, part: Part, *, sample: int | None = None) -> Score:
-        """How well the model does on data of which the truth is known.
-
-        Args:
-            part: the data, as `parts` gives them.
-            sample: judge about so many targets, evenly chosen; None judges all.
-        """
-
-    def sample(self) -> Mapping[str, str]:
-        """What the model makes, to be seen at the end of training: a title and a text."""
-        return {}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.model.parameters()).device
+    def score(  # type: ignore[override]  # its own parts
+        self, part: Part, *, sample: int | None = None
+    ) -> Score:
+        """How well the model does; see `TrainedModel.score`."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +188,10 @@ class Answer(ABC):
     place: str
 
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """The rows of a table; most have one."""
         return [self.facts()]
 
@@ -169,15 +200,15 @@ class Answer(ABC):
         """The answer alone."""
 
 
-class Predicts(ABC):
+class Predicts(ABC, Generic[Said]):
     """Says something of each example."""
 
     @abstractmethod
-    def predict(self, examples: Any) -> Sequence[Answer]:
+    def predict(self, examples: Examples) -> Sequence[Said]:
         """What the model says of each example."""
 
     @abstractmethod
-    def read(self, source: str, bad: BadItems) -> Any:
+    def read(self, source: str, bad: BadItems) -> Examples:
         """The examples of a file or folder, of which nothing need be known, to predict."""
 
     def lines(self, lines: Iterable[str]) -> Examples:
@@ -188,12 +219,14 @@ class Predicts(ABC):
         """
         raise ArgumentError("This model reads no text, and nothing else comes as lines: give files or folders.")
 
-    def drawing(self, predictions: Sequence[Any]) -> Drawing | None:
+    def drawing(self, predictions: Sequence[Said]) -> Drawing | None:
         """What there is to draw of predictions."""
         return None
 
 
-class FromExamples(Predictor[Network, Inputs, Config, Examples], Predicts, Generic[Network, Inputs, Config]):
+class FromExamples(
+    Predictor[Network, Inputs, Config, Examples], Predicts[Said], Generic[Network, Inputs, Config, Said]
+):
     """A model of examples, which a `Reader` finds in the user's files."""
 
     @classmethod
@@ -226,11 +259,11 @@ class Watches(ABC):
     """Labels frames as they come."""
 
     @abstractmethod
-    def watch(self, source: str) -> Iterator[Any]:
+    def watch(self, source: str) -> Iterator[npt.NDArray[np.uint8]]:
         """The frames of a film, a camera's device or an address, one at a time."""
 
     @abstractmethod
-    def stream(self, steps: Iterable[Any]) -> Iterator[str]:
+    def stream(self, steps: Iterable[Step]) -> Iterator[str]:
         """The labels of steps as they come."""
 
 
@@ -262,7 +295,7 @@ class ScoresPairs(ABC):
     @abstractmethod
     def parts(
         self, source: str | None = None, column: str | None = None, target: str | None = None
-    ) -> Mapping[str, Any]:
+    ) -> Mapping[str, Examples]:
         """Pairs to score, by name."""
 
 

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,7 @@ class Score(ABC):
     def metrics(self) -> dict[str, float]:
         """The figures by name; the first is the loss, a target's mean, in the unit that the task's row names."""
 
-    def details(self) -> Sequence[Mapping[str, Any]]:
+    def details(self) -> Sequence[Mapping[str, str | float]]:
         """A row a class, where there are classes."""
         return []
 
@@ -111,7 +111,7 @@ class ClassScore(Score):
         """The figures by name."""
         return {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.confusion.macro_f1}
 
-    def details(self) -> list[dict[str, Any]]:
+    def details(self) -> list[dict[str, str | float]]:
         """A row a class: precision, recall, F1 and support."""
         return [row._asdict() for row in self.confusion.per_class()]
 

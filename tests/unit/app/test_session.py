@@ -66,7 +66,9 @@ def test_a_listener_is_told_and_may_stop_and_resume_goes_on(tmp_path):
     sl.train("lm", "play.txt", steps=20, run="mine", listener=listener, **SMALL)
     assert listener.validations[0] == (2, True) and listener.validations[-1][0] == 4
     assert not (tmp_path / "mine" / "results.json").exists()
-    model = sl.resume("mine", quiet=True)
+    with pytest.raises(RunError, match="mine is a run of the task 'lm', not 'label': give task='lm', or leave it out"):
+        sl.resume("mine", task="label", quiet=True)
+    model = sl.resume("mine", task="lm", quiet=True)
     assert json.loads((tmp_path / "mine" / "results.json").read_text())["steps"] == 20
     sl.train("lm", "play.txt", steps=20, run="whole", **SMALL)
     assert all(torch.equal(v, weights(tmp_path / "whole")[n]) for n, v in weights(tmp_path / "mine").items())

@@ -118,5 +118,5 @@ def test_the_seed_of_the_data_moves_what_is_held_out(task, tmp_path):
             **({"size": [8, 8]} if task == "caption" else {}),
         }
         found = TABLE[task].learner(parse(TABLE[task].config, {"data": data}, "test")).parts()["valid"]
-        held.append([picture.name for picture in found.captioned.inputs] if task == "caption" else found.inputs)
+        held.append([picture.name for picture in found.inputs] if task == "caption" else found.inputs)
     assert held[0] == held[1] and any(other != held[0] for other in held[2:])

@@ -51,6 +51,15 @@ def test_a_run_with_ones_own_cell_needs_that_cell(make_run, tmp_path):
         assert load(run.path, cell=cell).score("the cat") == saved.score("the cat")
 
 
+@pytest.mark.parametrize("task", ["classify", "clasify"])
+def test_a_run_of_another_task_than_is_asked_for_is_refused(make_run, task):
+    run, saved = make_run()
+    assert load(run.path, "lm").config == load(run.path, task="lm").config == saved.config
+    said = f"mine is a run of the task 'lm', not '{task}': give task='lm', or leave it out."
+    with pytest.raises(RunError, match=re.escape(said)):
+        load(run.path, task=task)
+
+
 def test_a_cell_that_is_not_the_runs_does_not_fit(make_run):
     run, _ = make_run()
     with pytest.raises(RunError, match=r"does not fit the model in config\.json"):

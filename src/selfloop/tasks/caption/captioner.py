@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from selfloop.options.caption import CaptionConfig, CaptionerOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Score
-from selfloop.tasks.given import Takes, as_examples, one_image
+from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
 from selfloop.tasks.predictor import Answer, FromExamples
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
@@ -57,7 +57,7 @@ class Prediction(Answer):
     log_probability: float
     picture: Picture
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {"input": self.place, "caption": self.caption, "log_probability": round(self.log_probability, 4)}
 
@@ -83,7 +83,7 @@ class Sight:
         save_tokenizer(run, self.tokenizer)
 
 
-class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig]):
+class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
     """A captioner that was trained on images.
 
     Attributes:
@@ -141,7 +141,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig]):
         """The image encoder."""
         return self.inputs.vision
 
-    def predict(self, images: Any) -> list[Prediction]:
+    def predict(self, images: Examples | AnImage | Iterable[AnImage]) -> list[Prediction]:
         """A caption of each image.
 
         Args:
@@ -163,19 +163,19 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig]):
             images = gallery(Examples(pictures, [], found.places), self.vision, "The list", BadItems())
         return [
             Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture)
-            for picture, best in zip(images.captioned.inputs, self._write(images), strict=True)
+            for picture, best in zip(images.inputs, self._write(images), strict=True)
         ]
 
-    def read(self, source: str, bad: BadItems) -> Any:
+    def read(self, source: str, bad: BadItems) -> Gallery:
         """An image, or those of a folder, a .zip or a table, to predict: a `Gallery`."""
         return gallery(super().read(source, bad), self.vision, source, bad)
 
-    def drawing(self, predictions: Sequence[Any]) -> Drawing:
+    def drawing(self, predictions: Sequence[Prediction]) -> Drawing:
         """Some images with their captions."""
         shown = predictions[:SHEET]
         return ContactSheet([one.picture for one in shown], [one.caption for one in shown])
 
-    def score(self, part: Examples | Gallery, *, sample: int | None = None) -> Score:
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
         """How well the model does on images whose captions are known.
 
         Args:
@@ -189,7 +189,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig]):
             part = part.select(range(0, len(part), max(1, min(len(part), tokens // sample))))
         predicted = [self.tokenizer.decode(best.tokens).strip() for best in self._write(part)]
         surprise = self.surprise(Sentences.of(part, self.tokenizer))
-        return Score(surprise.nats, surprise.tokens, predicted, part.captioned.labels, part.captioned.inputs)
+        return Score(surprise.nats, surprise.tokens, predicted, part.labels, part.inputs)
 
     @torch.inference_mode()
     def surprise(self, sentences: Sentences) -> TokenScore:

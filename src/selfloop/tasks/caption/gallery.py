@@ -1,6 +1,6 @@
 """Images with their captions, as a model takes them in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,28 +25,23 @@ LARGEST = 65504.0
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(Examples):
     """Images that can be read, with their captions.
 
     Attributes:
-        captioned: the images and captions.
         rows: of each image its row in `arrays`.
         arrays: what the model takes in: images of bytes (N, H, W, 3), or what a frozen encoder saw, (N, S, F).
         key: a hash of the images and of what looked at them.
         mirrored: what `arrays` would be if left were right; None where that was not asked for.
     """
 
-    captioned: Examples
     rows: npt.NDArray[np.int64]
-    arrays: npt.NDArray[Any]
+    arrays: npt.NDArray[np.generic]
     key: str
-    mirrored: npt.NDArray[Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    mirrored: npt.NDArray[np.generic] | None = None
 
     def seen(
-        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], mirror: npt.NDArray[np.bool_] | None = None
+        self, rows: Sequence[int] | npt.NDArray[np.integer], mirror: npt.NDArray[np.bool_] | None = None
     ) -> Tensor:
         """What the model takes in of some of the images, of which those that `mirror` marks are mirrored."""
         rows = self.rows[rows]
@@ -55,9 +50,10 @@ class Gallery:
             seen[mirror] = self.mirrored[rows[mirror]]
         return torch.from_numpy(seen)
 
-    def select(self, rows: Sequence[int]) -> "Gallery":
+    def select(self, rows: Iterable[int]) -> "Gallery":
         """Some of the images."""
-        return replace(self, captioned=self.captioned.select(rows), rows=self.rows[rows])
+        rows = list(rows)
+        return replace(self, **vars(super().select(rows)), rows=self.rows[rows])
 
 
 def gallery(captioned: Examples, vision: Vision, where: str, bad: BadItems, *, mirrored: bool = False) -> Gallery:
@@ -97,7 +93,8 @@ def gallery(captioned: Examples, vision: Vision, where: str, bad: BadItems, *, m
         turned = look(
             captioned.inputs, see_mirrored, size=vision.size, digest=f"{digest} mirrored", bad=unreadable
         ).arrays
-    return Gallery(captioned.select(found.rows), np.array(found.rows), found.arrays, found.key, turned)
+    kept = captioned.select(found.rows)
+    return Gallery(**vars(kept), rows=np.array(found.rows), arrays=found.arrays, key=found.key, mirrored=turned)
 
 
 @dataclass(frozen=True)
@@ -119,13 +116,13 @@ class Sentences:
     @classmethod
     def of(cls, gallery: Gallery, tokenizer: Tokenizer) -> "Sentences":
         """All captions of all images."""
-        said = gallery.captioned.labels
+        said = gallery.labels
         ids = tokenizer.encode_batch([plain(caption) for captions in said for caption in captions])
         tokens = [np.array([*row, tokenizer.start_id], np.int64) for row in ids]
         return cls(gallery, tokens, np.repeat(np.arange(len(said)), [len(c) for c in said]), tokenizer.start_id)
 
     def batch(
-        self, rows: Sequence[int] | npt.NDArray[np.integer[Any]], mirror: npt.NDArray[np.bool_] | None = None
+        self, rows: Sequence[int] | npt.NDArray[np.integer], mirror: npt.NDArray[np.bool_] | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Some of them: what is seen (B, …), the inputs (T, B), the targets (T, B), and the lengths.
 

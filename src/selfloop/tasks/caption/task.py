@@ -50,7 +50,7 @@ class Captioning(Learner[Sight, CaptionConfig, Captioner]):
         data = self.config.data
         vision = choose_vision(self.config.model.encoder, data.size)
         self._galleries = self._look(vision)
-        said = self._galleries["train"].captioned.labels
+        said = self._galleries["train"].labels
         return Sight(vision, learn_tokens(data, [plain(caption) for captions in said for caption in captions]))
 
     def prepare(self) -> int:

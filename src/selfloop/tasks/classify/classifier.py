@@ -1,6 +1,6 @@
 """A trained classifier: says what an example is, and how sure it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Examples
 from selfloop.data.media.images import as_image, coloured, resized, sequences
 from selfloop.data.media.series import as_series
 from selfloop.data.readers.classified import ClassReader
@@ -18,7 +18,7 @@ from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
 from selfloop.options.classify import ClassifyConfig
 from selfloop.tasks.examples_predictor import ExamplesPredictor
-from selfloop.tasks.given import TEXTS, Takes, as_examples, one_image, one_series
+from selfloop.tasks.given import TEXTS, Example, Takes, as_examples, one_image, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.predictor import Answer
 from selfloop.tasks.reading import reading
@@ -40,11 +40,11 @@ class Prediction(Answer):
     probabilities: Mapping[str, float]
     text: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {**self._example(), "label": self.label, "probabilities": dict(self.probabilities)}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """One row, for CSV: the example, and its most probable class."""
         return [{**self._example(), "label": self.label, "probability": f"{self.probabilities[self.label]:.4f}"}]
 
@@ -56,7 +56,7 @@ class Prediction(Answer):
         return self.label
 
 
-class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig]):
+class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassScore]):
     """A classifier that was trained on examples.
 
     Attributes:
@@ -68,7 +68,7 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig]):
     NETWORK = ManyToOne
     BATCH = 128
 
-    def predict(self, examples: Any) -> list[Prediction]:
+    def predict(self, examples: Examples | Example | Iterable[Example]) -> list[Prediction]:
         """The class of each example.
 
         Args:

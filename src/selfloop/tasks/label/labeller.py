@@ -19,7 +19,7 @@ from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
 from selfloop.options.label import LabelConfig
 from selfloop.tasks.examples_predictor import ExamplesPredictor
-from selfloop.tasks.given import Takes, as_examples, one_series
+from selfloop.tasks.given import Example, Step, Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.score import SHOWN, Score
 from selfloop.tasks.predictor import Answer, Watches
@@ -45,13 +45,13 @@ class Prediction(Answer):
     words: Sequence[str] = ()
     truth: Sequence[str | None] = ()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         words = {"words": list(self.words)} if self.words else {}
         probabilities = [round(probability, 4) for probability in self.probabilities]
         return {"input": self.place, **words, "labels": list(self.labels), "probabilities": probabilities}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """A row a step, for CSV."""
         return [
             {
@@ -69,7 +69,7 @@ class Prediction(Answer):
         return " ".join(self.labels)
 
 
-class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
+class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Watches):
     """A labeller that was trained on sequences.
 
     Attributes:
@@ -81,7 +81,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
     NETWORK = ManyToMany
     BATCH = 32
 
-    def predict(self, sequences: Any) -> list[Prediction]:
+    def predict(self, sequences: Examples | Example | Iterable[Example | Sequence[str]]) -> list[Prediction]:
         """The label at each step of each sequence.
 
         Args:
@@ -108,7 +108,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
             for row, place in enumerate(sequences.places)
         ]
 
-    def stream(self, steps: Iterable[Any]) -> Iterator[str]:
+    def stream(self, steps: Iterable[Step]) -> Iterator[str]:
         """The labels of steps as they come, such as the frames of a camera, in constant memory.
 
         Args:
@@ -130,7 +130,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
                 logits, state = self.model.step(torch.tensor(array, device=self.device), state)
             yield self.inputs.classes[int(logits[0].argmax())]
 
-    def watch(self, source: str) -> Iterator[Any]:
+    def watch(self, source: str) -> Iterator[npt.NDArray[np.uint8]]:
         """The frames of a film, a camera's device or an address, one at a time, as `stream` takes them.
 
         Raises:
@@ -158,7 +158,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig], Watches):
             how = replace(how, video=replace(how.video, size=(height, width), grey=not colours))
         return StepReader(how, inputs.classes)
 
-    def drawing(self, predictions: Sequence[Any]) -> Drawing:
+    def drawing(self, predictions: Sequence[Prediction]) -> Drawing:
         """The labels along some sequences, against the true ones where they are known."""
         shown = predictions[: 2 * SHOWN]
         truth = [one.truth or [None] * len(one.labels) for one in shown]

@@ -108,7 +108,7 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         (text,) = self.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
         return {"A sample, temperature 0.8:": text.strip("\n")}
 
-    def score(self, text: Text | str, *, sample: int | None = None) -> Score:
+    def score(self, text: Text | str, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
         """How well the model predicts a text.
 
         Args:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +44,7 @@ class Translated(Answer):
     translation: str
     log_probability: float
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {
             "input": self.place,
@@ -54,7 +53,7 @@ class Translated(Answer):
             "log_probability": self.log_probability,
         }
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """One row, for CSV."""
         return [{**self.facts(), "log_probability": f"{self.log_probability:.4f}"}]
 
@@ -63,7 +62,7 @@ class Translated(Answer):
         return self.translation
 
 
-class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig], ScoresPairs):
+class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Translated], ScoresPairs):
     """A translator that was trained on pairs of texts.
 
     Attributes:
@@ -103,7 +102,11 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig], Score
         return PairReader(reading(data, bad, column), targets if inputs is None else {})
 
     def predict(
-        self, examples: Any, *, beam: int | None = None, length_penalty: float | None = None
+        self,
+        examples: Examples | str | Path | Iterable[str | Path],
+        *,
+        beam: int | None = None,
+        length_penalty: float | None = None,
     ) -> list[Translated]:
         """The translation of each text; of one without words, nothing.
 
@@ -149,7 +152,7 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig], Score
         how = reading(config.data, bad_items(config.data), column)
         return {Path(source).name: PairReader(how, {"train": target}).score(source)}
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
         """How well the model does on texts whose translation is known.
 
         Args:
