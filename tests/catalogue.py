@@ -25,10 +25,22 @@ class Entry:
                 weight.normal_(std=0.5)  # vectors and scalars start at 0, where gradients can hide
         return rnn
 
+    def further(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Further inputs beside x (T, B, 3): numbers from 0 to 1, a mask of zeros and ones."""
+        sizes = {"": 1, "x": 3, **self.sizes}
+        names = [*self.cell.inputs.items()][1:]
+        drawn = {name: torch.rand(*x.shape[:2], size.value(sizes), dtype=x.dtype) for name, size in names}
+        return {name: v.round() if name == "mask" else v for name, v in drawn.items()}
+
     @property
     def can_stack(self) -> bool:
         """Whether the cell takes an input of its output's size: not where a state has the input's size."""
         return not any("x" in self.cell.graph.shape(name)[0].names for name in self.cell.graph.states)
+
+    @property
+    def has_other_gradient(self) -> bool:
+        """Whether its gradient is meant to be another than that of its values."""
+        return any(node.op in ("spike", "stop_gradient") for node in self.cell.graph.nodes)
 
     def __str__(self) -> str:
         return self.cell.name
@@ -136,6 +148,15 @@ def powers(x, h, *, W=param("h x"), U=param("h h"), a=param("", init=0.5)):
     return h
 
 
+@sl.cell
+def spiking(x, v, s, n=sl.state("1"), *, W=param("h 2h+1"), U=param("h h"), A=param("2h x"), tau=param("", init=0.9)):
+    """Leaky integrators that fire, vectors cut into unequal parts, scalars among vectors, and remainders."""
+    current, trace = sl.split(sl.concat(A @ x, 0.5), ("h", "h+1"))
+    v = tau * v * (1 - sl.stop_gradient(s)) + W @ sl.concat(current, trace) + U @ s
+    s = sl.spike(v - 0.3, slope=2) * (1 + sl.sum(n) % 3 / 4)
+    return v + sl.tanh(sl.sum(trace)), s, n + sl.concat(sl.mean(current)) + 1
+
+
 OWN = (
     Entry(layer_norm_lstm),
     Entry(reset_before),
@@ -149,6 +170,7 @@ OWN = (
     Entry(delayed),
     Entry(ordered),
     Entry(powers),
+    Entry(spiking),
 )
 FUSED = (
     Entry(cells.gru),
@@ -160,22 +182,38 @@ FUSED = (
 """Those that torch has a function for."""
 ZOO = (
     *FUSED,
+    Entry(cells.antisymmetric),
     Entry(cells.cifg_lstm),
+    Entry(cells.cornn),
     Entry(cells.fastgrnn),
     Entry(cells.gru_reset_before),
     Entry(cells.indrnn),
     Entry(cells.janet),
     Entry(cells.layer_norm_lstm),
+    Entry(cells.lem),
+    Entry(cells.lif),
     Entry(cells.mgu),
     Entry(cells.min_gru),
     Entry(cells.min_lstm),
+    Entry(cells.mogrifier_lstm),
     Entry(cells.multiplicative_lstm),
+    Entry(cells.on_lstm),
     Entry(cells.peephole_lstm),
     Entry(cells.recurrent_highway),
+    Entry(cells.scrn, {"s": 2}),
     Entry(cells.slstm),
+    Entry(cells.sru),
     Entry(cells.ugrnn),
 )
 CELLS = ZOO + OWN
+WITH_FURTHER_INPUTS = (
+    Entry(cells.cfc, {"k": 5}),
+    Entry(cells.ea_lstm, {"s": 2}),
+    Entry(cells.gru_d),
+    Entry(cells.phased_lstm),
+    Entry(cells.time_lstm),
+)
+"""Cells of the zoo that are not called with x alone."""
 
 STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "ordered", "slstm", "indrnn")
 """Cells that together use every kind of stage."""

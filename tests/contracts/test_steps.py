@@ -14,6 +14,8 @@ from selfloop.kernels import interpret
 def one_step(graph, params, x, state):
     """One step on one example, node after node."""
     values = []
+    names = graph.input, *graph.states, *params
+    sizes = graph.solve({n: tuple(v.shape) for n, v in zip(names, (x, *state, *params.values()), strict=True)})
     known = {graph.input: x, **dict(zip(graph.states, state, strict=True)), **params}
     for node in graph.nodes:
         if node.op == "const":
@@ -23,8 +25,7 @@ def one_step(graph, params, x, state):
         elif node.op == "matmul":
             values.append(values[node.args[0]] @ values[node.args[1]])
         else:
-            extra = () if node.value is None else (node.value,)
-            values.append(interpret.VALUES[node.op](*(values[a] for a in node.args), *extra))
+            values.append(interpret.VALUES[node.op](*(values[a] for a in node.args), *node.options(sizes)))
     return [values[k] for k in graph.outputs]
 
 

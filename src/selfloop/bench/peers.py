@@ -153,7 +153,8 @@ def _data(case: Case, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _width(case: Case) -> int:
-    return case.sizes.get("p", case.H)
+    graph = ZOO[case.cell].graph
+    return graph.shape(graph.states[0])[0].value({"x": case.I, "h": case.H, **case.sizes})
 
 
 def _torch_run(case: Case, module: nn.Module, call: Callable[[Tensor], Any] | None = None) -> Run:

@@ -4,7 +4,7 @@ What does not depend on the state is made for all steps before the loop.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,16 +12,24 @@ from torch.nn import functional as F
 
 from selfloop.kernels.problem import Output, Problem
 from selfloop.kernels.random import bernoulli
-from selfloop.language.graph import LEAVES, Node
+from selfloop.language.graph import LEAVES, Graph, Node, ancestors
 
 
-def _part(v: Tensor, which: tuple[int, int]) -> Tensor:
-    return v.chunk(which[1], dim=-1)[which[0]]
+def _part(v: Tensor, start: int, end: int) -> Tensor:
+    return v[..., start:end]
 
 
 def _concat(*vectors: Tensor) -> Tensor:
+    vectors = tuple(v if v.dim() else v[None] for v in vectors)  # a number
     batch = max((v.shape[:-1] for v in vectors), key=len)  # a parameter has none
     return torch.cat([v.expand(*batch, v.shape[-1]) for v in vectors], dim=-1)
+
+
+def _spike(v: Tensor, slope: float) -> Tensor:
+    """A step, whose gradient is that of another function: one whose value is always zero."""
+    step = torch.where(v.isnan(), v, (v > 0).to(v.dtype)).detach()
+    bounded = v.minimum(v.new_tensor(1e15)).maximum(v.new_tensor(-1e15))  # beyond, the gradient is as good as zero
+    return step + (bounded - bounded.detach()) / (1 + slope * v.detach().abs()) ** 2
 
 
 VALUES: dict[str, Callable[..., Tensor]] = {
@@ -49,6 +57,8 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "sqrt": torch.sqrt,
     "abs": torch.abs,
     "floor": torch.floor,
+    "stop_gradient": torch.Tensor.detach,
+    "spike": _spike,
     "minimum": torch.minimum,
     "maximum": torch.maximum,
     "where": torch.where,
@@ -58,6 +68,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "cumsum": lambda v: v.cumsum(-1),
     "concat": _concat,
     "part": _part,
+    "transpose": lambda matrix: matrix.mT,
 }
 """The value of each operation of the language, on tensors whose last dimension is the vector."""
 
@@ -71,6 +82,7 @@ def run(problem: Problem) -> Output:
     """The outputs and the final state."""
     graph, x, state = problem.graph, problem.x, problem.state
     steps, batch = x.shape[:2]
+    sizes = problem.sizes
     values: list[Tensor | None] = [None] * len(graph.nodes)
     values[graph.leaves[graph.input]] = x
     for name, weight in problem.params.items():
@@ -79,11 +91,11 @@ def run(problem: Problem) -> Output:
         assert problem.seed is not None
         for k, node in enumerate(graph.nodes):
             if node.op == "bernoulli":
-                size = node.shape[0].value(problem.sizes)
+                size = node.shape[0].value(sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x)
     hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
-    _evaluate(graph.nodes, hoisted, values, x)
+    _evaluate(graph.nodes, sizes, hoisted, values, x)
 
     in_loop = [k for k in range(len(graph.nodes)) if graph.stepwise[k]]
     varies = [k for k in hoisted if not graph.constant[k]]
@@ -97,7 +109,7 @@ def run(problem: Problem) -> Output:
             state = tuple(s.masked_fill(zeroed[t, :, None], 0) for s in state)
         for name, s in zip(graph.states, state, strict=True):
             now[graph.leaves[name]] = s
-        _evaluate(graph.nodes, in_loop, now, x)
+        _evaluate(graph.nodes, sizes, in_loop, now, x)
         new = tuple(_known(now[k]).to(old.dtype).expand(batch, -1) for k, old in zip(graph.outputs, state, strict=True))
         if active is not None:
             on = active[t, :, None]
@@ -111,15 +123,33 @@ def run(problem: Problem) -> Output:
     return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
 
 
-def _evaluate(nodes: Sequence[Node], which: Iterable[int], values: list[Tensor | None], like: Tensor) -> None:
+def made_once(graph: Graph, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of `graph.per_step`: those of a cell, and the matrices that they make."""
+    if graph.per_step is graph:
+        return dict(params)
+    values: list[Tensor | None] = [None] * len(graph.nodes)
+    for name, weight in params.items():
+        values[graph.leaves[name]] = weight
+    like = next(iter(params.values()))
+    _evaluate(graph.nodes, {}, ancestors(graph.nodes, graph.matrices.values()), values, like)
+    made = {name: _known(values[k]) for name, k in graph.matrices.items()}
+    return {name: params[name] if name in params else made[name] for name in graph.per_step.params}
+
+
+def _evaluate(
+    nodes: Sequence[Node],
+    sizes: Mapping[str, int],
+    which: Iterable[int],
+    values: list[Tensor | None],
+    like: Tensor,
+) -> None:
     """Fill in the values of these nodes, in order; the leaves are there already, but for constants."""
     for k in which:
         node = nodes[k]
         if node.op == "const":
             values[k] = torch.tensor(node.value, dtype=like.dtype, device=like.device)
         elif node.op not in LEAVES:
-            extra = () if node.value is None else (node.value,)
-            values[k] = VALUES[node.op](*(values[a] for a in node.args), *extra)
+            values[k] = VALUES[node.op](*(values[a] for a in node.args), *node.options(sizes))
 
 
 def _zeroed(problem: Problem) -> Tensor | None:

@@ -75,7 +75,7 @@ class Steps:
         self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch) for own in sizes]
         self._input, self._output, self._batch = graph.input, graph.states[0], batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
-        self.x = like.new_zeros(batch, sizes[0]["x"])
+        self.x = like.new_zeros(batch, graph.shape(graph.input)[0].value(sizes[0]))
         self.y = like.new_zeros(batch, states[self._output])
         weight_bytes = sum(kernels.infer.weight_bytes for kernels in self._kernels)
         is_short = weight_bytes * max(1, batch / CHEAP_ROWS) <= ONE_THREAD_BYTES

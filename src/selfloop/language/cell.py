@@ -3,11 +3,11 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from selfloop.errors import ArgumentError, CellError, nearest
 from selfloop.language.graph import Graph
-from selfloop.language.sizes import Shape, describe, parse_shape
+from selfloop.language.sizes import Shape, Size, describe, parse_shape
 from selfloop.language.trace import raise_cell_error, trace
 from selfloop.language.words import Number, Symbol
 
@@ -26,8 +26,18 @@ class Chrono:
         return f"{'-' if self.sign < 0 else ''}chrono({self.steps})"
 
 
-Init = str | float | Chrono | tuple[float | Chrono, ...] | None
-INITS = ("orthogonal", "glorot", "uniform")
+@runtime_checkable
+class Array(Protocol):
+    """A NumPy array or a tensor."""
+
+    def __array__(self) -> Any: ...
+
+
+Init = str | float | Chrono | tuple[float | Chrono, ...] | Array | Callable[[Any], object] | None
+RESERVED = ("self", "state", "lengths", "resets")
+"""Arguments of a layer's call."""
+
+INITS = ("orthogonal", "glorot", "uniform", "identity")
 
 
 def chrono(steps: int) -> Chrono:
@@ -45,7 +55,7 @@ def chrono(steps: int) -> Chrono:
         ArgumentError: it is less, or no whole number.
 
     >>> param("2h", init=(chrono(784), 0))
-    Param(shape='2h', init=(chrono(784), 0))
+    Param(shape='2h', init=(chrono(784), 0), trainable=True)
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 2:
         raise ArgumentError(f"The 'steps' of chrono must be a whole number ≥ 2. Got {steps!r} instead.")
@@ -54,10 +64,11 @@ def chrono(steps: int) -> Chrono:
 
 @dataclass(frozen=True)
 class Param:
-    """The declaration of a parameter: its shape in named sizes, and how it starts."""
+    """The declaration of a parameter: its shape in named sizes, how it starts, and whether it learns."""
 
     shape: str
     init: Init = None
+    trainable: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,14 @@ class StateSize:
     size: str
 
 
-def param(shape: str, init: Init = None) -> Symbol:
+@dataclass(frozen=True)
+class InputSize:
+    """The declaration of an input's size."""
+
+    size: str
+
+
+def param(shape: str, init: Init = None, *, trainable: bool = True) -> Symbol:
     """Declare a parameter of a cell, as the default of a keyword-only argument: ``W_hh=param("4h h")``.
 
     Args:
@@ -75,19 +93,32 @@ def param(shape: str, init: Init = None) -> Symbol:
             when the layer is made. Two sizes make a matrix, one a vector, ``""`` a scalar.
         init: how it starts. A number fills it; a tuple of numbers fills as many equal parts of a vector
             (``(0, 1, 0, 0)`` for a forget gate that starts open); ``"orthogonal"`` and ``"glorot"`` fill each
-            square or rectangular block of a matrix; ``"uniform"`` draws from ±1/√h, as torch.nn does; `chrono` is for
-            the biases of gates. By default matrices that multiply a state are orthogonal (Saxe et al. 2014), other
-            matrices glorot (Glorot & Bengio 2010), vectors and scalars 0.
+            square or rectangular block of a matrix; ``"identity"`` fills it with ones on the diagonal; ``"uniform"``
+            draws from ±1/√h, as torch.nn does; `chrono` is for the biases of gates. An array or a tensor is copied; a
+            function is given the tensor to fill, as those of ``torch.nn.init`` are. By default matrices that multiply
+            a state are orthogonal (Saxe et al. 2014), other matrices glorot (Glorot & Bengio 2010), vectors and
+            scalars 0.
+        trainable: False for what stays as it starts. It is a buffer of the layer: saved with the weights, and no
+            parameter of an optimiser.
 
     Returns:
         A declaration; typed as what the argument is within the cell, where it is used as a value.
     """
-    return cast(Symbol, Param(shape, init))
+    return cast(Symbol, Param(shape, init, trainable))
 
 
 def state(size: str) -> Symbol:
     """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h."""
     return cast(Symbol, StateSize(size))
+
+
+def given(size: str) -> Symbol:
+    """Declare a further input of a cell, as the default of its argument: ``dt=given("1")``, ``mask=given("x")``.
+
+    A layer takes it as a keyword: ``rnn(x, dt=dt)``, a vector a step, or one for the whole sequence. As the default of
+    the first argument it declares the size of that, where it is not ``x``.
+    """
+    return cast(Symbol, InputSize(size))
 
 
 @dataclass(frozen=True)
@@ -96,13 +127,17 @@ class Cell:
 
     Attributes:
         graph: the step as data.
+        inputs: the size of each input; the first is a layer's ``x``, the others are its keywords.
         inits: how each parameter starts, as declared.
+        fixed: the parameters that stay as they start.
         sizes: the names that a layer must be given a number for, beside ``x`` and ``h``.
         function: the function it was written as.
     """
 
     graph: Graph
-    inits: Mapping[str, Init]
+    inputs: Mapping[str, Size]
+    inits: Mapping[str, Init] = field(compare=False)
+    fixed: frozenset[str]
     sizes: tuple[str, ...]
     function: Callable[..., object] = field(compare=False)
 
@@ -138,6 +173,12 @@ class Cell:
                 raise ArgumentError(
                     f"The '{title}' of '{self.name}' must be a whole number ≥ 1. Got {number!r} instead."
                 )
+        first = next(iter(self.inputs.values()))
+        if first.value(numbers) != input_size:
+            raise ArgumentError(
+                f"The 'input_size' of '{self.name}' must be {first}, which is {first.value(numbers)}. "
+                f"Got {input_size} instead."
+            )
         return numbers
 
     def __call__(self, *args: Symbol | Number, **kwargs: Symbol | Number) -> Any:
@@ -152,8 +193,8 @@ def cell(function: Callable[..., object]) -> Cell:
     """Make a cell of a function that states one step of a recurrence.
 
     The first argument is the input, the next are the states, in the order in which they are returned; the first
-    returned state is the step's output. Keyword-only arguments are parameters, declared by `param`. Everything is a
-    vector of one example: batch and time are never written.
+    returned state is the step's output. Arguments declared by `given` are further inputs. Keyword-only arguments are
+    parameters, declared by `param`. Everything is a vector of one example: batch and time are never written.
 
     Raises:
         CellError: the function is no cell; the message names the cell, the line and what was expected.
@@ -172,13 +213,17 @@ def cell(function: Callable[..., object]) -> Cell:
         raise CellError(f"@cell takes a function. Got a {type(function).__name__} instead.")
     arguments = list(inspect.signature(function).parameters.values())
     vectors = [a for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
-    if len(vectors) < 2 or any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD, a.POSITIONAL_ONLY) for a in arguments):
+    further = [a for a in vectors[1:] if isinstance(a.default, InputSize)]
+    if len(vectors) - len(further) < 2 or any(
+        a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD, a.POSITIONAL_ONLY) for a in arguments
+    ):
         raise_cell_error(
             function.__code__,
             "the arguments must be the input, one state or more, then parameters after a *, as in "
             f"(x, h, *, W=param('h h')); got {inspect.signature(function)}",
         )
-    states = {a.name: _state_shape(function, a) for a in vectors[1:]}
+    inputs = {a.name: _input_size(function, a) for a in (vectors[0], *further)}
+    states = {a.name: _state_shape(function, a) for a in vectors[1:] if a not in further}
     declared = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     for name, default in declared.items():
         if not isinstance(default, Param):
@@ -190,14 +235,34 @@ def cell(function: Callable[..., object]) -> Cell:
     for name, declaration in declared.items():
         _check_init(function, name, declaration.init, params[name])
 
-    graph = trace(function, vectors[0].name, states, params, parse_shape("x"))
-    names = {name for shape in (*states.values(), *params.values()) for size in shape for name in size.names}
+    graph = trace(function, inputs, states, params)
+    shapes = (*states.values(), *params.values(), tuple(inputs.values()))
+    names = {name for shape in shapes for size in shape for name in size.names}
     return Cell(
         graph=graph,
+        inputs=inputs,
         inits={name: declaration.init for name, declaration in declared.items()},
+        fixed=frozenset(name for name, declaration in declared.items() if not declaration.trainable),
         sizes=tuple(sorted(names - {"x", "h"})),
         function=function,
     )
+
+
+def _input_size(function: Callable[..., object], argument: inspect.Parameter) -> Size:
+    """The size of an input; the first one needs no declaration."""
+    name, default = argument.name, argument.default
+    if default is inspect.Parameter.empty:
+        return Size.parse("x")
+    if not isinstance(default, InputSize):
+        raise_cell_error(
+            function.__code__, f"the input '{name}' takes no default but {name}=given(SIZE); got {default!r}"
+        )
+    if name in RESERVED:
+        raise_cell_error(function.__code__, f"an input cannot be called '{name}', as an argument of a layer is")
+    shape = _read(function, name, default.size)
+    if len(shape) != 1:
+        raise_cell_error(function.__code__, f"the input '{name}' must be a vector; got {describe(shape)}")
+    return shape[0]
 
 
 def _state_shape(function: Callable[..., object], argument: inspect.Parameter) -> Shape:
@@ -226,13 +291,16 @@ def _read(function: Callable[..., object], name: str, text: object) -> Shape:
 def _check_init(function: Callable[..., object], name: str, init: Init, shape: Shape) -> None:
     parts = init if isinstance(init, tuple) else (init,)
     is_numbers = all(isinstance(n, int | float | Chrono) and not isinstance(n, bool) for n in parts)
-    if not (init is None or is_numbers or init in INITS):
+    if callable(init) or isinstance(init, Array):
+        return
+    if not (init is None or is_numbers or (isinstance(init, str) and init in INITS)):
         raise_cell_error(
             function.__code__,
-            f"the init of '{name}' must be a number, a tuple of numbers, or one of {', '.join(INITS)}; got {init!r}",
+            f"the init of '{name}' must be a number, a tuple of numbers, an array, a function that fills a tensor, or "
+            f"one of {', '.join(INITS)}; got {init!r}",
         )
     match init:
-        case "orthogonal" | "glorot" if len(shape) != 2:
+        case "orthogonal" | "glorot" | "identity" if len(shape) != 2:
             raise_cell_error(
                 function.__code__, f"the init '{init}' of '{name}' is for matrices; '{name}' is {describe(shape)}"
             )

@@ -5,7 +5,7 @@ prints as equations.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import count
@@ -17,7 +17,12 @@ LEAVES = ("input", "state", "param", "const", "bernoulli")
 """The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
 random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
 
+JOINT = "+"
+"""Stands between the names of several inputs, which are parts of one."""
+
 Drawn = tuple[float, int, bool]
+Part = tuple[int | str, ...]
+"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Node:
     op: str
     args: tuple[int, ...]
     shape: Shape
-    value: str | float | tuple[int, int] | Drawn | None = None
+    value: str | float | Part | Drawn | None = None
     line: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
@@ -40,9 +45,31 @@ class Node:
         return cast(Drawn, self.value)
 
     @property
-    def part(self) -> tuple[int, int]:
-        """The value of a `part`: which one, of how many."""
-        return cast(tuple[int, int], self.value)
+    def part(self) -> tuple[int, tuple[Size, ...]]:
+        """The value of a `part`: which one, and the sizes of all."""
+        which, *sizes = cast(Part, self.value)
+        return int(which), tuple(Size.parse(str(size)) for size in sizes)
+
+    def options(self, sizes: Mapping[str, int]) -> tuple[object, ...]:
+        """What an operation takes beside its arguments: the span of a `part`, the exponent of a `pow`."""
+        if self.op == "part":
+            return self.span(sizes)
+        return () if self.value is None else (self.value,)
+
+    def span(self, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """Where a `part` begins and ends in its vector."""
+        which, parts = self.part
+        start = Size.total(parts[:which]).value(sizes)
+        return start, start + parts[which].value(sizes)
+
+
+def ancestors(nodes: Sequence[Node], of: Iterable[int]) -> list[int]:
+    """These nodes and all that they are made of, in order."""
+    found = set(of)
+    for k in reversed(range(len(nodes))):
+        if k in found:
+            found.update(nodes[k].args)
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -52,7 +79,7 @@ class Graph:
     Attributes:
         name: the cell's name.
         nodes: values in an order in which they can be computed; leaves first.
-        input: the name of the input.
+        input: the name of the input; where there are several, which are its parts, their names with a `JOINT` between.
         states: the names of the states, in order.
         params: the names of the parameters, in order.
         outputs: the node of each new state, in the order of `states`; the first is the step's output.
@@ -68,13 +95,18 @@ class Graph:
     names: Mapping[str, int] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text", "expected"):
+        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text", "expected", "per_step"):
             getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
 
     @cached_property
     def leaves(self) -> dict[str, int]:
         """The node of the input, of each state and of each parameter, by name."""
         return {str(node.value): k for k, node in enumerate(self.nodes) if node.op in ("input", "state", "param")}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(self.input.split(JOINT))
 
     def shape(self, name: str) -> Shape:
         """The shape of the input, a state or a parameter."""
@@ -120,14 +152,37 @@ class Graph:
         return replace(self, nodes=tuple(nodes))
 
     @cached_property
+    def matrices(self) -> dict[str, int]:
+        """The matrices that parameters make, by a name, with their nodes: those that multiply vectors."""
+        used = {node.args[0] for node in self.nodes if node.op == "matmul"}
+        made = sorted(k for k in used if self.nodes[k].op != "param")
+        local = {k: name for name, k in self.names.items()}
+        names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
+        return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}
+
+    @cached_property
+    def per_step(self) -> "Graph":
+        """What a step computes: the matrices that parameters make, once for all steps, are parameters of it."""
+        if not self.matrices:
+            return self
+        name_of = {k: name for name, k in self.matrices.items()}
+        nodes = [Node("param", (), n.shape, name_of[k]) if k in name_of else n for k, n in enumerate(self.nodes)]
+        needed = ancestors(nodes, self.outputs)
+        kept = [k for k, n in enumerate(nodes) if k in needed or n.op in ("input", "state")]
+        moved = {old: new for new, old in enumerate(kept)}
+        return replace(
+            self,
+            nodes=tuple(replace(nodes[k], args=tuple(moved[a] for a in nodes[k].args)) for k in kept),
+            params=(*(name for name in self.params if self.leaves[name] in moved), *self.matrices),
+            outputs=tuple(moved[k] for k in self.outputs),
+            names={name: moved[k] for name, k in self.names.items() if k in moved},
+        )
+
+    @cached_property
     def recurrent_params(self) -> tuple[str, ...]:
         """The matrices that multiply what depends on a state: those that weight drop and orthogonal starts are for."""
-        used = {
-            self.nodes[node.args[0]].value
-            for node in self.nodes
-            if node.op == "matmul" and self.stepwise[node.args[1]] and self.nodes[node.args[0]].op == "param"
-        }
-        return tuple(name for name in self.params if name in used)
+        used = ancestors(self.nodes, {n.args[0] for n in self.nodes if n.op == "matmul" and self.stepwise[n.args[1]]})
+        return tuple(name for name in self.params if self.leaves[name] in used and len(self.shape(name)) == 2)
 
     @cached_property
     def form(self) -> tuple[object, ...]:
@@ -201,7 +256,12 @@ _ATOM = 9
 
 def _equations(graph: Graph) -> Iterator[str]:
     """The signature, the parameters, then one equation for each value that has a name or is used more than once."""
-    title = {graph.leaves[graph.input]: f"{graph.input}[t]"}
+    whole, inputs = graph.leaves[graph.input], graph.inputs
+    title = {whole: f"{graph.input}[t]"}
+    if len(inputs) > 1:
+        title |= {
+            k: f"{inputs[n.part[0]]}[t]" for k, n in enumerate(graph.nodes) if n.op == "part" and n.args == (whole,)
+        }
     title |= {graph.leaves[state]: f"{state}[t-1]" for state in graph.states}
     title |= {graph.leaves[param]: param for param in graph.params}
     new_states = dict(zip(graph.outputs, graph.states, strict=True))
@@ -211,9 +271,8 @@ def _equations(graph: Graph) -> Iterator[str]:
             uses[argument] += 1
     local = {k: name for name, k in graph.names.items() if k not in title}
 
-    yield f"{graph.name}: {graph.input}[t], {', '.join(f'{s}[t-1]' for s in graph.states)} -> " + ", ".join(
-        f"{s}[t]" for s in graph.states
-    )
+    seen = [*(f"{name}[t]" for name in inputs), *(f"{s}[t-1]" for s in graph.states)]
+    yield f"{graph.name}: {', '.join(seen)} -> {', '.join(f'{s}[t]' for s in graph.states)}"
     if graph.params:
         yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
 
@@ -246,10 +305,15 @@ def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[s
         return f"bernoulli({node.drawn[0]:g})", _ATOM
     if node.op == "part":
         index, parts = node.part
-        return f"split({text(node.args[0])[0]}, {parts})[{index}]", _ATOM
+        how = len(parts) if len({*parts}) == 1 else repr(tuple(map(str, parts)))
+        return f"split({text(node.args[0])[0]}, {how})[{index}]", _ATOM
+    if node.op == "transpose":
+        inner_text, strength = text(node.args[0])
+        return f"{inner_text if strength == _ATOM else f'({inner_text})'}.T", _ATOM
     if node.op in _INFIX:
         template, own, needed = _INFIX[node.op]
         inner = [text(a) for a in node.args]
         texts = [t if s >= n else f"({t})" for (t, s), n in zip(inner, needed, strict=True)]
         return template.format(*texts, value=node.value), own
-    return f"{node.op}({', '.join(text(a)[0] for a in node.args)})", _ATOM
+    given = [text(a)[0] for a in node.args] + ([f"{node.value:g}"] if isinstance(node.value, float) else [])
+    return f"{node.op}({', '.join(given)})", _ATOM

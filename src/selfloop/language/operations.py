@@ -6,8 +6,9 @@ The rows of the same operations elsewhere: value in torch in `selfloop.kernels.i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from selfloop.language.graph import Part
 from selfloop.language.sizes import Shape, Size, describe
 
 
@@ -17,11 +18,12 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class Operand:
-    """What a shape rule sees of an argument."""
+    """What a shape rule sees of an argument; constant is what parameters and numbers alone make."""
 
     text: str
     shape: Shape
     is_condition: bool
+    is_constant: bool = False
 
     @property
     def kind(self) -> str:
@@ -51,11 +53,9 @@ def _elementwise(*operands: Operand) -> Shape:
     for operand in operands:
         if operand.is_condition:
             raise Misfit(f"{operand.text} is a comparison, which can only be the condition of where")
-        if len(operand.shape) == 2:
-            raise Misfit(
-                f"{operand.text} is {describe(operand.shape)}, which can only stand to the left of @; "
-                "a matrix is not used elementwise"
-            )
+    matrices = [operand for operand in operands if len(operand.shape) == 2]
+    if matrices:
+        return _of_matrices(matrices[0], *operands)
     vectors = [operand for operand in operands if operand.shape]
     for other in vectors[1:]:
         if other.shape != vectors[0].shape:
@@ -66,11 +66,38 @@ def _elementwise(*operands: Operand) -> Shape:
     return vectors[0].shape if vectors else ()
 
 
+def _of_matrices(first: Operand, *operands: Operand) -> Shape:
+    """Elementwise operations on matrices are made once a call, so of nothing that a step changes."""
+    for other in operands:
+        if other.shape not in (first.shape, ()):
+            raise Misfit(
+                f"{first.text} is {describe(first.shape)}, which meets matrices of its size and scalars in elementwise "
+                f"operations, but {other.text} is {other.kind}; a vector stands to its right, after @"
+            )
+        if not other.is_constant:
+            raise Misfit(
+                f"{first.text} is a matrix, whose elementwise operations are made once for all steps, and {other.text} "
+                f"differs from step to step; scale what it makes, as in {other.text} * ({first.text} @ v)"
+            )
+    return first.shape
+
+
+def _turned(matrix: Operand) -> Shape:
+    if len(matrix.shape) != 2:
+        raise Misfit(f".T needs a matrix, but {matrix.text} is {matrix.kind}")
+    return matrix.shape[::-1]
+
+
 def _power(base: Operand, exponent: object) -> Shape:
     if not isinstance(exponent, int) or isinstance(exponent, bool):
         got = exponent if isinstance(exponent, float) else "a value of the cell"
         raise Misfit(f"** takes a whole number as its exponent; got {got}; write sqrt(v) or exp(p * log(v))")
     return _elementwise(base)
+
+
+def _spike(potential: Operand, slope: float) -> Shape:
+    del slope
+    return _elementwise(potential)
 
 
 def _product(matrix: Operand, vector: Operand) -> Shape:
@@ -88,7 +115,7 @@ def _product(matrix: Operand, vector: Operand) -> Shape:
 def _choice(condition: Operand, *values: Operand) -> Shape:
     if not condition.is_condition:
         raise Misfit(f"where needs a comparison as its condition, like x > 0, but {condition.text} is none")
-    as_value = Operand(condition.text, condition.shape, is_condition=False)
+    as_value = replace(condition, is_condition=False)
     return _elementwise(as_value, *values)
 
 
@@ -101,19 +128,17 @@ def _scan(vector: Operand) -> Shape:
     return (_size(vector),)
 
 
-def _join(*vectors: Operand) -> Shape:
-    total = Size(())
-    for vector in vectors:
-        total = total + _size(vector)
-    return (total,)
+def _join(*operands: Operand) -> Shape:
+    return (Size.total(Size.parse("1") if o.shape == () and not o.is_condition else _size(o) for o in operands),)
 
 
-def _part(vector: Operand, which: tuple[int, int]) -> Shape:
-    size = _size(vector)
-    part = size.divided(which[1])
-    if part is None:
-        raise Misfit(f"{vector.text} is {describe(vector.shape)}, which does not split into {which[1]} equal parts")
-    return (part,)
+def _part(vector: Operand, which: Part) -> Shape:
+    size, parts = _size(vector), [Size.parse(str(part)) for part in which[1:]]
+    if Size.total(parts) != size:
+        raise Misfit(
+            f"{vector.text} is {describe(vector.shape)}, and the parts to split it into make {Size.total(parts)}"
+        )
+    return (parts[int(which[0])],)
 
 
 def _size(operand: Operand) -> Size:
@@ -153,6 +178,8 @@ OPERATIONS: dict[str, Operation] = {
     "sqrt": _UNARY,
     "abs": _UNARY,
     "floor": _UNARY,
+    "stop_gradient": _UNARY,
+    "spike": Operation(1, _spike),
     "minimum": _BINARY,
     "maximum": _BINARY,
     "sum": _REDUCTION,
@@ -161,5 +188,9 @@ OPERATIONS: dict[str, Operation] = {
     "cumsum": Operation(1, _scan),
     "concat": Operation(None, _join),
     "part": Operation(1, _part),
+    "transpose": Operation(1, _turned),
 }
 """Leaves have no row: their shape is declared, or that of what a random leaf is drawn for."""
+
+OF_MATRICES = frozenset({"transpose"})
+"""Operations that only matrices have, so that no step has them: see `Graph.per_step`."""

@@ -1,7 +1,7 @@
 """Sizes by name: ``4h``, ``x``, ``h+x``, ``16``. A cell is written in them and checked before any number is known."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*)|(?P<constant>\d+)")
@@ -48,6 +48,11 @@ class Size:
     def names(self) -> frozenset[str]:
         """The names in this size."""
         return frozenset(name for name, _ in self.terms if name)
+
+    @classmethod
+    def total(cls, sizes: Iterable["Size"]) -> "Size":
+        """The sum of sizes; of none, zero."""
+        return sum(sizes, cls(()))
 
     def __add__(self, other: "Size") -> "Size":
         terms = dict(self.terms)

@@ -3,28 +3,35 @@
 import linecache
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import NoReturn
 
 from selfloop.errors import CellError, nearest
-from selfloop.language.graph import Graph, Node
+from selfloop.language.graph import JOINT, Graph, Node, Part, ancestors
 from selfloop.language.operations import OPERATIONS, Misfit, Operand
-from selfloop.language.sizes import Shape, describe
-from selfloop.language.words import WORDS, NoValue, Number, Symbol
+from selfloop.language.sizes import Shape, Size, describe
+from selfloop.language.words import WORDS, NoValue, Number, Symbol, split
 
 
 def trace(
-    function: Callable[..., object], input: str, states: Mapping[str, Shape], params: Mapping[str, Shape], size: Shape
+    function: Callable[..., object],
+    inputs: Mapping[str, Size],
+    states: Mapping[str, Shape],
+    params: Mapping[str, Shape],
 ) -> Graph:
     """Call `function` with a symbol for each leaf and return what it wrote.
+
+    Several inputs are parts of one, in their order, which is named after all of them: ``x+dt``.
 
     Raises:
         CellError: the function does not return its states, does not use a parameter, or says what the language cannot.
     """
     writer = Trace(function.__code__)
-    leaves = {input: writer.leaf("input", input, size)}
+    input = JOINT.join(inputs)
+    whole = writer.leaf("input", input, (Size.total(inputs.values()),))
+    leaves = dict(zip(inputs, (whole,) if len(inputs) == 1 else split(whole, [*inputs.values()]), strict=True))
     leaves |= {name: writer.leaf("state", name, shape) for name, shape in states.items()}
     leaves |= {name: writer.leaf("param", name, shape) for name, shape in params.items()}
 
@@ -36,6 +43,8 @@ def trace(
         _explain(writer, error, leaves)
     outputs = _check_returned(writer, returned, states)
     names = writer.names()
+    if len(inputs) > 1:
+        _check_used(writer, outputs, {name: leaves[name].index for name in [*inputs][1:]})
     return _without_dead_code(writer, input, tuple(states), tuple(params), outputs, names)
 
 
@@ -45,6 +54,7 @@ class Trace:
     def __init__(self, code: CodeType) -> None:
         self.code = code
         self.nodes: list[Node] = []
+        self._is_constant: list[bool] = []
         self._index_of: dict[Node, int] = {}
         self._last_frame: FrameType | None = None
 
@@ -58,10 +68,10 @@ class Trace:
         """A new input, state or parameter."""
         return self._write(Node(op, (), shape, name))
 
-    def add(self, op: str, args: tuple[Symbol | Number, ...], value: tuple[int, int] | int | None) -> Symbol:
+    def add(self, op: str, args: tuple[Symbol | Number, ...], value: Part | float | None) -> Symbol:
         """A new operation, its shape checked by the operation's rule."""
         symbols = [self._symbol(op, argument) for argument in args]
-        operands = [self._operand(symbol) for symbol in symbols]
+        operands = [self.operand(symbol) for symbol in symbols]
         try:
             shape = OPERATIONS[op].shape(*operands, *(() if value is None else (value,)))
         except Misfit as misfit:
@@ -91,7 +101,7 @@ class Trace:
         zero = self._write(Node("const", (), (), 0.0))  # -0.0 == 0.0, so a const of -0.0 would be shared with it
         return self._write(Node("neg", (zero.index,), (), line=self._line()))
 
-    def _operand(self, symbol: Symbol) -> Operand:
+    def operand(self, symbol: Symbol) -> Operand:
         """What rules and messages see of a value; its text is the local variable that holds it, if there is one."""
         node = self.nodes[symbol.index]
         text = str(node.value) if node.op in ("input", "state", "param") else f"the '{node.op}'"
@@ -100,12 +110,15 @@ class Trace:
         for name, value in self._frame_locals().items():
             if value is symbol:
                 text = name
-        return Operand(text, node.shape, node.op in OPERATIONS and OPERATIONS[node.op].is_comparison)
+        is_condition = node.op in OPERATIONS and OPERATIONS[node.op].is_comparison
+        return Operand(text, node.shape, is_condition, self._is_constant[symbol.index])
 
     def _write(self, node: Node) -> Symbol:
         index = self._index_of.setdefault(node, len(self.nodes))
         if index == len(self.nodes):
             self.nodes.append(node)
+            made = (self._is_constant[a] for a in node.args)
+            self._is_constant.append(all(made) if node.args else node.op in ("param", "const"))
         return Symbol(self, index)
 
     def _frame(self) -> FrameType | None:
@@ -168,7 +181,7 @@ def _check_returned(writer: Trace, returned: object, states: Mapping[str, Shape]
             f"{what}: the function has {len(states)} states, so write '{wanted}'; it returns {len(values)}", line
         )
     for (name, shape), value in zip(states.items(), values, strict=True):
-        new = writer._operand(value)
+        new = writer.operand(value)
         if new.shape != shape or new.is_condition:
             writer.fail(f"the new '{name}' must be {describe(shape)}, but is {new.kind}", line)
     return tuple(value.index for value in values)
@@ -177,6 +190,13 @@ def _check_returned(writer: Trace, returned: object, states: Mapping[str, Shape]
 def _last_line(code: CodeType) -> int:
     """The line of the last return: the largest line of the function's own code."""
     return max(line for _, _, line in code.co_lines() if line)
+
+
+def _check_used(writer: Trace, outputs: Sequence[int], inputs: Mapping[str, int]) -> None:
+    needed = ancestors(writer.nodes, outputs)
+    for name, k in inputs.items():
+        if k not in needed:
+            writer.fail(f"the input '{name}' is never used; use it or remove it", writer.code.co_firstlineno)
 
 
 def _without_dead_code(
@@ -188,10 +208,7 @@ def _without_dead_code(
     names: Mapping[str, int],
 ) -> Graph:
     """The Graph of what the outputs need. Input and states stay; a parameter that no output needs is an error."""
-    needed = set(outputs)
-    for k in range(len(writer.nodes) - 1, -1, -1):
-        if k in needed:
-            needed.update(writer.nodes[k].args)
+    needed = ancestors(writer.nodes, outputs)
     for k, node in enumerate(writer.nodes):
         if node.op == "param" and k not in needed:
             writer.fail(f"the parameter '{node.value}' is never used; use it or remove it", writer.code.co_firstlineno)

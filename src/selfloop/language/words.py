@@ -1,16 +1,19 @@
 """The words a cell is written with: operations by themselves (`sigmoid`), or made of others (`layer_norm`)."""
 
 import math
+from collections.abc import Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, NoReturn
 
 from selfloop.errors import CellError
-from selfloop.language.sizes import Shape, describe
+from selfloop.language.graph import Part
+from selfloop.language.sizes import Shape, Size, describe
 
 if TYPE_CHECKING:
     from selfloop.language.trace import Trace
 
 Number = int | float
+NEEDS_VALUE = "'{}' needs a value of a cell; the words of the language work only inside a function with @cell"
 
 
 class Symbol:
@@ -26,6 +29,11 @@ class Symbol:
     def shape(self) -> Shape:
         """The sizes of this value: none for a scalar, one for a vector, two for a matrix."""
         return self.trace.nodes[self.index].shape
+
+    @property
+    def T(self) -> "Symbol":  # noqa: N802, as in NumPy and torch
+        """A matrix with rows and columns exchanged."""
+        return apply("transpose", self)
 
     def __add__(self, other: "Symbol | Number") -> "Symbol":
         return apply("add", self, other)
@@ -53,6 +61,12 @@ class Symbol:
 
     def __matmul__(self, other: "Symbol") -> "Symbol":
         return apply("matmul", self, other)
+
+    def __mod__(self, other: "Symbol | Number") -> "Symbol":
+        return self - floor(self / other) * other
+
+    def __rmod__(self, other: Number) -> "Symbol":
+        return other - floor(other / self) * self
 
     def __neg__(self) -> "Symbol":
         return apply("neg", self)
@@ -102,12 +116,12 @@ class NoValue(CellError):
     """A word was given numbers alone; within a cell, the trace adds the cell and the line."""
 
 
-def apply(op: str, *args: Symbol | Number, value: tuple[int, int] | int | None = None) -> Symbol:
+def apply(op: str, *args: Symbol | Number, value: Part | float | None = None) -> Symbol:
     """Write one operation into the Graph that is being traced."""
     for argument in args:
         if isinstance(argument, Symbol):
             return argument.trace.add(op, args, value)
-    raise NoValue(f"'{op}' needs a value of a cell; the words of the language work only inside a function with @cell")
+    raise NoValue(NEEDS_VALUE.format(op))
 
 
 def sigmoid(v: Symbol) -> Symbol:
@@ -180,6 +194,22 @@ def floor(v: Symbol) -> Symbol:
     return apply("floor", v)
 
 
+def stop_gradient(v: Symbol) -> Symbol:
+    """The value itself, as a constant to the gradient, elementwise."""
+    return apply("stop_gradient", v)
+
+
+def spike(v: Symbol, slope: Number = 25) -> Symbol:
+    """1 where v > 0 and else 0, elementwise, with the gradient of a smooth step: 1 / (1 + slope |v|)².
+
+    The surrogate gradient of a spiking neuron whose potential is v above its threshold, as in SuperSpike (Zenke and
+    Ganguli 2018). The slope is a number above 0.
+    """
+    if not isinstance(slope, int | float) or isinstance(slope, bool) or not 0 < slope < math.inf:
+        v.trace.fail(f"the slope of spike must be a number above 0; got {slope!r}")
+    return apply("spike", v, value=float(slope))
+
+
 def minimum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
     """The smaller of two values, elementwise."""
     return apply("minimum", a, b)
@@ -202,16 +232,46 @@ def where(condition: Symbol, a: Symbol | Number, b: Symbol | Number) -> Symbol:
     return apply("where", condition, a, b)
 
 
-def split(v: Symbol, parts: int) -> tuple[Symbol, ...]:
-    """A vector cut into equal parts, in order: ``i, f, g, o = split(gates, 4)``."""
-    if not isinstance(parts, int) or parts < 1:
-        v.trace.fail(f"split needs a whole number of parts, at least 1; got {parts!r}")
-    return tuple(apply("part", v, value=(k, parts)) for k in range(parts))
+def split(v: Symbol, parts: int | Sequence[str | int | Size]) -> tuple[Symbol, ...]:
+    """A vector cut into parts, in order: ``i, f, g, o = split(gates, 4)``, or ``values, gap = split(x, ("d", 1))``.
+
+    Args:
+        v: the vector.
+        parts: how many equal parts; or the size of each, as of `param`.
+    """
+    if not isinstance(v, Symbol):
+        raise NoValue(NEEDS_VALUE.format("split"))
+    sizes = _equal(v, parts) if isinstance(parts, int) and not isinstance(parts, bool) else _sizes(v, parts)
+    return tuple(apply("part", v, value=(k, *sizes)) for k in range(len(sizes)))
 
 
-def concat(*vectors: Symbol) -> Symbol:
-    """Vectors one after another."""
-    return apply("concat", *vectors)
+def _equal(v: Symbol, parts: int) -> list[str]:
+    """The sizes of equal parts of a vector."""
+    if parts < 1:
+        v.trace.fail(f"split needs a whole number of parts, at least 1; got {parts}")
+    operand = v.trace.operand(v)
+    size = v.shape[0].divided(parts) if len(v.shape) == 1 and not operand.is_condition else None
+    if size is None:
+        v.trace.fail(
+            f"{operand.text} is {operand.kind}, which does not split into {parts} equal parts; of a vector give the "
+            'size of each, as in split(v, ("h", "2h"))'
+        )
+    return [str(size)] * parts
+
+
+def _sizes(v: Symbol, parts: object) -> list[str]:
+    """The sizes of parts, as text."""
+    try:
+        if isinstance(parts, str | bool) or not isinstance(parts, Sequence) or not parts:
+            raise ValueError(f"got {parts!r}")
+        return [str(Size.parse(str(part))) for part in parts]
+    except ValueError as error:
+        v.trace.fail(f'split needs a number of equal parts, or the size of each, as in split(v, ("h", "2h")): {error}')
+
+
+def concat(*values: Symbol | Number) -> Symbol:
+    """Vectors and scalars one after another; a scalar is one element."""
+    return apply("concat", *values)
 
 
 def sum(v: Symbol) -> Symbol:
@@ -280,9 +340,7 @@ def _drawn(v: Symbol, rate: float, per_step: bool) -> Symbol:
 
 def _rate(word: str, v: Symbol, rate: object) -> float:
     if not isinstance(v, Symbol):
-        raise NoValue(
-            f"'{word}' needs a value of a cell; the words of the language work only inside a function with @cell"
-        )
+        raise NoValue(NEEDS_VALUE.format(word))
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
         v.trace.fail(f"the rate of {word} must be a number in [0, 1); got {rate!r}")
     return float(rate)

@@ -5,8 +5,9 @@ import threading
 import torch
 from torch import Tensor, nn
 
+from selfloop.errors import ArgumentError
 from selfloop.language import Cell
-from selfloop.language.cell import Chrono
+from selfloop.language.cell import Array, Chrono
 from selfloop.language.sizes import Size
 
 
@@ -23,6 +24,11 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
         matrix = "orthogonal" if name in cell.graph.recurrent_params else "glorot"
         init = matrix if len(shape) == 2 else 0.0
     match init:
+        case Array():
+            _copy(weight, torch.as_tensor(init), cell, name)
+        case "identity":
+            for block in weight.chunk(_stacked_matrices(shape[0])):
+                nn.init.eye_(block)
         case "orthogonal":
             for block in weight.chunk(_stacked_matrices(shape[0])):
                 wide = block.dtype if block.dtype == torch.float64 else torch.float32  # QR knows no smaller one
@@ -41,8 +47,20 @@ def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
                     block.copy_(value.sign * torch.log(1 + uniform * (value.steps - 2)))  # of 1 to steps - 1
                 else:
                     block.fill_(value)
-        case number:
-            weight.fill_(float(number))
+        case float() | int():
+            weight.fill_(float(init))
+        case fill:
+            assert callable(fill)
+            fill(weight)
+
+
+def _copy(weight: Tensor, given: Tensor, cell: Cell, name: str) -> None:
+    if given.shape != weight.shape:
+        raise ArgumentError(
+            f"The init of '{name}' of '{cell.name}' must be of shape {tuple(weight.shape)} in this layer. "
+            f"Got {tuple(given.shape)} instead."
+        )
+    weight.copy_(given)
 
 
 def _stacked_matrices(rows: Size) -> int:

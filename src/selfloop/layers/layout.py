@@ -1,6 +1,6 @@
 """The layouts in which sequences come, brought to one: (T, B, I) with lengths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels.problem import has_numbers
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
@@ -84,6 +84,60 @@ def arrange(
     return Layout(x, numbers, None if resets is None else resets & ~beyond, back)
 
 
+def join(
+    title: str, x: Tensor | PackedSequence, given: Mapping[str, Tensor], sizes: Mapping[str, int], batch_first: bool
+) -> Tensor:
+    """The inputs of a step side by side, as a cell with several reads them: (T, B, I), laid out as `x`.
+
+    Args:
+        title: of the layer, for errors.
+        x: the first input.
+        given: the others, a vector a step as in `x`, or one a sequence, which each of its steps sees.
+        sizes: of all inputs, by name, in their order.
+        batch_first: whether `x` is (B, T, ·).
+
+    Raises:
+        ArgumentError: an input is missing or unknown, or has a wrong shape or device.
+    """
+    first, *others = sizes
+    form = "(B, T, ·)" if batch_first else "(T, B, ·)"
+    for name in given:
+        if name not in others:
+            hint = nearest(name, others) or f"; it takes {', '.join(others) or 'none'} beside x."
+            raise ArgumentError(f"{title} takes no input '{name}'{hint}")
+    if not isinstance(x, Tensor) or x.dim() not in (2, 3):
+        got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(
+            f"The 'x' of {title} must be a tensor of shape {form}, or (T, ·) for one sequence, beside "
+            f"{', '.join(others)}. Got {got} instead."
+        )
+    _check_size(title, x, sizes[first])
+    found, time = [x], 1 if batch_first and x.dim() == 3 else 0
+    for name in others:
+        if name not in given:
+            raise ArgumentError(f"{title} needs the input '{name}' of its cell; give it as {name}=….")
+        value, each = given[name], (*x.shape[:-1], sizes[name])
+        constant = (*each[:time], *each[time + 1 :])
+        if not isinstance(value, Tensor) or tuple(value.shape) not in (each, constant):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ArgumentError(
+                f"The '{name}' of {title} must be a tensor of shape {each}, a vector a step, or {constant}, one a "
+                f"sequence. Got {got} instead."
+            )
+        if value.device != x.device:
+            raise ArgumentError(f"The '{name}' of {title} must be on {x.device}, as x. Got {value.device} instead.")
+        found.append((value if value.dim() == x.dim() else value.unsqueeze(time)).expand(each).to(x.dtype))
+    return torch.cat(found, dim=-1)
+
+
+def _check_size(title: str, x: Tensor, size: int) -> None:
+    if x.shape[-1] != size:
+        raise ArgumentError(
+            f"The 'x' of {title} must have {size} features in its last dimension, its input_size. "
+            f"Got shape {tuple(x.shape)} instead."
+        )
+
+
 def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
     if x.layout != torch.strided:
         raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
@@ -91,11 +145,7 @@ def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
         raise ArgumentError(
             f"The 'x' of {title} must be dense. Got a nested tensor instead; pad it and give its lengths."
         )
-    if x.shape[-1] != input_size:
-        raise ArgumentError(
-            f"The 'x' of {title} must have {input_size} features in its last dimension, its input_size. "
-            f"Got shape {tuple(x.shape)} instead."
-        )
+    _check_size(title, x, input_size)
     if x.device != like.device:
         raise ArgumentError(f"The 'x' of {title} must be on {like.device}, as its weights. Got {x.device} instead.")
     if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):

@@ -10,12 +10,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, team
+from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.layers.device import check_device
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.initialise import initialise
-from selfloop.layers.layout import Lengths, arrange
+from selfloop.layers.layout import Lengths, arrange, join
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
 
@@ -97,10 +98,17 @@ class Recurrent(nn.Module):
         self.recompute = recompute
         state_sizes = {name: cell.graph.shape(name)[0] for name in cell.graph.states}
         self._state_sizes = {name: size.value(numbers) for name, size in state_sizes.items()}
+        self._input_sizes = {name: size.value(numbers) for name, size in cell.inputs.items()}
         self.output_size = self._state_sizes[cell.graph.states[0]] * (2 if bidirectional else 1)
         if num_layers > 1 and self.output_size != input_size and any("x" in s.names for s in state_sizes.values()):
             raise ArgumentError(
                 f"A state of '{cell.name}' has the input's size, so its layers must all have one input size. "
+                f"Got {input_size} and then {self.output_size} instead."
+            )
+        further = [*cell.inputs][1:]
+        if num_layers > 1 and self.output_size != input_size and any("x" in cell.inputs[n].names for n in further):
+            raise ArgumentError(
+                f"An input of '{cell.name}' beside x has the size of x, so its layers must all have one input size. "
                 f"Got {input_size} and then {self.output_size} instead."
             )
         # Of the stack's device and dtype, which a cell without parameters would not show.
@@ -110,12 +118,22 @@ class Recurrent(nn.Module):
             for suffix in self._suffixes(layer):
                 for name, of_cell in self._parameter_names().items():
                     shape = [size.value(numbers) for size in cell.graph.shape(of_cell)]
-                    self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+                    weight = torch.empty(shape, device=device, dtype=dtype)
+                    if of_cell in cell.fixed:
+                        self.register_buffer(name + suffix, weight)
+                    else:
+                        self.register_parameter(name + suffix, nn.Parameter(weight))
         self.reset_parameters()
 
     @overload
     def forward(
-        self, x: Tensor, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        x: Tensor,
+        state: State | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        **given: Tensor,
     ) -> tuple[Tensor, State]: ...
 
     @overload
@@ -130,6 +148,7 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = None,
         resets: Tensor | None = None,
+        **given: Tensor,
     ) -> tuple[Tensor | PackedSequence, State]:
         """Run whole sequences.
 
@@ -140,6 +159,8 @@ class Recurrent(nn.Module):
                 zero, and the state is that after the last step.
             resets: bool, (T, B), laid out as `x`: before these steps the state is zeroed, so that one row can hold
                 several sequences; going backwards, each of them is walked from its end.
+            given: the further inputs of the cell, by name, for all layers: a vector a step, laid out as `x`, or one a
+                sequence, (B, ·), which each of its steps sees. They are taken in the dtype of `x`.
 
         Returns:
             The output of the last layer at each step, laid out as `x`, and the final State.
@@ -148,10 +169,12 @@ class Recurrent(nn.Module):
             ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
         like = self._like
-        layout = arrange(self._title, x, lengths, resets, self.batch_first, self.input_size, like)
+        if given or len(self._input_sizes) > 1:
+            x = join(self._title, x, given, self._input_sizes, self.batch_first)
+        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, like)
         first = self._first_state(state, layout.x)
         single_row = is_single_row(layout.x)
-        graph = self.cell.graph if self.training else self.cell.graph.expected
+        graph = (self.cell.graph if self.training else self.cell.graph.expected).per_step
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
         y = layout.x
         for layer in range(self.num_layers):
@@ -177,6 +200,8 @@ class Recurrent(nn.Module):
             y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
             if layer < self.num_layers - 1:
                 y = self.dropout(y)
+                if len(self._input_sizes) > 1:
+                    y = torch.cat([y, layout.x[..., self.input_size :]], dim=-1)
         stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
         return layout.restore(y), State(**dict(zip(self._state_sizes, stacked, strict=True)))
 
@@ -186,12 +211,13 @@ class Recurrent(nn.Module):
         def __call__(self) -> None:
             """As `forward`."""
 
-    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State | None = None, **given: Tensor) -> tuple[Tensor, State]:
         """One step: the numbers of `forward`, one at a time.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             state: the State of the step before; zeros if None.
+            given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
             ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
@@ -207,7 +233,7 @@ class Recurrent(nn.Module):
                 f"Got shape {tuple(x.shape)} instead."
             )
         time = 1 if self.batch_first and x.dim() == 2 else 0
-        y, state = Recurrent.forward(self, x.unsqueeze(time), state)
+        y, state = Recurrent.forward(self, x.unsqueeze(time), state, **given)
         return y.squeeze(time), state
 
     def zero_state(self, batch_size: int) -> State:
@@ -287,13 +313,18 @@ class Recurrent(nn.Module):
         """The backend that runs this stack, and why each faster one does not."""
         like = self._like
         problem = Problem(
-            graph=self.cell.graph,
-            params=self._cell_weights("_l0"),
-            x=like.new_zeros(1, 2, self.input_size),
+            graph=self.cell.graph.per_step,
+            params=made_once(self.cell.graph, self._cell_weights("_l0")),
+            x=like.new_zeros(1, 2, self._joint_size),
             state=tuple(s[0] for s in self.zero_state(2)),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
+
+    @property
+    def _joint_size(self) -> int:
+        """Of all inputs of a step side by side."""
+        return sum(self._input_sizes.values())
 
     @property
     def _directions(self) -> int:
@@ -305,9 +336,9 @@ class Recurrent(nn.Module):
     def _weights(self, suffix: str) -> dict[str, Tensor]:
         weights = self._cell_weights(suffix)
         if self.training and self.weight_drop:
-            for name in self.cell.graph.recurrent_params:
+            for name in {*self.cell.graph.recurrent_params} - self.cell.fixed:
                 weights[name] = F.dropout(weights[name], self.weight_drop)
-        return weights
+        return made_once(self.cell.graph, weights)
 
     def _first_state(self, state: State | None, x: Tensor) -> tuple[Tensor, ...]:
         """The state before the first step, one tensor for each of the cell's, checked against the input (T, B, I)."""

@@ -1,6 +1,7 @@
 """``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError
 from selfloop.kernels import dispatch, team
+from selfloop.kernels.interpret import made_once
 from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import VariationalDropout
+from selfloop.layers.layout import join
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 
@@ -56,15 +59,18 @@ class Stepper:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
         self.rnn, self.batch_size = rnn, batch_size
-        self._like = rnn._like.new_empty(1, batch_size, rnn.input_size)
+        self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)
         self._dtype = self._like.dtype
-        self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn.input_size),)
+        self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn._joint_size),)
         if batch_size == 1:
-            self._shapes = ((rnn.input_size,), *self._shapes)
+            self._shapes = ((rnn._joint_size,), *self._shapes)
         self._backend, self._reasons = rnn._choose(compile=False)
         between = type(rnn.dropout)
         if self._backend == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
             self._reasons["native"] = f"a {between.__name__} stands between its layers"
+        self._is_joint = len(rnn.cell.inputs) > 1
+        if self._backend == "native" and self._is_joint and rnn.num_layers > 1:
+            self._reasons["native"] = "each of its layers reads the further inputs of its cell"
         if self._backend == "native" and self._dtype == torch.bfloat16:
             self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
@@ -74,16 +80,17 @@ class Stepper:
             self.reset()
 
     @overload
-    def __call__(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
+    def __call__(self, x: npt.NDArray[Number], **given: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
 
     @overload
-    def __call__(self, x: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, **given: Tensor) -> Tensor: ...
 
-    def __call__(self, x: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any] | Tensor:
+    def __call__(self, x: npt.NDArray[Any] | Tensor, **given: npt.NDArray[Any] | Tensor) -> npt.NDArray[Any] | Tensor:
         """One step of all layers.
 
         Args:
             x: (B, I), or (I,) for one sequence: a numpy array or a tensor of the weights' dtype.
+            given: the further inputs of the cell, by name, likewise.
 
         Returns:
             The output of the last layer, in the form of `x`. It lies in the stepper's own room, which the next call
@@ -92,6 +99,8 @@ class Stepper:
         Raises:
             ArgumentError: `x` has a wrong shape, dtype or device.
         """
+        if given or self._is_joint:
+            return self._joint_step(x, given)  # type: ignore[no-any-return]
         # What stands here is measured in ns, so both forms of one row have a path of their own.
         if type(x) is np.ndarray:
             if x.ndim == 1:
@@ -158,7 +167,7 @@ class Stepper:
         if self._steps is None:
             self._copy = copy.deepcopy(self.rnn).eval()
         else:
-            self._steps.set_weights(_by_layer(self.rnn))
+            self._steps.set_weights(_made_once(self.rnn))
 
     def explain(self) -> str:
         """What runs a step, and why nothing faster does."""
@@ -208,7 +217,8 @@ class Stepper:
         rnn = self.rnn
         inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
         sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
-        return Steps(rnn.cell.graph.expected, sizes, _by_layer(self.rnn), rnn._state_sizes, self.batch_size, self._like)
+        graph = rnn.cell.graph.expected.per_step
+        return Steps(graph, sizes, _made_once(rnn), rnn._state_sizes, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -224,6 +234,17 @@ class Stepper:
         self._row_of_y, self._tensor_of_y = y[0], self._forms[Tensor, len(self._shape)]
         if self.batch_size == 1:
             self._row = memoryview(self._x[0])
+
+    def _joint_step(self, x: npt.NDArray[Any] | Tensor, given: Mapping[str, npt.NDArray[Any] | Tensor]) -> Any:
+        """A step of a cell with further inputs, which it reads side by side."""
+        inputs = {"x": x, **given}
+        rows: dict[str, Any] = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
+        is_one = np.ndim(x) == 1
+        if is_one:
+            rows = {name: v[None] for name, v in rows.items()}
+        joint = join("Stepper", rows.pop("x"), rows, self.rnn._input_sizes, batch_first=False)
+        y = self._step(joint[0] if is_one else joint)
+        return y if isinstance(x, Tensor) else y.cpu().numpy()
 
     def _step(self, x: npt.NDArray[Any] | Tensor) -> Any:
         """A step by the long path, where everything is looked at."""
@@ -241,9 +262,11 @@ class Stepper:
         if isinstance(x, Tensor) and not is_zero_tensor(x) and not x.untyped_storage().nbytes():
             raise ArgumentError("The 'x' of Stepper must have memory. Its storage has been freed.")
         if self._steps is None:
-            given = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)).to(self._like.device)
+            one = x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)).to(self._like.device)
+            first, *further = one.detach().split([*self.rnn._input_sizes.values()], dim=-1)
+            given = dict(zip([*self.rnn._input_sizes][1:], further, strict=True))
             with torch.no_grad():
-                y, self._state = self._copy.step(given.detach(), self._state)
+                y, self._state = self._copy.step(first, self._state, **given)
             return y if isinstance(x, Tensor) else y.cpu().numpy()
         if isinstance(x, Tensor):
             self._steps.x.copy_(x.detach())
@@ -255,6 +278,10 @@ class Stepper:
 
 def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
     return [rnn._cell_weights(f"_l{layer}") for layer in range(rnn.num_layers)]
+
+
+def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
+    return [made_once(rnn.cell.graph, weights) for weights in _by_layer(rnn)]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:

@@ -10,17 +10,28 @@ def choose_cell(name: str) -> Cell:
     """The cell ``lstm`` of the zoo, or ``FILE.py:NAME``, which runs that file.
 
     Raises:
-        ConfigError: there is no such cell, or the file does not run.
+        ConfigError: there is no such cell, the file does not run, or the cell has inputs that no task gives.
     """
     file, colon, own = name.rpartition(":")
     if not colon:
         if name not in ZOO:
             hint = nearest(name, ZOO) or f"; known are {', '.join(ZOO)}, and FILE.py:NAME for one's own."
             raise ConfigError(f"The cell '{name}' is not in the zoo{hint}")
-        return ZOO[name]
+        return _with_one_input(ZOO[name])
     module = run_file("cell", name)
     found = getattr(module, own, None)
     if not isinstance(found, Cell):
         cells = [n for n, value in vars(module).items() if isinstance(value, Cell)]
         raise ConfigError(f"{file} has no cell '{own}'; its cells are: {', '.join(cells) or 'none'}.")
-    return found
+    return _with_one_input(found)
+
+
+def _with_one_input(cell: Cell) -> Cell:
+    _, *further = cell.inputs
+    if further:
+        calls = ", ".join(f"{name}=…" for name in further)
+        raise ConfigError(
+            f"The cell '{cell.name}' reads {' and '.join(further)} beside x, which tasks do not give: call a layer of "
+            f"it from Python, as rnn(x, {calls})."
+        )
+    return cell

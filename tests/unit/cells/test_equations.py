@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from catalogue import ZOO
+from catalogue import WITH_FURTHER_INPUTS, ZOO
 
 import selfloop as sl
 
@@ -193,8 +193,124 @@ def slstm(p, x, h, c, n, m):
     return o * (whole_c / whole_n), whole_c / np.exp(m), whole_n / np.exp(m), m
 
 
+def lstm_step(W, U, b, x, h, c):
+    i, f, g, o = np.split(times(W, x) + times(U, h) + b, 4)
+    c = sigma(f) * c + sigma(i) * np.tanh(g)
+    return sigma(o) * np.tanh(c), c
+
+
+def antisymmetric(p, x, h):
+    A = p["W_hh"] - p["W_hh"].T - p["damping"] * np.eye(len(h))
+    return (h + p["step"] * np.tanh(times(A, h) + times(p["W_xh"], x) + p["b"]),)
+
+
+def cornn(p, x, y, z):
+    """As its authors' code: hz first, then hy."""
+    drive = np.tanh(times(np.hstack([p["W_xh"], p["W_zh"], p["W_hh"]]), np.hstack([x, z, y])) + p["b"])
+    z = z + p["step"] * (drive - p["gamma"] * y - p["epsilon"] * z)
+    return y + p["step"] * z, z
+
+
+def lem(p, x, y, z):
+    V1, V2, V_z, V_y = np.split(p["W_xh"], 4)
+    b1, b2, b_z, b_y = np.split(p["b"], 4)
+    W1, W2, W_z = np.split(p["W_hh"], 3)
+    first = p["step"] * sigma(times(W1, y) + times(V1, x) + b1)
+    second = p["step"] * sigma(times(W2, y) + times(V2, x) + b2)
+    z = (1 - first) * z + first * np.tanh(times(W_z, y) + times(V_z, x) + b_z)
+    return (1 - second) * y + second * np.tanh(times(p["W_zh"], z) + times(V_y, x) + b_y), z
+
+
+def sru(p, x, h, c):
+    W_f, W_r, W, W_s = np.split(p["W_xh"], 4)
+    (v_f, v_r), (b_f, b_r) = np.split(p["v"], 2), np.split(p["b"], 2)
+    f, r = sigma(times(W_f, x) + v_f * c + b_f), sigma(times(W_r, x) + v_r * c + b_r)
+    c = f * c + (1 - f) * times(W, x)
+    return r * c + (1 - r) * times(W_s, x), c
+
+
+def scrn(p, x, both):
+    h, s = both[:4], both[4:]
+    s = (1 - p["keep"]) * times(p["W_xs"], x) + p["keep"] * s
+    return (np.hstack([sigma(times(p["W_sh"], s) + times(p["W_xh"], x) + times(p["W_hh"], h)), s]),)
+
+
+def mogrifier_lstm(p, x, h, c):
+    for number in range(1, 6):
+        if number % 2:
+            x = 2 * sigma(times(p[f"Q{number}"], h)) * x
+        else:
+            h = 2 * sigma(times(p[f"R{number}"], x)) * h
+    return lstm_step(p["W_xh"], p["W_hh"], p["b"], x, h, c)
+
+
+def on_lstm(p, x, h, c):
+    def cumax(v):
+        e = np.exp(v)
+        return np.array([sum(e[: k + 1]) / sum(e) for k in range(len(e))])
+
+    i, f, g, o, master_i, master_f = np.split(times(p["W_xh"], x) + times(p["W_hh"], h) + p["b"], 6)
+    master_f, master_i = cumax(master_f), 1 - cumax(master_i)
+    overlap = master_f * master_i
+    f_hat = sigma(f) * overlap + (master_f - overlap)
+    i_hat = sigma(i) * overlap + (master_i - overlap)
+    c = f_hat * c + i_hat * np.tanh(g)
+    return sigma(o) * np.tanh(c), c
+
+
+def lif(p, x, s, v):
+    v = p["keep"] * v + times(p["W_xh"], x) + times(p["W_hh"], s) + p["b"] - p["threshold"] * s
+    return np.array([1.0 if one > p["threshold"] else 0.0 for one in v]), v
+
+
+def ea_lstm(p, x, h, c, static):
+    W_f, W_g, W_o = np.split(p["W_xh"], 3)
+    U_f, U_g, U_o = np.split(p["W_hh"], 3)
+    b_f, b_g, b_o = np.split(p["b"], 3)
+    i = sigma(times(p["W_sh"], static) + p["b_s"])
+    f = sigma(times(W_f, x) + times(U_f, h) + b_f)
+    c = f * c + i * np.tanh(times(W_g, x) + times(U_g, h) + b_g)
+    return sigma(times(W_o, x) + times(U_o, h) + b_o) * np.tanh(c), c
+
+
+def time_lstm(p, x, h, c, dt):
+    short = np.tanh(times(p["W_d"], c) + p["b_d"])
+    adjusted = (c - short) + short * (1 / np.log(np.e + dt[0]))
+    return lstm_step(p["W_xh"], p["W_hh"], p["b"], x, h, adjusted)
+
+
+def phased_lstm(p, x, h, c, time):
+    """As the paper: (t - s) mod τ over τ, with its shift s = shift · τ."""
+    tau = p["period"]
+    phi = np.mod(time[0] - p["shift"] * tau, tau) / tau
+    r = p["open_share"]
+    k = np.array([2 * f / r if f < r / 2 else 2 - 2 * f / r if f < r else p["leak"] * f for f in phi])
+    new_h, new_c = peephole_lstm(p, x, h, c)
+    return k * new_h + (1 - k) * h, k * new_c + (1 - k) * c
+
+
+def gru_d(p, x, h, last, mask, delta):
+    fades = np.exp(-np.maximum(0, p["w_dx"] * delta + p["b_dx"]))
+    x_hat = mask * x + (1 - mask) * (fades * last + (1 - fades) * p["mean"])
+    h = np.exp(-np.maximum(0, times(p["W_dh"], delta) + p["b_dh"])) * h
+    (W_r, W_z, W), (V_r, V_z, V), (b_r, b_z, b) = (np.split(p[name], 3) for name in ("W_xh", "W_mh", "b"))
+    U_r, U_z = np.split(p["W_hh"], 2)
+    r = sigma(times(W_r, x_hat) + times(U_r, h) + times(V_r, mask) + b_r)
+    z = sigma(times(W_z, x_hat) + times(U_z, h) + times(V_z, mask) + b_z)
+    n = np.tanh(times(W, x_hat) + times(p["U"], r * h) + times(V, mask) + b)
+    return (1 - z) * h + z * n, mask * x + (1 - mask) * last
+
+
+def cfc(p, x, h, dt):
+    """As its authors' code in its default mode: a backbone with LeCun's tanh, then a sigmoid in time."""
+    backbone = 1.7159 * np.tanh(2 / 3 * (times(p["W_b"], np.hstack([x, h])) + p["b_b"]))
+    ff1, ff2, t_a, t_b = np.split(times(p["W"], backbone) + p["b"], 4)
+    interpolated = sigma(t_a * dt[0] + t_b)
+    return (np.tanh(ff1) * (1 - interpolated) + interpolated * np.tanh(ff2),)
+
+
 @pytest.mark.parametrize("start", ["zero", "given"])
-@pytest.mark.parametrize("entry", ZOO, ids=str)
+@pytest.mark.parametrize("entry", ZOO + WITH_FURTHER_INPUTS, ids=str)
 def test_a_cell_is_its_papers_equations(entry, start):
     rnn = entry.layer(backend="interpret")
     params = {name: getattr(rnn, f"{name}_l0").detach().numpy() for name in entry.cell.graph.params}
@@ -202,11 +318,14 @@ def test_a_cell_is_its_papers_equations(entry, start):
     if start == "given":
         first = sl.State(**{name: torch.rand_like(s) for name, s in first.tensors.items()})
     x = torch.randn(5, 2, 3, dtype=torch.float64)
-    y, final = rnn(x, first)
+    further = entry.further(x)
+    y, final = rnn(x, first, **further)
     for row in range(2):
         states = [s[0, row].numpy() for s in first]
         for t in range(5):
-            states = globals()[entry.cell.name](params, x[t, row].numpy(), *states)
+            states = globals()[entry.cell.name](
+                params, x[t, row].numpy(), *states, *(v[t, row].numpy() for v in further.values())
+            )
             np.testing.assert_allclose(y[t, row].detach().numpy(), states[0], rtol=1e-12, atol=1e-12)
         for got, expected in zip(final, states, strict=True):
             np.testing.assert_allclose(got[0, row].detach().numpy(), expected, rtol=1e-12, atol=1e-12)

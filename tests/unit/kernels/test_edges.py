@@ -17,6 +17,8 @@ UNARY = {
     **{word: getattr(sl, word) for word in ("sigmoid", "tanh", "relu", "exp", "log", "softplus", "silu", "gelu")},
     **{word: getattr(sl, word) for word in ("erf", "sin", "cos", "sqrt", "abs", "floor")},
     "neg": lambda a: -a,
+    "stop_gradient": lambda a: sl.stop_gradient(a) * a,
+    "spike": lambda a: sl.spike(a, 2),
     "clip": lambda a: sl.clip(a, -1, 1),
     "clip at zeros": lambda a: sl.clip(a, -0.0, 0.0),
     "add a number": lambda a: a + 0.0,
@@ -59,6 +61,8 @@ def specials(word, dtype):
     sizes += [info.max**0.5, info.max, math.inf]
     if word in ("sin", "cos"):  # beyond 2^20 they are some number between -1 and 1
         sizes = [s for s in sizes if s < 2**20 or s == math.inf]
+    if word == "spike":  # beyond 1e15 the interpreter's gradient is zero, and not only nearly
+        sizes = [s for s in sizes if s < 1e15]
     return torch.tensor([math.nan, *sizes, *(-s for s in sizes)], dtype=dtype)
 
 

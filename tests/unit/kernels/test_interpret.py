@@ -45,7 +45,10 @@ ROWS = {
     "amax": ([V], [1.75]),
     "cumsum": ([V], [-2.5, -3.0, -2.75, -1.0]),
     "concat": ([V, [9.0]], [*V, 9.0]),
-    "part": ([V, (1, 2)], [0.25, 1.75]),
+    "part": ([V, 2, 4], [0.25, 1.75]),
+    "transpose": ([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]], [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]),
+    "stop_gradient": ([V], V),
+    "spike": ([V, 25.0], [0.0, 0.0, 1.0, 1.0]),
 }
 
 
@@ -60,7 +63,7 @@ def test_every_operation_has_a_row_here():
 @pytest.mark.parametrize("op", ROWS)
 def test_an_operation_has_the_value_of_its_formula(op):
     args, expected = ROWS[op]
-    got = VALUES[op](*(a if isinstance(a, tuple | int) else tensor(a) for a in args))
+    got = VALUES[op](*(a if isinstance(a, tuple | int | float) else tensor(a) for a in args))
     if got.dtype == torch.bool:
         assert got.tolist() == expected
     else:
@@ -91,3 +94,18 @@ def test_large_values_neither_overflow_nor_lose_their_gradient(word, expected):
     assert_close(y[0, 0], torch.tensor(expected, dtype=torch.float64))
     y.sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_a_spike_has_the_gradient_of_a_smooth_step():
+    v = torch.tensor([-math.inf, -2.0, -1e-9, 0.0, 0.5, math.inf, math.nan], dtype=torch.float64, requires_grad=True)
+    fired = VALUES["spike"](v, 3.0)
+    assert fired[:-1].tolist() == [0, 0, 0, 0, 1, 1] and fired[-1].isnan()
+    fired.sum().backward()
+    expected = 1 / (1 + 3 * v.detach().abs()) ** 2
+    torch.testing.assert_close(v.grad, expected, equal_nan=True)
+
+
+def test_a_gradient_that_is_stopped_does_not_reach_its_value():
+    v = torch.tensor([1.0, 2.0], requires_grad=True)
+    (VALUES["stop_gradient"](v) * v).sum().backward()
+    assert v.grad.tolist() == [1, 2]

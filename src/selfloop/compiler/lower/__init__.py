@@ -73,7 +73,7 @@ def lower(graph: Graph, sizes: Mapping[str, int], hoist_above: int | None) -> Lo
             never.
     """
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
-    whole = fuse(graph_to_step(graph, sizes))  # Graph -> Step
+    whole = fuse(graph_to_step(graph.per_step, sizes))  # Graph -> Step
     products, forward = hoist(whole, hoist_above)  # Step -> products of the input, Step
     derivative = differentiate(forward, states)  # Step -> Derivative
     backward = rematerialise(forward, derivative)  # Derivative -> Backward

@@ -55,6 +55,13 @@ def _pow(m: Context, d: int, y: int, args: tuple[int, ...]) -> tuple[int | None]
     return (m("mul", d, m("mul", float(exponent), below)),)
 
 
+def _spike(m: Context, d: int, y: int, args: tuple[int, ...]) -> tuple[int]:
+    (x,), slope = args, m.attribute
+    assert isinstance(slope, float)
+    width = m("add", 1.0, m("mul", slope, m("abs", x)))
+    return (m("div", d, m("mul", width, width)),)
+
+
 def _erf(m: Context, d: int, y: int, args: tuple[int, ...]) -> tuple[int]:
     (x,) = args
     return (m("mul", d, m("mul", 2 / math.sqrt(math.pi), m("exp", m("neg", m("mul", x, x))))),)
@@ -109,6 +116,9 @@ DERIVATIVES: dict[str, Rule] = {
     "sqrt": lambda m, d, y, a: (m("div", m("mul", 0.5, d), y),),
     "abs": _abs,
     "floor": lambda m, d, y, a: (None,),
+    "broadcast": lambda m, d, y, a: (d,),
+    "stop_gradient": lambda m, d, y, a: (None,),
+    "spike": _spike,
     "minimum": _extreme("gt"),
     "maximum": _extreme("lt"),
     "where": _where,

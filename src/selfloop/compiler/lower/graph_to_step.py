@@ -32,7 +32,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
         sizes: the number of each of its named sizes, as ``{"x": 64, "h": 128}``.
     """
     lengths = [node.shape[0].value(sizes) if node.shape else SCALAR for node in graph.nodes]
-    cuts = _cuts(graph, lengths)
+    cuts = _cuts(graph, lengths, sizes)
     builder = Builder()
     pieces: list[list[Piece]] = []
     for k, node in enumerate(graph.nodes):
@@ -40,7 +40,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
         lower = LOWERINGS.get(node.op, _elementwise)
         pieces.append(
             lower(
-                _Site(builder, node, spans),
+                _Site(builder, node, spans, sizes),
                 *(_Operand(pieces[a], lengths[a], graph.nodes[a]) for a in node.args),
             )
         )
@@ -51,7 +51,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
     )
 
 
-def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
+def _cuts(graph: Graph, lengths: list[int], sizes: Mapping[str, int]) -> list[set[int]]:
     """Where each vector is cut: all operands of an elementwise operation are cut in the same places."""
     cuts = [{0, lengths[k]} for k in range(len(graph.nodes))]
 
@@ -69,12 +69,16 @@ def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
         changed = False
         for k, node in enumerate(graph.nodes):
             if node.op == "part":
-                changed |= share(node.args[0], k, node.part[0] * lengths[k])
+                changed |= share(node.args[0], k, node.span(sizes)[0])
             elif node.op == "concat":
                 start = 0
                 for a in node.args:
-                    changed |= share(k, a, start)
-                    start += lengths[a]
+                    if lengths[a] == SCALAR:
+                        changed |= not {start, start + 1} <= cuts[k]
+                        cuts[k] |= {start, start + 1}
+                    else:
+                        changed |= share(k, a, start)
+                    start += lengths[a] or 1
             elif node.shape and node.op != "matmul":
                 for a in node.args:
                     if lengths[a] != SCALAR:
@@ -84,11 +88,12 @@ def _cuts(graph: Graph, lengths: list[int]) -> list[set[int]]:
 
 @dataclass(frozen=True)
 class _Site:
-    """A node that is being lowered: where its values go, and the (start, size) of each piece of its result."""
+    """A node that is being lowered: where its values go, the (start, size) of each piece of its result, named sizes."""
 
     builder: Builder
     node: Node
     spans: list[tuple[int, int]]
+    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -142,17 +147,19 @@ def _bernoulli(site: _Site) -> list[Piece]:
 
 
 def _part(site: _Site, vector: _Operand) -> list[Piece]:
-    length = sum(size for _, size in site.spans)
-    first = site.node.part[0] * length
-    return [Piece(p.start - first, p.value) for p in vector.pieces if first <= p.start < first + length]
+    first, end = site.node.span(site.sizes)
+    return [Piece(p.start - first, p.value) for p in vector.pieces if first <= p.start < end]
 
 
 def _concat(site: _Site, *vectors: _Operand) -> list[Piece]:
     joined: list[Piece] = []
     start = 0
     for vector in vectors:
-        joined += [Piece(start + p.start, p.value) for p in vector.pieces]
-        start += vector.length
+        if vector.length == SCALAR:
+            joined.append(Piece(start, site.builder.add(Value("broadcast", (vector.at(0),), 1))))
+        else:
+            joined += [Piece(start + p.start, p.value) for p in vector.pieces]
+        start += vector.length or 1
     return joined
 
 

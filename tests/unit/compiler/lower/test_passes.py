@@ -26,7 +26,7 @@ DETERMINISTIC = [entry for entry in CELLS if not entry.cell.graph.is_random]
 def example(request):
     """A cell, its sizes, and random numbers for all that its step reads."""
     entry = request.param
-    graph = entry.cell.graph
+    graph = entry.cell.graph.per_step
     sizes = entry.cell.bind(X, H, entry.sizes)
     shapes = {name: [s.value(sizes) for s in graph.shape(name)] for name in (graph.input, *graph.states, *graph.params)}
     numbers = {name: torch.randn(shape, dtype=torch.float64) * 0.7 for name, shape in shapes.items()}

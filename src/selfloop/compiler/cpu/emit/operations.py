@@ -25,11 +25,20 @@ def _closer(symbol: str) -> Operation:
     return operation
 
 
+def _spike(v: Vectors, a: ir.Value, slope: float) -> ir.Value:
+    """1 above zero and else 0; NaN of NaN. The slope is the gradient's."""
+    del slope
+    step = v.select(v.builder.fcmp_ordered(">", a, v.const(0.0)), v.const(1.0), v.const(0.0))
+    return v.select(v.builder.fcmp_unordered("uno", a, a), a, step)
+
+
 OPERATIONS: dict[str, Operation] = {
     **FUNCTIONS,
     "const": lambda v, number: v.const(number),
     "zeros": lambda v: v.const(0.0),
     "broadcast": lambda v, a: a,
+    "stop_gradient": lambda v, a: a,
+    "spike": _spike,
     "add": lambda v, a, b: v.builder.fadd(a, b),
     "sub": lambda v, a, b: v.builder.fsub(a, b),
     "mul": lambda v, a, b: v.builder.fmul(a, b),
