@@ -51,7 +51,7 @@ fuzz: $(VENV)/.tested
 docs: $(VENV)/.tested
 	$(PIP) install --quiet --group docs
 	$(BIN)/python docs/write_fields.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 dist: $(BIN)/python

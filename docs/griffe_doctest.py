@@ -1,11 +1,15 @@
 """For the site: examples in docstrings, which begin with `>>>`, are shown as code."""
 
+import logging
 import re
 from typing import Any
 
 import griffe
 
 EXAMPLE = re.compile(r"(?:^[ ]*>>> .*\n?(?:^[ ]*\S.*\n?)*)+", re.MULTILINE)
+
+# It reads code without running it, and so does not know what words the language has; they have a page of their own.
+logging.getLogger("mkdocs.plugins.griffe").addFilter(lambda record: "__all__: WORDS" not in record.getMessage())
 
 
 class Doctest(griffe.Extension):

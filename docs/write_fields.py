@@ -11,9 +11,10 @@ from selfloop.tasks.table import TASKS
 PAGE = Path(__file__).parent / "fields.md"
 HEAD = """# All fields
 
-What can be chosen about a run, for each task. A field is an option of `selfloop train TASK`, a keyword of
-`selfloop.train`, and an entry of its section in a TOML file (`--config`) and in the run's `config.json`. This page is
-made by `python docs/write_fields.py`; `selfloop train TASK --fields` prints the same.
+All that can be chosen about a run of each task. A field is an option of `selfloop train TASK`, a keyword of
+`selfloop.train`, and an entry of its section in a TOML file (`--config`) and in the run's `config.json`. An empty
+default is explained beside it. This page is made by `python docs/write_fields.py`; `selfloop train TASK --fields`
+prints the same.
 """
 
 

@@ -1,4 +1,4 @@
-"""The pages of docs/, followed line by line, in a folder of their own, with a few updates in place of minutes."""
+"""The README and the pages of docs, followed line by line, in a folder of their own, with few updates for minutes."""
 
 import re
 import shlex
@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from integration.launch import Launched
 
-DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted(path for path in DOCS.glob("*.md") if BLOCK.search(path.read_text(encoding="utf-8")))
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"(?<!-->\n)^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # examples/ have their own test
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if BLOCK.search(page.read_text(encoding="utf-8"))
+]
 
 
 def test_there_are_pages():

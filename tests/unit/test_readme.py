@@ -11,13 +11,21 @@ from selfloop.errors import CellError
 from selfloop.tasks.choose_cell import choose_cell
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [README, *(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))]
-SHOWN = [found for page in PAGES for found in re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", page, flags=re.DOTALL)]
+PAGES = {
+    page: page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+SHOWN = [
+    found
+    for page in PAGES.values()
+    for found in re.findall(r"<!-- (\S+) -->\n```python\n(.*?)```", page, flags=re.DOTALL)
+]
 
 
 def test_examples_are_shown():
-    assert len(SHOWN) == 4
+    assert {name for name, _ in SHOWN} == {
+        f"examples/{name}.py" for name in ("own_cell", "use_it", "stream", "patient")
+    }
 
 
 @pytest.mark.parametrize(("name", "code"), SHOWN)
@@ -42,18 +50,48 @@ def test_the_example_of_a_stream_runs():
     assert "(32,) State(h=(2, 1, 32), c=(2, 1, 32))" in done.stdout
 
 
-def test_the_error_in_the_readme_is_the_one_that_is_raised(tmp_path):
+def test_the_error_that_is_shown_is_the_one_that_is_raised(tmp_path):
     """The example's line with h in the place of x."""
     wrong = tmp_path / "own_cell.py"
     code = (ROOT / "examples" / "own_cell.py").read_text(encoding="utf-8")
     wrong.write_text(code.replace("W @ x", "W @ h"), encoding="utf-8")
     with pytest.raises(CellError) as caught:
         choose_cell(f"{wrong}:peephole")
-    shown = re.search(r"```\n(In cell .*?)```", README, flags=re.DOTALL)
-    assert shown is not None
-    assert str(caught.value) == " ".join(shown[1].split())
+    (shown,) = re.findall(r"```\n(In cell .*?)```", "\n".join(PAGES.values()), flags=re.DOTALL)
+    assert str(caught.value) == " ".join(shown.split())
 
 
-def test_links_in_the_readme_lead_somewhere():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link, place in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", PAGES[page]):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        if place and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert place in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+FIGURE = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?![\d,]*\d)")
+RESULTS = [
+    (str(page.relative_to(ROOT)), text, page.parent / link)
+    for page in PAGES
+    for text, link in re.findall(r"\[([^\]]*\d[^\]]*)\]\(([^)]*benchmarks/results/[^)]*\.txt)\)", PAGES[page])
+]
+
+
+def figures(text):
+    return [figure.replace(",", "") for figure in FIGURE.findall(text.replace("BLEU-1", "").replace("BLEU-4", ""))]
+
+
+@pytest.mark.parametrize(("page", "text", "result"), RESULTS)
+def test_a_figure_stands_in_the_result_that_it_links_to(page, text, result):
+    """Or a figure that is rounded to it."""
+    found = {float(figure) for figure in figures(result.read_text(encoding="utf-8"))}
+    scales = [1.0, *([100.0] if "%" in text else []), *([0.001] if "thousand" in text else [])]
+    for figure in figures(text):
+        digits = len(figure.partition(".")[2])
+        assert float(figure) in {round(value * scale, digits) for value in found for scale in scales}, figure
+
+
+def test_figures_are_compared():
+    assert len(RESULTS) > 20

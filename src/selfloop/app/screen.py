@@ -4,7 +4,8 @@ import shlex
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 from accelerate import Accelerator
@@ -46,8 +47,8 @@ class Screen:
 
     @contextmanager
     def status(self, what: str) -> Iterator[None]:
-        """A spinner while something takes a moment."""
-        with self.console.status(what + " …"):
+        """A spinner while something takes a moment, in a terminal."""
+        with self.console.status(what + " …") if self.console.is_interactive else nullcontext():
             yield
 
     def introduce(self, task: Learner[Any, Any, Any], run: Run, budget: Budget, accelerator: Accelerator) -> None:
@@ -83,7 +84,7 @@ class Screen:
         signals = (signal.SIGINT, signal.SIGTERM) if in_main else ()
         before = {number: signal.signal(number, self._interrupt) for number in signals}
         try:
-            with Progress(*columns, console=self.console, transient=True) as self._progress:
+            with Progress(*columns, **_live(self.console)) as self._progress:
                 self._bar = self._progress.add_task("starting", total=1.0)
                 yield
         finally:
@@ -105,6 +106,7 @@ class Screen:
             completed=spent,
             description=f"update {report['step']:,}  loss {report['loss']:.3f}{self._valid}  "
             f"{report['targets_per_second']:,.0f} {self._kind.unit}s/s  {_clock(left)} left",
+            refresh=self.console.is_jupyter,
         )
 
     def validated(self, metrics: Mapping[str, float], best: bool) -> None:
@@ -162,6 +164,22 @@ class Screen:
         if self.stopped_by and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopped_by = self.stopped_by or number
+
+
+def _moves(console: Console) -> bool:
+    """Whether a line can change after it is written: in a terminal, and in notebooks that have widgets."""
+    widgets = console.is_jupyter and find_spec("ipywidgets") is not None
+    return (console.is_interactive or widgets) and not console.quiet
+
+
+def _live(console: Console) -> dict[str, Any]:
+    """How a bar is shown: only where it can move, and gone at its end.
+
+    In a notebook it moves with the reports: a thread that moved it would swallow what is printed meanwhile.
+    """
+    return {
+        "console": console, "transient": True, "disable": not _moves(console), "auto_refresh": not console.is_jupyter,
+    }  # fmt: skip
 
 
 def _some(names: Sequence[str], parts: Sequence[str]) -> str:

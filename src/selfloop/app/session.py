@@ -296,7 +296,7 @@ def _conclude(
         best = learner.opened()
         scores = {name: best.score(part) for name, part in learner.parts().items()}
     result |= {name: {**score.metrics(), **score.signatures} for name, score in scores.items()}
-    pictures = draw_score(run, list(scores.values())[-1])
+    pictures = draw_score(run, list(scores.values())[-1], entry.unit)
     facts = {**result, "data": dict(learner.facts())}
     write_bytes(run.results, (json.dumps(facts, indent=2) + "\n").encode())
     screen.conclude(best, result, pictures)

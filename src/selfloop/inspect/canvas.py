@@ -1,5 +1,6 @@
 """What the pictures share: a canvas that becomes a file, and colours."""
 
+import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,10 @@ from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 
 from matplotlib import font_manager, rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
@@ -31,6 +33,37 @@ _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
     "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS", "Unifont",
 )  # fmt: skip
+DPI = 130
+
+_RULER = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    known = set(font_manager.get_font_names())
+    return [name for name in _FONTS if name in known]
+
+
+@contextmanager
+def _boxes_for_unknown_characters() -> Iterator[None]:
+    """Without a warning: a box in the picture shows where no font has a character."""
+    with catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
+class _Drawing(Figure):
+    """A figure that notebooks show: those of matplotlib they show only after pyplot was imported."""
+
+    def picture(self, kind: str) -> bytes:
+        """The file: ``png``, ``svg`` or ``pdf``."""
+        file = io.BytesIO()
+        with _boxes_for_unknown_characters():
+            self.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.2)
+        return file.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.picture("png")
 
 
 @contextmanager
@@ -50,20 +83,29 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
-    fonts = [name for name in _FONTS if name in font_manager.get_font_names()]
-    with rc_context({"text.parse_math": False, "font.family": fonts}):
-        figure = Figure(figsize=(width, height), dpi=130)
+    with rc_context({"text.parse_math": False, "font.family": _fonts()}):
+        figure = _Drawing(figsize=(width, height), dpi=DPI)
         FigureCanvasAgg(figure)
         yield figure
-        picture = io.BytesIO()
-        with catch_warnings():  # a box in the picture shows where no font has a character
-            filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-            figure.savefig(picture, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.2)
+        picture = figure.picture(path.suffix[1:].lower())
     try:
         with replacing(path) as file:
-            file.write(picture.getvalue())
+            file.write(picture)
     except OSError as error:
         raise ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.") from None
+
+
+def text_width(text: str, size: float) -> float:
+    """The width of a line of text in inches.
+
+    Args:
+        text: the line.
+        size: of its font, in points.
+    """
+    with _boxes_for_unknown_characters():
+        font = FontProperties(family=_fonts(), size=size)
+        pixels, _, _ = _RULER.get_text_width_height_descent(text, font, False)  # type: ignore[no-untyped-call]
+    return float(pixels) / DPI
 
 
 def shorten(text: str, longest: int) -> str:

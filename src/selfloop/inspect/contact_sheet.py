@@ -13,10 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from PIL.Image import Image
 
 from selfloop.errors import ArgumentError
-from selfloop.inspect.canvas import INK, PALE, canvas
+from selfloop.inspect.canvas import INK, PALE, canvas, text_width
 
 # In inches.
 IMAGE, TALLEST, MARGIN, LINE, PALE_LINE, SPACE = 2.6, 3.5, 0.35, 0.2, 0.175, 0.09
+
+FRAME = "#999999"
+"""Round an image, which may be as white as the sheet."""
+
+KEY = "the model's caption", "· reference captions"
 
 CAPTION, REFERENCE = 29, 33
 """Characters on a line."""
@@ -28,12 +33,12 @@ def draw_contact_sheet(
     path: str | Path,
     references: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
-    """Draw images in a grid, each with its caption below, and below that, paler, what people wrote.
+    """Draw images in a grid, each with its caption below it, and below that, in grey, its reference captions.
 
     Args:
         images: N images: Pillow's, or arrays of shape (H, W) or (H, W, 3 or 4), of bytes or of floats from 0 to 1.
         captions: N captions.
-        path: the picture; its suffix, .png, .svg or .pdf, is its format.
+        path: the file to write; its suffix, .png, .svg or .pdf, is its format.
         references: for each image its reference captions.
 
     Returns:
@@ -71,7 +76,16 @@ def draw_contact_sheet(
             for column, i in enumerate(row):
                 _cell(figure, column * (IMAGE + MARGIN), top, band, pixels[i], *texts[i])
             top -= tall + MARGIN
+        if references is not None:
+            _key(figure, width, height)
     return figure
+
+
+def _key(figure: Figure, width: float, height: float) -> None:
+    """Above all, whose words are whose."""
+    place: dict[str, Any] = {"y": 1 + 0.15 / height, "va": "bottom"}
+    figure.text(x=0, s=KEY[0], fontsize=12, color=INK, **place)
+    figure.text(x=(text_width(KEY[0], 12) + 0.3) / width, s=KEY[1], fontsize=10.5, color=PALE, **place)
 
 
 def _pixels(number: int, image: ArrayLike | Image) -> NDArray[np.generic]:
@@ -128,7 +142,9 @@ def _cell(
     wide, tall = _frame(pixels)
     axes = figure.add_axes((left / width, (top - band) / height, wide / width, tall / height))
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None, vmin=0, vmax=1 if pixels.dtype.kind == "f" else 255)
-    axes.set_axis_off()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(color=FRAME, linewidth=0.8)
     axes.set_aspect("auto")
     y = top - band - SPACE
     place: dict[str, Any] = {"va": "top", "linespacing": 1.2}

@@ -68,7 +68,7 @@ class _DropIn(Recurrent, Generic[Hidden]):
             hx: h_0, (h_0, c_0) of an LSTM, or a State: (layers, B, H), or (layers, H) for one sequence; zeros if None.
 
         Returns:
-            The output, (B, H) or (H,), and the new state: a State where one was given, else as torch.nn's.
+            The output, (B, H) or (H,), and the new state, a State where one was given, else as torch.nn's.
 
         Raises:
             ArgumentError: an argument does not fit, or the module is bidirectional.

@@ -23,52 +23,54 @@ class ImageOptions(ExampleSourceOptions):
     PATHS: ClassVar[tuple[str, ...]] = ("source", "valid", "test", "images")
 
     source: str | None = None
-    """A folder of images with metadata.jsonl, with a table (CSV, TSV, Parquet) of images and captions, or with a list
-    as Flickr8k's; such a file itself; a name on the Hugging Face hub; without it, drawn scenes."""
+    """A folder of images with metadata.jsonl, a table (CSV, TSV, Parquet) of images and captions, or a list as of
+    Flickr8k; such a file itself; or a data set on the Hugging Face hub. By default drawn scenes."""
     images: str | None = None
-    """The folder or .zip of the images; without it, they are where their list is."""
+    """The folder or .zip with the images. By default they are where their list is."""
     image: ColumnName | None = None
-    """The column of a table with the image's name; without it, it is found by its name."""
+    """The column with the image's file name. By default it is recognised by its name."""
     caption: ColumnName | None = None
-    """The column with a caption, or a list of them; without it, it is found by its name, also caption_0, caption_1."""
+    """The column with a caption or a list of captions. By default it is recognised by its name, also caption_0,
+    caption_1."""
     size: tuple[Pixels, Pixels] | None = None
-    """Height and width that images are brought to, as [224,224]; without it, what suits the encoder."""
+    """Height and width that images are resized to, as [224,224]. By default those of the encoder."""
     tokenizer: Literal["word", "bpe"] = "word"
-    """Words in lower case without punctuation, or byte-pair encoding of them."""
+    """What a token is: a word in lower case, without punctuation, or a piece of one (byte-pair encoding)."""
     min_count: int | None = Field(default=None, gt=0)
-    """How often a word must be said to be known; without it 5 of 10,000 training captions or more, else 1."""
+    """How often a word must occur to be in the vocabulary. By default 5 times in 10,000 training captions or more, else
+    once."""
     vocab_size: int | None = Field(default=None, gt=1)
-    """The types of tokens at the most; without it all known words, or 8,000 of byte-pair encoding."""
+    """The largest number of different tokens. By default all words, and 8,000 with byte-pair encoding."""
     mirror: bool = False
-    """Mirror training images at random: for photographs, whose captions seldom tell left from right."""
+    """Mirror training images at random. For photographs, whose captions seldom tell left from right."""
 
 
 class CaptionerOptions(RecurrentOptions):
     """The model; most fields are arguments of `selfloop.OneToMany`."""
 
     encoder: str = "small"
-    """Of images: small, which is trained; efficientnet-lite0 or timm:NAME, which know photographs already; or your own:
-    FILE.py:NAME."""
+    """The image encoder: small, which is trained; efficientnet-lite0 or timm:NAME, which are pretrained on photographs;
+    or your own as FILE.py:NAME."""
     condition: Literal["state", "input", "attend"] = "attend"
-    """How the image is told: it makes the decoder's first state or its first input, or is attended to at every step."""
+    """How the decoder sees the image: as its first state, as its first input, or by attention at every step."""
     attention: Literal["dot", "general", "additive"] = "additive"
-    """How a query is compared with the places of an image. Of Flickr8k additive learns faster in its first 400 updates,
-    and over 49 places takes twice the time of general and learns no more by an update."""
+    """How the decoder's state is compared with the places of the image. On Flickr8k additive learns faster in the first
+    400 updates; over 49 places it takes twice the time of general, and learns no more per update."""
     input_feeding: bool = False
-    """What was attended to is part of the next step's input; training then goes step by step."""
+    """Feed the attention's output to the next step (Luong et al. 2015). Training then runs step by step."""
     tied: bool = False
-    """The readout uses the table of the tokens' vectors."""
+    """Tie the output layer to the embedding table."""
     feature_size: int = Field(default=512, gt=0)
-    """Features of a place, as the decoder sees it."""
+    """Size of the vector of each place of the image, as the decoder sees it."""
     embedding_size: int = Field(default=256, gt=0)
-    """Features of a token's vector."""
+    """Size of a token's embedding."""
     hidden_size: int = Field(default=512, gt=0)
     image_dropout: Share = 0.3
-    """Dropout on what the encoder sees."""
+    """Dropout on the encoder's output."""
     output_dropout: Share = 0.5
     scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
-    """The share of words that are the model's own in training, at its end; it grows evenly from 0 (Bengio et al. 2015).
-    It costs a second pass."""
+    """Scheduled sampling: the share of the decoder's inputs that are its own words at the end of training; it grows
+    evenly from 0 (Bengio et al. 2015). It costs a second pass."""
 
     @property
     def is_own_encoder(self) -> bool:
@@ -92,11 +94,11 @@ class CaptionDecoding(Section):
     """How captions are written."""
 
     beam: Beam = 5
-    """The hypotheses that are kept at each step; 1 takes the most probable token."""
+    """Hypotheses that beam search keeps; 1 takes the most probable token at each step."""
     length_penalty: float = Field(default=0.7, ge=0)
-    """0 ranks by probability, more favours longer captions."""
+    """0 ranks hypotheses by probability; a larger value favours longer captions."""
     max_tokens: int = Field(default=40, gt=0, le=10_000)
-    """Of a caption."""
+    """The most tokens of a caption."""
 
 
 class CaptionConfig(Section):

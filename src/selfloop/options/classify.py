@@ -21,34 +21,35 @@ class ExampleOptions(ExampleSourceOptions, SoundOptions):
     """The examples and their classes."""
 
     source: str | None = None
-    """A table (CSV, TSV, JSONL, Parquet) of texts or series with their class; a folder with a sub-folder a class, or a
-    text file a class; .npz, .ts or idx files; or a name on the Hugging Face hub; without it, scikit-learn's digits,
-    pixel by pixel."""
+    """A table (CSV, TSV, JSONL, Parquet) of texts or series with their classes; a folder with a sub-folder per class,
+    or a text file per class; a .npz, .ts or idx file; or a data set on the Hugging Face hub. By default scikit-learn's
+    digits, pixel by pixel."""
     input: ColumnName | None = None
-    """The column of a table with the text, the series or a path; without it, it is found by its name."""
+    """The column with the text, the series or the path. By default it is recognised by its name."""
     label: ColumnName | None = None
-    """The column with the class; without it, it is found by its name."""
+    """The column with the class. By default it is recognised by its name."""
     series: ColumnName | None = None
-    """Of a table with a row a step, the column that tells which series a row belongs to."""
+    """In a table with a row per step, the column that says which series a row belongs to."""
     time: ColumnName | None = None
-    """Of a table with a row a step, the column that orders the rows of a series: numbers or dates."""
+    """In a table with a row per step, the column that orders the rows of a series: numbers or dates."""
     scan: Literal["pixels", "rows", "samples"] = "pixels"
-    """What a step is: of an image a pixel, or a row of pixels; of sound 10 ms of it, or with samples one sample."""
+    """What one step reads. Of an image: a pixel, or a row of pixels. Of sound: 10 ms, or with samples a single
+    sample."""
     size: tuple[Pixels, Pixels] | None = None
-    """Height and width that images are brought to, as [28,28]; without it, they must be alike."""
+    """Height and width that images are resized to, as [28,28]. By default all must have one size."""
     tokenizer: Literal["char", "byte", "word", "bpe"] = "char"
     """Of text: characters, bytes, words or byte-pair encoding."""
     vocab_size: int | None = Field(default=None, gt=1)
-    """The types of tokens at the most."""
+    """The largest number of different tokens."""
 
 
 class ClassifierOptions(RecurrentOptions):
     """The model; each field is an argument of `selfloop.ManyToOne`."""
 
     embedding_size: int = Field(default=64, gt=0)
-    """Features of a token's vector."""
+    """Size of a token's embedding."""
     bidirectional: bool = False
-    """Read from both ends."""
+    """Read each sequence in both directions."""
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     """What is classified: the last step, the mean or the largest of all steps, or what attention picks."""
     output_dropout: Share = 0.1

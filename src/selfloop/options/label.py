@@ -23,25 +23,27 @@ class SequenceOptions(ExampleSourceOptions, SoundOptions):
     """The sequences and the labels of their steps."""
 
     source: str | None = None
-    """JSONL with a video, a sound, an array, a series or words a line and a label a step; two columns of words and
-    labels (TSV, CoNLL); or a folder of such files; without it, digits that move over a dark field."""
+    """A JSONL file, with a video, a sound, an array, a series or words per line and a label per step; a file with a
+    word and its label per line (TSV, CoNLL); or a folder of such files. By default digits that move over a dark
+    field."""
     input: ColumnName | None = None
-    """The column of a table with the sequence; without it, it is found by its name."""
+    """The column with the sequence. By default it is recognised by its name."""
     label: ColumnName | None = None
-    """The column with the labels; of words in columns its number, from 1; without it, it is found by its name."""
+    """The column with the labels; in a file of words and labels its number, from 1. By default it is recognised by its
+    name."""
     series: ColumnName | None = None
-    """Of a table with a row a step, the column that tells which series a row belongs to."""
+    """In a table with a row per step, the column that says which series a row belongs to."""
     time: ColumnName | None = None
-    """Of a table with a row a step, the column that orders the rows of a series: numbers or dates."""
+    """In a table with a row per step, the column that orders the rows of a series: numbers or dates."""
     ignore: ColumnName | None = None
-    """The label of steps that are neither learnt nor judged."""
+    """The label of steps that are neither trained on nor scored."""
     fps: float | None = Field(default=None, gt=0)
-    """Frames a second that are read of a video; without it, every one."""
+    """Frames per second to read from a video. By default all."""
     crop: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] | None = None
-    """Of a frame: top, left, height and width in pixels, as [80,60,48,80]; without it, all of it."""
+    """The part of a frame to read: top, left, height and width in pixels, as [80,60,48,80]. By default all of it."""
     size: tuple[FramePixels, FramePixels] | None = None
-    """Height and width that frames are brought to, as [48,64]; without it, arrays are left as they are, and the longer
-    side of a video becomes 64 pixels."""
+    """Height and width that frames are resized to, as [48,64]. By default arrays keep their size, and the longer side
+    of a video becomes 64 pixels."""
     grey: bool = True
     """Read frames without colour."""
 
@@ -50,9 +52,9 @@ class LabellerOptions(RecurrentOptions):
     """The model; each field is an argument of `selfloop.ManyToMany`."""
 
     embedding_size: int = Field(default=128, gt=0)
-    """Features of a word's or a frame's vector."""
+    """Size of the embedding of a word or a frame."""
     bidirectional: bool = True
-    """Read from both ends; a model that is to stream cannot."""
+    """Read each sequence in both directions. A model that labels a stream cannot."""
     input_dropout: Share = 0.3
     output_dropout: Share = 0.3
 

@@ -25,61 +25,62 @@ class SourceOptions(Section):
     PATHS: ClassVar[tuple[str, ...]] = ("source", "valid", "test")
 
     source: str | None = None
-    """A file, a folder, or a name on the Hugging Face hub; without it, what the task brings with it."""
+    """A file, a folder, or a data set on the Hugging Face hub. By default, data that ship with the task."""
     valid: str | None = None
-    """The validation data, to choose the best weights by; without it, some of the source is held out."""
+    """Validation data, by which the best weights are chosen. By default a part of the source is held out."""
     test: str | None = None
-    """The test data, which are scored at the end."""
+    """Test data, scored at the end."""
     encoding: str = "utf-8"
-    """Of text files."""
+    """The encoding of text files."""
     header: bool | None = None
-    """Line 1 of CSV or TSV names the columns, or else they are called 1, 2, 3; without it, line 1 is taken as names,
-    and refused where it looks like data."""
+    """Whether line 1 of a CSV or TSV file names the columns. With --no-header they are called 1, 2, 3. By default line
+    1 is taken as names, and refused if it looks like data."""
     quotes: bool | None = None
-    """Cells of CSV or TSV may stand in quotes; without it, they may in CSV and not in TSV."""
+    """Whether cells of CSV and TSV may be in quotes. By default they may in CSV, and not in TSV."""
     valid_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """The share of the source that is held out where no validation data are given."""
+    """The fraction of the source that is held out for validation, if no validation data are given."""
 
 
 class ExampleSourceOptions(SourceOptions):
     """Where examples are."""
 
     split_seed: int | None = Field(default=None, ge=0, lt=2**63)
-    """Of which examples are held out; without it, that of everything random, --seed."""
+    """The random seed that chooses which examples are held out. By default --seed."""
     skip_bad: bool = False
-    """Leave out what cannot be used, count it, and list it in the run."""
+    """Leave out examples that cannot be used, count them, and list them in the run's skipped.jsonl."""
 
 
 class SoundOptions(Section):
     """How sound is read."""
 
     rate: int = Field(default=16_000, ge=1_000, le=192_000)
-    """Samples a second that sound is brought to."""
+    """The sampling rate that sound is resampled to, in samples per second."""
     mels: int = Field(default=40, gt=0, le=512)
-    """Features of 10 ms of sound, on the mel scale."""
+    """Mel features per 10 ms of sound."""
     stereo: bool = False
-    """Keep two channels of sound apart."""
+    """Read two channels of sound. By default they are mixed into one."""
 
 
 class RecurrentOptions(Section):
     """The recurrent stack; each field is an argument of `selfloop.Recurrent`."""
 
     cell: str = "lstm"
-    """A cell of the zoo, or your own: FILE.py:NAME."""
+    """A built-in cell, or your own as FILE.py:NAME."""
     sizes: dict[str, int] = Field(default_factory=dict)
-    """A number for each further size that the cell names, as in --set model.sizes.p=128."""
+    """The sizes that the cell names beyond its input and hidden size, as in --set model.sizes.p=128."""
     hidden_size: int = Field(default=128, gt=0)
-    """Units of a layer."""
+    """Units per layer."""
     num_layers: int = Field(default=1, gt=0)
-    """Layers that stand on one another."""
+    """Number of stacked layers."""
     input_dropout: Share = 0.0
-    """Dropout on what the first layer reads."""
+    """Dropout on the input of the first layer."""
     hidden_dropout: Share = 0.0
     """Dropout between layers."""
     output_dropout: Share = 0.0
-    """Dropout on what the last layer says."""
+    """Dropout on the output of the last layer."""
     backend: str = "auto"
-    """What runs the stack: auto, native, torch or interpret."""
+    """What runs the recurrent layers: native (compiled kernels), torch (torch.nn's functions), interpret (torch
+    operations, step by step), or auto, the fastest of them that can."""
 
     @property
     def is_own_cell(self) -> bool:
@@ -96,13 +97,13 @@ class TokenLossOptions(Section):
     """What is made small."""
 
     label_smoothing: Share = 0.1
-    """The share of the truth that is given to all tokens alike (Szegedy et al. 2016)."""
+    """Label smoothing: this share of the target probability is spread over all tokens (Szegedy et al. 2016)."""
 
 
 class ClassLossOptions(Section):
     """What is made small."""
 
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced weighs each class by 1 / its share of the truth."""
+    """balanced weighs each class by the inverse of its frequency."""
     label_smoothing: Share = 0.0
-    """The share of the truth that is given to all classes alike (Szegedy et al. 2016)."""
+    """Label smoothing: this share of the target probability is spread over all classes (Szegedy et al. 2016)."""

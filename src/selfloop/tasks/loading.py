@@ -38,7 +38,7 @@ def load(
         device: where the model is to be.
 
     Returns:
-        What the task's runs open as: a `TextModel` of `lm`, a `Classifier` of `classify`, and so on.
+        A model of the run's task, such as a `TextModel` of `lm` or a `Classifier` of `classify`.
 
     Raises:
         RunError: there is no run, or it is damaged, of another version, of another task, or needs its cell.

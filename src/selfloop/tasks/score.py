@@ -20,11 +20,13 @@ class Timeline:
     Attributes:
         places: where each sequence stands.
         true, predicted: the labels of each; a true one of None is not known.
+        words: the sequences themselves, if they are sentences.
     """
 
     places: Sequence[str]
     true: Sequence[Sequence[str | None]]
     predicted: Sequence[Sequence[str]]
+    words: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class ContactSheet:
 
 
 class Alignment(NamedTuple):
-    """What a translation attended to; the arguments of `selfloop.inspect.draw_attention`.
+    """What a translation attended to; the first arguments of `selfloop.inspect.draw_attention`.
 
     Attributes:
-        weights: (T, S), from 0 to 1; row t is what target token t was made from.
-        source_tokens: the S tokens that were read.
-        target_tokens: the T tokens that were written, the end among them.
+        weights: (T, S), from 0 to 1; row t holds the weights with which target token t attends to the source.
+        source_tokens: the S source tokens.
+        target_tokens: the T target tokens, the end among them.
     """
 
     weights: npt.NDArray[np.float32]
@@ -50,7 +52,14 @@ class Alignment(NamedTuple):
     target_tokens: list[str]
 
 
-Drawing = Confusion | Timeline | ContactSheet | Alignment
+@dataclass(frozen=True)
+class Attention:
+    """What some translations attended to."""
+
+    alignments: Sequence[Alignment]
+
+
+Drawing = Confusion | Timeline | ContactSheet | Attention
 """What can be drawn."""
 
 

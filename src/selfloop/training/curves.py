@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -17,12 +18,30 @@ Point = tuple[int, float]
 # Two of Okabe and Ito's colours, which colour-blind readers can tell apart.
 TRAIN, VALID = "#0072B2", "#D55E00"
 
+LINES = 200
+"""Points of the training loss, at the most."""
+
+REGULARISERS = {
+    "dropout": (
+        "input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "image_dropout", "weight_drop",
+    ),
+    "label smoothing": ("label_smoothing",),
+    "class weights": ("class_weights",),
+    "scheduled sampling": ("scheduled_sampling",),
+}  # fmt: skip
+"""What raises the training loss and not the validation loss, and the fields that switch it on."""
+
+UNUSED = (None, 0, "none")
+
 LARGEST = 1e15
 """A number beyond it is damage, and would leave the rest of a curve flat."""
 
 
 def draw_curves(run: Run, unit: str) -> Path:
     """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates.
+
+    The training loss is that of the updates themselves, so it holds dropout, label smoothing and class weights where
+    the run has them; the legend says so. The validation loss holds none of them.
 
     Args:
         run: whose.
@@ -31,40 +50,57 @@ def draw_curves(run: Run, unit: str) -> Path:
     Raises:
         RunError: the metrics cannot be read, or the picture cannot be written.
     """
-    train, valid, unreadable = _points(run.metrics)
+    picture = io.BytesIO()
+    figure_of(run, unit).savefig(picture)
+    path = run.path / "curves.png"
+    write_bytes(path, picture.getvalue())
+    return path
 
+
+def figure_of(run: Run, unit: str) -> Figure:
+    """The figure that `draw_curves` writes."""
+    reported, valid, unreadable = _points(run.metrics)
+    train = _pooled(reported)
     figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if train:
-        axes.plot(*zip(*train, strict=True), color=TRAIN, linewidth=1, alpha=0.35)
-        axes.plot(*zip(*_smooth(train), strict=True), color=TRAIN, linewidth=2, label="training")
+        points = [(step, loss) for step, loss, _ in train]
+        axes.plot(*zip(*points, strict=True), color=TRAIN, linewidth=1, alpha=0.35)
+        axes.plot(*zip(*_smooth(train), strict=True), color=TRAIN, linewidth=2, label=f"training{_regularised(run)}")
     if valid:
         step, best = min(valid, key=lambda point: point[1])
-        label = f"validation, best {best:.3f} at {step:,}"
+        label = f"validation, best {best:.3f} at update {step:,}"
         axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=2, marker="o", markersize=5, label=label)
         axes.plot(step, best, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
-        late = [loss for s, loss in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
+        late = [loss for s, loss, _ in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
         top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, best])
         axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
     axes.set_xlabel("updates", fontsize=13)
     axes.set_ylabel(f"loss, {unit}", fontsize=13)
-    axes.set_title(run.path.name, fontsize=14, loc="left")
-    if unreadable:
-        axes.set_title(f"damaged lines of metrics.jsonl left out: {unreadable}", fontsize=9, loc="right")
+    damaged = f"   (damaged lines of metrics.jsonl left out: {unreadable})" if unreadable else ""
     axes.tick_params(labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if train or valid:
-        axes.legend(frameon=False, fontsize=13, loc="upper right")
-    picture = io.BytesIO()
-    figure.savefig(picture)
-    path = run.path / "curves.png"
-    write_bytes(path, picture.getvalue())
-    return path
+    legend = figure.legend(  # above the axes, where it covers no curve
+        handles=axes.get_legend_handles_labels()[0], title=run.path.name + damaged, alignment="left", fontsize=13,
+        title_fontproperties={"size": 14, "weight": "bold"}, loc="outside upper left", frameon=False,
+        borderpad=0.2, borderaxespad=0.3,
+    )  # fmt: skip
+    legend.get_title().set_parse_math(False)
+    return figure
+
+
+def _regularised(run: Run) -> str:
+    """What the training loss holds and the validation loss does not: ``, with dropout``."""
+    chosen: dict[str, Any] = {}
+    for section in run.config().values():
+        chosen |= section if isinstance(section, dict) else {}
+    held = [what for what, fields in REGULARISERS.items() if any(chosen.get(f) not in UNUSED for f in fields)]
+    return f", with {' and '.join([', '.join(held[:-1]), held[-1]] if held[1:] else held)}" if held else ""
 
 
 def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
@@ -90,11 +126,28 @@ def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
     return curves["loss"], curves["valid_loss"], unreadable
 
 
-def _smooth(points: list[Point]) -> list[Point]:
-    """The means of a window of a twentieth of the points around each."""
-    reach = len(points) // 40
+def _pooled(points: list[Point]) -> list[tuple[int, float, int]]:
+    """Update, mean loss and the number of updates that it is the mean of.
+
+    A line of the metrics stands for a share of the budget. Where that is time and the machine is slow for a while, a
+    line is of one or two updates, and its loss is noise: such lines are pooled with the next.
+    """
+    least = points[-1][0] / LINES if points else 0
+    pooled, before, total, taken = list[tuple[int, float, int]](), 0, 0.0, 0
+    for number, (step, loss) in enumerate(points, 1):
+        count = max(1, step - before)
+        before, total, taken = step, total + loss * count, taken + count
+        if taken >= least or number == len(points):
+            pooled.append((step, total / taken, taken))
+            total, taken = 0.0, 0
+    return pooled
+
+
+def _smooth(train: list[tuple[int, float, int]]) -> list[Point]:
+    """The means over a window of a twentieth of the updates around each point."""
+    reach = train[-1][0] / 40
     means = []
-    for i, (step, _) in enumerate(points):
-        around = points[max(0, i - reach) : i + reach + 1]
-        means.append((step, sum(loss for _, loss in around) / len(around)))
+    for step, _, _ in train:
+        around = [(loss, count) for other, loss, count in train if abs(other - step) <= reach]
+        means.append((step, sum(loss * count for loss, count in around) / sum(count for _, count in around)))
     return means

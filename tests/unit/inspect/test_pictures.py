@@ -6,9 +6,9 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from selfloop.errors import ArgumentError
-from selfloop.inspect import draw_attention, draw_confusion, draw_contact_sheet, draw_timeline
-from selfloop.inspect.canvas import BLUES, canvas, ink_on, shorten
-from selfloop.inspect.timeline import _color
+from selfloop.inspect import draw_attention, draw_attentions, draw_confusion, draw_contact_sheet, draw_timeline
+from selfloop.inspect.canvas import BLUES, canvas, ink_on, shorten, text_width
+from selfloop.inspect.timeline import _color, _colors
 from selfloop.metrics import Confusion
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".PNG": b"\x89PNG"}
@@ -35,6 +35,11 @@ def test_the_suffix_is_the_format(tmp_path, suffix):
     path = tmp_path / "new folder" / f"picture{suffix}"
     draw_confusion(of_classes(2), path)
     assert path.read_bytes().startswith(STARTS[suffix])
+
+
+def test_a_notebook_shows_what_the_file_holds(tmp_path):
+    figure = draw_confusion(of_classes(2), tmp_path / "c.png")
+    assert figure._repr_png_() == (tmp_path / "c.png").read_bytes()
 
 
 def test_a_picture_grows_with_what_reaches_beyond_its_axes(tmp_path):
@@ -72,24 +77,34 @@ def test_ink_can_be_read_on_its_ground():
     assert ink_on(1, 1, 1) != ink_on(0, 0, 0) == "white"
 
 
+def test_the_width_of_a_text_is_known_before_it_is_drawn(tmp_path):
+    assert text_width("a", 11) < text_width("w", 11) < text_width("ww", 11)
+    assert text_width("w" * 40, 22) == pytest.approx(2 * text_width("w" * 40, 11), rel=0.05)  # hinting
+    with canvas(tmp_path / "c.png", 9, 1) as figure:
+        drawn = figure.text(0, 0, "four words of text", fontsize=11).get_window_extent()
+        assert text_width("four words of text", 11) == pytest.approx(drawn.width / figure.dpi, rel=0.03)
+    assert text_width("\U0001b170", 11) > 0  # Nüshu, which no font has
+
+
 # Confusion
 
 
 @pytest.mark.parametrize("K", [1, 2, 10, 20])
-def test_few_classes_have_their_counts_in_the_cells(tmp_path, K):
+def test_few_classes_have_percentages_and_counts_in_the_cells(tmp_path, K):
     confusion = of_classes(K)
     figure = draw_confusion(confusion, tmp_path / "c.png")
     axes, scale = figure.axes
     assert labels(axes.get_yticklabels()) == labels(axes.get_xticklabels()) == list(confusion.classes)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
-    assert sorted(texts(axes)) == sorted(str(n) for n in confusion.counts.flat if n)
+    shares = ["100%"] if K == 1 else ["67%", "33%"] * K
+    assert sorted(texts(axes)) == sorted([*shares, *(str(n) for n in confusion.counts.flat if n)])
     assert labels(scale.get_xticklabels()) == ["right", "wrong"]
 
 
 @pytest.mark.parametrize(("K", "named"), [(21, 21), (50, 50), (120, 60)])
-def test_many_classes_go_without_counts(tmp_path, K, named):
+def test_many_classes_have_at_the_end_of_a_row_what_is_right(tmp_path, K, named):
     axes = draw_confusion(of_classes(K), tmp_path / "c.png").axes[0]
-    assert texts(axes) == []
+    assert texts(axes) == ["67%"] * named + ["right"]
     assert len(axes.get_yticklabels()) == named
 
 
@@ -111,9 +126,34 @@ def test_a_map_shows_shares_of_the_true_class(tmp_path):
 def test_large_counts_and_dollars_are_written_as_they_are(tmp_path):
     confusion = Confusion(("$a$", "b" * 30), np.array([[12_345, 0], [0, 6_700_000]]))
     axes = draw_confusion(confusion, tmp_path / "c.svg").axes[0]
-    assert texts(axes) == ["12,345", "6.7e6"]
+    assert texts(axes) == ["100%", "12,345", "100%", "6.7e6"]
     assert labels(axes.get_yticklabels()) == ["$a$", "b" * 12 + "…" + "b" * 11]
     assert not axes.get_yticklabels()[0].get_parse_math()
+
+
+@pytest.mark.parametrize("K", [3, 20])
+def test_percentages_and_counts_stay_in_their_cells(tmp_path, K):
+    counts = np.where(np.eye(K, dtype=bool), 99_999, 4)
+    axes = draw_confusion(Confusion([f"{k}" for k in range(K)], counts), tmp_path / "c.png").axes[0]
+    side = axes.get_window_extent().width / K
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert box.width < side
+        assert box.height < side / 2
+    ends = [(text.get_window_extent().y0, text.get_window_extent().y1) for text in axes.texts[:2]]
+    assert ends[0][0] > ends[1][1]  # the percentage stands above the count
+
+
+def test_a_percentage_is_whole_only_where_all_is_right(tmp_path):
+    confusion = Confusion(("a", "b"), np.array([[9_999, 1], [0, 10]]))
+    assert texts(draw_confusion(confusion, tmp_path / "c.png").axes[0]) == [
+        ">99.9%", "9,999", "<0.1%", "1", "100%", "10",
+    ]  # fmt: skip
+
+
+def test_a_confusion_says_what_it_counts(tmp_path):
+    axes = draw_confusion(of_classes(2), tmp_path / "c.png", unit="step").axes[0]
+    assert axes.get_title("left").endswith("\n6 steps")
 
 
 def test_a_confusion_of_nothing_is_drawn_and_one_of_no_classes_is_refused(tmp_path):
@@ -130,11 +170,11 @@ def test_a_timeline_shows_every_sequence(tmp_path):
     true, predicted = [[0] * 30 + [1] * 30, [1] * 20], [[0] * 45 + [1] * 15, [1] * 20]
     figure = draw_timeline(["first", "second"], true, predicted, ["rest", "wave"], tmp_path / "t.png")
     (axes,) = figure.axes
-    assert axes.get_xlabel() == "time, frames"
+    assert axes.get_xlabel() == "time, steps"
     assert axes.get_xlim() == (0, 60)
     written = texts(axes)
     assert written.count("true") == written.count("predicted") == 2
-    assert {"first", "second", "  75.0%", "  100.0%"} <= set(written)
+    assert {"first", "second", "  75.0% right", "  100.0% right"} <= set(written)
     assert written.count("rest") == 2  # inside their segments
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rest", "wave", "mistake"]
 
@@ -154,7 +194,7 @@ def test_bands_lie_where_the_labels_are(tmp_path):
     assert spans["#e69f00"] == [(1, 1.5), (0.5, 1.5)]
     assert spans["#222222"] == [(0.5, 1)]  # mistakes: what has no truth is none
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["x", "y", "mistake", "no true label"]
-    assert "  66.7%" in texts(axes)
+    assert "  66.7% right" in texts(axes)
 
 
 def test_classes_that_do_not_occur_are_not_in_the_legend(tmp_path):
@@ -162,6 +202,61 @@ def test_classes_that_do_not_occur_are_not_in_the_legend(tmp_path):
     figure = draw_timeline(["a"], [[3, 40, 3]], [[3, 40, 7]], classes, tmp_path / "t.pdf")
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == ["class 3", "class 7", "class 40", "mistake"]
+
+
+WORDS = ["Ada", "Lovelace", "wrote", "to", "Charles"]
+TAGS = ["O", "B-person", "I-person"]
+
+
+def test_words_stand_under_their_labels(tmp_path):
+    figure = draw_timeline(["line 3"], [[1, 2, 0, 0, 1]], [[1, 0, 0, 0, 1]], TAGS, tmp_path / "t.png", words=[WORDS])
+    (axes,) = figure.axes
+    at = {text.get_text(): text.get_position() for text in axes.texts}
+    assert sorted(WORDS, key=lambda word: at[word][0]) == WORDS
+    assert len({at[word][1] for word in WORDS}) == 1
+    below = max(at[name][1] for name in ("true", "predicted"))
+    assert at["Ada"][1] > below  # the axis of y points down
+    assert at["I-person"][0] == pytest.approx(at["Lovelace"][0])
+    assert texts(axes).count("B-person") == 4
+    assert "O" not in texts(axes)
+    assert axes.get_xlabel() == ""
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["O", "mistake"]
+    assert {"line 3", "  80.0% right"} <= set(texts(axes))
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_no_word_covers_another(tmp_path, n):
+    words, labels = (WORDS * n)[:n], (np.arange(n) % 3).tolist()
+    figure = draw_timeline(["line 3"], [labels], [labels], TAGS, tmp_path / "t.png", words=[words])
+    (axes,) = figure.axes
+    written = [text for text in axes.texts if text.get_text() in WORDS]
+    assert [text.get_text() for text in written] == words
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    assert texts(axes).count("line 3") == texts(axes).count("  100.0% right") == 1  # where it begins, where it ends
+    assert (texts(axes).count("true") > 1) == (n == 60)  # a long one goes on below
+    with Image.open(tmp_path / "t.png") as picture:
+        assert picture.width < (900 if n == 5 else 1600)
+
+
+def test_without_truth_only_what_was_predicted_is_drawn(tmp_path):
+    figure = draw_timeline(["input 1"], [[-1] * 5], [[1, 2, 0, 0, 1]], TAGS, tmp_path / "t.png", words=[WORDS])
+    (axes,) = figure.axes
+    assert "true" not in texts(axes)
+    assert not any("right" in text for text in texts(axes))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["O"]
+
+
+def test_nothing_is_grey_and_an_entity_has_one_hue():
+    colors = dict(zip(names := ["o", "B-loc", "I-loc", "sil", "B-org", "wave"], _colors(names), strict=True))
+    grey = colors["o"][0]
+    assert colors["sil"] == colors["o"]
+    assert grey[0] == grey[1] == grey[2]
+    assert len(set(colors.values())) == 5
+    first, more = np.array(colors["B-loc"][0]), np.array(colors["I-loc"][0])
+    assert (1 - more) / (1 - first) == pytest.approx(0.6)
+    assert colors["B-loc"] == _color(0)
+    assert colors["B-org"] == _color(1)
 
 
 def test_eighty_four_classes_look_different():
@@ -184,6 +279,11 @@ def test_eighty_four_classes_look_different():
 def test_labels_that_do_not_fit_are_refused(tmp_path, names, true, predicted, message):
     with pytest.raises(ArgumentError, match=message):
         draw_timeline(names, true, predicted, ["x", "y"], tmp_path / "t.png")
+
+
+def test_words_that_do_not_fit_the_labels_are_refused(tmp_path):
+    with pytest.raises(ArgumentError, match=r"must be one for each label. Got \[2\] words for \[1\] labels"):
+        draw_timeline(["a"], [[0]], [[0]], ["x"], tmp_path / "t.png", words=[["two", "words"]])
 
 
 @pytest.mark.parametrize("rate", [0, -25, float("nan")])
@@ -234,6 +334,28 @@ def test_weights_that_do_not_fit_the_tokens_are_refused(tmp_path, weights, messa
         draw_attention(weights, ["a", "b", "c"], ["x", "y"], tmp_path / "a.png")
 
 
+def alignment(T, S):
+    return np.full((T, S), 1 / S), [f"source{k}" for k in range(S)], [f"target {k}" for k in range(T)]
+
+
+def test_several_attentions_cover_one_another_nowhere(tmp_path):
+    sizes = [(1, 1), (4, 3), (9, 8), (12, 20), (2, 2), (60, 55)]
+    figure = draw_attentions([alignment(*size) for size in sizes], tmp_path / "a.png")
+    assert [axes.images[0].get_array().shape for axes in figure.axes[:-1]] == sizes
+    assert figure.axes[-1].get_ylabel() == "attention weight"
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    sides = {
+        round(axes.get_window_extent().width / S, 3) for axes, (_, S) in zip(figure.axes, sizes[:-1], strict=False)
+    }
+    assert len(sides) == 1  # so the maps can be compared
+
+
+def test_no_attention_is_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="must be one or more"):
+        draw_attentions([], tmp_path / "a.png")
+
+
 # Contact sheet
 
 
@@ -244,6 +366,7 @@ def test_a_sheet_holds_images_captions_and_references(tmp_path):
     assert [axes.images[0].get_array().shape for axes in figure.axes] == [(4, 8, 3), (8, 4), (3, 3, 3), (2, 2)]
     written = [text.get_text() for text in figure.texts]
     assert written[:4] == ["a dog", "· one\n· two", "costs $5 or $6", "∅"]
+    assert written[-2:] == ["the model's caption", "· reference captions"]
     assert max(map(len, written[5].split("\n"))) <= 30
     assert written[5].replace("\n", " ") == captions[3].strip()
 
@@ -260,6 +383,14 @@ def test_images_keep_their_proportions(tmp_path):
     for axes, image in zip(figure.axes, images, strict=True):
         width, height = axes.get_position().size * figure.get_size_inches()
         assert height / width == pytest.approx(image.shape[0] / image.shape[1])
+
+
+def test_a_white_image_has_a_frame(tmp_path):
+    figure = draw_contact_sheet([np.ones((40, 60))], ["snow"], tmp_path / "s.png")
+    assert [text.get_text() for text in figure.texts] == ["snow"]  # without references no key is needed
+    with Image.open(tmp_path / "s.png") as picture:
+        column = np.asarray(picture.convert("L"))[: picture.height // 2, picture.width // 2]
+    assert column.min() < 180
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (4, 2), (9, 3), (40, 5)])

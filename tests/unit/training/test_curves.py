@@ -5,20 +5,25 @@ from PIL import Image
 
 from selfloop.errors import RunError
 from selfloop.training import Run
-from selfloop.training.curves import draw_curves
+from selfloop.training.curves import draw_curves, figure_of
 
 TRAIN = [{"step": step, "loss": 3 + 1 / step} for step in range(1, 101)]
 VALID = [{"step": step, "valid_loss": 3 + 2 / step} for step in range(20, 101, 20)]
 
 
 @pytest.fixture
-def drawn(tmp_path):
-    def draw(lines):
-        run = Run.create(tmp_path / "run", "toy", {})
+def reported(tmp_path):
+    def report(lines, **config):
+        run = Run.create(tmp_path / "run", "toy", config)
         (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return Image.open(draw_curves(run, "token")).convert("RGB")
+        return run
 
-    return draw
+    return report
+
+
+@pytest.fixture
+def drawn(reported):
+    return lambda lines: Image.open(draw_curves(reported(lines), "token")).convert("RGB")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,43 @@ def test_each_curve_is_drawn_in_its_colour(drawn, lines, colours):
 
 def test_the_picture_of_a_run_without_a_line_is_empty(drawn):
     assert drawn([]).size == (936, 546)
+
+
+def test_the_legend_covers_no_curve(reported):
+    """As it did where validation rises at the end."""
+    rising = [{"step": step, "valid_loss": 3 + step / 100} for step in range(10, 101, 10)]
+    figure = figure_of(reported(TRAIN + rising), "token")
+    figure.canvas.draw()
+    (legend,), (axes,) = figure.legends, figure.axes
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert legend.get_title().get_text() == "run"
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        ({}, "training"),
+        ({"model": {"output_dropout": 0.0, "weight_drop": 0.0}, "loss": {"class_weights": "none"}}, "training"),
+        ({"model": {"output_dropout": 0.1}}, "training, with dropout"),
+        (
+            {"model": {"input_dropout": 0.1}, "loss": {"label_smoothing": 0.1, "class_weights": "balanced"}},
+            "training, with dropout, label smoothing and class weights",
+        ),
+    ],
+)
+def test_the_legend_says_what_the_training_loss_holds_beyond_that_of_validation(reported, config, label):
+    (legend,) = figure_of(reported(TRAIN + VALID, **config), "token").legends
+    assert [text.get_text() for text in legend.get_texts()] == [label, "validation, best 3.020 at update 100"]
+
+
+def test_a_line_of_a_few_updates_weighs_as_much_as_they_do(reported):
+    """A budget of time gives such lines where the machine is slow for a while; each was drawn as a jump."""
+    long = [{"step": step, "loss": 2.0} for step in range(10, 1001, 10)]
+    short = [{"step": 1000 + step, "loss": 2.0 + 9 * (step % 2)} for step in range(1, 5)]
+    rest = [{"step": step, "loss": 2.0} for step in range(1010, 2001, 10)]
+    faint, smooth, *_ = figure_of(reported(long + short + rest), "token").axes[0].lines
+    assert max(faint.get_ydata()) < 5
+    assert max(smooth.get_ydata()) < 2.5
 
 
 @pytest.mark.parametrize(

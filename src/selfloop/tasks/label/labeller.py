@@ -162,7 +162,8 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         """The labels along some sequences, against the true ones where they are known."""
         shown = predictions[: 2 * SHOWN]
         truth = [one.truth or [None] * len(one.labels) for one in shown]
-        return Timeline([one.place for one in shown], truth, [one.labels for one in shown])
+        words = [one.words for one in shown] if self.inputs.kind == "words" else ()
+        return Timeline([one.place for one in shown], truth, [one.labels for one in shown], words)
 
     def _takes(self, given: Any) -> Takes:
         named: dict[str, Any] = {"unit": "sequence", "argument": "sequences"}
@@ -188,6 +189,17 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
     def _video(self) -> VideoReading:
         """How frames are read."""
         return self.reader(self.config, BadItems(), self.inputs).reading.video
+
+    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
+        """How well the model does on sequences whose labels are known.
+
+        Args:
+            part: the sequences.
+            sample: judge about so many of them, evenly chosen; None judges all.
+        """
+        part = part.select(range(0, len(part), max(1, len(part) // sample) if sample else 1))
+        score = self.judge(self.inputs.arrays(part), self.truth(self.inputs, part.labels), part.places)
+        return replace(score, words=part.inputs if self.inputs.kind == "words" else ())
 
     @classmethod
     def truth(cls, inputs: Inputs, labels: Sequence[Sequence[str | None]]) -> list[npt.NDArray[np.int64]]:

@@ -19,11 +19,13 @@ class Score(ClassScore):
         confusion: which labels were taken for which.
         true, predicted: the labels of each sequence; a true one of None is not judged.
         places: where each sequence stands.
+        words: the sequences themselves, where they are of words.
     """
 
     true: Sequence[Sequence[str | None]]
     predicted: Sequence[Sequence[str]]
     places: Sequence[str]
+    words: Sequence[Sequence[str]] = ()
 
     def metrics(self) -> dict[str, float]:
         """The figures by name: of tags in BIO form those of their spans, from 0 to 1, else those of action
@@ -39,6 +41,10 @@ class Score(ClassScore):
         return {**figures, **segmentation}
 
     def drawings(self) -> Sequence[Drawing]:
-        """The confusion matrix, and some sequences."""
-        shown = Timeline(self.places[:SHOWN], self.true[:SHOWN], self.predicted[:SHOWN])
-        return [self.confusion, shown]
+        """The confusion matrix, and the first sequences that have more than one label, as far as there are any."""
+        plain = [len({*true, *predicted}) < 2 for true, predicted in zip(self.true, self.predicted, strict=True)]
+        rows = sorted(range(len(plain)), key=plain.__getitem__)[:SHOWN]
+        places, true = [self.places[k] for k in rows], [self.true[k] for k in rows]
+        predicted = [self.predicted[k] for k in rows]
+        words = [self.words[k] for k in rows] if self.words else ()
+        return [self.confusion, Timeline(places, true, predicted, words)]

@@ -76,7 +76,7 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
             seed: at least 0; the same seed gives the same text, None draws anew.
 
         Returns:
-            The continuations, without the prompts: a prompt and its continuation, joined, are the text.
+            The continuations, without the prompts. A prompt and its continuation, joined, are the text.
 
         Raises:
             ArgumentError: there is no prompt, or one is not text; or the seed is out of its range.

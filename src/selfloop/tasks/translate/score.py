@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfloop.metrics import translation
-from selfloop.tasks.score import Alignment, Drawing, TokenScore
+from selfloop.tasks.score import Alignment, Attention, Drawing, TokenScore
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Score(TokenScore):
         nats: the sum of -log p(true token | source, true tokens so far) over the target's tokens.
         tokens: how many these are, the end of each text among them.
         bleu, chrf: of the translations that were found, from 0 to 100, with sacreBLEU's signatures.
-        alignment: of one of them; None without attention.
+        alignments: of a few of them, from short to long; None without attention.
     """
 
     bleu: translation.Score
     chrf: translation.Score
-    alignment: Alignment | None = None
+    alignments: Sequence[Alignment] | None = None
 
     def metrics(self) -> dict[str, float]:
         """The figures by name."""
@@ -32,5 +32,5 @@ class Score(TokenScore):
         return {"bleu_signature": self.bleu.signature, "chrf_signature": self.chrf.signature}
 
     def drawings(self) -> Sequence[Drawing]:
-        """What a translation attended to."""
-        return [] if self.alignment is None else [self.alignment]
+        """What some translations attended to."""
+        return [] if self.alignments is None else [Attention(self.alignments)]

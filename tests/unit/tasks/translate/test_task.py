@@ -160,6 +160,15 @@ def test_an_alignment_is_a_row_of_weights_for_each_token(make_task):
         make_task(model={"attention": "none"}).opened().align("red dog", "hond rode")
 
 
+def test_a_score_has_alignments_from_short_to_long(make_task):
+    task = make_task()
+    shown = task.opened().score(task.dataset.valid).alignments
+    lengths = [len(alignment.source_tokens) for alignment in shown]
+    assert 2 <= len(lengths) <= 4
+    assert lengths == sorted(lengths)
+    assert make_task(model={"attention": "none"}).opened().score(task.dataset.valid).alignments is None
+
+
 def test_a_picture_tells_the_beginnings_of_words(make_task):
     inputs = make_task(tokenizer="bpe", vocab_size=300).inputs
     shown = inputs.shown(inputs.source, inputs.read(["greenish dog"])[0].tolist())

@@ -1,0 +1,42 @@
+"""Trains a small model of each task and copies its pictures to docs/gallery: minutes on an idle machine.
+
+python docs/draw_gallery.py DATA    # a folder that holds ud_english_ewt_pos
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import selfloop as sl
+from selfloop.inspect import draw_gradient_flow, gradient_flow
+
+GALLERY = Path(__file__).with_name("gallery")
+RUNS: dict[str, tuple[str, int, dict[str, int]]] = {
+    "classify": ("confusion", 2000, {}),
+    "translate": ("attention", 1500, {}),
+    "lm": ("curves", 1500, {"hidden_size": 128, "validations": 15}),
+    "words": ("timeline", 700, {"validations": 3}),
+    "caption": ("captions", 700, {}),
+    "label": ("timeline", 350, {"validations": 3}),
+}
+"""The picture of each run that is shown, its updates, and what else is chosen."""
+
+
+def main(data: Path) -> None:
+    """Train each, and copy."""
+    GALLERY.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (picture, steps, chosen) in RUNS.items():
+            task, *source = ("label", data / "ud_english_ewt_pos") if name == "words" else (name,)
+            model = sl.train(task, *source, run=Path(folder) / name, steps=steps, **chosen)
+            shutil.copy(Path(folder) / name / f"{picture}.png", GALLERY / f"{name}_{picture}.png")
+            if name == "classify":
+                before, after = (
+                    {"lstm": gradient_flow(*model.recurrent_inputs(64, fresh=fresh))} for fresh in (True, False)
+                )
+                draw_gradient_flow(after, GALLERY / "gradient_flow.png", before)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
