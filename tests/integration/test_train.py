@@ -55,6 +55,8 @@ def test_json_is_one_object_on_stdout_and_nothing_else(finished):
         "seconds",
         "tokens_per_second",
         "best_step",
+        "best_by",
+        "stopped_early",
         "parameters",
         "files",
         "valid",

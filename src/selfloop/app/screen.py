@@ -132,10 +132,15 @@ class Screen:
         if self.console.quiet:
             return
         units = f"{self._kind.unit}s"
+        if result["stopped_early"]:
+            self.console.print(
+                f"Stopped early: no better {result['best_by'].replace('_', ' ')} since update {result['best_step']:,}; "
+                "--patience 0 trains on."
+            )
         self.console.print(
             f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, "
-            f"{result[f'{units}_per_second']:,} {units}/s. "
-            f"The best weights are of update {result['best_step']:,}. Scored on every {self._kind.unit} once:"
+            f"{result[f'{units}_per_second']:,} {units}/s. The best weights, by {result['best_by'].replace('_', ' ')}, "
+            f"are of update {result['best_step']:,}. Scored on every {self._kind.unit} once:"
         )
         for name, title in _TITLES.items():
             if name in result:

@@ -171,8 +171,9 @@ def begin(
         Run.create(path, task, {})  # says that it exists
     with accelerator.main_process_first(), screen.status("reading the data"):
         learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
+    _check_shared(learner.config.training.batch_size, accelerator)
     if accelerator.is_main_process:
-        run = Run.create(path or _free(Path("runs") / learner.name), task, chosen.model_dump())
+        run = Run.create(path or _free(Path("runs") / learner.name), task, learner.config.model_dump())
     else:
         run = Run(path or Path())
     with run.locked(accelerator.is_main_process):
@@ -203,6 +204,7 @@ def go_on(
         accelerator = _accelerator(chosen, screen, device)
         with accelerator.main_process_first(), screen.status("reading the data"):
             learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
+        _check_shared(learner.config.training.batch_size, accelerator)
         budget = None if longer is None else Budget.of(longer, learner.steps_per_epoch)
         return _train(entry, learner, run, accelerator, screen, resumed=True, more=budget)
 
@@ -283,6 +285,8 @@ def _conclude(
         "seconds": round(progress.elapsed, 1),
         f"{entry.unit}s_per_second": round(progress.targets / progress.elapsed) if progress.elapsed else 0,
         "best_step": progress.best_step,
+        "best_by": learner.best_by,
+        "stopped_early": progress.finished and progress.validations < learner.config.training.validations,
         "parameters": sum(p.numel() for p in learner.model.parameters()),
         **({"notes": learner.bad.notes} if learner.bad.notes else {}),
     }
@@ -313,12 +317,16 @@ def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(mixed_precision="bf16" if chosen.training.precision == "bf16" else "no", cpu=on_cpu)
     screen.console.quiet |= not accelerator.is_main_process
-    if chosen.training.batch_size % accelerator.num_processes:
+    return accelerator
+
+
+def _check_shared(size: int, accelerator: Accelerator) -> None:
+    """Raises a ConfigError where the processes cannot have equal shares of a batch."""
+    if size % accelerator.num_processes:
         raise ConfigError(
             f"The training.batch_size must be a multiple of the number of processes, {accelerator.num_processes}. "
-            f"Got {chosen.training.batch_size} instead."
+            f"Got {size} instead."
         )
-    return accelerator
 
 
 def _free(path: Path) -> Path:

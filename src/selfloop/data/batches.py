@@ -14,6 +14,15 @@ POOL = 32
 """Batches that are sorted by length together: sequences of like length share a batch, and epochs still differ."""
 
 
+def suited_size(examples: int) -> int:
+    """How many examples suit an update: 32, and of fewer than 128 about a quarter, so that there are several in a pass.
+
+    >>> suited_size(7_000), suited_size(36), suited_size(3)
+    (32, 8, 1)
+    """
+    return min(32, 1 << max(1, examples // 4).bit_length() - 1)
+
+
 class Batches:
     """A seeded order of the examples for each epoch, cut into batches of one size.
 

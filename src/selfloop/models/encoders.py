@@ -8,9 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from selfloop.cells import lstm
 from selfloop.errors import ArgumentError
-from selfloop.layers import Recurrent
 
 
 class TokenEncoder(nn.Module):
@@ -33,41 +31,53 @@ class TokenEncoder(nn.Module):
 
 
 class WordEncoder(nn.Module):
-    """A vector for each word: of a table for what it is, and of a recurrent network for how it is written.
+    """A vector for each word: of a table for what it is, plus those of its n-grams, for how it is written.
 
-    The second reads the characters in both directions, so words that no table holds have a vector too (Ling et al.
-    2015; Lample et al. 2016). While training, a tenth of the words are taken for unknown, or the first of all words
-    would never be learnt.
+    The n-grams are the runs of 1 to 4 characters of its spelling and of its shape, the borders among them; each has a
+    vector by its hash, so words that no table holds have a vector too (Bojanowski et al. 2017). While training, some
+    words are taken for unknown, or the first of all words would never be learnt, and the n-grams would tell little.
 
     Args:
         num_words: how many words the table holds; the first stands for all others.
-        num_characters: how many characters there are; the first stands for all others.
-        size: features of a vector, half of them of the characters.
+        size: features of a vector.
+        buckets: vectors of n-grams; those of one hash share one.
     """
 
+    LONGEST = 4
     UNKNOWN = 0.1
 
-    def __init__(self, num_words: int, num_characters: int, size: int) -> None:
+    def __init__(self, num_words: int, size: int, buckets: int = 20_000) -> None:
         super().__init__()
-        of_spelling = 2 * (size // 4)
-        self.embedding = nn.Embedding(num_words, size - of_spelling)
-        self.characters = nn.Embedding(num_characters, 32)
-        self.spelling = Recurrent(lstm, 32, size // 4, bidirectional=True)
+        self.embedding = nn.Embedding(num_words, size)
+        self.grams = nn.EmbeddingBag(1 + buckets, size, mode="sum", padding_idx=0)
         self.output_size = size
 
     def forward(self, words: Int[Tensor, "T B C"]) -> Float[Tensor, "T B I"]:
-        """The vectors of words, each a row as `Vocabulary.encode` writes it: its number, and those of its characters,
-        plus 1, with zeros after the last.
+        """The vectors of words, each a row as `Vocabulary.encode` writes it: its number, the code points of its
+        spelling, with zeros after the last, and as many of its shape likewise.
         """
         T, B, _ = words.shape
         known = words[..., 0]
         if self.training:
             known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
         different, place = words[..., 1:].reshape(T * B, -1).unique(dim=0, return_inverse=True)
-        lengths = (different > 0).sum(1)
-        _, state = self.spelling(self.characters((different.T - 1).clamp(min=0)), lengths=lengths)
-        spelt = torch.cat([*state.h], dim=-1)[place].view(T, B, -1)
-        return torch.cat([self.embedding(known), spelt], dim=-1)
+        grams = torch.cat([self._hashes(spelling) for spelling in different.chunk(2, dim=1)], dim=1)
+        spelt = self.grams(grams) / (grams > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
+        vectors: Tensor = self.embedding(known) + spelt[place].view(T, B, -1)
+        return vectors
+
+    def _hashes(self, spelt: Int[Tensor, "N C"]) -> Int[Tensor, "N G"]:
+        """The n-grams of words by the number of their vector, with zeros where a word is shorter."""
+        border = 1  # no word holds this character
+        end = (spelt > 0).sum(1, keepdim=True) + 1
+        bordered = F.pad(F.pad(spelt, (1, 0), value=border), (0, 1)).scatter(1, end, border)
+        grams = []
+        for n in range(1, 1 + self.LONGEST):
+            runs = bordered.unfold(1, n, 1)
+            powers = torch.tensor([1_000_003**k for k in range(n)], device=spelt.device)
+            hashes = (runs * powers).sum(-1) % (self.grams.num_embeddings - 1) + 1
+            grams.append(hashes.masked_fill(runs[..., -1] == 0, 0))
+        return torch.cat(grams, dim=1)
 
 
 class NumberEncoder(nn.Module):

@@ -8,16 +8,16 @@ from selfloop.config import Section
 from selfloop.options.sections import (
     ClassLossOptions,
     ColumnName,
-    ExampleSourceOptions,
     Pixels,
     RecurrentOptions,
     Share,
     SoundOptions,
+    WordOptions,
 )
-from selfloop.options.training import TrainingOptions
+from selfloop.options.training import ExampleTraining
 
 
-class ExampleOptions(ExampleSourceOptions, SoundOptions):
+class ExampleOptions(WordOptions, SoundOptions):
     """The examples and their classes."""
 
     source: str | None = None
@@ -37,8 +37,9 @@ class ExampleOptions(ExampleSourceOptions, SoundOptions):
     sample."""
     size: tuple[Pixels, Pixels] | None = None
     """Height and width that images are resized to, as [28,28]. By default all must have one size."""
-    tokenizer: Literal["char", "byte", "word", "bpe"] = "char"
-    """Of text: characters, bytes, words or byte-pair encoding."""
+    tokenizer: Literal["char", "byte", "word", "bpe"] | None = None
+    """Of text: characters, bytes, words with punctuation split off, or byte-pair encoding. By default words for
+    sentences, and characters for names and other texts most of whose words occur once."""
     vocab_size: int | None = Field(default=None, gt=1)
     """The largest number of different tokens."""
 
@@ -47,12 +48,23 @@ class ClassifierOptions(RecurrentOptions):
     """The model; each field is an argument of `selfloop.ManyToOne`."""
 
     embedding_size: int = Field(default=64, gt=0)
-    """Size of a token's embedding."""
+    """Size of a token's embedding. With pretrained vectors it is theirs."""
     bidirectional: bool = False
     """Read each sequence in both directions."""
-    pooling: Literal["last", "mean", "max", "attention"] = "last"
-    """What is classified: the last step, the mean or the largest of all steps, or what attention picks."""
-    output_dropout: Share = 0.1
+    pooling: Literal["last", "mean", "max", "attention"] | None = None
+    """What is classified: the last step, the mean or the largest of all steps, or what attention picks. By default the
+    mean of words, and else the last step."""
+    input_dropout: Share | None = None  # type: ignore[assignment]
+    """Dropout on the input of the first layer. By default 0.5 of words, and else 0."""
+    output_dropout: Share | None = None  # type: ignore[assignment]
+    """Dropout on the output of the last layer. By default 0.5 of words, and else 0.1."""
+
+
+class ClassifyTraining(ExampleTraining):
+    """How a classifier is trained."""
+
+    best: Literal["loss", "accuracy", "macro_f1"] = "accuracy"
+    """The metric of the validation data that chooses the best weights. At equal scores, the lower loss is better."""
 
 
 class ClassifyConfig(Section):
@@ -61,4 +73,4 @@ class ClassifyConfig(Section):
     data: ExampleOptions = ExampleOptions()
     model: ClassifierOptions = ClassifierOptions()
     loss: ClassLossOptions = ClassLossOptions()
-    training: TrainingOptions = TrainingOptions()
+    training: ClassifyTraining = ClassifyTraining()

@@ -59,7 +59,7 @@ class Field:
     @property
     def choices(self) -> tuple[str, ...]:
         """The values that a field of names takes; empty for other fields."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
+        return get_args(self._kinds[0]) if get_origin(self._kinds[0]) is Literal else ()
 
     def read(self, text: str) -> Any:
         """The value that a text stands for: itself in a field of text, else what TOML reads in it."""
@@ -136,6 +136,25 @@ def configure(
         if path is not None and exists(Path(path)):  # so that the run can be resumed from anywhere
             values["data"][name] = str(Path(path).resolve())
     return parse(config, values, source)
+
+
+def filled(chosen: Any, **defaults: Mapping[str, Any]) -> Any:
+    """A configuration in which what was left open, its fields of None, is chosen.
+
+    Args:
+        chosen: the configuration.
+        defaults: of a section, values by the field's name.
+
+    >>> from selfloop.options import ClassifyConfig
+    >>> filled(ClassifyConfig(), model={"pooling": "mean", "hidden_size": 7}).model.pooling
+    'mean'
+    """
+    sections = {}
+    for name, values in defaults.items():
+        section = getattr(chosen, name)
+        open_ones = {field: value for field, value in values.items() if getattr(section, field) is None}
+        sections[name] = section.model_copy(update=open_ones)
+    return chosen.model_copy(update=sections)
 
 
 def _by_section(config: type[Section], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What can be chosen about a labeller."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -8,18 +8,18 @@ from selfloop.config import Section
 from selfloop.options.sections import (
     ClassLossOptions,
     ColumnName,
-    ExampleSourceOptions,
     Pixels,
     RecurrentOptions,
     Share,
     SoundOptions,
+    WordOptions,
 )
-from selfloop.options.training import TrainingOptions
+from selfloop.options.training import ExampleTraining
 
 FramePixels = Annotated[Pixels, Field(ge=8)]
 
 
-class SequenceOptions(ExampleSourceOptions, SoundOptions):
+class SequenceOptions(WordOptions, SoundOptions):
     """The sequences and the labels of their steps."""
 
     source: str | None = None
@@ -52,11 +52,19 @@ class LabellerOptions(RecurrentOptions):
     """The model; each field is an argument of `selfloop.ManyToMany`."""
 
     embedding_size: int = Field(default=128, gt=0)
-    """Size of the embedding of a word or a frame."""
+    """Size of the embedding of a word or a frame. With pretrained vectors it is theirs."""
     bidirectional: bool = True
     """Read each sequence in both directions. A model that labels a stream cannot."""
     input_dropout: Share = 0.3
     output_dropout: Share = 0.3
+
+
+class LabelTraining(ExampleTraining):
+    """How a labeller is trained."""
+
+    best: Literal["loss", "accuracy", "macro_f1", "edit", "f1_at_50", "span_f1"] | None = None
+    """The figure of the validation data that chooses the best weights; without it span_f1 where labels mark spans
+    (B-city, I-city, O), else accuracy. Of equal ones, the lower loss is better."""
 
 
 class LabelConfig(Section):
@@ -65,4 +73,4 @@ class LabelConfig(Section):
     data: SequenceOptions = SequenceOptions()
     model: LabellerOptions = LabellerOptions()
     loss: ClassLossOptions = ClassLossOptions()
-    training: TrainingOptions = TrainingOptions()
+    training: LabelTraining = LabelTraining()

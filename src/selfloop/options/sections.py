@@ -50,6 +50,15 @@ class ExampleSourceOptions(SourceOptions):
     """Leave out examples that cannot be used, count them, and list them in the run's skipped.jsonl."""
 
 
+class WordOptions(ExampleSourceOptions):
+    """Where examples are that may be words."""
+
+    PATHS: ClassVar[tuple[str, ...]] = (*SourceOptions.PATHS, "vectors")
+
+    vectors: str | None = None
+    """A file of pretrained word vectors to begin with, in the text format of GloVe or fastText (.vec), plain or .gz."""
+
+
 class SoundOptions(Section):
     """How sound is read."""
 

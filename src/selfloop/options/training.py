@@ -1,5 +1,6 @@
 """What can be chosen about training."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -42,8 +43,9 @@ class TrainingOptions(Section):
     """The fraction of the budget in which the learning rate rises from a tenth of its peak to the peak."""
     validations: int = Field(default=10, ge=1)
     """Number of validations during training, evenly spaced over the budget."""
-    patience: int = Field(default=0, ge=0)
-    """Stop after this many validations without improvement; 0 never stops early."""
+    patience: int | None = Field(default=None, ge=0)
+    """Stop after this many validations without improvement; 0 never stops early. By default a third of them, at least
+    3; asgd begins to average instead."""
     save_every: float = Field(default=30.0, gt=0)
     """Seconds between checkpoints. Each validation and the end of training save one too."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -51,12 +53,31 @@ class TrainingOptions(Section):
     seed: int = Field(default=1, ge=0, lt=2**63)
     """The random seed of weights, order, dropout and of which examples are held out."""
 
+    @property
+    def stops_after(self) -> float:
+        """The validations without improvement after which to stop; infinite where it never stops early.
+
+        >>> TrainingOptions().stops_after, TrainingOptions(patience=0).stops_after
+        (4, inf)
+        """
+        if self.patience is None and self.optimizer != "asgd":
+            return max(3, math.ceil(self.validations / 3))
+        return self.patience or math.inf
+
     @model_validator(mode="after")
     def _one_budget(self) -> "TrainingOptions":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"a run has one budget, but it gives {' and '.join(given)}; keep one of them")
         return self
+
+
+class ExampleTraining(TrainingOptions):
+    """How a model of labelled examples is trained."""
+
+    batch_size: int | None = Field(default=None, gt=0)  # type: ignore[assignment]
+    """Examples in an update, over all processes together; without it 32, and of fewer than 128 examples about a
+    quarter."""
 
 
 BUDGETS = ("minutes", "epochs", "steps")

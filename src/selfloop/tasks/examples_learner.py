@@ -1,6 +1,7 @@
 """What trains on labelled examples: the data, the model and the batches of one run, for classes and for labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -10,12 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfloop.config import Section
-from selfloop.data.batches import Batches, pad
+from selfloop.data.batches import Batches, pad, suited_size
 from selfloop.data.examples import Examples
+from selfloop.errors import ConfigError
 from selfloop.language import Cell
+from selfloop.options.fields import filled
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.inputs import Inputs, class_weights, fingerprint, fit_scale
 from selfloop.tasks.learner import Learner
+from selfloop.tasks.pretrained import Vectors, begin_with, pretrained, size_of
 from selfloop.tasks.score import Score
 
 Config = TypeVar("Config", bound=Section)
@@ -30,9 +34,39 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
     UNITS: ClassVar[str]
     """What examples are called."""
 
+    _vectors: Vectors = MappingProxyType({})
+
     def __init__(self, config: Config, inputs: Inputs | None = None, cell: Cell | None = None) -> None:
         super().__init__(config, inputs, cell)
         fit_scale(self.model.encoder, self._train[0])
+        begin_with(self._vectors, self.model.encoder, self.inputs.vocabulary)
+
+    def suited(self, config: Config) -> Config:
+        """The size of a batch by the number of examples, and that of word vectors by those that are given.
+
+        Raises:
+            DataError: the vectors cannot be read, or there are none of the words.
+            ConfigError: the examples are of no words, or the vectors have another size than the model.
+        """
+        chosen: Any = filled(config, training={"batch_size": suited_size(len(self.dataset.train))})
+        if (path := chosen.data.vectors) is None:
+            return chosen  # type: ignore[no-any-return]
+        sentences, name, model = self.sentences(config), self.dataset.name, chosen.model
+        if sentences is None:
+            raise ConfigError(f"The vectors in {path} are of words, and {name} is not read as words: leave them out.")
+        size = model.embedding_size if "embedding_size" in model.model_fields_set else None
+        self._vectors = pretrained(path, sentences, size, self.bad.notes)
+        model = model.model_copy(update={"embedding_size": size_of(self._vectors)})
+        return chosen.model_copy(update={"model": model})  # type: ignore[no-any-return]
+
+    def sentences(self, config: Config) -> Iterable[Sequence[str]] | None:
+        """The words of each training example; None where they are not read as words."""
+        return None
+
+    @property
+    def best_by(self) -> str:
+        """As it was chosen, or suits the data."""
+        return str(self.config.training.best)  # type: ignore[attr-defined]
 
     def prepare(self) -> int:
         """The examples as arrays, their labels as numbers, and the batches."""

@@ -46,7 +46,7 @@ class ExamplesPredictor(
     @classmethod
     def build(cls, options: Any, inputs: Inputs, cell: Cell) -> Network:
         """The network, with fresh weights."""
-        given = options.model_dump(exclude={"cell", "embedding_size"})
+        given = options.model_dump(exclude={"cell", "embedding_size"}, exclude_none=True)
         network: Network = cls.NETWORK(inputs.encoder(options.embedding_size), cell, cls.num_outputs(inputs), **given)
         return network
 

@@ -17,6 +17,7 @@ from selfloop.config import Section
 from selfloop.data import Tokenizer
 from selfloop.data.examples import Examples, Modality
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.data.text.words import split_words
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
@@ -36,8 +37,8 @@ class Inputs:
         kind: what an example is.
         shape: of one step: (C,) of a series, (H, W) or (H, W, 3) of frames, () of text.
         classes: the names of the labels, in the order of the logits; none where the target is no class.
-        tokenizer: of text.
-        vocabulary: of words.
+        tokenizer: of text that is read as characters, bytes or byte-pair encoding.
+        vocabulary: of words, and of text that is read as words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
     """
 
@@ -56,10 +57,11 @@ class Inputs:
                 another size.
         """
         if self.tokenizer is not None:
-            ids = self.tokenizer.encode_batch(list(examples.inputs))
+            ids = self.tokenizer.encode_batch(examples.inputs)
             return [np.array(row or [self.tokenizer.start_id], np.int64) for row in ids]
         if self.vocabulary is not None:
-            return [self.vocabulary.encode(words) for words in examples.inputs]
+            split = split_words if self.kind == "text" else list
+            return [self.vocabulary.encode(split(words) or [""]) for words in examples.inputs]
         for array, place in zip(examples.inputs, examples.places, strict=True):
             if array.shape[1:] != self.shape:
                 raise DataError(
@@ -80,7 +82,7 @@ class Inputs:
         if self.kind == "frames":
             return FrameEncoder(self.shape[0], self.shape[1], (*self.shape, 1)[2], size)
         if self.vocabulary is not None:
-            return WordEncoder(len(self.vocabulary.words), len(self.vocabulary.characters), size)
+            return WordEncoder(len(self.vocabulary.words), size)
         assert self.tokenizer is not None
         return TokenEncoder(self.tokenizer.vocab_size, size)
 
@@ -92,7 +94,7 @@ class Inputs:
         if self.image is not None:
             facts["image"] = self.image
         if self.vocabulary is not None:
-            facts |= {"words": self.vocabulary.words, "characters": "".join(self.vocabulary.characters)}
+            facts["words"] = self.vocabulary.words
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
         if self.tokenizer is not None:
             save_tokenizer(run, self.tokenizer)
@@ -111,8 +113,11 @@ class Inputs:
             raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
-        tokenizer = load_tokenizer(run) if facts.kind == "text" else None
-        vocabulary = Vocabulary(facts.words, tuple(facts.characters)) if facts.kind == "words" else None
+        if facts.characters:
+            raise RunError(f"{run.path} was made by an older selfloop, whose models spelt words: train it anew.")
+        by_words = facts.kind == "words" or bool(facts.words)
+        tokenizer = load_tokenizer(run) if facts.kind == "text" and not by_words else None
+        vocabulary = Vocabulary(facts.words) if by_words else None
         return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image)
 
 
@@ -125,6 +130,7 @@ class _Facts(Section):
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
     characters: str = ""
+    """Of runs that are older than n-grams."""
 
     @model_validator(mode="after")
     def _agree(self) -> "_Facts":
@@ -135,8 +141,8 @@ class _Facts(Section):
             raise ValueError(f"an image cannot have the shape {self.image}")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class has the name of another")
-        if (self.kind == "words") != bool(self.words and self.characters):
-            raise ValueError("words and characters belong to examples of words, and to no others")
+        if self.kind != "text" and (self.kind == "words") != bool(self.words):
+            raise ValueError("words belong to examples of words, and to no others")
         return self
 
 

@@ -53,9 +53,21 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         self.bad = bad_items(chosen.data)
         self.dataset: Any = self.OPENED.read_dataset(config, self.bad)
         self.name, self.origin = self.dataset.name, self.dataset.origin
+        if inputs is None:
+            self.config = config = self.suited(config)
+            chosen = config
         self.inputs = inputs or self.learn_inputs()
         self.steps_per_epoch = self.prepare()
         self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+
+    def suited(self, config: Config) -> Config:
+        """The configuration, with what the user has left open chosen to suit the data."""
+        return config
+
+    @property
+    def best_by(self) -> str:
+        """The figure of the validation part that chooses the best weights."""
+        return "loss"
 
     @abstractmethod
     def learn_inputs(self) -> Inputs:
@@ -75,7 +87,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
 
     @abstractmethod
     def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """The figures of the validation part; the lowest ``loss`` is the best."""
+        """The figures of the validation part: ``loss``, and others."""
 
     @abstractmethod
     def hashes(self) -> dict[str, str]:

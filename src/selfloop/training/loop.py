@@ -34,6 +34,10 @@ class Task(Protocol):
     steps_per_epoch: int
 
     @property
+    def best_by(self) -> str:
+        """The metric of `validate` that chooses the best weights: the lowest ``loss``, or the highest of another."""
+
+    @property
     def model(self) -> nn.Module:
         """What is trained."""
 
@@ -43,7 +47,7 @@ class Task(Protocol):
         """
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """Metrics on the validation data; the lowest ``loss`` is the best."""
+        """Metrics on the validation data: ``loss``, and others from 0 up."""
 
     def facts(self) -> Mapping[str, Any]:
         """What must be the same when a run is resumed, such as the data's fingerprint."""
@@ -137,14 +141,13 @@ def _train(
         if validate:
             progress.validations = due
             metrics = _validate(task, optimizer, accelerator)
-            best = metrics["loss"] < progress.best_loss
-            _judge(progress, metrics["loss"], options, optimizer)
+            best = _judge(progress, metrics, task.best_by, options, optimizer)
             if log:
                 if best:
                     with averaged(optimizer):
                         run.save_model(task.model, {**metrics, "step": progress.step})
                 log.validated(progress.step, progress.elapsed, spent, metrics, best)
-            progress.finished = spent >= 1 or bool(options.patience and progress.stale >= options.patience)
+            progress.finished = spent >= 1 or progress.stale >= options.stops_after
             stop = stop or progress.finished
         if stop or validate or progress.elapsed - saved > options.save_every:
             saved = progress.elapsed
@@ -185,13 +188,20 @@ def _check_finite(loss: float) -> None:
         )
 
 
-def _judge(progress: Progress, loss: float, options: TrainingOptions, optimizer: Any) -> None:
-    """Remember the best; where validation stopped improving, lower the learning rate or begin to average."""
-    if loss < progress.best_loss:
-        progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
-        return
+def _judge(
+    progress: Progress, metrics: Mapping[str, float], best_by: str, options: TrainingOptions, optimizer: Any
+) -> bool:
+    """Whether the metrics are the best so far, which is remembered; of equal scores, the lower loss is better.
+
+    Where validation stopped improving, lower the learning rate or begin to average.
+    """
+    score, loss = 0.0 if best_by == "loss" else metrics[best_by], metrics["loss"]
+    if (score, -loss) > (progress.best_score, -progress.best_loss):
+        progress.best_score, progress.best_loss, progress.best_step, progress.stale = score, loss, progress.step, 0
+        return True
     progress.stale += 1
     if options.schedule == "plateau":
         progress.scale *= PLATEAU_FACTOR
     if options.optimizer == "asgd" and progress.stale >= AVERAGE_AFTER and not is_averaging(optimizer):
         start_averaging(optimizer)
+    return False

@@ -28,6 +28,7 @@ class Progress:
     elapsed: float = 0.0
     validations: int = 0
     best_loss: float = math.inf
+    best_score: float = 0.0  # of the metric that chooses the best weights; 0 where that is the loss
     best_step: int = 0
     stale: int = 0  # validations since the best
     scale: float = 1.0  # what plateaus have left of the learning rate
@@ -143,8 +144,8 @@ def _progress(facts: Mapping[str, Any]) -> Progress:
 
 def _check_unchanged(run: Run, task: Any, options: TrainingOptions, facts: Mapping[str, Any]) -> None:
     """Raises a RunError where the options or the task's data are not those that the run was begun with."""
-    was = TrainingOptions(**facts["options"])
-    for name in TrainingOptions.model_fields:
+    was = type(options)(**facts["options"])
+    for name in was.model_fields_set:  # a run of an older version does not know all fields
         if getattr(was, name) != getattr(options, name):
             raise RunError(
                 f"The training.{name} in {run.path / 'config.json'} has changed since the run was begun: it was "

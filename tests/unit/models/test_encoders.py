@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from selfloop.data.text.vocabulary import LONGEST, Vocabulary
 from selfloop.errors import ArgumentError
-from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder
+from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
 
 
 def test_tokens_become_their_vectors():
@@ -47,3 +48,51 @@ def test_each_frame_is_seen_by_itself(colour):
 def test_frames_that_are_too_small_are_refused():
     with pytest.raises(ArgumentError, match=r"at least 8 × 8 pixels. Got 7 × 40 instead"):
         FrameEncoder(7, 40, 1, size=4)
+
+
+VOCABULARY = Vocabulary.of([["to", "be", "to", "be"]])
+
+
+def vectors(encoder, *words):
+    """One a word."""
+    return encoder(torch.from_numpy(VOCABULARY.encode(words))[:, None])[:, 0]
+
+
+def test_a_word_is_its_vector_and_the_scaled_sum_of_those_of_its_n_grams():
+    encoder = WordEncoder(3, 4).eval()
+    rows = torch.from_numpy(VOCABULARY.encode(["to"]))
+    spelling, shape = (encoder._hashes(half) for half in rows[:, 1:].chunk(2, dim=1))
+    borders_and_all = 4 + 3 + 2 + 1  # runs of 1, 2, 3 and 4 characters of "to" between its borders
+    assert (spelling > 0).sum() == (shape > 0).sum() == borders_and_all
+    numbers = torch.cat([spelling, shape], dim=1)
+    expected = encoder.embedding.weight[VOCABULARY.words.index("to")]
+    expected = expected + encoder.grams.weight[numbers[numbers > 0]].sum(0) / (2 * borders_and_all) ** 0.5
+    torch.testing.assert_close(vectors(encoder, "to")[0], expected)
+
+
+def test_an_unknown_word_is_told_by_how_it_is_written_and_capitals_by_their_shape():
+    encoder = WordEncoder(3, 4).eval()
+    unseen, again, other, capital = vectors(encoder, "unseen", "unseen", "unsene", "Unseen")
+    assert torch.equal(unseen, again)
+    assert not torch.allclose(unseen, other)
+    assert not torch.allclose(unseen, capital)
+    halves = torch.from_numpy(VOCABULARY.encode(["unseen", "Unseen"]))[:, 1:].chunk(2, dim=1)
+    assert torch.equal(*halves[0])
+    assert not torch.equal(*halves[1])
+
+
+def test_the_longest_words_and_characters_have_vectors_within_the_table():
+    words = ["x" * LONGEST, "y" * 1000, "\U0010ffff" * 7, "é", ""]
+    encoder = WordEncoder(3, 4, buckets=5).eval()
+    assert vectors(encoder, *words).isfinite().all()
+    numbers = encoder._hashes(torch.from_numpy(VOCABULARY.encode(words))[:, 1 : 1 + LONGEST])
+    assert numbers.min() == 0
+    assert numbers.max() == 5
+
+
+def test_known_words_are_taken_for_unknown_now_and_then_while_training():
+    encoder = WordEncoder(3, 4)
+    torch.manual_seed(0)
+    many = vectors(encoder, *["to"] * 1000)
+    unknown = (many - vectors(encoder.eval(), "to")).abs().amax(1) > 1e-6
+    assert 0.05 < unknown.float().mean() < 0.5

@@ -1,10 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 
 from selfloop.data import Tokenizer
 from selfloop.data.examples import Examples
+from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.errors import RunError
-from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder
+from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
 from selfloop.tasks.inputs import Inputs, fit_scale
 from selfloop.training import Run
 
@@ -34,6 +37,32 @@ def test_text_comes_with_its_tokenizer(run):
     assert [a.tolist() for a in loaded.arrays(texts)] == [a.tolist() for a in inputs.arrays(texts)]
     assert [len(a) for a in loaded.arrays(texts)] == [2, 1, 2]
     assert isinstance(loaded.encoder(5), TokenEncoder)
+
+
+@pytest.mark.parametrize("kind", ["words", "text"])
+def test_words_come_with_their_vocabulary(run, kind):
+    inputs = Inputs(kind, (), ("a", "b"), vocabulary=Vocabulary.of([["to", "be", "to"]]))
+    inputs.save(run)
+    assert Inputs.load(run) == inputs
+    sentences = ["to, be", ""] if kind == "text" else [["to", ",", "be"], [""]]
+    arrays = Inputs.load(run).arrays(Examples(sentences, [], ["1", "2"]))
+    assert [a[:, 0].tolist() for a in arrays] == [[1, 0, 0], [0]]
+    assert isinstance(inputs.encoder(5), WordEncoder)
+
+
+def test_text_that_was_read_by_a_tokenizer_of_words_still_is(run):
+    """As runs were made before there were n-grams."""
+    inputs = Inputs("text", (), ("a", "b"), Tokenizer.train("word", ["to be"]))
+    inputs.save(run)
+    arrays = Inputs.load(run).arrays(Examples(["be to"], [], ["1"]))
+    assert [a.tolist() for a in arrays] == [inputs.tokenizer.encode("be to")]
+
+
+def test_a_labeller_of_words_that_is_older_than_n_grams_is_to_be_trained_anew(run):
+    facts = {"kind": "words", "shape": [], "classes": ["a"], "words": ["<unk>", "to"], "characters": "�to"}
+    (run.path / "inputs.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match=r"was made by an older selfloop, whose models spelt words: train it anew\.$"):
+        Inputs.load(run)
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"kind": "series"}', "[]"])

@@ -123,6 +123,23 @@ def test_it_stops_when_validation_has_not_improved_for_so_long(fit, tmp_path, pa
     assert facts["progress"]["finished"]
 
 
+@pytest.mark.parametrize(("validations", "stop"), [(12, 5), (4, 4), (2, 2)])
+def test_without_a_patience_it_stops_after_a_third_of_the_validations_and_three_at_least(fit, validations, stop):
+    progress = fit(Toy(valid=[1] * validations), validations=validations, steps=validations)
+    assert (progress.finished, progress.step, progress.best_step) == (True, stop, 1)
+
+
+def test_with_a_patience_of_0_it_never_stops_early(fit):
+    assert fit(Toy(valid=[1] * 10), validations=10, patience=0).step == 20
+
+
+def test_a_run_that_is_resumed_counts_on(fit):
+    stopped = fit(Toy(valid=[1, 2, 2, 2]), validations=10, patience=3, listener=Watcher(stop_at=5))
+    assert (stopped.finished, stopped.stale) == (False, 1)
+    progress = fit(Toy(valid=[2, 2, 2, 2]), validations=10, patience=3)
+    assert (progress.finished, progress.step, progress.best_step) == (True, 8, 2)
+
+
 def test_the_best_weights_are_those_of_the_best_validation(fit, tmp_path):
     task = Toy(gradient=None, valid=[3, 1, 2, 1])
     fit(task)
@@ -131,6 +148,31 @@ def test_the_best_weights_are_those_of_the_best_validation(fit, tmp_path):
     assert facts == {"loss": 1, "perplexity": 1, "step": 10, "manifest": manifest}
     assert all(torch.equal(kept[name], value) for name, value in task.at_validation[1].items())
     assert not torch.equal(kept["vector"], task.model.vector)
+
+
+def test_a_metric_may_choose_the_best_weights_and_of_equal_ones_the_lower_loss(fit, tmp_path):
+    watcher = Watcher()
+    valid, scores = [3, 1, 5, 4, 6, 4], [0.0, 0.5, 0.75, 0.75, 0.75, 0.5]
+    progress = fit(Toy(valid=valid, scores=scores), steps=12, validations=6, patience=2, listener=watcher)
+    assert [best for _, best in watcher.validations] == [True, True, True, True, False, False]
+    assert (progress.best_step, progress.best_score, progress.best_loss, progress.step) == (8, 0.75, 4, 12)
+    assert read_tensors(tmp_path / "run" / "model.safetensors")[1]["accuracy"] == 0.75
+
+
+def test_a_run_that_is_resumed_keeps_the_best_score(fit, tmp_path):
+    valid, scores = [3, 3, 2, 1], [0.5, 0.9, 0.7, 0.9]
+    assert not fit(Toy(valid=valid, scores=scores), listener=Watcher(stop_at=11)).finished
+    progress = fit(Toy(valid=valid[2:], scores=scores[2:]))
+    assert (progress.best_step, progress.best_score, progress.best_loss) == (20, 0.9, 1)
+
+
+def test_a_checkpoint_from_before_there_were_scores_goes_on_by_the_loss(fit, tmp_path):
+    fit(Toy(valid=[2, 1, 3, 3]), listener=Watcher(stop_at=11))
+    path = tmp_path / "run" / "resume" / "last.safetensors"
+    tensors, facts = read_tensors(path)
+    del facts["progress"]["best_score"]
+    write_tensors(path, tensors, facts)
+    assert fit(Toy(valid=[1.5, 0.5])).best_step == 20
 
 
 def test_each_validation_without_improvement_quarters_the_learning_rate(fit, tmp_path):

@@ -26,11 +26,18 @@ class Toy:
     Args:
         gradient: of every parameter at every step; None for noise, a draw of torch's.
         valid: the loss of each validation.
+        scores: the accuracy of each validation; with these, they choose the best weights.
     """
 
     def __init__(
-        self, gradient: float | None = 0.1, valid: Sequence[float] = (), steps_per_epoch: int = 10, text: str = "a"
+        self,
+        gradient: float | None = 0.1,
+        valid: Sequence[float] = (),
+        steps_per_epoch: int = 10,
+        text: str = "a",
+        scores: Sequence[float] = (),
     ) -> None:
+        self.scores, self.best_by = scores, "accuracy" if scores else "loss"
         self.model = Straight()
         self.gradient, self.valid, self.steps_per_epoch, self.text = gradient, list(valid), steps_per_epoch, text
         self.at_validation: list[dict[str, torch.Tensor]] = []
@@ -48,7 +55,8 @@ class Toy:
     def validate(self, model):
         self.at_validation.append(weights(self.model))
         loss = self.valid[len(self.at_validation) - 1] if self.valid else 1 / len(self.at_validation)
-        return {"loss": loss, "perplexity": loss}
+        scores = {"accuracy": self.scores[len(self.at_validation) - 1]} if self.scores else {}
+        return {"loss": loss, "perplexity": loss, **scores}
 
     def facts(self):
         return {"text": self.text}

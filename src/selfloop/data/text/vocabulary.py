@@ -1,7 +1,7 @@
 """Words as numbers: what each is, and how it is written."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,36 +14,51 @@ LONGEST = 20
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words and characters of a training set; the first of each stands for all that are not known.
+    """The words of a training set, in lower case; the first stands for all that are not known.
 
-    >>> vocabulary = Vocabulary.of([["to", "be", "to"]])
+    >>> vocabulary = Vocabulary.of([["To", "be", "to"]])
     >>> vocabulary.words
     ('<unk>', 'to')
-    >>> vocabulary.encode(["to", "boo"])[:, :5].tolist()
-    [[1, 5, 4, 0, 0], [0, 2, 4, 4, 0]]
+    >>> vocabulary.encode(["To", "boo"])[:, :5].tolist()
+    [[1, 116, 111, 0, 0], [0, 98, 111, 111, 0]]
     """
 
     words: tuple[str, ...]
-    characters: tuple[str, ...]
-    _words: dict[str, int] = field(init=False, repr=False, compare=False)
-    _characters: dict[str, int] = field(init=False, repr=False, compare=False)
+    _numbers: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", {word: number for number, word in enumerate(self.words)})
-        object.__setattr__(self, "_characters", {c: number for number, c in enumerate(self.characters)})
+        object.__setattr__(self, "_numbers", {word: number for number, word in enumerate(self.words)})
 
     @classmethod
-    def of(cls, sentences: Iterable[Sequence[str]], at_least: int = 2) -> "Vocabulary":
-        """The words that come at least so often, and all characters."""
-        counts = Counter(word for sentence in sentences for word in sentence)
-        words = sorted(word for word, count in counts.items() if count >= at_least and word != UNKNOWN)
-        return cls((UNKNOWN, *words), ("\N{REPLACEMENT CHARACTER}", *sorted(set("".join(counts)))))
+    def of(cls, sentences: Iterable[Sequence[str]], size: int | None = None, also: Container[str] = ()) -> "Vocabulary":
+        """The words that come twice or more, since those that come once teach what an unknown word is.
+
+        Args:
+            sentences: words in a row.
+            size: words at the most, the first among them; the most frequent are kept.
+            also: words that are kept though they come once.
+        """
+        counts = Counter(word.lower() for sentence in sentences for word in sentence)
+        known = [word for word, n in counts.most_common() if (n > 1 or word in also) and word != UNKNOWN]
+        return cls((UNKNOWN, *sorted(known[: None if size is None else size - 1])))
 
     def encode(self, sentence: Sequence[str]) -> npt.NDArray[np.int64]:
-        """A row a word: its number, and those of its characters, plus 1, with zeros after the last."""
-        rows = np.zeros((len(sentence), 1 + LONGEST), np.int64)
+        """A row a word, (T, 1 + 2 · LONGEST): its number, the code points of its characters in lower case, with zeros
+        after the last, and those of its shape likewise.
+        """
+        rows = np.zeros((len(sentence), 1 + 2 * LONGEST), np.int64)
         for row, word in zip(rows, sentence, strict=True):
-            read = word if len(word) <= LONGEST else word[: LONGEST // 2] + word[-LONGEST // 2 :]
-            row[0] = self._words.get(word, 0)
-            row[1 : 1 + len(read)] = [self._characters.get(c, 0) + 1 for c in read]
+            row[0] = self._numbers.get(word.lower(), 0)
+            for start, spelt in ((1, word.lower()), (1 + LONGEST, shape(word))):
+                read = spelt if len(spelt) <= LONGEST else spelt[: LONGEST // 2] + spelt[-LONGEST // 2 :]
+                row[start : start + len(read)] = [*map(ord, read)]
         return rows
+
+
+def shape(word: str) -> str:
+    """How a word looks: X where it has a capital letter, L for another letter, D for a digit, all else as it is.
+
+    >>> shape("McDonald's"), shape("@user_42")
+    ("XLXLLLLL'L", '@LLLL_DD')
+    """
+    return "".join("X" if c.isupper() else "D" if c.isdigit() else "L" if c.isalpha() else c for c in word)

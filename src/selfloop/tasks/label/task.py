@@ -1,10 +1,15 @@
 """Training a labeller: what the loop asks of it."""
 
+from collections.abc import Iterable, Sequence
+
 from torch import Tensor, nn
 
 from selfloop.data.batches import pad
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.errors import ConfigError
 from selfloop.layers import State
+from selfloop.metrics import are_spans
+from selfloop.options.fields import filled
 from selfloop.options.label import LabelConfig
 from selfloop.tasks.examples_learner import ClassesLearner
 from selfloop.tasks.inputs import Inputs, in_natural_order
@@ -34,10 +39,28 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         loss = self.cross_entropy(logits.flatten(0, 1), truth.flatten() - 1) if targets else logits.sum() * 0
         return loss, targets, None
 
+    def suited(self, config: LabelConfig) -> LabelConfig:
+        """Also what chooses the best weights.
+
+        Raises:
+            ConfigError: it is no figure of such labels.
+        """
+        spans = are_spans({name for names in self.dataset.train.labels for name in names if name is not None})
+        if config.training.best in (("edit", "f1_at_50") if spans else ("span_f1",)):
+            what = "mark spans, and are judged by span_f1" if spans else "mark no spans (B-city, I-city, O)"
+            by, name = config.training.best, self.dataset.name
+            raise ConfigError(f"The best weights cannot be chosen by {by}: the labels of {name} {what}.")
+        chosen: LabelConfig = filled(super().suited(config), training={"best": "span_f1" if spans else "accuracy"})
+        return chosen
+
+    def sentences(self, config: LabelConfig) -> Iterable[Sequence[str]] | None:
+        """Those of words."""
+        return self.dataset.train.inputs if self.dataset.kind == "words" else None
+
     def learn_inputs(self) -> Inputs:
         """The labels, and the words."""
         train, kind = self.dataset.train, self.dataset.kind
         classes = in_natural_order(name for names in train.labels for name in names if name is not None)
         if kind == "words":
-            return Inputs("words", (), classes, vocabulary=Vocabulary.of(train.inputs))
+            return Inputs("words", (), classes, vocabulary=Vocabulary.of(train.inputs, also=self._vectors))
         return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes)

@@ -1,7 +1,8 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfloop.data.text.vocabulary import LONGEST, Vocabulary
+from selfloop.data.text.vocabulary import LONGEST, Vocabulary, shape
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), min_size=1, max_size=6)
 
@@ -10,16 +11,24 @@ WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30),
 def test_what_was_seen_is_known(sentence):
     vocabulary = Vocabulary.of([sentence, sentence])
     rows = vocabulary.encode(sentence)
-    assert rows.shape == (len(sentence), 1 + LONGEST)
+    assert rows.shape == (len(sentence), 1 + 2 * LONGEST)
     for row, word in zip(rows, sentence, strict=True):
-        assert vocabulary.words[row[0]] == word
-        spelt = "".join(vocabulary.characters[c - 1] for c in row[1:] if c)
-        assert spelt == (word if len(word) <= LONGEST else word[:10] + word[-10:])
+        assert vocabulary.words[row[0]] == word.lower()
+        for half, whole in zip(np.split(row[1:], 2), (word.lower(), shape(word)), strict=True):
+            read = whole if len(whole) <= LONGEST else whole[:10] + whole[-10:]
+            assert "".join(map(chr, half[: len(read)])) == read
+            assert not half[len(read) :].any()
 
 
-def test_rare_words_and_strange_characters_are_unknown_but_spelt():
+def test_rare_words_are_unknown_but_spelt():
     vocabulary = Vocabulary.of([["cat", "cat", "act"]])
     rows = vocabulary.encode(["act", "cäb"])
     assert rows[:, 0].tolist() == [0, 0]
-    assert rows[0, 1:5].tolist() == [vocabulary.characters.index(c) + 1 for c in "act"] + [0]
-    assert rows[1, 2] == 1
+    assert ["".join(map(chr, row[1:4])) for row in rows] == ["act", "cäb"]
+
+
+def test_the_most_frequent_words_are_kept_and_others_where_they_are_asked_for():
+    sentences = [["a", "b", "b", "c", "c", "c", "d"]]
+    assert Vocabulary.of(sentences).words == ("<unk>", "b", "c")
+    assert Vocabulary.of(sentences, size=2).words == ("<unk>", "c")
+    assert Vocabulary.of(sentences, also={"d", "e"}).words == ("<unk>", "b", "c", "d")

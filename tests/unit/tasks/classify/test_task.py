@@ -12,6 +12,7 @@ from selfloop.errors import ArgumentError, DataError
 from selfloop.options import ClassifyConfig
 from selfloop.tasks import load
 from selfloop.tasks.classify import Classification, Classifier
+from selfloop.tasks.run_config import read_config
 from selfloop.training import Run, train
 
 
@@ -171,6 +172,71 @@ def test_a_sample_judges_about_so_many(trained):
     _, run = trained()
     loaded = load(run.path)
     assert loaded.score(loaded.parts()["valid"], sample=4).count == 4
+
+
+# ---------------------------------------------------------------------------------- what suits the data, unless chosen
+
+FILMS = [
+    f"it is {what} {word} film, {number}" for number in range(20) for what in ("a", "no") for word in ("good", "bad")
+]
+SURNAMES = [
+    f"{first}{last}" for first in ("Ab", "Be", "Cu", "Do", "Em", "Fi") for last in ("el", "er", "in", "ov", "ura")
+]
+
+
+@pytest.fixture
+def suited(tmp_path):
+    def make(texts, data=None, model=None, **training):
+        source = tmp_path / "texts.jsonl"
+        rows = [json.dumps({"text": text, "label": "ab"[number % 2]}) for number, text in enumerate(texts)]
+        source.write_text("\n".join(rows))
+        given = {"data": {"source": str(source), **(data or {})}, "model": model or {}, "training": training}
+        return Classification(parse(ClassifyConfig, given, "test"))
+
+    return make
+
+
+def choices(task):
+    model = task.config.model
+    return task.config.data.tokenizer, model.pooling, model.input_dropout, model.output_dropout
+
+
+def test_sentences_are_read_as_words_and_names_as_characters(suited):
+    films, names = suited(FILMS), suited(SURNAMES)
+    assert choices(films) == ("word", "mean", 0.5, 0.5)
+    assert "at most 7 words (" in films.summary()
+    assert choices(names) == ("char", "last", 0.0, 0.1)
+    assert "5 characters (" in names.summary()
+
+
+def test_what_is_chosen_stays(suited):
+    films = suited(FILMS, {"tokenizer": "char"}, {"pooling": "max", "input_dropout": 0.2})
+    assert choices(films) == ("char", "max", 0.2, 0.1)
+    assert choices(suited(SURNAMES, {"tokenizer": "word"}, {"output_dropout": 0})) == ("word", "mean", 0.5, 0.0)
+
+
+def test_words_are_split_from_punctuation_in_predict_as_in_training(suited):
+    opened = suited(FILMS).opened()
+    split, whole, other = opened.predict(["it is n't good , is it ?", "it isn't good, is it?", "it is not good"])
+    assert whole.probabilities == split.probabilities
+    assert whole.probabilities != other.probabilities
+
+
+@pytest.mark.parametrize(("count", "size"), [(40, 8), (80, 16), (200, 32)])
+def test_the_size_of_a_batch_follows_the_number_of_examples_to_train_on(suited, count, size):
+    assert suited([f"name{number}" for number in range(count)]).config.training.batch_size == size
+    assert suited([f"name{number}" for number in range(count)], batch_size=5).config.training.batch_size == 5
+
+
+def test_the_best_weights_are_those_of_the_best_accuracy_unless_chosen(suited):
+    assert suited(SURNAMES).best_by == "accuracy"
+    assert suited(SURNAMES, best="loss").best_by == "loss"
+
+
+def test_a_run_that_is_older_than_this_choice_goes_on_by_its_loss(suited, tmp_path):
+    kept = suited(SURNAMES).config.model_dump(mode="json")
+    del kept["training"]["best"]
+    assert read_config(Run.create(tmp_path / "run", "classify", kept), ClassifyConfig).training.best == "loss"
 
 
 # ------------------------------------------------------------------------------------------------ what predict takes

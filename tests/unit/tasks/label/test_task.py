@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from selfloop.config import parse
 from selfloop.data.examples import Examples
-from selfloop.errors import ArgumentError, DataError
+from selfloop.errors import ArgumentError, ConfigError, DataError
 from selfloop.options import LabelConfig
 from selfloop.tasks import load
 from selfloop.tasks.label import Labeller, Labelling
@@ -180,3 +180,29 @@ def test_frames_are_brought_to_the_size_of_those_that_were_learnt_from(make_task
     assert len(opened.predict(np.stack([clip, clip]))) == 2
     with pytest.raises(DataError, match=r"sequence 0 holds an array of float64, .* frames must be bytes"):
         opened.predict([clip / 255])
+
+
+def tagged(path, best, *tags):
+    """Sentences of words with these tags."""
+    path.write_text("".join("".join(f"w{n}{k}\t{tag}\n" for k, tag in enumerate(tags)) + "\n" for n in range(10)))
+    return Labelling(parse(LabelConfig, {"data": {"source": str(path)}, "training": {"best": best}}, "test"))
+
+
+def test_the_best_weights_are_those_of_the_best_spans_or_else_of_the_best_accuracy_unless_chosen(tmp_path):
+    path = tmp_path / "tags.tsv"
+    assert tagged(path, None, "O", "B-x", "I-x").best_by == "span_f1"
+    assert tagged(path, None, "NOUN", "VERB").best_by == "accuracy"
+    assert tagged(path, "loss", "O", "B-x", "I-x").best_by == "loss"
+    assert tagged(path, "edit", "NOUN", "VERB").best_by == "edit"
+
+
+@pytest.mark.parametrize(
+    ("best", "tags", "what"),
+    [
+        ("edit", ("O", "B-x", "I-x"), "mark spans, and are judged by span_f1"),
+        ("span_f1", ("NOUN", "VERB"), r"mark no spans \(B-city, I-city, O\)"),
+    ],
+)
+def test_a_figure_that_the_labels_do_not_have_cannot_choose_the_best_weights(tmp_path, best, tags, what):
+    with pytest.raises(ConfigError, match=f"cannot be chosen by {best}: the labels of tags {what}"):
+        tagged(tmp_path / "tags.tsv", best, *tags)
