@@ -52,7 +52,7 @@ def write_in_steps(model, state, target):
 # ------------------------------------------------------------------------------------------------ one answer, any way
 
 
-@pytest.mark.parametrize("cell", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("cell", [cell for cell in ZOO.values() if len(cell.inputs) == 1], ids=lambda cell: cell.name)
 def test_step_by_step_it_gives_what_it_gives_at_once(cell):
     model = make(cell, scale=1.0, embedding_size=3, hidden_size=4)  # the sizes of the catalogue
     source, target = pairs()

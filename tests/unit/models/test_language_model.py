@@ -28,7 +28,7 @@ def read_in_steps(model, tokens):
 # ------------------------------------------------------------------------------------------------ reading
 
 
-@pytest.mark.parametrize("cell", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("cell", [cell for cell in ZOO.values() if len(cell.inputs) == 1], ids=lambda cell: cell.name)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "tied": True}], ids=["one layer", "two layers, tied"])
 def test_step_by_step_it_gives_what_it_gives_at_once(cell, options):
     model = make(cell, **{"embedding_size": 3, "hidden_size": 4, **options})  # the sizes of the catalogue
