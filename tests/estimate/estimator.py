@@ -23,7 +23,7 @@ class Estimate(Answer):
     number: float
 
     def facts(self):
-        return {"input": self.place, "number": self.number}
+        return {**self.example(), "number": self.number}
 
     def line(self):
         return f"{self.number:.2f}"
@@ -80,13 +80,13 @@ class Estimator(ExamplesPredictor):
     def predict(self, examples):
         takes = Takes("series (arrays (T, C), or paths)", as_series, one_series)
         examples = as_examples(examples, takes, partial(self.read, bad=BadItems()))
-        found = self.answers(self.inputs.arrays(examples))
-        return [Estimate(place, float(number)) for place, number in zip(examples.places, found, strict=True)]
+        return self.said(examples, self.answers(self.inputs.arrays(examples)))
 
-    def judge(self, arrays, truth, places):
-        return SquaredError(
-            float((torch.cat(self.answers(arrays)) - torch.from_numpy(truth)).square().sum()), len(truth)
-        )
+    def said(self, examples, answers):
+        return [Estimate(place, float(number)) for place, number in zip(examples.places, answers, strict=True)]
+
+    def judge(self, answers, truth, examples):
+        return SquaredError(float((torch.cat(answers) - torch.from_numpy(truth)).square().sum()), len(truth))
 
     def answer(self, batch, lengths):
         return self.model(batch, lengths).float().cpu().unbind()

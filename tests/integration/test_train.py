@@ -57,6 +57,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(finished):
         "best_step",
         "best_by",
         "stopped_early",
+        "scoring_seconds",
         "parameters",
         "files",
         "valid",

@@ -3,19 +3,24 @@
 import shlex
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from selfloop.data.batches import Report
+from selfloop.tasks.answer import Mistake
 from selfloop.tasks.learner import Learner
 from selfloop.tasks.predictor import Predictor
-from selfloop.tasks.table import TaskEntry
+from selfloop.tasks.table import PARTS, TaskEntry
+from selfloop.tasks.trials import spread
 from selfloop.training import Listener, Run
 from selfloop.training import Progress as Reached
 from selfloop.training.schedule import Budget
@@ -23,7 +28,11 @@ from selfloop.training.schedule import Budget
 SHOWN = 5
 """Files of a part that are named."""
 
-_TITLES = {"valid": "validation", "test": "test"}
+MISTAKES = 5
+"""Mistakes that are shown."""
+
+LONG = 10.0
+"""Seconds of scoring that are announced."""
 
 
 class Screen:
@@ -42,8 +51,10 @@ class Screen:
         self._progress: Progress | None = None
         self._bar: Any = None
         self.stopped_by = 0  # the number of the signal that asked for it
-        self._report: Mapping[str, float] = {}
         self._valid = ""
+        self._trial = ""  # which of several trainings this is, of which little is shown
+        self._trials = 0
+        self._introduced = False
 
     @contextmanager
     def status(self, what: str) -> Iterator[None]:
@@ -52,17 +63,23 @@ class Screen:
             yield
 
     def introduce(self, task: Learner[Any, Any, Any], run: Run, budget: Budget, accelerator: Accelerator) -> None:
-        """What is about to happen: the data, the model, the budget, the folder."""
+        """What is about to happen: the data, the model, the budget, the folder; of several trainings at the first."""
+        if self._introduced:
+            return
+        self._introduced = True
         rnn: Any = task.model.rnn
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
         length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
+        if self._trial:
+            each = f", about {self._trials * budget.minutes:g} in all" if budget.minutes else ""
+            length = f"{self._trials} trainings of {length} each{each}"
         parameters = sum(p.numel() for p in task.model.parameters())
         skipped = f"; {len(task.bad.found):,} left out, listed in skipped.jsonl" if task.bad.found else ""
         files: dict[tuple[str, ...], list[str]] = {}
         for part, names in task.origin.files.items():
             train = task.origin.files["train"]
             files.setdefault(train if {*names} <= {*train} else names, []).append(part)
-        known = " and ".join(f"{count:,} {_TITLES[part]}" for part, count in task.origin.repeated.items())
+        known = " and ".join(f"{count:,} {PARTS[part]}" for part, count in task.origin.repeated.items())
         ways = "2 × " if rnn.bidirectional else ""
         for name, text in (
             ("data", f"{task.name}: {task.summary()}{skipped}"),
@@ -71,8 +88,8 @@ class Screen:
             *((("note", f"{known} inputs are in training, too, and their scores say less"),) if known else ()),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
                       f"by {rnn.runs_as} on {accelerator.device.type}{processes}"),
-            ("budget", f"{length}; one pass through the data is {task.steps_per_epoch:,} updates"),
-            ("run", str(run.path)),
+            ("budget", f"{length}, then the scoring; one pass through the data is {task.steps_per_epoch:,} updates"),
+            ("run", self._whole(run)),
         ):  # fmt: skip
             self.console.print(Text.assemble((f"{name:>7}  ", "dim"), text))
 
@@ -96,7 +113,6 @@ class Screen:
         """Move the live line."""
         if self._listener is not None:
             self._listener.reported(report)
-        self._report = report
         if self._progress is None:
             return
         spent, elapsed = report["spent"], report["elapsed"]
@@ -104,7 +120,7 @@ class Screen:
         self._progress.update(
             self._bar,
             completed=spent,
-            description=f"update {report['step']:,}  loss {report['loss']:.3f}{self._valid}  "
+            description=f"{self._trial}update {report['step']:,}  loss {report['loss']:.3f}{self._valid}  "
             f"{report['targets_per_second']:,.0f} {self._kind.unit}s/s  {_clock(left)} left",
             refresh=self.console.is_jupyter,
         )
@@ -114,6 +130,8 @@ class Screen:
         if self._listener is not None:
             self._listener.validated(metrics, best)
         self._valid = f"  validation {metrics['loss']:.3f}"
+        if self._trial:
+            return
         self.console.print(
             f"update {int(metrics['step']):>8,}   valid {self._kind.show(metrics, most=3)}", style="" if best else "dim"
         )
@@ -124,25 +142,51 @@ class Screen:
 
     def stopped(self, run: Run, progress: Reached) -> None:
         """The run was stopped before its budget was spent."""
+        if self._trial:
+            return
         self.console.print(f"Stopped and saved at update {progress.step:,}.")
         self._next([f"selfloop train {self._task} --resume {shlex.quote(str(run.path))}"])
 
-    def conclude(self, best: Predictor[Any, Any, Any, Any], result: Mapping[str, Any], pictures: list[str]) -> None:
+    @contextmanager
+    def scoring(self, run: Run) -> Iterator[Callable[[str, Any], Report]]:
+        """A bar for each part that is scored: `scoring`."""
+        try:
+            with scoring(self.console, self._kind, "; Ctrl-C leaves it out") as report:
+                yield report
+        except KeyboardInterrupt:
+            self.console.print("The scores are missing; the model is saved. To score it:")
+            self._next([f"selfloop train {self._task} --resume {shlex.quote(self._whole(run))}"])
+            raise
+
+    def conclude(
+        self,
+        best: Predictor[Any, Any, Any, Any],
+        result: Mapping[str, Any],
+        mistakes: Sequence[Mistake],
+        files: Sequence[str],
+    ) -> None:
         """The scores, what the model makes, and the next commands."""
         if self.console.quiet:
             return
         units = f"{self._kind.unit}s"
+        if self._trial:
+            for name, title in PARTS.items():
+                if name in result:
+                    self.console.print(f"{self._trial}{title:>10}   {self._kind.show(result[name])}")
+            return
+        by = result["best_by"].replace("_", " ")
         if result["stopped_early"]:
             self.console.print(
-                f"Stopped early: no better {result['best_by'].replace('_', ' ')} since update {result['best_step']:,}; "
-                "--patience 0 trains on."
+                f"Stopped early: no better {by} since update {result['best_step']:,}; --patience 0 trains on."
             )
+        took = f", in {_clock(result['scoring_seconds'])}" if result["scoring_seconds"] >= 1 else ""
         self.console.print(
             f"\nTrained {result['steps']:,} updates in {_clock(result['seconds'])}, "
-            f"{result[f'{units}_per_second']:,} {units}/s. The best weights, by {result['best_by'].replace('_', ' ')}, "
-            f"are of update {result['best_step']:,}. Scored on every {self._kind.unit} once:"
+            f"{result[f'{units}_per_second']:,} {units}/s. "
+            f"The best weights, by {by}, are of update {result['best_step']:,}. "
+            f"Scored on every {self._kind.unit} once{took}:"
         )
-        for name, title in _TITLES.items():
+        for name, title in PARTS.items():
             if name in result:
                 self.console.print(f"[bold]{title:>10}   {self._kind.show(result[name])}")
         signatures = {
@@ -153,13 +197,45 @@ class Screen:
         }
         for signature in sorted(signatures):
             self.console.print(f"{'':>10}   {signature}", style="dim")
+        if mistakes:
+            self.console.print()
+            show_mistakes(self.console, mistakes, PARTS["test" if "test" in result else "valid"])
         for title, text in best.sample().items():
             self.console.print(f"\n{title}", style="dim")
             self.console.print(Text(text))
         run = result["run"]
-        *first, last = ["the model", "metrics.jsonl", "results.json", "curves.png", *pictures]
+        *first, last = ["the model", "metrics.jsonl", "results.json", "curves.png", *files]
         self.console.print(f"\n{run} holds {', '.join(first)} and {last}.")
         self._next([command.format(run=shlex.quote(run)) for command in self._kind.next])
+
+    def begin_trial(self, name: str, count: int) -> None:
+        """The next of several trainings."""
+        self._trial, self._trials, self._valid = f"{name} of {count}  ", count, ""
+
+    def stopped_trials(self, run: Run) -> None:
+        """One of several trainings was stopped before its budget was spent."""
+        self.console.print(f"Stopped and saved in {self._trial.strip()}.")
+        self._next([f"selfloop train {self._task} --resume {shlex.quote(str(run.path))}"])
+
+    def conclude_trials(self, result: Mapping[str, Any], files: Sequence[str]) -> None:
+        """The mean of several trainings, and how far they differ."""
+        self.console.print(f"\nThe mean of {self._trials}, ± their standard deviation:")
+        for name, title in PARTS.items():
+            if name in result:
+                self.console.print(f"[bold]{title:>10}   {spread(self._kind.figures, result[name])}")
+        runs = result["runs"]
+        *first, last = [f"the runs {runs[0]} to {runs[-1]}", "results.json", *files]
+        self.console.print(f"\n{result['run']} holds {', '.join(first)} and {last}.")
+        if "folds" in result:
+            self.console.print("A model of all examples is trained by the same command without --folds.")
+            return
+        best = min(zip(result["valid"]["loss"]["each"], runs, strict=True))[1]
+        run = shlex.quote(f"{result['run']}/{best}")
+        self._next([command.format(run=run) for command in self._kind.next])
+
+    def _whole(self, run: Run) -> str:
+        """The folder of a run, or of the several that it is one of."""
+        return str(run.path.parent if self._trial else run.path)
 
     def _next(self, commands: list[str]) -> None:
         for number, command in enumerate(commands):
@@ -169,6 +245,34 @@ class Screen:
         if self.stopped_by and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopped_by = self.stopped_by or number
+
+
+@contextmanager
+def scoring(console: Console, kind: TaskEntry, advice: str = "") -> Iterator[Callable[[str, Any], Report]]:
+    """A bar for each part that is scored, by its name and its data; how long it takes is said where it takes long, with
+    advice.
+    """
+    columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"),
+               TimeRemainingColumn(compact=True))  # fmt: skip
+    with Progress(*columns, **_live(console)) as progress:
+
+        def report_of(name: str, part: Any) -> Report:
+            count = f"{len(part):,} " if isinstance(part, Sized) else ""
+            what = f"coring {count}{PARTS.get(name, name)} {'examples' if count else f'{kind.unit}s'}"
+            bar, began, announced = progress.add_task(f"s{what}", total=1.0), time.perf_counter(), False
+
+            def report(share: float) -> None:
+                nonlocal announced
+                progress.update(bar, completed=share, refresh=console.is_jupyter)
+                elapsed = time.perf_counter() - began
+                if not announced and elapsed > LONG / 5:
+                    announced = True
+                    if elapsed / share > LONG:
+                        console.print(f"S{what} takes about {_clock(elapsed / share)}{advice}.", style="dim")
+
+            return report
+
+        yield report_of
 
 
 def _moves(console: Console) -> bool:
@@ -185,6 +289,21 @@ def _live(console: Console) -> dict[str, Any]:
     return {
         "console": console, "transient": True, "disable": not _moves(console), "auto_refresh": not console.is_jupyter,
     }  # fmt: skip
+
+
+def show_mistakes(console: Console, mistakes: Sequence[Mistake], part: str) -> None:
+    """The most confident of the mistakes, a line each."""
+    console.print(f"{len(mistakes):,} mistakes on the {part} data, the most confident first:", style="dim")
+    for one in mistakes[:MISTAKES]:
+        line = Text.assemble(
+            f"{one.probability:>6.1%}  ",
+            (one.predicted, "bold"),
+            f", truly {one.true}",
+            (f"  {Path(one.place).name}", "dim"),
+            f"  {' '.join(one.shown.split())}",
+        )
+        line.truncate(console.width, overflow="ellipsis")
+        console.print(line)
 
 
 def _some(names: Sequence[str], parts: Sequence[str]) -> str:

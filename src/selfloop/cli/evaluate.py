@@ -1,11 +1,13 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, read_as
+from selfloop.cli.open_run import Header, Id, read_as
+from selfloop.errors import ArgumentError
 
 
 def evaluate(
@@ -31,7 +33,15 @@ def evaluate(
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what is predicted, with what is true, in this file (CSV): a row an example, or a step.",
+            show_default=False,
+        ),
+    ] = None,
     header: Header = None,
+    id: Id = None,
     set: Annotated[
         list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
     ] = None,
@@ -47,7 +57,7 @@ def evaluate(
 
       selfloop evaluate runs/play other.txt --json
 
-      selfloop evaluate runs/names more_names/
+      selfloop evaluate runs/names more_names/ --predictions said.csv
 
       selfloop evaluate runs/en-de test.en test.de
     """
@@ -57,20 +67,32 @@ def evaluate(
     from rich.table import Table
     from rich.text import Text
 
+    from selfloop.app.predictions import save_table
+    from selfloop.app.screen import scoring, show_mistakes
     from selfloop.cli.open_run import open_for
     from selfloop.config import changed
     from selfloop.tasks.loading import kind_of_model
-    from selfloop.tasks.predictor import Predictor, ScoresPairs
+    from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
+    from selfloop.tasks.table import PARTS
 
     needs: tuple[str, type[Any]] = (
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )
+    if predictions is not None and target is None:
+        needs = "evaluate --predictions", Predicts
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
+    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
-    with Console(stderr=True, quiet=as_json).status("scoring …"):
-        scores = {name: model.score(part, sample=sample) for name, part in model.parts(data, column, **more).items()}
+    with scoring(Console(stderr=True, quiet=as_json, highlight=False), kind) as report:
+        parts = model.parts(data, column, **more)
+        scores = {name: model.score(part, sample=sample, report=report(name, part)) for name, part in parts.items()}
+    if predictions is not None:
+        rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
+        try:
+            save_table(predictions, rows)
+        except OSError as error:
+            raise ArgumentError(f"{predictions} cannot be written ({error.strerror}): name another file.") from error
     unit = f"{kind.unit}s"
     if as_json:
         facts = {
@@ -96,3 +118,5 @@ def evaluate(
             for row in rows:
                 classes.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
             console.print(classes)
+        if mistakes := score.mistakes():
+            show_mistakes(console, mistakes, PARTS.get(name, name))

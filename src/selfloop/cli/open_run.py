@@ -16,10 +16,16 @@ Header = Annotated[
     ),
 ]
 
+Id = Annotated[
+    str | None,
+    typer.Option(help="The column with the ids of the rows, kept with their predictions. [dim]One called id.[/]"),
+]
 
-def read_as(header: bool | None) -> list[str]:
-    """The option --header as an assignment."""
-    return [] if header is None else [f"data.header={str(header).lower()}"]
+
+def read_as(header: bool | None, id: str | None = None) -> list[str]:
+    """The options --header and --id as assignments."""
+    header_as = [] if header is None else [f"data.header={str(header).lower()}"]
+    return header_as if id is None else [*header_as, f"data.id={id}"]
 
 
 def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:

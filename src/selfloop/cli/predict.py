@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, read_as
+from selfloop.cli.open_run import Header, Id, read_as
 from selfloop.errors import ArgumentError
 
 
@@ -30,6 +30,7 @@ def predict(
         bool, typer.Option("--stream", help="Label a film or a camera frame by frame, while it is read.")
     ] = False,
     header: Header = None,
+    id: Id = None,
     set: Annotated[
         list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
     ] = None,
@@ -53,10 +54,10 @@ def predict(
 
       selfloop predict runs/clips /dev/video0 --stream
     """
-    import csv
     import sys
 
     from selfloop.app.pictures import draw_predictions
+    from selfloop.app.predictions import write_rows
     from selfloop.cli.open_run import open_for
     from selfloop.config import changed
     from selfloop.data.examples import BadItems
@@ -66,7 +67,7 @@ def predict(
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header), *(set or [])], ("data", "decoding"))
+    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
     if stream:
         _stream(model, data or [], format)
         return
@@ -77,11 +78,7 @@ def predict(
         typer.echo(f"left out: {place} {reason}", err=True)
     predictions = [found for part in parts for found in model.predict(part)]
     if format == "csv":
-        rows = [row for found in predictions for row in found.rows()]
-        if rows:
-            table = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write_rows((row for found in predictions for row in found.rows()), sys.stdout)
     else:
         for found in predictions:
             typer.echo(found.line() if format == "text" else json.dumps(found.facts(), ensure_ascii=False))

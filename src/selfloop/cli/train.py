@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ALWAYS = (
     *("minutes", "epochs", "steps", "valid", "test", "header", "cell", "hidden_size", "num_layers", "batch_size"),
-    *("learning_rate", "precision", "seed"),
+    *("learning_rate", "precision", "seed", "seeds"),
 )
 """The fields that the help of every task shows."""
 
@@ -164,14 +164,15 @@ def _go_on(
     from selfloop.tasks.table import TASKS
 
     screen = Screen(task, TASKS[task], quiet=as_json)
-    run = open_run_of(task, path)
-    _end(go_on(run, TASKS[task], screen, more, device=device, **code), screen, as_json)
+    _end(go_on(open_run_of(task, path), screen, more, device=device, **code), screen, as_json)
 
 
 def _end(outcome: Any, screen: Any, as_json: bool) -> None:
     import json
 
-    result = outcome.result
+    from selfloop.tasks.trials import Trials
+
+    result = outcome.results if isinstance(outcome, Trials) else outcome.result
     if as_json and result is not None:
         typer.echo(json.dumps(result))
     if result is not None and not result["finished"]:

@@ -1,7 +1,7 @@
 """Batches of whole sequences: which rows an update takes, and how they are laid side by side."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,9 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
+
+Report = Callable[[float], None]
+"""Is told which share of a long computation is done, from 0 to 1."""
 
 POOL = 32
 """Batches that are sorted by length together: sequences of like length share a batch, and epochs still differ."""
@@ -60,11 +63,28 @@ class Batches:
         return draw.permutation(np.concatenate(alike).reshape(self.per_epoch, self._batch_size))
 
 
-def in_order(lengths: Sequence[int], batch_size: int) -> Iterator[npt.NDArray[np.integer]]:
-    """Every example once, like lengths together: for scores and predictions."""
-    order = np.argsort(np.asarray(lengths), kind="stable")
+def in_order(
+    lengths: Sequence[int], batch_size: int, report: Report | None = None
+) -> Iterator[npt.NDArray[np.integer]]:
+    """Every example once, like lengths together: for scores and predictions.
+
+    Args:
+        lengths: of the examples, in steps.
+        batch_size: examples in a batch, the last of which may have fewer.
+        report: is told the share of all steps, when a batch has been worked on.
+
+    >>> shares = []
+    >>> [rows.tolist() for rows in in_order([20, 10, 10], 2, shares.append)], shares
+    ([[1, 2], [0]], [0.5, 1.0])
+    """
+    steps = np.asarray(lengths)
+    order, whole, done = np.argsort(steps, kind="stable"), max(1, int(steps.sum())), 0
     for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+        rows = order[start : start + batch_size]
+        yield rows
+        done += int(steps[rows].sum())
+        if report is not None:
+            report(done / whole)
 
 
 def pad(arrays: Sequence[npt.NDArray[Any]]) -> tuple[Shaped[Tensor, "T B ..."], Int[Tensor, " B"] | None]:

@@ -18,6 +18,23 @@ becomes a sequence at the end; frames, (T, H, W) or (T, H, W, 3).
 """
 
 
+class Place(str):
+    """Where an example stands, ``reviews.csv, line 12``; it also knows the id that the user has given it.
+
+    >>> place = Place("reviews.csv, line 12", id="r-7")
+    >>> place, place.id
+    ('reviews.csv, line 12', 'r-7')
+    """
+
+    id: Any
+
+    def __new__(cls, text: str, id: Any = None) -> "Place":
+        """A place as text, with an id."""
+        place = super().__new__(cls, text)
+        place.id = id
+        return place
+
+
 @dataclass(frozen=True)
 class Examples:
     """One part of a data set, an entry an example.
@@ -183,4 +200,5 @@ def together(parts: Iterable[Items], where: str) -> Items:
         first.inputs += other.inputs
         first.labels += other.labels
         first.places += other.places
+        first.files = tuple(dict.fromkeys((*first.files, *other.files)))
     return first

@@ -1,4 +1,4 @@
-"""What is held out of the training examples, and how many examples of a part training has seen."""
+"""What is held out of the training examples, once or by folds, and how many examples of a part training has seen."""
 
 import hashlib
 from collections import Counter
@@ -126,3 +126,47 @@ def hold_out(
         )
     kept = set(range(len(keys))) - set(held)
     return sorted(kept), sorted(held)
+
+
+def folds(
+    keys: Sequence[Hashable],
+    count: int,
+    seed: int,
+    where: str,
+    *,
+    labels: Sequence[Collection[Any]] | None = None,
+    strata: Sequence[Any] | None = None,
+) -> list[list[int]]:
+    """The rows of each of `count` folds, for cross-validation: what `hold_out`, which has the arguments, holds out one
+    after the other, and what is left. A row whose label would be missing in training is in no fold.
+
+    Raises:
+        DataError: there are fewer keys than folds, or a fold would be empty.
+
+    >>> folds(["a", "b", "a", "c", "d"], 2, seed=1, where="letters")
+    [[0, 2], [1, 3, 4]]
+    """
+    found, left, distinct = list[list[int]](), list(range(len(keys))), len(set(keys))
+    if distinct < count:
+        raise DataError(f"{where} has {distinct:,} different inputs, too few for {count:,} folds: ask for fewer.")
+
+    def of_left(values: Sequence[Any] | None) -> list[Any] | None:
+        return None if values is None else [values[row] for row in left]
+
+    try:
+        for number in range(count, 1, -1):
+            mine, rest = [keys[row] for row in left], {"labels": of_left(labels), "strata": of_left(strata)}
+            kept, held = hold_out(mine, 1 / number, seed, where, **rest)
+            found.append([left[row] for row in held])
+            left = [left[row] for row in kept]
+    except DataError as error:
+        raise DataError(f"{where} has too few examples for {count:,} folds: ask for fewer.") from error
+    if labels is not None:
+        every = Counter(name for names in labels for name in {*names} - {None})
+        here = Counter(name for row in left for name in {*labels[row]} - {None})
+        only_here = {name for name in here if here[name] == every[name]}
+        alone = {keys[row] for row in left if not only_here.isdisjoint(labels[row])}
+        left = [row for row in left if keys[row] not in alone]
+    if not left:
+        raise DataError(f"{where} has too few examples for {count:,} folds: ask for fewer.")
+    return [*found, left]

@@ -12,16 +12,16 @@ A task's reader says what it finds in a table, in a file and in a folder, and wh
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from selfloop.data.examples import Dataset, Examples, Items, Modality, Origin, Parts, together
 from selfloop.data.files.locate import check_encoding, locate
-from selfloop.data.held_out import hold_out, identity, joined, repeated
+from selfloop.data.held_out import folds, hold_out, identity, joined, repeated
 from selfloop.data.parts import by_row, file_of, files_read, of_hub, score_of, train_of, with_given
 from selfloop.data.reading import Reading
-from selfloop.data.tables.columns import LABELS, choose, named
+from selfloop.data.tables.columns import LABELS, choose, named, with_ids
 from selfloop.data.tables.long import SERIES, gather
 from selfloop.data.tables.separated import DEFAULT_FORMAT
 from selfloop.data.tables.table import Table, hub_table, read_table
@@ -33,6 +33,14 @@ Source = str | Path | None
 selfloop brings along."""
 
 Self = TypeVar("Self", bound="Reader")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the folds of cross-validation: the `number`-th of `count`, from 1."""
+
+    number: int
+    count: int
 
 
 class Reader(ABC):
@@ -110,7 +118,14 @@ class Reader(ABC):
         return Dataset(name, kind, examples["train"], examples["valid"], examples.get("test"), origin=origin)
 
     def read(
-        self, source: Source, *, valid: Source = None, test: Source = None, valid_fraction: float = 0.1, seed: int = 1
+        self,
+        source: Source,
+        *,
+        valid: Source = None,
+        test: Source = None,
+        valid_fraction: float = 0.1,
+        seed: int = 1,
+        fold: Fold | None = None,
     ) -> Dataset:
         """The examples of a source.
 
@@ -121,6 +136,7 @@ class Reader(ABC):
             valid_fraction: the share that is held out where no validation examples are given or marked: above 0 and
                 below 1.
             seed: of what is held out.
+            fold: of cross-validation; the validation examples are then of all that are not for the test.
 
         Raises:
             DataError: the source cannot be read, an example cannot be used (unless `reading.bad` skips such), or there
@@ -133,15 +149,23 @@ class Reader(ABC):
             if other is not None:
                 parts = self.with_part(parts, part, other)
         train_of(parts, where)
+        if fold is not None and "valid" in parts:
+            parts["train"] = together([parts["train"], parts.pop("valid")], where)
         parts = self.usable(parts, where)
         if "valid" not in parts:
-            parts["train"], parts["valid"] = self.hold_out(parts["train"], valid_fraction, seed, where)
+            parts["train"], parts["valid"] = self.hold_out(parts["train"], valid_fraction, seed, where, fold)
         return self.dataset(name, parts, self._origin((source, valid, test), parts))
 
-    def hold_out(self, items: Items, fraction: float, seed: int, where: str) -> tuple[Items, Items]:
-        """The items to train with, and those that are held out, as `held_out.hold_out` chooses them."""
-        keys, labels, strata = joined(self.identities(items)), self.labels_of(items), self.strata(items)
-        kept, held = hold_out(keys, fraction, seed, where, labels=labels, strata=strata)
+    def hold_out(
+        self, items: Items, fraction: float, seed: int, where: str, fold: Fold | None = None
+    ) -> tuple[Items, Items]:
+        """The items to train with, and those that are held out: a fraction, or a fold."""
+        keys, how = joined(self.identities(items)), {"labels": self.labels_of(items), "strata": self.strata(items)}
+        if fold is None:
+            kept, held = hold_out(keys, fraction, seed, where, **how)
+        else:
+            held = folds(keys, fold.count, seed, where, **how)[fold.number - 1]
+            kept = sorted({*range(len(keys))} - {*held})
         return items.select(kept), items.select(held)
 
     def score(self, source: Source) -> Examples:
@@ -208,6 +232,8 @@ class Reader(ABC):
         reader, reading = self, self.reading
         if reading.format.is_long:
             table, reader = self._gathered(table)
+        else:
+            with_ids(table, reading.id)
         tables = by_row(table, self.bad, reading.input, reading.label) if split else {"train": table}
         return {part: reader.rows(rows) for part, rows in tables.items()}
 

@@ -19,6 +19,7 @@ class Reading:
         label: the column that holds what is true of it: a class, the labels of the steps, the target, the caption; of
             words in columns its number, from 1. None finds it.
         kind: what the model reads, where it is trained already; None finds out.
+        id: the column that holds the ids of the rows, which predictions are then joined by. None takes one called id.
         ignore: the label of steps that are neither learnt nor judged.
         images: the folder or archive of the images that captions name; None is where their list stands.
         size: height and width that images are brought to; None leaves them as they are.
@@ -32,6 +33,7 @@ class Reading:
 
     input: str | None = None
     label: str | None = None
+    id: str | None = None
     kind: Modality | None = None
     ignore: str | None = None
     images: str | Path | None = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selfloop.cells import ZOO
 from selfloop.config import Section
@@ -46,8 +46,25 @@ class ExampleSourceOptions(SourceOptions):
 
     split_seed: int | None = Field(default=None, ge=0, lt=2**63)
     """The random seed that chooses which examples are held out. By default --seed."""
+    folds: int | None = Field(default=None, ge=2, le=1000)
+    """Cross-validation: divide training and validation examples into this many folds, and train once for each, with the
+    whole budget, validating on it."""
+    fold: int | None = Field(default=None, ge=1)
+    """Train for this one of the --folds only, counted from 1, for example on one of several machines."""
+    id: ColumnName | None = None
+    """The column with the ids of the rows, which are kept with their predictions. By default one called id."""
     skip_bad: bool = False
     """Leave out examples that cannot be used, count them, and list them in the run's skipped.jsonl."""
+
+    @model_validator(mode="after")
+    def _folds_agree(self) -> "ExampleSourceOptions":
+        if self.folds is not None and self.valid is not None:
+            raise ValueError(
+                "--folds validates on each fold of the data in turn, and --valid names other data; keep one of them"
+            )
+        if self.fold is not None and self.fold > (self.folds or 0):
+            raise ValueError(f"--fold must be one of the --folds, of which there are {self.folds or 'none'}")
+        return self
 
 
 class WordOptions(ExampleSourceOptions):

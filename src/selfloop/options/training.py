@@ -52,6 +52,8 @@ class TrainingOptions(Section):
     """bf16 computes matrix products in bfloat16 and keeps weights in float32."""
     seed: int = Field(default=1, ge=0, lt=2**63)
     """The random seed of weights, order, dropout and of which examples are held out."""
+    seeds: int | None = Field(default=None, ge=2, le=1000)
+    """Train this many times on the same data, with this seed and those after it, each with the whole budget."""
 
     @property
     def stops_after(self) -> float:

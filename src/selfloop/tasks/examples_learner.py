@@ -77,7 +77,8 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
 
     def validate(self, model: torch.nn.Module) -> Mapping[str, float]:
         """The figures of all validation examples."""
-        found: Score = self.opened().judge(*self._valid, self.dataset.valid.places)
+        opened, (arrays, truth) = self.opened(), self._valid
+        found: Score = opened.judge(opened.answers(arrays), truth, self.dataset.valid)
         return found.metrics()
 
     def hashes(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy.typing as npt
@@ -9,15 +10,16 @@ import torch
 from torch import Tensor
 
 from selfloop.config import Section
-from selfloop.data.batches import in_order, pad
+from selfloop.data.batches import Report, in_order, pad
 from selfloop.data.examples import Examples
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
 from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
+from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import WATCHED, Answer, FromExamples, Inspectable, before_training
+from selfloop.tasks.predictor import WATCHED, FromExamples, Inspectable, before_training
 from selfloop.tasks.score import Score
 from selfloop.training import Run
 
@@ -61,22 +63,31 @@ class ExamplesPredictor(
         """The labels of examples as numbers: one an example, or an array of them, one a step."""
 
     @abstractmethod
-    def judge(self, arrays: Sequence[npt.NDArray[Any]], truth: Any, places: Sequence[str]) -> Scored:
-        """The score of arrays whose truth is known by number."""
+    def judge(self, answers: Sequence[Tensor], truth: Any, examples: Examples) -> Scored:
+        """The score of what the network said of examples, whose truth is known by number; without predictions."""
+
+    @abstractmethod
+    def said(self, examples: Examples, answers: Sequence[Tensor]) -> Sequence[Answer]:
+        """What the network said of examples, in words."""
 
     @abstractmethod
     def answer(self, batch: Tensor, lengths: Tensor | None) -> Sequence[Tensor]:
         """What the network says of each sequence of a batch (T, B, …)."""
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Scored:  # type: ignore[override]  # its own parts
+    def score(  # type: ignore[override]  # its own parts
+        self, part: Examples, *, sample: int | None = None, report: Report | None = None
+    ) -> Scored:
         """How well the model does on examples whose labels are known.
 
         Args:
             part: the examples.
             sample: judge about so many of them, evenly chosen; None judges all.
+            report: is told the share that is done, from 0 to 1.
         """
         part = part.select(range(0, len(part), max(1, len(part) // sample) if sample else 1))
-        return self.judge(self.inputs.arrays(part), self.truth(self.inputs, part.labels), part.places)
+        answers = self.answers(self.inputs.arrays(part), report)
+        found = self.judge(answers, self.truth(self.inputs, part.labels), part)
+        return replace(found, predictions=self.said(part, answers))
 
     def lines(self, lines: Iterable[str]) -> Examples:
         """Lines of text as examples, without those that are empty: texts, or words with spaces between.
@@ -112,10 +123,10 @@ class ExamplesPredictor(
         return model.rnn, model.encoder(batch.to(self.device))
 
     @torch.inference_mode()
-    def answers(self, arrays: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
-        """What the network says of each array, in their order."""
+    def answers(self, arrays: Sequence[npt.NDArray[Any]], report: Report | None = None) -> list[Tensor]:
+        """What the network says of each array, in their order; `report` is told the share that is done."""
         found: dict[int, Tensor] = {}
-        for rows in in_order([len(array) for array in arrays], self.BATCH):
+        for rows in in_order([len(array) for array in arrays], self.BATCH, report):
             batch, lengths = pad([arrays[row] for row in rows])
             said = self.answer(batch.to(self.device), None if lengths is None else lengths.to(self.device))
             found |= zip(rows.tolist(), said, strict=True)

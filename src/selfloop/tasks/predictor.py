@@ -5,10 +5,10 @@ What only some tasks can do is declared: a predictor derives from `Predicts`, `G
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -18,16 +18,20 @@ from torch import Tensor, nn
 
 from selfloop.config import Section
 from selfloop.data import Text
+from selfloop.data.batches import Report
 from selfloop.data.examples import BadItems, Dataset, Examples, Origin
 from selfloop.data.reader import Reader
 from selfloop.decoding import Hypothesis, Sampling
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
+from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import Step
 from selfloop.tasks.reading import bad_items, read
+from selfloop.tasks.results import check_one, figures_of, read_results
 from selfloop.tasks.run_config import cell_of
 from selfloop.tasks.score import Drawing, Score
+from selfloop.tasks.table import PARTS, TASKS
 from selfloop.training import Run
 
 Self = TypeVar("Self", bound="Predictor[Any, Any, Any, Any]")
@@ -71,10 +75,13 @@ class TrainedModel(ABC):
     Attributes:
         model: the network, in evaluation mode.
         config: what was chosen when it was trained.
+        results: what results.json of its run holds: ``results["test"]`` has the figures of the test part by name. Empty
+            before the run is scored.
     """
 
     model: nn.Module
     config: Section
+    results: Mapping[str, object] = MappingProxyType({})
 
     @abstractmethod
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples | Text]:
@@ -89,12 +96,15 @@ class TrainedModel(ABC):
         """
 
     @abstractmethod
-    def score(self, part: Examples | Text, *, sample: int | None = None) -> Score:
+    def score(
+        self, part: Examples | Text, *, sample: int | None = None, report: Callable[[float], None] | None = None
+    ) -> Score:
         """How well the model does on data of which the truth is known.
 
         Args:
             part: the data, as `parts` of this model gives them.
             sample: judge about so many targets, evenly chosen; None judges all.
+            report: is told the share that is done, from 0 to 1.
         """
 
     def sample(self) -> Mapping[str, str]:
@@ -118,6 +128,7 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
 
     model: Network
     config: Config
+    _run: Run | None = None
 
     takes_encoder: ClassVar[bool] = False
     """Whether its runs may be trained with an image encoder of the user's own."""
@@ -138,10 +149,30 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
         """The best weights of a run with this configuration; for the rest see `selfloop.load`."""
         if encoder is not None and not cls.takes_encoder:
             raise ArgumentError(f"{run.path} looks at no images, and has no encoder. Got '{encoder}': leave it out.")
+        check_one(run)
         cell = cell_of(run, config.model, cell)
         inputs = cls.load_inputs(run, config, encoder)
         model = run.open_model(partial(cls.build, config.model, inputs, cell))
-        return cls(model.to(device), inputs, config)
+        opened = cls(model.to(device), inputs, config)
+        opened._run, opened.results = run, read_results(run)
+        return opened
+
+    def __repr__(self) -> str:
+        """The run and its task, what the model knows, its cell and size, and the scores of the run."""
+        network: Any = self.model
+        rnn, parameters = network.rnn, sum(p.numel() for p in network.parameters())
+        ways = "2 × " if rnn.bidirectional else ""
+        size = f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters"
+        if self._run is None:
+            return f"<{type(self).__name__}: {self.knows()}; {size}>"
+        task = str(self._run.config()["task"])
+        parts = {title: figures_of(self.results, part) for part, title in PARTS.items()}
+        scores = "".join(f"; {title} {TASKS[task].show(found)}" for title, found in parts.items() if found)
+        return f"<{type(self).__name__} {self._run.path} ({task}): {self.knows()}; {size}{scores}>"
+
+    def knows(self) -> str:
+        """What it tells apart or writes with, in a few words."""
+        return ""
 
     @classmethod
     @abstractmethod
@@ -172,32 +203,9 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
 
     @abstractmethod
     def score(  # type: ignore[override]  # its own parts
-        self, part: Part, *, sample: int | None = None
+        self, part: Part, *, sample: int | None = None, report: Report | None = None
     ) -> Score:
         """How well the model does; see `TrainedModel.score`."""
-
-
-@dataclass(frozen=True)
-class Answer(ABC):
-    """What a model says of one example.
-
-    Attributes:
-        place: where the example stands.
-    """
-
-    place: str
-
-    @abstractmethod
-    def facts(self) -> dict[str, object]:
-        """All of it, for JSON."""
-
-    def rows(self) -> list[dict[str, object]]:
-        """The rows of a table; most have one."""
-        return [self.facts()]
-
-    @abstractmethod
-    def line(self) -> str:
-        """The answer alone."""
 
 
 class Predicts(ABC, Generic[Said]):

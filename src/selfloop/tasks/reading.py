@@ -7,14 +7,14 @@ from typing import Any
 from selfloop.data.examples import BadItems, Dataset
 from selfloop.data.media.audio import AudioReading
 from selfloop.data.media.video import VideoReading
-from selfloop.data.reader import Reader
+from selfloop.data.reader import Fold, Reader
 from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
 from selfloop.options.sections import ExampleSourceOptions, SourceOptions
 
 INPUT = ("input", "column", "source_column", "image")
 LABEL = ("label", "target_column", "caption")
-COLUMNS = (*INPUT, *LABEL, "series", "time")
+COLUMNS = (*INPUT, *LABEL, "id", "series", "time")
 """The fields that name a column."""
 
 
@@ -42,7 +42,7 @@ def reading(data: SourceOptions, bad: BadItems, column: str | None = None) -> Re
         video=VideoReading(**_of(VideoReading, chosen)),
         format=table_format(data),
         bad=bad,
-        **{name: chosen[name] for name in ("ignore", "images", "size", "encoding") if name in chosen},
+        **{name: chosen[name] for name in ("id", "ignore", "images", "size", "encoding") if name in chosen},
     )
 
 
@@ -62,6 +62,7 @@ def read(reader: Reader, config: Any) -> Dataset:
         test=data.test,
         valid_fraction=data.valid_fraction,
         seed=split_seed(config),
+        fold=None if data.fold is None else Fold(data.fold, data.folds),
     )
 
 

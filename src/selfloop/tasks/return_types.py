@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from selfloop.tasks.lm import TextModel
     from selfloop.tasks.predictor import TrainedModel
     from selfloop.tasks.translate import Translator
+    from selfloop.tasks.trials import Trials
 
 P = ParamSpec("P")
 
@@ -18,6 +19,14 @@ P = ParamSpec("P")
 class ByTask(Protocol[P]):
     """Takes the name of a task first."""
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # folds and seeds are options that change what is returned
+        self, task: str, *sources: str | Path, folds: int, **options: object
+    ) -> "Trials": ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, task: str, *sources: str | Path, seeds: int, **options: object
+    ) -> "Trials": ...
     @overload
     def __call__(self, task: Literal["lm"], *args: P.args, **kwargs: P.kwargs) -> "TextModel": ...
     @overload
@@ -57,11 +66,11 @@ class ByRun(Protocol[P]):
     ) -> "TrainedModel": ...
 
 
-def by_task(function: "Callable[Concatenate[str, P], TrainedModel]") -> ByTask[P]:
+def by_task(function: "Callable[Concatenate[str, P], TrainedModel | Trials]") -> ByTask[P]:
     """The function, whose return type follows from the task."""
     return cast(ByTask[P], function)
 
 
-def by_run(function: "Callable[Concatenate[str | Path, str | None, P], TrainedModel]") -> ByRun[P]:
+def by_run(function: "Callable[Concatenate[str | Path, str | None, P], TrainedModel | Trials]") -> ByRun[P]:
     """The function, whose return type follows from the task that is asked for."""
     return cast(ByRun[P], function)

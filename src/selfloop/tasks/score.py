@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from selfloop.data.media.image_files import Picture
 from selfloop.metrics import Confusion
+from selfloop.tasks.answer import Answer, Mistake
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,15 @@ Drawing = Confusion | Timeline | ContactSheet | Attention
 """What can be drawn."""
 
 
+@dataclass(frozen=True)
 class Score(ABC):
-    """How well a model does on some data."""
+    """How well a model does on some data.
+
+    Attributes:
+        predictions: what it said of each example, with what is true; none where nothing is said of examples.
+    """
+
+    predictions: Sequence[Answer] = field(default=(), kw_only=True, repr=False)
 
     @property
     @abstractmethod
@@ -78,6 +86,14 @@ class Score(ABC):
     def details(self) -> Sequence[Mapping[str, str | float]]:
         """A row a class, where there are classes."""
         return []
+
+    def judged_rows(self) -> Iterator[dict[str, object]]:
+        """The rows of a table of the predictions, with what is true."""
+        return (row for one in self.predictions for row in one.judged_rows())
+
+    def mistakes(self) -> list[Mistake]:
+        """The classes that were predicted and are wrong, the most confident first."""
+        return sorted((mistake for one in self.predictions for mistake in one.mistakes()), reverse=True)
 
     @property
     def signatures(self) -> Mapping[str, str]:

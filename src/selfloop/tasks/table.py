@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from selfloop.tasks.learner import Learner
     from selfloop.tasks.predictor import Predictor
 
+PARTS = {"valid": "validation", "test": "test"}
+"""What the parts are called that a run is scored on."""
+
 
 @dataclass(frozen=True)
 class TaskEntry:
@@ -93,8 +96,20 @@ TASKS: dict[str, TaskEntry] = {
             "selfloop train classify names/": "a text file a class, an example a line",
             "selfloop train classify walks/ --bidirectional --pooling attention": "",
             "selfloop train classify mnist/ --scan rows": "images, a row of pixels a step",
+            "selfloop train classify few.csv --folds 5": "cross-validation, where examples are few",
         },
-        usual=("input", "label", "series", "time", "scan", "tokenizer", "bidirectional", "pooling", "skip_bad"),
+        usual=(
+            "input",
+            "label",
+            "series",
+            "time",
+            "scan",
+            "tokenizer",
+            "bidirectional",
+            "pooling",
+            "folds",
+            "skip_bad",
+        ),
         unit="example",
         figures={"loss": "{:.4f} nats", "accuracy": "accuracy {:.2%}", "macro_f1": "macro F1 {:.3f}"},
         next=("selfloop predict {run} FILE", "selfloop evaluate {run}"),
@@ -110,7 +125,7 @@ TASKS: dict[str, TaskEntry] = {
             "selfloop train label clips.jsonl --size [48,64] --fps 12": "",
             "selfloop train label clips.jsonl --no-bidirectional": "a model that labels a camera as it runs",
         },
-        usual=("input", "label", "series", "time", "ignore", "bidirectional", "skip_bad"),
+        usual=("input", "label", "series", "time", "ignore", "bidirectional", "folds", "skip_bad"),
         unit="step",
         figures={
             "loss": "{:.4f} nats",
@@ -137,7 +152,7 @@ TASKS: dict[str, TaskEntry] = {
         },
         usual=(
             *("source_column", "target_column", "valid_target", "test_target", "tokenizer", "lowercase"),
-            *("attention", "skip_bad"),
+            *("attention", "folds", "skip_bad"),
         ),
         unit="token",
         figures={
@@ -160,7 +175,7 @@ TASKS: dict[str, TaskEntry] = {
             "selfloop train caption drawings/ --condition input --beam 10": "",
             "selfloop train caption photos/ --scheduled-sampling 0.2": "",
         },
-        usual=("images", "image", "caption", "encoder", "condition", "skip_bad"),
+        usual=("images", "image", "caption", "encoder", "condition", "folds", "skip_bad"),
         unit="token",
         figures={
             "loss": "{:.4f} nats/token",

@@ -40,7 +40,7 @@ FORMAT = 1
 MANIFEST = "manifest"
 """The fact in files of tensors that tells what lay beside them: the configuration, and hashes of the other files."""
 
-OWN = ("*.json", "*.jsonl", "*.safetensors", "curves.png")
+OWN = ("*.json", "*.jsonl", "*.safetensors", "*_predictions.csv", "curves.png")
 """The files that only training writes; other pictures may be drawn meanwhile."""
 
 
@@ -58,6 +58,7 @@ class Run:
     skipped.jsonl          what was left out of the data, if anything was
     metrics.jsonl          a line for each report of the training loop
     results.json           the scores at the end, and hashes of the data
+    *_predictions.csv      what was predicted at the end, of the validation and of the test data
     events.out.tfevents.*  the same for TensorBoard
     curves.png             the same as a picture
     resume/                the last checkpoint, and the one before it

@@ -30,7 +30,10 @@ def test_a_table_without_names_is_refused_and_then_read_by_number(reviews, selfl
     assert "18 examples to train on, 2 to validate with" in shown(said.err)
     assert "input: '1' (text); label: '2'" in shown(said.err)
     said = selfloop("train", "classify", reviews, "--no-header", *SMALL, "--run", tmp_path / "again", "--json")
-    assert json.loads(said.out)["notes"] == ["input: '1' (text); label: '2'"]
+    few = (
+        "validation holds 2 examples, too few for reliable figures: --folds 5 trains five times, and validates on every"
+    )
+    assert json.loads(said.out)["notes"] == ["input: '1' (text); label: '2'", f"{few} example once"]
     assert len(selfloop("predict", run, reviews, "--format", "text").out.splitlines()) == 20
     facts = json.loads(selfloop("evaluate", run, reviews, "--json").out)["reviews.tsv"]
     assert facts["examples"] == 20

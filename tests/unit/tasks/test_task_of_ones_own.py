@@ -1,5 +1,6 @@
 """A new task is a folder and a row: with these it trains, resumes, evaluates and predicts, like those that ship."""
 
+import csv
 import json
 
 import numpy as np
@@ -90,3 +91,11 @@ def test_from_the_command_line(selfloop, tmp_path):
         said = selfloop(*words.split())
         assert said.status == 2 and f"is for runs of {able}. run is of estimate: use selfloop predict run" in said.err
     assert selfloop("predict", "run", "walks.jsonl", "--picture", "x.png").status == 2
+
+
+def test_by_folds(tmp_path):
+    found = sl.train("estimate", "walks.jsonl", steps=4, folds=2, run="cv", quiet=True, **SMALL)
+    assert found.results["valid"]["deviation"]["spread"] > 0
+    with (tmp_path / "cv" / "valid_predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[0]] == ["fold", "input", "number"] and len({row["input"] for row in rows}) == len(rows) == 120

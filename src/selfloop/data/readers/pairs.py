@@ -13,7 +13,7 @@ from selfloop.data.files.locate import locate
 from selfloop.data.files.names import form_of
 from selfloop.data.held_out import identity
 from selfloop.data.parts import with_given
-from selfloop.data.reader import Reader, Source
+from selfloop.data.reader import Fold, Reader, Source
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import check, listed
 from selfloop.data.tables.table import Table, opened
@@ -48,7 +48,14 @@ class PairReader(Reader):
         self._target = self.targets.get("train")
 
     def read(
-        self, source: Source, *, valid: Source = None, test: Source = None, valid_fraction: float = 0.05, seed: int = 1
+        self,
+        source: Source,
+        *,
+        valid: Source = None,
+        test: Source = None,
+        valid_fraction: float = 0.05,
+        seed: int = 1,
+        fold: Fold | None = None,
     ) -> Dataset:
         """As of `Reader`.
 
@@ -63,7 +70,7 @@ class PairReader(Reader):
             target = self.targets.get(part)
             if one is None and target is not None:
                 raise DataError(f"The translations of {target} need their source: give {option} too.")
-        return super().read(source, valid=valid, test=test, valid_fraction=valid_fraction, seed=seed)
+        return super().read(source, valid=valid, test=test, valid_fraction=valid_fraction, seed=seed, fold=fold)
 
     def embedded(self) -> Parts:
         """Dates in words."""

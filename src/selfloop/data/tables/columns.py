@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from selfloop.data.examples import Place
 from selfloop.data.tables.separated import is_number, is_wordless
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError, nearest
@@ -37,6 +38,20 @@ def check(table: Table, column: str | None, option: str) -> None:
             f"{table.where} has no column '{column}' for the {option}, only {listed(table.columns)}"
             f"{nearest(column, table.columns) or '.'}"
         )
+
+
+def with_ids(table: Table, given: str | None) -> None:
+    """Let the places know the ids of their rows: those of the column that is given, or of one called id.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    check(table, given, "id")
+    column = given or next(named(table.columns, ("id",)), None)
+    if column is not None:
+        ids = (table.value(row, column) for row in range(len(table.rows)))
+        plain = (value if isinstance(value, str | int | None) else str(value) for value in ids)  # as JSON has them
+        table.places = [Place(place, value) for place, value in zip(table.places, plain, strict=True)]
 
 
 def check_rivals(table: Table, label: str | None, inputs: Iterable[str], names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from datetime import date, datetime, timezone
 from math import isfinite
 from typing import Any
 
-from selfloop.data.examples import BadItems, Unusable
+from selfloop.data.examples import BadItems, Place, Unusable
 from selfloop.data.labels import label_of
 from selfloop.data.tables.columns import check, check_rivals, is_counter, is_empty, is_numeric, listed
 from selfloop.data.tables.separated import TableFormat, is_number
@@ -72,7 +72,9 @@ def gather(
     once = [*parts, label] if one_label and label is not None else parts
     found = Table(table.where, table.folder, [SERIES, *parts, *([] if label is None else [label])])
     for key, rows in groups.items():
-        place = table.places[rows[0]] + (f" (series '{key}')" if format.series is not None else "")
+        place = table.places[rows[0]]
+        if format.series is not None:
+            place = Place(f"{place} (series '{key}')", key)
         try:
             ordered = _in_order(table, rows, format.time)
             series: dict[str, Any] = {SERIES: [[_number(table, row, name) for name in channels] for row in ordered]}

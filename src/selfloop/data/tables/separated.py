@@ -139,7 +139,7 @@ def _separator(file: io.TextIOWrapper, quotes: bool) -> str:
         first = re.sub('"[^"]*"', "", first)
     if ";" not in first or "," in first:
         return ","
-    with _cells_of_any_length():
+    with cells_of_any_length():
         counts = [len(cells) for cells in csv.reader(lines, delimiter=";", quoting=_quoting(quotes)) if cells]
     if len(lines) == _LINES:
         del counts[-1]  # its quotes may end further down
@@ -151,7 +151,7 @@ def _records(file: io.TextIOWrapper, path: Path, separator: str, quotes: bool) -
     while True:
         block: list[Record] = []
         try:
-            with _cells_of_any_length():
+            with cells_of_any_length():
                 for cells in itertools.islice(lines, HEAD):
                     block.append((line, cells))
                     line = lines.line_num + 1
@@ -176,7 +176,8 @@ def _quoting(quotes: bool) -> Literal[0, 3]:
 
 
 @contextmanager
-def _cells_of_any_length() -> Iterator[None]:
+def cells_of_any_length() -> Iterator[None]:
+    """Within it, `csv` reads cells of more than 131,072 characters, too."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
         yield

@@ -1,10 +1,8 @@
 """A trained captioner: images in, sentences out."""
 
-import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
-from selfloop.data.batches import in_order
+from selfloop.data.batches import Report, in_order
 from selfloop.data.examples import BadItems, Examples
 from selfloop.data.media.image_files import Picture
 from selfloop.data.readers.captioned import CaptionReader
@@ -26,9 +24,9 @@ from selfloop.models.vision import Vision
 from selfloop.options.caption import CaptionConfig, CaptionerOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
-from selfloop.tasks.caption.score import Score
+from selfloop.tasks.caption.score import Prediction, Score
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
-from selfloop.tasks.predictor import Answer, FromExamples
+from selfloop.tasks.predictor import FromExamples
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
@@ -40,30 +38,6 @@ BATCH = 64
 
 SHEET = 30
 """Images of a prediction that are drawn."""
-
-
-@dataclass(frozen=True)
-class Prediction(Answer):
-    """What a captioner says of one image.
-
-    Attributes:
-        place: where the image stands.
-        caption: the best that beam search found.
-        log_probability: of the caption, in nats.
-        picture: the image.
-    """
-
-    caption: str
-    log_probability: float
-    picture: Picture
-
-    def facts(self) -> dict[str, object]:
-        """All of it, for JSON."""
-        return {"input": self.place, "caption": self.caption, "log_probability": round(self.log_probability, 4)}
-
-    def line(self) -> str:
-        """The caption alone."""
-        return self.caption
 
 
 @dataclass(frozen=True)
@@ -118,6 +92,10 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
         given = options.model_dump(exclude={"cell", "encoder", "scheduled_sampling"})
         return ImageWriter(inputs.vision, inputs.tokenizer.vocab_size, cell, **given)
 
+    def knows(self) -> str:
+        """The tokens to write with, and what sees."""
+        return f"{self.tokenizer.vocab_size:,} types of tokens ({self.tokenizer.kind}), encoder {self.vision.name}"
+
     @classmethod
     def reader(
         cls, config: CaptionConfig, bad: BadItems, inputs: Sight | None = None, column: str | None = None
@@ -161,10 +139,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
                 replace(picture, place=place) for picture, place in zip(found.inputs, found.places, strict=True)
             ]
             images = gallery(Examples(pictures, [], found.places), self.vision, "The list", BadItems())
-        return [
-            Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture)
-            for picture, best in zip(images.inputs, self._write(images), strict=True)
-        ]
+        return self._said(images)
 
     def read(self, source: str, bad: BadItems) -> Gallery:
         """An image, or those of a folder, a .zip or a table, to predict: a `Gallery`."""
@@ -175,21 +150,24 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
         shown = predictions[:SHEET]
         return ContactSheet([one.picture for one in shown], [one.caption for one in shown])
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
+    def score(  # type: ignore[override]  # its own parts
+        self, part: Examples, *, sample: int | None = None, report: Report | None = None
+    ) -> Score:
         """How well the model does on images whose captions are known.
 
         Args:
             part: the images.
             sample: judge so many images that their captions have about so many tokens; None judges all.
+            report: is told the share that is done, from 0 to 1.
         """
         if not isinstance(part, Gallery):
             part = gallery(part, self.vision, "The images to score", bad_items(self.config.data))
         if sample is not None:
             tokens = sum(map(len, Sentences.of(part, self.tokenizer).tokens))
             part = part.select(range(0, len(part), max(1, min(len(part), tokens // sample))))
-        predicted = [self.tokenizer.decode(best.tokens).strip() for best in self._write(part)]
+        predictions = self._said(part, report)
         surprise = self.surprise(Sentences.of(part, self.tokenizer))
-        return Score(surprise.nats, surprise.tokens, predicted, part.labels, part.inputs)
+        return Score(surprise.nats, surprise.tokens, predictions=predictions)
 
     @torch.inference_mode()
     def surprise(self, sentences: Sentences) -> TokenScore:
@@ -198,18 +176,25 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
         for rows in in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH):
             seen, inputs, targets, lengths = sentences.batch(rows)
             logits = self.model(seen.to(device), inputs.to(device), None if lengths is None else lengths.to(device))
-            options: dict[str, Any] = {"ignore_index": IGNORED, "reduction": "sum"}
-            losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().to(device), **options)
-            nats += float(losses.double())
+            flat, truth = logits.flatten(0, 1).float(), targets.flatten().to(device)
+            nats += float(F.cross_entropy(flat, truth, ignore_index=IGNORED, reduction="sum").double())
         return TokenScore(nats, sum(map(len, sentences.tokens)))
 
+    def _said(self, images: Gallery, report: Report | None = None) -> list[Prediction]:
+        """A caption of each image."""
+        truths, found = images.labels or [()] * len(images), self._write(images, report)
+        return [
+            Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture, truth)
+            for picture, truth, best in zip(images.inputs, truths, found, strict=True)
+        ]
+
     @torch.inference_mode()
-    def _write(self, images: Gallery) -> Iterator[Hypothesis]:
+    def _write(self, images: Gallery, report: Report | None) -> Iterator[Hypothesis]:
         """The best caption of each image."""
         device, end = self.device, self.tokenizer.start_id
         speaker = Speaker(self.model, self.tokenizer)
         chosen = self.config.decoding.model_dump()
-        for rows in np.array_split(np.arange(len(images)), math.ceil(len(images) / BATCH)):
+        for rows in in_order([1] * len(images), BATCH, report):
             state = self.model.encode(images.seen(rows).to(device))
             logits, state = speaker.step(torch.full((len(rows),), end, device=device), state)
             logits[:, end] = -torch.inf  # a caption has a word

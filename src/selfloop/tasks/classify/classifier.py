@@ -17,11 +17,12 @@ from selfloop.data.readers.classified import ClassReader
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToOne
 from selfloop.options.classify import ClassifyConfig
+from selfloop.tasks.answer import Answer, Mistake
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.given import TEXTS, Example, Takes, as_examples, one_image, one_series
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import Answer
 from selfloop.tasks.reading import reading
+from selfloop.tasks.results import some
 from selfloop.tasks.score import ClassScore
 
 
@@ -34,22 +35,35 @@ class Prediction(Answer):
         label: the most probable class.
         probabilities: of each class.
         text: the example itself, where it is a text.
+        truth: the true class, where it is known.
     """
 
     label: str
     probabilities: Mapping[str, float]
     text: str | None = None
+    truth: str | None = None
 
     def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
-        return {**self._example(), "label": self.label, "probabilities": dict(self.probabilities)}
+        return {**self.example(), "label": self.label, "probabilities": dict(self.probabilities)}
 
     def rows(self) -> list[dict[str, object]]:
         """One row, for CSV: the example, and its most probable class."""
-        return [{**self._example(), "label": self.label, "probability": f"{self.probabilities[self.label]:.4f}"}]
+        return [{**self.example(), "label": self.label, "probability": f"{self.probabilities[self.label]:.4f}"}]
 
-    def _example(self) -> dict[str, str]:
-        return {"input": self.place, **({} if self.text is None else {"text": self.text})}
+    def judged_rows(self) -> list[dict[str, object]]:
+        """The same row, with the true class, and whether it was found."""
+        return [{**row, "true_label": self.truth, "correct": self.label == self.truth} for row in self.rows()]
+
+    def mistakes(self) -> list[Mistake]:
+        """The class, if it is wrong."""
+        if self.truth in (None, self.label):
+            return []
+        return [Mistake(self.probabilities[self.label], self.label, str(self.truth), self.place, self.text or "")]
+
+    def example(self) -> dict[str, object]:
+        """Which example it is of, with its text."""
+        return {**super().example(), **({} if self.text is None else {"text": self.text})}
 
     def line(self) -> str:
         """The class alone."""
@@ -83,14 +97,21 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassS
             DataError: an example cannot be used, or does not fit.
         """
         examples = as_examples(examples, self._takes(), partial(self.read, bad=BadItems()))
-        classes, texts = self.inputs.classes, self.inputs.kind == "text"
-        found = [logits.softmax(-1) for logits in self.answers(self.inputs.arrays(examples))]
+        return self.said(examples, self.answers(self.inputs.arrays(examples)))
+
+    def said(self, examples: Examples, answers: Sequence[torch.Tensor]) -> list[Prediction]:
+        """The class of each example, by its logits."""
+        classes, found = self.inputs.classes, [logits.softmax(-1) for logits in answers]
+        texts = examples.inputs if self.inputs.kind == "text" else [None] * len(examples)
+        truths = examples.labels or [None] * len(examples)
         return [
-            Prediction(
-                place, classes[int(p.argmax())], dict(zip(classes, p.tolist(), strict=True)), text if texts else None
-            )
-            for place, p, text in zip(examples.places, found, examples.inputs, strict=True)
+            Prediction(place, classes[int(p.argmax())], dict(zip(classes, p.tolist(), strict=True)), text, truth)
+            for place, p, text, truth in zip(examples.places, found, texts, truths, strict=True)
         ]
+
+    def knows(self) -> str:
+        """The classes."""
+        return some(self.inputs.classes, "classes")
 
     @classmethod
     def reader(
@@ -129,11 +150,9 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassS
         """The number of the class of each example."""
         return inputs.indices(labels)
 
-    def judge(
-        self, arrays: Sequence[npt.NDArray[Any]], truth: npt.NDArray[np.int64], places: Sequence[str]
-    ) -> ClassScore:
-        """The score of arrays whose classes are known by number."""
-        logits = torch.stack(self.answers(arrays))
+    def judge(self, answers: Sequence[torch.Tensor], truth: npt.NDArray[np.int64], examples: Examples) -> ClassScore:
+        """The score of examples whose classes are known by number, by their logits."""
+        logits = torch.stack([*answers])
         nats = F.cross_entropy(logits.double(), torch.from_numpy(truth), reduction="sum")
         return ClassScore(float(nats), Confusion.of(self.inputs.classes, truth, logits.argmax(-1).numpy()))
 

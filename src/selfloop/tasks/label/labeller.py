@@ -18,14 +18,19 @@ from selfloop.errors import ArgumentError, DataError
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
 from selfloop.options.label import LabelConfig
+from selfloop.tasks.answer import Answer, Mistake
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.given import Example, Step, Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.score import SHOWN, Score
-from selfloop.tasks.predictor import Answer, Watches
+from selfloop.tasks.predictor import Watches
 from selfloop.tasks.reading import reading
+from selfloop.tasks.results import some
 from selfloop.tasks.score import Drawing, Timeline
 from selfloop.untrusted import short
+
+AROUND = 3
+"""Words that are shown on each side of a mistake."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,13 @@ class Prediction(Answer):
         """All of it, for JSON."""
         words = {"words": list(self.words)} if self.words else {}
         probabilities = [round(probability, 4) for probability in self.probabilities]
-        return {"input": self.place, **words, "labels": list(self.labels), "probabilities": probabilities}
+        return {**self.example(), **words, "labels": list(self.labels), "probabilities": probabilities}
 
     def rows(self) -> list[dict[str, object]]:
         """A row a step, for CSV."""
         return [
             {
-                "input": self.place,
+                **self.example(),
                 "step": step,
                 **({"word": self.words[step]} if self.words else {}),
                 "label": label,
@@ -64,9 +69,31 @@ class Prediction(Answer):
             for step, label in enumerate(self.labels)
         ]
 
+    def judged_rows(self) -> list[dict[str, object]]:
+        """The same rows, with the true label, and whether it was found; both empty where a step is not judged."""
+        return [
+            {**row, "true_label": truth, "correct": None if truth is None else row["label"] == truth}
+            for row, truth in zip(self.rows(), self.truth or [None] * len(self.labels), strict=True)
+        ]
+
+    def mistakes(self) -> list[Mistake]:
+        """The labels that are wrong, each with the words around it."""
+        return [
+            Mistake(self.probabilities[step], self.labels[step], truth, self.place, self._around(step))
+            for step, truth in enumerate(self.truth)
+            if truth not in (None, self.labels[step])
+        ]
+
     def line(self) -> str:
         """The labels alone."""
         return " ".join(self.labels)
+
+    def _around(self, step: int) -> str:
+        """A word in brackets among those beside it; of what is not words its number."""
+        if not self.words:
+            return f"step {step}"
+        before, after = self.words[max(0, step - AROUND) : step], self.words[step + 1 : step + 1 + AROUND]
+        return " ".join([*before, f"[{self.words[step]}]", *after])
 
 
 class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Watches):
@@ -96,16 +123,20 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             DataError: a sequence cannot be used, or does not fit.
         """
         sequences = as_examples(sequences, self._takes(sequences), partial(self.read, bad=BadItems()))
-        best = [logits.softmax(-1).max(-1) for logits in self.answers(self.inputs.arrays(sequences))]
+        return self.said(sequences, self.answers(self.inputs.arrays(sequences)))
+
+    def said(self, examples: Examples, answers: Sequence[torch.Tensor]) -> list[Prediction]:
+        """The labels of each sequence, by the logits of its steps."""
+        best = [logits.softmax(-1).max(-1) for logits in answers]
         return [
             Prediction(
                 place,
                 [self.inputs.classes[k] for k in best[row].indices.tolist()],
                 best[row].values.tolist(),
-                sequences.inputs[row] if self.inputs.kind == "words" else (),
-                sequences.labels[row] if sequences.labels else (),
+                examples.inputs[row] if self.inputs.kind == "words" else (),
+                examples.labels[row] if examples.labels else (),
             )
-            for row, place in enumerate(sequences.places)
+            for row, place in enumerate(examples.places)
         ]
 
     def stream(self, steps: Iterable[Step]) -> Iterator[str]:
@@ -143,6 +174,10 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             yield from frames(source, self._video)
         except Unusable as fault:
             raise DataError(f"{source} {fault}. Give a video, a camera's device or an address.") from fault
+
+    def knows(self) -> str:
+        """The labels."""
+        return some(self.inputs.classes, "labels")
 
     @classmethod
     def reader(
@@ -190,36 +225,26 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         """How frames are read."""
         return self.reader(self.config, BadItems(), self.inputs).reading.video
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
-        """How well the model does on sequences whose labels are known.
-
-        Args:
-            part: the sequences.
-            sample: judge about so many of them, evenly chosen; None judges all.
-        """
-        part = part.select(range(0, len(part), max(1, len(part) // sample) if sample else 1))
-        score = self.judge(self.inputs.arrays(part), self.truth(self.inputs, part.labels), part.places)
-        return replace(score, words=part.inputs if self.inputs.kind == "words" else ())
-
     @classmethod
     def truth(cls, inputs: Inputs, labels: Sequence[Sequence[str | None]]) -> list[npt.NDArray[np.int64]]:
         """The number of the label of each step of each sequence, -1 where a step is not judged."""
         return [inputs.indices(names) for names in labels]
 
     def judge(
-        self, arrays: Sequence[npt.NDArray[Any]], truth: Sequence[npt.NDArray[np.int64]], places: Sequence[str]
+        self, answers: Sequence[torch.Tensor], truth: Sequence[npt.NDArray[np.int64]], examples: Examples
     ) -> Score:
-        """The score of arrays whose labels are known by number, -1 where a step is not judged."""
-        classes, answers = self.inputs.classes, self.answers(arrays)
+        """The score of sequences whose labels are known by number, -1 where a step is not judged, by their logits."""
+        classes = self.inputs.classes
         targets = torch.from_numpy(np.concatenate(truth))
-        nats = F.cross_entropy(torch.cat(answers).double(), targets, ignore_index=-1, reduction="sum")
+        nats = F.cross_entropy(torch.cat([*answers]).double(), targets, ignore_index=-1, reduction="sum")
         predicted = [logits.argmax(-1).numpy() for logits in answers]
         return Score(
             float(nats),
             Confusion.of(classes, np.concatenate(truth), np.concatenate(predicted)),
             [[classes[k] if k >= 0 else None for k in row] for row in truth],
             [[classes[k] for k in row] for row in predicted],
-            places,
+            examples.places,
+            examples.inputs if self.inputs.kind == "words" else (),
         )
 
     def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfloop.data import Streams, Tokenizer, Tokens
+from selfloop.data.batches import Report
 from selfloop.layers import State
 from selfloop.tasks.score import TokenScore
 
@@ -66,7 +67,12 @@ def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, streams: Streams, tokens: Tokens, max_tokens: int | None = None, unknown_id: int | None = None
+    model: nn.Module,
+    streams: Streams,
+    tokens: Tokens,
+    max_tokens: int | None = None,
+    unknown_id: int | None = None,
+    report: Report | None = None,
 ) -> Score:
     """Score a text: the state is carried from window to window, and each token is scored once.
 
@@ -76,6 +82,7 @@ def score(
         tokens: the text, for the number of its characters.
         max_tokens: stop when so many are scored; None scores all.
         unknown_id: the token of what the vocabulary does not hold, where there is one.
+        report: is told the share that is done, from 0 to 1.
     """
     device = next(model.parameters()).device
     nats, count, unknown = 0.0, 0, 0
@@ -86,6 +93,8 @@ def score(
         nats += float(negative_log_likelihood(logits, targets).double())
         count += targets.numel()
         unknown += 0 if unknown_id is None else int((targets == unknown_id).sum())
+        if report is not None:
+            report(min(1.0, count / (max_tokens or len(tokens))))
         if max_tokens is not None and count >= max_tokens:
             break
     return Score(nats, count, tokens.characters * count / len(tokens), unknown)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
+from selfloop.data.batches import Report
 from selfloop.data.examples import BadItems
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
@@ -53,6 +54,10 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         """A text."""
         data = self.config.data
         return read_text(source, column=column or data.column, encoding=data.encoding, format=table_format(data))
+
+    def knows(self) -> str:
+        """The tokens."""
+        return f"{self.tokenizer.vocab_size:,} types of tokens ({self.tokenizer.kind})"
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -108,13 +113,16 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         (text,) = self.write(max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=0.8), seed=1)
         return {"A sample, temperature 0.8:": text.strip("\n")}
 
-    def score(self, text: Text | str, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
+    def score(  # type: ignore[override]  # its own parts
+        self, text: Text | str, *, sample: int | None = None, report: Report | None = None
+    ) -> Score:
         """How well the model predicts a text.
 
         Args:
             text: a string, or a text of a corpus.
             sample: score about so many tokens, from 32 places of the text side by side; None scores every token once,
                 in order, with the state carried through the whole text.
+            report: is told the share that is done, from 0 to 1.
 
         Raises:
             DataError: the text has no token.
@@ -123,7 +131,7 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         if not len(tokens):
             raise DataError("The text to score has no tokens. Give a text that is not empty.")
         streams = evaluation_streams(tokens, self.tokenizer, 1 if sample is None else 32)
-        return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id)
+        return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id, report)
 
     @torch.no_grad()
     def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from selfloop.data.batches import in_order, pad
+from selfloop.data.batches import Report, in_order, pad
 from selfloop.data.examples import BadItems, Examples
 from selfloop.data.readers.pairs import PairReader
 from selfloop.decoding import beam_search
@@ -17,11 +17,12 @@ from selfloop.language import Cell
 from selfloop.metrics import bleu, chrf
 from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
+from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import TEXTS, as_examples
-from selfloop.tasks.predictor import Answer, FromExamples, ScoresPairs
+from selfloop.tasks.predictor import FromExamples, ScoresPairs
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.score import Alignment, TokenScore
-from selfloop.tasks.translate.languages import Languages, Tokens
+from selfloop.tasks.translate.languages import Languages, Tokens, plain
 from selfloop.tasks.translate.score import Score
 from selfloop.training import Run
 
@@ -41,16 +42,18 @@ class Translated(Answer):
         source: the text.
         translation: the best that was found.
         log_probability: of it, in nats.
+        truth: the translation of the data, as the model reads it, where it is known.
     """
 
     source: str
     translation: str
     log_probability: float
+    truth: str | None = None
 
     def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {
-            "input": self.place,
+            **self.example(),
             "source": self.source,
             "translation": self.translation,
             "log_probability": self.log_probability,
@@ -59,6 +62,10 @@ class Translated(Answer):
     def rows(self) -> list[dict[str, object]]:
         """One row, for CSV."""
         return [{**self.facts(), "log_probability": f"{self.log_probability:.4f}"}]
+
+    def judged_rows(self) -> list[dict[str, object]]:
+        """The same row, with the translation of the data, and whether the two are the same."""
+        return [{**row, "reference": self.truth, "correct": self.translation == self.truth} for row in self.rows()]
 
     def line(self) -> str:
         """The translation alone."""
@@ -95,6 +102,10 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             **given,
         )
 
+    def knows(self) -> str:
+        """The tokens to write with."""
+        return f"{self.inputs.target.vocab_size:,} types of tokens ({self.inputs.target.kind})"
+
     @classmethod
     def reader(
         cls, config: TranslateConfig, bad: BadItems, inputs: Languages | None = None, column: str | None = None
@@ -123,13 +134,7 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             ArgumentError: something is no text, or `beam` is below 1.
         """
         examples = as_examples(examples, replace(TEXTS, unit="text"), partial(self.read, bad=BadItems()))
-        rows = [row for row, text in enumerate(examples.inputs) if text.strip()]
-        found = self._search([examples.inputs[row] for row in rows], beam, length_penalty)
-        by_row = dict(zip(rows, found, strict=True))
-        return [
-            Translated(place, text, *by_row.get(row, ("", 0.0)))
-            for row, (place, text) in enumerate(zip(examples.places, examples.inputs, strict=True))
-        ]
+        return self._translated(examples, beam, length_penalty)
 
     def lines(self, lines: Iterable[str]) -> Examples:
         """Lines to translate; an empty one stays, so that translations are line by line."""
@@ -155,30 +160,34 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
         how = reading(config.data, bad_items(config.data), column)
         return {Path(source).name: PairReader(how, {"train": target}).score(source)}
 
-    def score(self, part: Examples, *, sample: int | None = None) -> Score:  # type: ignore[override]  # its own parts
+    def score(  # type: ignore[override]  # its own parts
+        self, part: Examples, *, sample: int | None = None, report: Report | None = None
+    ) -> Score:
         """How well the model does on texts whose translation is known.
 
         Args:
             part: the pairs.
             sample: judge pairs of about so many tokens, evenly chosen; None judges all.
+            report: is told the share that is done, from 0 to 1.
         """
         targets = self.inputs.written(part.labels)
         tokens = sum(len(target) - 1 for target in targets)
         rows = range(0, len(part), max(1, tokens // sample) if sample else 1)
-        sources, targets = self.inputs.read(part.inputs[row] for row in rows), [targets[row] for row in rows]
-        predicted = [found.translation for found in self.predict([part.inputs[row] for row in rows])]
-        references = [part.labels[row] for row in rows]
+        part, targets = part.select(rows), [targets[row] for row in rows]
+        predictions = self._translated(part, report=report)
+        predicted, references = [one.translation for one in predictions], part.labels
         lowercase, tokenizer = self.inputs.lowercase, self.config.decoding.bleu_tokenizer
-        by_length = sorted(range(len(rows)), key=lambda k: len(part.inputs[rows[k]]))
-        shown = dict.fromkeys(by_length[len(rows) * tenths // 10] for tenths in ALIGNED)
+        by_length = sorted(range(len(part)), key=lambda row: len(part.inputs[row]))
+        shown = dict.fromkeys(by_length[len(part) * tenths // 10] for tenths in ALIGNED)
         attends = self.config.model.attention != "none"
-        surprise = self.surprise(sources, targets)
+        surprise = self.surprise(self.inputs.read(part.inputs), targets)
         return Score(
             surprise.nats,
             surprise.tokens,
             bleu(predicted, references, lowercase=lowercase, tokenize=tokenizer),
             chrf(predicted, references, lowercase=lowercase),
-            [self.align(part.inputs[rows[k]], predicted[k]) for k in shown] if attends else None,
+            [self.align(part.inputs[row], predicted[row]) for row in shown] if attends else None,
+            predictions=predictions,
         )
 
     @torch.inference_mode()
@@ -220,12 +229,31 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             {"From the held-out texts:": "\n".join(f"{f.source}\n  → {f.translation}" for f in found)} if found else {}
         )
 
+    def _translated(
+        self,
+        examples: Examples,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        report: Report | None = None,
+    ) -> list[Translated]:
+        """The translation of each text; of one without words, nothing."""
+        rows = [row for row, text in enumerate(examples.inputs) if text.strip()]
+        found = self._search([examples.inputs[row] for row in rows], beam, length_penalty, report)
+        by_row = dict(zip(rows, found, strict=True))
+        truths = [text and plain(text, self.inputs.lowercase) for text in examples.labels or [None] * len(examples)]
+        return [
+            Translated(place, text, *by_row.get(row, ("", 0.0)), truth)
+            for row, (place, text, truth) in enumerate(zip(examples.places, examples.inputs, truths, strict=True))
+        ]
+
     @torch.inference_mode()
-    def _search(self, texts: Sequence[str], beam: int | None, length_penalty: float | None) -> list[tuple[str, float]]:
+    def _search(
+        self, texts: Sequence[str], beam: int | None, length_penalty: float | None, report: Report | None
+    ) -> list[tuple[str, float]]:
         """The translation of each text, and its log-probability."""
         options, sources = self.config.decoding, self.inputs.read(texts)
         found: dict[int, tuple[str, float]] = {}
-        for rows in in_order([len(source) for source in sources], BATCH):
+        for rows in in_order([len(source) for source in sources], BATCH, report):
             batch, lengths = pad([sources[row] for row in rows])
             state = self.model.encode(batch.to(self.device), None if lengths is None else lengths.to(self.device))
             start = torch.full((len(rows),), self.inputs.start_id, device=self.device)

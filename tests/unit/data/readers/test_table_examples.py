@@ -169,7 +169,9 @@ def test_rows_of_one_series_are_one_example_in_the_order_of_time(write):
         "a series: the rows of one 'walk', by 'second'; channels: 'x', 'y', 'z'",
         "input: 'series' (series); label: 'gait'",
     ]
-    assert f"{path}, line 2 (series 'a')" in [*found.train.places, *found.valid.places]
+    places = [*found.train.places, *found.valid.places]
+    assert f"{path}, line 2 (series 'a')" in places
+    assert all(f"(series '{place.id}')" in place for place in places)
 
 
 def test_rows_of_one_series_have_a_label_each_to_label(write):
@@ -257,3 +259,23 @@ def test_a_split_column_tells_the_parts_of_long_tables(write):
     path = write("b.csv", f"walk,v,label,split\n{rows.replace('d,1,y,test', 'd,1,y,train')}")
     with pytest.raises(DataError, match=r"series 'd'.*one value in column 'split'\. It has 'test' and 'train'"):
         read_labelled_steps(path, Reading(format=TableFormat(series="walk")))
+
+
+def test_places_know_the_ids_of_their_rows(write):
+    table = "id,ID,text,label\n" + "".join(f"{n},k{n},{'ab'[n % 2] * n},{'ab'[n % 2]}\n" for n in range(1, 9))
+    path = write("a.csv", table)
+    for named, of in ((None, "{}"), ("ID", "k{}")):
+        found = read_classified(path, id=named)
+        for place, text in zip(found.train.places, found.train.inputs, strict=True):
+            assert place.id == of.format(len(text)) and place == f"{path}, line {len(text) + 1}"
+    with pytest.raises(DataError, match="has no column 'key' for the id, only 'id', 'ID', 'text', 'label'"):
+        read_classified(path, id="key")
+
+
+def test_ids_can_be_written_as_json(tmp_path):
+    path = tmp_path / "a.jsonl"
+    ids = [1, "x", 2.5, None, {"a": 1}, [1]]
+    rows = [{"id": ids[n % 6], "text": "ab"[n % 2] * (n + 1), "label": "ab"[n % 2]} for n in range(12)]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    found = read_unlabelled(str(path), kind="text")
+    assert [place.id for place in found.places][:6] == [1, "x", "2.5", None, "{'a': 1}", "[1]"]

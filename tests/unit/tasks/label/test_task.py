@@ -99,7 +99,7 @@ def test_steps_without_a_label_are_neither_learnt_nor_judged(make_task):
     rows = task._batches.rows(0, 0)
     assert targets == sum(len(task.dataset.train.labels[row]) - 1 for row in rows)
     train = task.dataset.train
-    score = task.opened().judge([train.inputs[r] for r in rows], [task._train[1][r] for r in rows], [""] * len(rows))
+    score = task.opened().score(train.select(rows.tolist()))
     assert score.count == targets
     assert loss.item() == pytest.approx(score.loss, rel=1e-5)
 

@@ -1,0 +1,226 @@
+"""One training, from a configuration to scores and pictures."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from selfloop.app.scoring import conclude, is_scored
+from selfloop.app.screen import Screen
+from selfloop.errors import ArgumentError, ConfigError, RunError
+from selfloop.language import Cell
+from selfloop.options.fields import configure
+from selfloop.options.sections import ExampleSourceOptions
+from selfloop.options.training import BUDGETS, TrainingOptions
+from selfloop.tasks import load
+from selfloop.tasks.choose_cell import choose_cell
+from selfloop.tasks.learner import Learner
+from selfloop.tasks.loading import kind_of
+from selfloop.tasks.predictor import TrainedModel
+from selfloop.tasks.run_config import read_config
+from selfloop.tasks.table import TASKS, TaskEntry
+from selfloop.training import Progress, Run, read_progress
+from selfloop.training import train as run_loop
+from selfloop.training.allocator import keep_freed_memory
+from selfloop.training.schedule import Budget
+from selfloop.untrusted import exists
+
+FEW = 50
+"""Validation examples below which figures say little."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a run.
+
+    Attributes:
+        run: its folder.
+        result: what results.json holds, and ``finished``; None in processes that are not the first.
+    """
+
+    run: Run
+    result: dict[str, Any] | None
+
+    def model(self, cell: Cell | str | None = None, encoder: str | None = None) -> TrainedModel:
+        """The model with its best weights."""
+        return load(self.run.path, cell=cell, encoder=encoder)
+
+
+def begin(
+    task: str,
+    chosen: Any,
+    path: Path | None,
+    screen: Screen,
+    *,
+    cell: Cell | None = None,
+    device: str | None = None,
+    place: Callable[[str], Path] | None = None,
+) -> Outcome:
+    """Begin a run with a configuration.
+
+    Args:
+        task: its name.
+        chosen: the configuration.
+        path: the folder to make; None for ``runs/NAME``.
+        screen: shows it.
+        cell: one that is not to be found by its name.
+        device: as of `selfloop.train`.
+        place: makes the path of the data's name, where it is None.
+    """
+    entry = TASKS[task]
+    accelerator = _accelerator(chosen, screen, device)
+    if path is not None and exists(path):
+        Run.create(path, task, {})  # says that it exists
+    with accelerator.main_process_first(), screen.status("reading the data"):
+        learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
+    _check_shared(learner.config.training.batch_size, accelerator)
+    if accelerator.is_main_process:
+        run = Run.create(path or (place or free_path)(learner.name), task, learner.config.model_dump())
+    else:
+        run = Run(path or Path())
+    with run.locked(accelerator.is_main_process):
+        if accelerator.is_main_process:
+            learner.save(run)
+            run.save_skipped(learner.bad.found)
+        return _train(entry, learner, run, accelerator, screen, resumed=False)
+
+
+def go_on(
+    run: Run,
+    screen: Screen,
+    more: Mapping[str, float],
+    *,
+    cell: Cell | str | None = None,
+    encoder: str | None = None,
+    device: str | None = None,
+) -> Outcome:
+    """Go on with a run, or train a finished one longer by a budget; one that is finished but not scored is scored."""
+    entry = kind_of(run)
+    with run.locked(os.environ.get("RANK", "0") == "0"):  # of torchrun's processes, the first writes
+        chosen: Any = read_config(run, entry.config)
+        progress = read_progress(run)
+        longer = _longer(run, progress, chosen, more)
+        chosen = with_own_code(run, chosen, cell, encoder)
+        last = replace(run, resuming=True)
+        entry.predictor.open(last, chosen, cell=cell, encoder=encoder)  # what does not fit shows before data are read
+        accelerator = _accelerator(chosen, screen, device)
+        with accelerator.main_process_first(), screen.status("reading the data"):
+            learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
+        _check_shared(learner.config.training.batch_size, accelerator)
+        budget = None if longer is None else Budget.of(longer, learner.steps_per_epoch)
+        return _train(entry, learner, run, accelerator, screen, resumed=True, more=budget)
+
+
+def _longer(run: Run, progress: Progress, chosen: Any, more: Mapping[str, float]) -> TrainingOptions | None:
+    """By how much a finished run is trained longer.
+
+    Raises:
+        RunError: it is finished and no budget is given, or it is not and one is.
+        ConfigError: this is no budget.
+    """
+    if progress.finished and not more and is_scored(run, progress):
+        why = (
+            "its budget is spent"
+            if progress.validations >= chosen.training.validations
+            else "validation had stopped improving"
+        )
+        raise RunError(
+            f"{run.path} is finished: {why}. Train it longer with --minutes, --epochs or --steps, or start a new run."
+        )
+    if more and not progress.finished:
+        raise RunError(
+            f"{run.path} is not finished: resume it without --{next(iter(more))}, and train it longer after that."
+        )
+    for name in more:
+        if name not in BUDGETS:
+            raise ConfigError(f"A run is trained longer by {', '.join(BUDGETS[:-1])} or {BUDGETS[-1]}. Got '{name}'.")
+    if not more:
+        return None
+    longer: TrainingOptions = configure(type(chosen), more).training
+    return longer
+
+
+def with_own_code(run: Run, chosen: Any, cell: Cell | str | None, encoder: str | None) -> Any:
+    """The configuration, with the user's own encoder where it lies now.
+
+    Raises:
+        RunError: the run was trained with code of the user's that is not given.
+    """
+    model = chosen.model
+    if model.is_own_cell and cell is None:
+        raise RunError(f"{run.path} was trained with your own cell; give it again: --cell {quote(model.cell)}.")
+    if not model.is_own_encoder:
+        return chosen
+    if encoder is None:
+        raise RunError(
+            f"{run.path} was trained with your own encoder; give it again: --encoder {quote(model.encoder)}."
+        )
+    return chosen.model_copy(update={"model": model.model_copy(update={"encoder": encoder})})
+
+
+def _train(
+    entry: TaskEntry,
+    learner: Learner[Any, Any, Any],
+    run: Run,
+    accelerator: Accelerator,
+    screen: Screen,
+    resumed: bool,
+    more: Budget | None = None,
+) -> Outcome:
+    training = learner.config.training
+    _note_few(learner)
+    reached = read_progress(run) if resumed else Progress()
+    screen.introduce(learner, run, more or reached.budget(training, learner.steps_per_epoch), accelerator)
+    with screen.training():
+        progress = run_loop(learner, run, training, accelerator, screen, resumed, more)
+    accelerator.end_training()
+    return Outcome(run, conclude(entry, learner, run, progress, screen) if accelerator.is_main_process else None)
+
+
+def _note_few(learner: Learner[Any, Any, Any]) -> None:
+    """Say so where there are few examples to validate on."""
+    data = learner.config.data
+    if not isinstance(data, ExampleSourceOptions) or data.fold is not None:
+        return
+    count = len(learner.parts()["valid"])
+    if count < FEW:
+        learner.bad.note(
+            f"validation holds {count} examples, too few for reliable figures: --folds 5 trains five times, and "
+            "validates on every example once"
+        )
+
+
+def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator:
+    """Devices and processes, as `accelerate launch` or `torchrun` arrange them; the first one has the screen."""
+    if device not in (None, "cpu", "cuda"):
+        raise ArgumentError(f"The device to train on must be cpu or cuda. Got '{device}' instead.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError("The device to train on is cuda, and torch finds none here: leave it out, or give cpu.")
+    keep_freed_memory()
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    accelerator = Accelerator(mixed_precision="bf16" if chosen.training.precision == "bf16" else "no", cpu=on_cpu)
+    screen.console.quiet |= not accelerator.is_main_process
+    return accelerator
+
+
+def _check_shared(size: int, accelerator: Accelerator) -> None:
+    """Raises a ConfigError where the processes cannot have equal shares of a batch."""
+    if size % accelerator.num_processes:
+        raise ConfigError(
+            f"The training.batch_size must be a multiple of the number of processes, {accelerator.num_processes}. "
+            f"Got {size} instead."
+        )
+
+
+def free_path(name: str) -> Path:
+    """``runs/NAME``, or the first of NAME-2, NAME-3, … that is free."""
+    number, free = 1, (path := Path("runs") / name)
+    while exists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
