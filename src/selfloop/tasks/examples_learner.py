@@ -16,6 +16,7 @@ from selfloop.data.examples import Examples
 from selfloop.errors import ConfigError
 from selfloop.language import Cell
 from selfloop.options.fields import filled
+from selfloop.options.sections import WordOptions
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.inputs import Inputs, class_weights, fingerprint, fit_scale
 from selfloop.tasks.learner import Learner
@@ -49,7 +50,8 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
             ConfigError: the examples are of no words, or the vectors have another size than the model.
         """
         chosen: Any = filled(config, training={"batch_size": suited_size(len(self.dataset.train))})
-        if (path := chosen.data.vectors) is None:
+        path = chosen.data.vectors if isinstance(chosen.data, WordOptions) else None
+        if path is None:
             return chosen  # type: ignore[no-any-return]
         sentences, name, model = self.sentences(config), self.dataset.name, chosen.model
         if sentences is None:
@@ -62,11 +64,6 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
     def sentences(self, config: Config) -> Iterable[Sequence[str]] | None:
         """The words of each training example; None where they are not read as words."""
         return None
-
-    @property
-    def best_by(self) -> str:
-        """As it was chosen, or suits the data."""
-        return str(self.config.training.best)  # type: ignore[attr-defined]
 
     def prepare(self) -> int:
         """The examples as arrays, their labels as numbers, and the batches."""
@@ -98,6 +95,11 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
 
 class ClassesLearner(ExamplesLearner[Config, Opened]):
     """The same, where what is true is a class: of an example, or of each of its steps."""
+
+    @property
+    def best_by(self) -> str:
+        """As it was chosen, or suits the data."""
+        return str(self.config.training.best)  # type: ignore[attr-defined]
 
     def prepare(self) -> int:
         """As of all examples, and what each class weighs."""
