@@ -72,6 +72,17 @@ def ancestors(nodes: Sequence[Node], of: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
+def without_dead_code(
+    nodes: Sequence[Node], outputs: Sequence[int]
+) -> tuple[tuple[Node, ...], tuple[int, ...], dict[int, int]]:
+    """The nodes that the outputs need, with input and states; the outputs among them; and where each node has gone."""
+    needed = set(ancestors(nodes, outputs))
+    kept = [k for k, node in enumerate(nodes) if k in needed or node.op in ("input", "state")]
+    moved = {old: new for new, old in enumerate(kept)}
+    used = tuple(replace(nodes[k], args=tuple(moved[a] for a in nodes[k].args)) for k in kept)
+    return used, tuple(moved[k] for k in outputs), moved
+
+
 @dataclass(frozen=True)
 class Graph:
     """One step of a recurrence.
@@ -167,14 +178,12 @@ class Graph:
             return self
         name_of = {k: name for name, k in self.matrices.items()}
         nodes = [Node("param", (), n.shape, name_of[k]) if k in name_of else n for k, n in enumerate(self.nodes)]
-        needed = ancestors(nodes, self.outputs)
-        kept = [k for k, n in enumerate(nodes) if k in needed or n.op in ("input", "state")]
-        moved = {old: new for new, old in enumerate(kept)}
+        used, outputs, moved = without_dead_code(nodes, self.outputs)
         return replace(
             self,
-            nodes=tuple(replace(nodes[k], args=tuple(moved[a] for a in nodes[k].args)) for k in kept),
+            nodes=used,
             params=(*(name for name in self.params if self.leaves[name] in moved), *self.matrices),
-            outputs=tuple(moved[k] for k in self.outputs),
+            outputs=outputs,
             names={name: moved[k] for name, k in self.names.items() if k in moved},
         )
 

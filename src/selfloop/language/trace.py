@@ -9,7 +9,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import NoReturn
 
 from selfloop.errors import CellError, nearest
-from selfloop.language.graph import JOINT, Graph, Node, Part, ancestors
+from selfloop.language.graph import JOINT, Graph, Node, Part, ancestors, without_dead_code
 from selfloop.language.operations import OPERATIONS, Misfit, Operand
 from selfloop.language.sizes import Shape, Size, describe
 from selfloop.language.words import WORDS, NoValue, Number, Symbol, split
@@ -45,7 +45,7 @@ def trace(
     names = writer.names()
     if len(inputs) > 1:
         _check_used(writer, outputs, {name: leaves[name].index for name in [*inputs][1:]})
-    return _without_dead_code(writer, input, tuple(states), tuple(params), outputs, names)
+    return _graph(writer, input, tuple(states), tuple(params), outputs, names)
 
 
 class Trace:
@@ -199,7 +199,7 @@ def _check_used(writer: Trace, outputs: Sequence[int], inputs: Mapping[str, int]
             writer.fail(f"the input '{name}' is never used; use it or remove it", writer.code.co_firstlineno)
 
 
-def _without_dead_code(
+def _graph(
     writer: Trace,
     input: str,
     states: tuple[str, ...],
@@ -208,22 +208,17 @@ def _without_dead_code(
     names: Mapping[str, int],
 ) -> Graph:
     """The Graph of what the outputs need. Input and states stay; a parameter that no output needs is an error."""
-    needed = ancestors(writer.nodes, outputs)
+    nodes, outputs, moved = without_dead_code(writer.nodes, outputs)
     for k, node in enumerate(writer.nodes):
-        if node.op == "param" and k not in needed:
+        if node.op == "param" and k not in moved:
             writer.fail(f"the parameter '{node.value}' is never used; use it or remove it", writer.code.co_firstlineno)
-    kept = [k for k, node in enumerate(writer.nodes) if k in needed or node.op in ("input", "state")]
-    moved = {old: new for new, old in enumerate(kept)}
-    nodes = tuple(
-        Node(n.op, tuple(moved[a] for a in n.args), n.shape, n.value, n.line) for n in (writer.nodes[k] for k in kept)
-    )
     return Graph(
         name=writer.code.co_name,
         nodes=nodes,
         input=input,
         states=states,
         params=params,
-        outputs=tuple(moved[k] for k in outputs),
+        outputs=outputs,
         names={name: moved[k] for name, k in names.items() if k in moved},
     )
 

@@ -87,11 +87,12 @@ class Kernels:
 
     def address(self, name: str) -> int:
         """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
-        names = next(module for module in _MODULES if name in module)
-        if names not in self._codes:
-            title = " ".join(names)
-            self._codes[names] = build(f"{title} {self.description}", self.target, self.emit(*names))
-        return self._codes[names].address(name)
+        if name not in self._addresses:  # asked for at every call
+            names = next(module for module in _MODULES if name in module)
+            code = build(f"{' '.join(names)} {self.description}", self.target, self.emit(*names))
+            self._codes.append(code)
+            self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
+        return self._addresses[name]
 
     def emit(self, *names: str) -> Emit:
         """What writes these kernels into a module; those that the cell does not need are left out."""
@@ -105,9 +106,14 @@ class Kernels:
         return write
 
     @cached_property
-    def _codes(self) -> dict[tuple[str, ...], Code]:
-        """Those that are compiled."""
+    def _addresses(self) -> dict[str, int]:
+        """Of those that are compiled."""
         return {}
+
+    @cached_property
+    def _codes(self) -> list[Code]:
+        """What holds their memory."""
+        return []
 
 
 _MODULES = (("project",), ("infer",), ("train",), ("back", "input_gradient"))
