@@ -124,7 +124,7 @@ class BadItems:
         """
         if not self.skip:
             way_out = ", or leave such items out with --skip-bad" if self.can_skip else ""
-            raise DataError(f"{place} {reason}. Mend it{way_out}.")
+            raise DataError(f"{place} {reason}. Fix it{way_out}.")
         self.found.append((place, reason))
 
     def note(self, sentence: str) -> None:

@@ -79,7 +79,7 @@ def test_bad_pairs_are_refused_or_counted_and_listed(files, selfloop, tmp_path):
     command = ("train", "translate", source, target, "--tokenizer", "word", "--steps", 2, *SMALL, "--run")
     said = selfloop(*command, tmp_path / "refused")
     assert said.status == 2
-    assert "bad.en, line 37 has no text in its source. Mend it" in said.err
+    assert "bad.en, line 37 has no text in its source. Fix it" in said.err
     assert not (tmp_path / "refused").exists()
     said = selfloop(*command, tmp_path / "skipped", "--skip-bad")
     assert said.status == 0, said.err

@@ -24,7 +24,7 @@ def explain(path: Path, builder: str, encoding: str, said: str) -> DataError:
             continue
         if sentence:
             return DataError(sentence)
-    return DataError(f"{path} cannot be read as {builder} ({said}): mend the file or give another.")
+    return DataError(f"{path} cannot be read as {builder} ({said}): fix the file or give another.")
 
 
 def is_binary(path: Path, encoding: str) -> bool:

@@ -157,7 +157,7 @@ def _records(file: io.TextIOWrapper, path: Path, separator: str, quotes: bool) -
                     line = lines.line_num + 1
         except csv.Error as error:
             raise DataError(
-                f"{path}, near line {line}, is not CSV ({error}): mend the quotes there, or read them as other "
+                f"{path}, near line {line}, is not CSV ({error}): fix the quotes there, or read them as other "
                 "characters with --set data.quotes=false."
             ) from error
         if not block:

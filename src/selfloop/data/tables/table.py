@@ -178,7 +178,7 @@ def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
     try:
         entries = json.load(file)
     except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}). Mend it, or write one object a line.") from error
+        raise DataError(f"{path} is not JSON ({error}). Fix it, or write one object a line.") from error
     return ((f"{path}, entry {n}", entry) for n, entry in enumerate(entries, 1))
 
 

@@ -201,7 +201,7 @@ def test_a_missing_image_is_not_replaced_by_another_folders(place):
     files = {name: content for name, content in TWO_FOLDERS.items() if name != "x/2.png"}
     said = refusal(place(two_folders(of_files=files)))
     assert "c.csv, line 3 names the image 'x/2.png', and there is none of that name in" in said
-    assert ", only y/2.png. Mend it" in said
+    assert ", only y/2.png. Fix it" in said
 
 
 def test_a_name_without_its_folder_is_known_where_it_is_the_only_one(place):
@@ -243,7 +243,7 @@ def test_a_name_may_begin_above_the_folder_of_the_images(place, prefix):
 def test_a_row_that_cannot_be_used_is_named_or_left_out(place, rows, message):
     folder = place({**PHOTOS, "c.csv": f"image,caption\na.png,x\nb.png,y\n{rows}\n"})
     assert message in refusal(folder / "c.csv")
-    assert refusal(folder / "c.csv").endswith("Mend it, or leave such items out with --skip-bad.")
+    assert refusal(folder / "c.csv").endswith("Fix it, or leave such items out with --skip-bad.")
     bad = BadItems(skip=True)
     assert everything(read(folder / "c.csv", bad=bad)) == {"a.png": ["x"], "b.png": ["y"]}
     assert len(bad.found) == 1
@@ -329,7 +329,7 @@ def test_what_is_seen_is_kept_until_an_image_or_what_looks_at_it_changes(place, 
 def test_an_image_that_cannot_be_read_is_named_or_left_out_each_time(place, see, tmp_path, content):
     album, kept = Album(place({**PHOTOS, "b.png": content})), tmp_path / "kept"
     options = {"size": (4, 4), "digest": "mean", "folder": kept}
-    with pytest.raises(DataError, match=r"b.png cannot be read as an image \(.*\). Mend it, or leave"):
+    with pytest.raises(DataError, match=r"b.png cannot be read as an image \(.*\). Fix it, or leave"):
         look([*album], see, bad=BadItems(), **options)
     assert not [*kept.glob("*.npy")]
     for _ in range(2):

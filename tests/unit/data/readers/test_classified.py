@@ -84,7 +84,7 @@ def test_a_place_is_the_line_where_a_row_begins(place):
     assert sorted(read(folder / "a.csv", valid=folder / "a.csv").train.places) == [
         f"{folder / 'a.csv'}, line {n}" for n in (2, 5, 6)
     ]
-    assert refusal(folder / "b.jsonl").startswith(f"{folder / 'b.jsonl'}, line 3 has no label. Mend it")
+    assert refusal(folder / "b.jsonl").startswith(f"{folder / 'b.jsonl'}, line 3 has no label. Fix it")
 
 
 def test_labels_are_strings_whatever_a_table_holds(place):

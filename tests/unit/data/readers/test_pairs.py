@@ -92,7 +92,7 @@ def test_only_newlines_end_a_line(write):
 
 def test_empty_sides_are_refused_or_counted(write):
     source, target = write("a.en", ["one", "", "three", "four"]), write("a.de", ["eins", "zwei", " ", "vier"])
-    with pytest.raises(DataError, match=r"a\.en, line 2 has no text in its source\. Mend it, or .* --skip-bad"):
+    with pytest.raises(DataError, match=r"a\.en, line 2 has no text in its source\. Fix it, or .* --skip-bad"):
         read_pairs(source, target, bad=BadItems())
     bad = BadItems(skip=True)
     assert pairs(read_pairs(source, target, bad=bad)) == [("four", "vier"), ("one", "eins")]

@@ -177,7 +177,7 @@ def test_dates_and_numbers_are_no_text_unless_they_are_named(place):
 
 
 def test_a_line_of_too_many_cells_is_named(place):
-    assert "a.csv, line 3 has 3 cells, and line 1 names 2 columns. Mend it." in refusal(
+    assert "a.csv, line 3 has 3 cells, and line 1 names 2 columns. Fix it." in refusal(
         place(a_csv="n,text\n1,a\n2,b,c\n") / "a.csv"
     )
 
