@@ -18,6 +18,7 @@ from selfloop.tasks.return_types import by_run, by_task
 from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.tasks.trials import Trials
 from selfloop.training import Listener, Run
+from selfloop.untrusted import exists
 
 
 @by_task  # type: ignore[arg-type]  # no option is called task
@@ -133,6 +134,8 @@ def begin(
     task: str, chosen: Any, path: Path | None, screen: Screen, *, cell: Cell | None = None, device: str | None = None
 ) -> Outcome | Trials:
     """Begin a run with a configuration, or as many as it asks for."""
+    if path is not None and exists(path):
+        Run.create(path, task, {})  # says that it exists
     how: Any = {"cell": cell, "device": device}
     if trials.variants(chosen):
         return trials.begin(task, chosen, path, screen, **how)

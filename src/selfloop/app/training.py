@@ -74,8 +74,6 @@ def begin(
     """
     entry = TASKS[task]
     accelerator = _accelerator(chosen, screen, device)
-    if path is not None and exists(path):
-        Run.create(path, task, {})  # says that it exists
     with accelerator.main_process_first(), screen.status("reading the data"):
         learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
     _check_shared(learner.config.training.batch_size, accelerator)

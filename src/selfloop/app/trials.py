@@ -60,8 +60,6 @@ def begin(
     task: str, chosen: Any, path: Path | None, screen: Screen, *, cell: Cell | None = None, device: str | None = None
 ) -> Trials:
     """Train all that a configuration asks for, in runs within one folder."""
-    if path is not None and exists(path):
-        Run.create(path, task, {})  # says that it exists
     return _train(task, chosen, path, None, screen, cell, device)
 
 
