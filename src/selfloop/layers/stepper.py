@@ -65,19 +65,18 @@ class Stepper:
         if batch_size == 1:
             self._shapes = ((rnn._joint_size,), *self._shapes)
         self._backend, self._reasons = rnn._choose(compile=False)
-        between = type(rnn.dropout)
-        if self._backend == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
-            self._reasons["native"] = f"a {between.__name__} stands between its layers"
         self._is_joint = len(rnn.cell.inputs) > 1
         if self._backend == "native" and self._is_joint and rnn.num_layers > 1:
             self._reasons["native"] = "each of its layers reads the further inputs of its cell"
+        if self._backend == "native" and (reason := _between_layers(rnn)):
+            self._reasons["native"] = reason
         if self._backend == "native" and self._dtype == torch.bfloat16:
             self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
             self.refresh()
-            self.reset()
+        self.reset()
 
     @overload
     def __call__(self, x: npt.NDArray[Number], **given: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
@@ -135,14 +134,14 @@ class Stepper:
         """Go on from another state.
 
         Args:
-            state: which; zeros if None.
+            state: which; if None that of a sequence that starts, as `Recurrent.initial_state` has it.
             mask: only the sequences where it is true; all if None.
 
         Raises:
             ArgumentError: the state or the mask does not fit.
         """
         tensors = self.rnn._first_state(state, self._like)
-        new = State(**dict(zip(self.rnn._state_sizes, tensors, strict=True)))
+        new = State(**dict(zip(self.rnn._state_names, tensors, strict=True)))
         if mask is not None:
             new = _where(mask, new, self.state)
         if self._steps is None:
@@ -198,7 +197,7 @@ class Stepper:
         if self._steps is not None:
             self._steps.set_weights(read)
         else:
-            by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
+            by_suffix = dict(zip(self._copy._pass_of, read, strict=True))
             self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
         self.reset(state)
 
@@ -215,10 +214,10 @@ class Stepper:
     @torch.no_grad()
     def _native(self) -> Steps:
         rnn = self.rnn
-        inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
-        sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
+        sizes = [one.sizes for one in rnn._pass_of.values()]
+        states = {name: size for name, (_, size) in zip(rnn._state_names, rnn._state_shapes, strict=True)}
         graph = rnn.cell.graph.expected.per_step
-        return Steps(graph, sizes, _made_once(rnn), rnn._state_sizes, self.batch_size, self._like)
+        return Steps(graph, sizes, _made_once(rnn), states, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -266,7 +265,7 @@ class Stepper:
             first, *further = one.detach().split([*self.rnn._input_sizes.values()], dim=-1)
             given = dict(zip([*self.rnn._input_sizes][1:], further, strict=True))
             with torch.no_grad():
-                y, self._state = self._copy.step(first, self._state, **given)
+                y, self._state = Recurrent._step(self._copy, first, self._state, **given)
             return y if isinstance(x, Tensor) else y.cpu().numpy()
         if isinstance(x, Tensor):
             self._steps.x.copy_(x.detach())
@@ -277,7 +276,19 @@ class Stepper:
 
 
 def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [rnn._cell_weights(f"_l{layer}") for layer in range(rnn.num_layers)]
+    return [rnn._cell_weights(suffix) for suffix in rnn._pass_of]
+
+
+def _between_layers(rnn: Recurrent) -> str | None:
+    """What compiled steps of a stack do not do between its layers, or None."""
+    if rnn.num_layers == 1:
+        return None
+    if len({*rnn.hidden_sizes}) > 1 or len(rnn._state_names) > len(rnn.cell.graph.states):
+        return "its layers differ in size"
+    if rnn.residual or rnn.layer_norm:
+        return f"it has a {'residual' if rnn.residual else 'norm'} between its layers"
+    between = type(rnn._modules["dropout"])
+    return None if between in (nn.Dropout, VariationalDropout) else f"a {between.__name__} stands between its layers"
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
