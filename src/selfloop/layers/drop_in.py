@@ -1,5 +1,6 @@
 """``RNN``, ``LSTM``, ``GRU``: torch.nn's arguments, parameter names, initialisation and outputs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast, overload
 
 import torch
@@ -32,21 +33,59 @@ class _DropIn(Recurrent, Generic[Hidden]):
 
     @overload  # type: ignore[override]  # as in torch.nn, the state is called hx, and comes in torch's form
     def forward(
-        self, input: Sequences, hx: State, *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self, input: Sequences, hx: State, *, lengths: Lengths = ..., resets: Tensor | None = ..., record: None = ...
     ) -> tuple[Sequences, State]: ...
 
     @overload
     def forward(
-        self, input: Sequences, hx: Hidden | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        input: Sequences,
+        hx: Hidden | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: None = ...,
     ) -> tuple[Sequences, Hidden]: ...
 
+    @overload
     def forward(
-        self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None
-    ) -> tuple[Sequences, Any]:
-        """Run whole sequences; arguments and results as in torch.nn, `lengths` and `resets` as in `Recurrent`."""
+        self,
+        input: Sequences,
+        hx: State,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+    ) -> tuple[Sequences, State, dict[str, Sequences]]: ...
+
+    @overload
+    def forward(
+        self,
+        input: Sequences,
+        hx: Hidden | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+    ) -> tuple[Sequences, Hidden, dict[str, Sequences]]: ...
+
+    def forward(
+        self,
+        input: Sequences,
+        hx: Hx = None,
+        *,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+        record: Sequence[str] | None = None,
+    ) -> Any:
+        """Run whole sequences; arguments and results as in torch.nn, `lengths`, `resets`, `record` as in `Recurrent`.
+
+        With `record`, a dict of what was recorded is returned after the state.
+        """
         unbatched = isinstance(input, Tensor) and input.dim() == 2
-        y, state = super().forward(input, self._state(hx, unbatched), lengths=lengths, resets=resets)
-        return y, self._as(hx, state, unbatched)
+        given = self._state(hx, unbatched)
+        y, state, *recorded = Recurrent.forward(self, input, given, lengths=lengths, resets=resets, record=record)  # type: ignore[call-overload]
+        return y, self._as(hx, state, unbatched), *recorded
 
     if TYPE_CHECKING:
 
@@ -55,20 +94,30 @@ class _DropIn(Recurrent, Generic[Hidden]):
             """As `forward`."""
 
     @overload  # type: ignore[override]  # as above
-    def step(self, x: Tensor, hx: State) -> tuple[Tensor, State]: ...
+    def step(self, x: Tensor, hx: State, *, record: None = ...) -> tuple[Tensor, State]: ...
 
     @overload
-    def step(self, x: Tensor, hx: Hidden | None = ...) -> tuple[Tensor, Hidden]: ...
+    def step(self, x: Tensor, hx: Hidden | None = ..., *, record: None = ...) -> tuple[Tensor, Hidden]: ...
 
-    def step(self, x: Tensor, hx: Hx = None) -> tuple[Tensor, Any]:
+    @overload
+    def step(self, x: Tensor, hx: State, *, record: Sequence[str]) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    @overload
+    def step(
+        self, x: Tensor, hx: Hidden | None = ..., *, record: Sequence[str]
+    ) -> tuple[Tensor, Hidden, dict[str, Tensor]]: ...
+
+    def step(self, x: Tensor, hx: Hx = None, *, record: Sequence[str] | None = None) -> Any:
         """One time step, whose state has the form of `forward`'s.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             hx: h_0, (h_0, c_0) of an LSTM, or a State: (layers, B, H), or (layers, H) for one sequence; zeros if None.
+            record: as in `Recurrent.step`.
 
         Returns:
-            The output, (B, H) or (H,), and the new state, a State where one was given, else as torch.nn's.
+            The output, (B, H) or (H,), and the new state, a State where one was given, else as torch.nn's. With
+            `record`, also a dict of what was recorded.
 
         Raises:
             ArgumentError: an argument does not fit, or the module is bidirectional.
@@ -80,8 +129,8 @@ class _DropIn(Recurrent, Generic[Hidden]):
         (torch.Size([2, 5]), torch.Size([1, 2, 5]))
         """
         unbatched = x.dim() == 1
-        y, state = super().step(x, self._state(hx, unbatched))
-        return y, self._as(hx, state, unbatched)
+        y, state, *recorded = super().step(x, self._state(hx, unbatched), record=record)
+        return y, self._as(hx, state, unbatched), *recorded
 
     def reset_parameters(self) -> None:
         """Start anew, uniformly within ±1/√hidden_size as torch.nn does."""

@@ -1,7 +1,8 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
 import inspect
-from typing import TYPE_CHECKING, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,12 @@ from selfloop.kernels import dispatch, team
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
+from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, join
+from selfloop.layers.record import record_names
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
 
@@ -96,6 +99,7 @@ class Recurrent(nn.Module):
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
+        self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         state_sizes = {name: cell.graph.shape(name)[0] for name in cell.graph.states}
         self._state_sizes = {name: size.value(numbers) for name, size in state_sizes.items()}
         self._input_sizes = {name: size.value(numbers) for name, size in cell.inputs.items()}
@@ -114,7 +118,7 @@ class Recurrent(nn.Module):
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer in range(num_layers):
-            numbers["x"] = input_size if layer == 0 else self.output_size
+            numbers = self._numbers(layer)
             for suffix in self._suffixes(layer):
                 for name, of_cell in self._parameter_names().items():
                     shape = [size.value(numbers) for size in cell.graph.shape(of_cell)]
@@ -133,13 +137,31 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = ...,
         resets: Tensor | None = ...,
+        record: None = ...,
         **given: Tensor,
     ) -> tuple[Tensor, State]: ...
 
     @overload
     def forward(
-        self, x: PackedSequence, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        x: Tensor,
+        state: State | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+        **given: Tensor,
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: None = ...
     ) -> tuple[PackedSequence, State]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: Sequence[str]
+    ) -> tuple[PackedSequence, State, dict[str, PackedSequence]]: ...
 
     def forward(
         self,
@@ -148,8 +170,9 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = None,
         resets: Tensor | None = None,
+        record: Sequence[str] | None = None,
         **given: Tensor,
-    ) -> tuple[Tensor | PackedSequence, State]:
+    ) -> Any:
         """Run whole sequences.
 
         Args:
@@ -159,11 +182,15 @@ class Recurrent(nn.Module):
                 zero, and the state is that after the last step.
             resets: bool, (T, B), laid out as `x`: before these steps the state is zeroed, so that one row can hold
                 several sequences; going backwards, each of them is walked from its end.
+            record: names of states or of local variables of the cell's function, whose values at each step are to be
+                returned, too.
             given: the further inputs of the cell, by name, for all layers: a vector a step, laid out as `x`, or one a
                 sequence, (B, ·), which each of its steps sees. They are taken in the dtype of `x`.
 
         Returns:
-            The output of the last layer at each step, laid out as `x`, and the final State.
+            The output of the last layer at each step, laid out as `x`, and the final State. With `record`, also a dict
+            of what was recorded at each step, laid out as `x`, zero beyond the lengths, with gradients, by its name and
+            the suffix of the weights: ``f_l0``, ``f_l1_reverse``.
 
         Raises:
             ArgumentError: an argument has a wrong shape, dtype, device or value.
@@ -174,18 +201,22 @@ class Recurrent(nn.Module):
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, like)
         first = self._first_state(state, layout.x)
         single_row = is_single_row(layout.x)
-        graph = (self.cell.graph if self.training else self.cell.graph.expected).per_step
+        names = () if record is None else record_names(self._title, record)
+        graph = self._graph(self.training, names)
+        recorded: dict[str, Any] = {}
         last: list[list[Tensor]] = [[] for _ in self._state_sizes]
         y = layout.x
         for layer in range(self.num_layers):
+            widths = graph.output_sizes(self._numbers(layer)) if names else []
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 place = layer * self._directions + direction
+                room = (first[0].new_zeros(first[0].shape[1], sum(widths)),) if names else ()
                 problem = Problem(
                     graph=graph,
                     params=self._weights(suffix),
                     x=y,
-                    state=tuple(s[place] for s in first),
+                    state=(*room, *(s[place] for s in first)),
                     lengths=layout.lengths,
                     resets=layout.resets,
                     reverse=direction == 1,
@@ -194,8 +225,11 @@ class Recurrent(nn.Module):
                     single_row=single_row,
                 )
                 output, final = dispatch.run(problem, self.backend)
+                if names:
+                    output, *values = output.split(widths, dim=-1)
+                    recorded |= {name + suffix: layout.restore(v) for name, v in zip(names, values, strict=True)}
                 outputs.append(output)
-                for known, s in zip(last, final, strict=True):
+                for known, s in zip(last, final[len(room) :], strict=True):
                     known.append(s)
             y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
             if layer < self.num_layers - 1:
@@ -203,7 +237,8 @@ class Recurrent(nn.Module):
                 if len(self._input_sizes) > 1:
                     y = torch.cat([y, layout.x[..., self.input_size :]], dim=-1)
         stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
-        return layout.restore(y), State(**dict(zip(self._state_sizes, stacked, strict=True)))
+        last_state = State(**dict(zip(self._state_sizes, stacked, strict=True)))
+        return (layout.restore(y), last_state) if record is None else (layout.restore(y), last_state, recorded)
 
     if TYPE_CHECKING:
 
@@ -211,12 +246,25 @@ class Recurrent(nn.Module):
         def __call__(self) -> None:
             """As `forward`."""
 
-    def step(self, x: Tensor, state: State | None = None, **given: Tensor) -> tuple[Tensor, State]:
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: None = ..., **given: Tensor
+    ) -> tuple[Tensor, State]: ...
+
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: Sequence[str], **given: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    def step(
+        self, x: Tensor, state: State | None = None, *, record: Sequence[str] | None = None, **given: Tensor
+    ) -> Any:
         """One step: the numbers of `forward`, one at a time.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             state: the State of the step before; zeros if None.
+            record: as in `forward`.
             given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
@@ -233,8 +281,9 @@ class Recurrent(nn.Module):
                 f"Got shape {tuple(x.shape)} instead."
             )
         time = 1 if self.batch_first and x.dim() == 2 else 0
-        y, state = Recurrent.forward(self, x.unsqueeze(time), state, **given)
-        return y.squeeze(time), state
+        y, state, recorded = Recurrent.forward(self, x.unsqueeze(time), state, record=record or (), **given)
+        y = y.squeeze(time)
+        return (y, state) if record is None else (y, state, {name: v.squeeze(time) for name, v in recorded.items()})
 
     def zero_state(self, batch_size: int) -> State:
         """A State of zeros, on the parameters' device and in their dtype."""
@@ -320,6 +369,25 @@ class Recurrent(nn.Module):
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
+
+    def _graph(self, training: bool, names: tuple[str, ...]) -> Graph:
+        """One step, as a call runs it: in training or not, and with the values of these names in its output."""
+        graph = (self.cell.graph if training else self.cell.graph.expected).per_step
+        if not names:
+            return graph
+        key = (training, names)
+        if key not in self._recordings:
+            if torch.compiler.is_compiling():
+                raise ArgumentError(
+                    f"torch.compile cannot trace what makes {self._title} record {names}. Call it once with this "
+                    "'record' before it is compiled."
+                )
+            self._recordings[key] = graph.recording(names)
+        return self._recordings[key]
+
+    def _numbers(self, layer: int) -> dict[str, int]:
+        """The number of each named size of the cell, at a layer."""
+        return self.cell.bind(self.input_size if layer == 0 else self.output_size, self.hidden_size, self.sizes)
 
     @property
     def _joint_size(self) -> int:

@@ -1,7 +1,7 @@
 """``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.layout import join
+from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 
@@ -34,6 +35,7 @@ class Stepper:
     Args:
         rnn: a stack of any cell and depth, in one direction.
         batch_size: how many sequences step together.
+        record: names of states or of local variables of the cell's function, whose values `recorded` gives.
 
     Raises:
         ArgumentError: the stack is bidirectional, or an argument does not fit.
@@ -46,7 +48,7 @@ class Stepper:
     ((5,), State(h=(2, 1, 5), c=(2, 1, 5)))
     """
 
-    def __init__(self, rnn: Recurrent, batch_size: int = 1) -> None:
+    def __init__(self, rnn: Recurrent, batch_size: int = 1, record: Sequence[str] = ()) -> None:
         if not isinstance(rnn, Recurrent):
             raise ArgumentError(
                 f"The 'rnn' of Stepper must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__} instead."
@@ -59,7 +61,12 @@ class Stepper:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
         self.rnn, self.batch_size = rnn, batch_size
+        self.record = record_names("Stepper", record)
         self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)
+        self._graph = rnn._graph(training=False, names=self.record)
+        layers = range(rnn.num_layers if self.record else 0)
+        self._widths = [self._graph.output_sizes(rnn._numbers(layer)) for layer in layers]
+        self._recorded = self._by_name([rnn._like.new_zeros(batch_size, sum(widths)) for widths in self._widths])
         self._dtype = self._like.dtype
         self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn._joint_size),)
         if batch_size == 1:
@@ -124,11 +131,19 @@ class Stepper:
         """What is remembered, as a copy; to set it is `reset(state)`."""
         if self._steps is None:
             return self._state
-        return State(**{name: s.clone() for name, s in self._steps.states.items()})
+        return State(**{name: self._steps.states[name].clone() for name in self.rnn._state_sizes})
 
     @state.setter
     def state(self, state: State) -> None:
         self.reset(state)
+
+    @property
+    def recorded(self) -> dict[str, Tensor]:
+        """What `record` names at the last step, as copies: (B, ·), by name and layer, as ``f_l0``; zeros before it."""
+        if self._steps is None:
+            return {name: v.clone() for name, v in self._recorded.items()}
+        room = self._steps.states[self._graph.states[0]]
+        return self._by_name([room[layer, :, : sum(widths)].clone() for layer, widths in enumerate(self._widths)])
 
     @torch.no_grad()
     def reset(self, state: State | None = None, mask: Bool[Tensor, " B"] | None = None) -> None:
@@ -148,8 +163,8 @@ class Stepper:
         if self._steps is None:
             self._state = State(**{name: s.detach().to(self._like, copy=True) for name, s in new.tensors.items()})
         else:
-            for s, own in zip(new, self._steps.states.values(), strict=True):
-                own.copy_(s)
+            for name, s in new.tensors.items():
+                self._steps.states[name].copy_(s)
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -186,14 +201,15 @@ class Stepper:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of, by `copy.deepcopy` and by pickle; not the machine code, and no addresses."""
-        return {"rnn": self.rnn, "batch_size": self.batch_size, "weights": self._read, "state": self.state}
+        made_with = (self.batch_size, self.record)
+        return {"rnn": self.rnn, "made_with": made_with, "weights": self._read, "state": self.state}
 
     def __setstate__(self, made_of: dict[str, Any]) -> None:
         """A stepper that goes on with the same numbers, until `refresh` reads the weights that its `rnn` has by now."""
         rnn, read, state = made_of["rnn"], made_of["weights"], made_of["state"]
         like = next(iter(state))
         stayed = (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device)
-        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), made_of["batch_size"])  # type: ignore[misc]
+        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), *made_of["made_with"])  # type: ignore[misc]
         self.rnn = rnn
         if self._steps is not None:
             self._steps.set_weights(read)
@@ -215,10 +231,12 @@ class Stepper:
     @torch.no_grad()
     def _native(self) -> Steps:
         rnn = self.rnn
-        inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
-        sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
-        graph = rnn.cell.graph.expected.per_step
-        return Steps(graph, sizes, _made_once(rnn), rnn._state_sizes, self.batch_size, self._like)
+        sizes = [rnn._numbers(layer) for layer in range(rnn.num_layers)]
+        states = dict(rnn._state_sizes)
+        if self.record:
+            states[self._graph.states[0]] = max(map(sum, self._widths))
+        output = rnn.cell.graph.states[0]
+        return Steps(self._graph, sizes, _made_once(rnn), states, output, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -234,6 +252,14 @@ class Stepper:
         self._row_of_y, self._tensor_of_y = y[0], self._forms[Tensor, len(self._shape)]
         if self.batch_size == 1:
             self._row = memoryview(self._x[0])
+
+    def _by_name(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What is recorded, given the output of each layer with it."""
+        found: dict[str, Tensor] = {}
+        for layer, (output, widths) in enumerate(zip(outputs, self._widths, strict=True)):
+            values = output.split(widths, dim=-1)[1:]
+            found |= {f"{name}_l{layer}": v for name, v in zip(self.record, values, strict=True)}
+        return found
 
     def _joint_step(self, x: npt.NDArray[Any] | Tensor, given: Mapping[str, npt.NDArray[Any] | Tensor]) -> Any:
         """A step of a cell with further inputs, which it reads side by side."""
@@ -266,7 +292,7 @@ class Stepper:
             first, *further = one.detach().split([*self.rnn._input_sizes.values()], dim=-1)
             given = dict(zip([*self.rnn._input_sizes][1:], further, strict=True))
             with torch.no_grad():
-                y, self._state = self._copy.step(first, self._state, **given)
+                y, self._state, self._recorded = self._copy.step(first, self._state, record=self.record, **given)
             return y if isinstance(x, Tensor) else y.cpu().numpy()
         if isinstance(x, Tensor):
             self._steps.x.copy_(x.detach())

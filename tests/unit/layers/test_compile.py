@@ -34,6 +34,15 @@ for name, (rnn, args, options) in calls.items():
     assert type(state) is type(last), name
     torch.testing.assert_close([y, *state], [expected, *last], msg=name)
 
+gates = torch.compile(lambda x: fused(x, record=("f", "c"))[2], backend="eager", fullgraph=True)
+try:
+    gates(x)
+except Exception as error:
+    assert "Call it once with this 'record' before it is compiled" in str(error), error
+torch._dynamo.reset()
+expected = fused(x, record=("f", "c"))[2]
+torch.testing.assert_close(gates(x), expected)
+
 for name in ("a fused cell", "a given state"):
     rnn, args, options = calls[name]
     y, state = torch.export.export(rnn, args, options).module()(*args, **options)
