@@ -216,8 +216,8 @@ class Graph:
     @property
     def recordable(self) -> dict[str, int]:
         """What `recording` takes: the states, whose new values it means, and the local variables that change."""
-        named = {**self.names, **dict(zip(self.states, self.outputs, strict=True))}
-        return {name: k for name, k in named.items() if len(self.nodes[k].shape) < 2 and not self.constant[k]}
+        changing = {name: k for name, k in self.names.items() if len(self.nodes[k].shape) < 2 and not self.constant[k]}
+        return changing | dict(zip(self.states, self.outputs, strict=True))
 
     def _recordable(self, name: str) -> int:
         known = self.recordable

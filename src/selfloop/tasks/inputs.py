@@ -70,6 +70,22 @@ class Inputs:
                 )
         return examples.inputs
 
+    def written(self, examples: Examples) -> list[list[str]]:
+        """Of each example the text of its steps, as `arrays` reads them; none of what is not text."""
+        if self.tokenizer is not None:
+            ids = self.tokenizer.encode_batch(examples.inputs)
+            return [[self.tokenizer.decode([token]) for token in row or [self.tokenizer.start_id]] for row in ids]
+        if self.vocabulary is not None:
+            return [(split_words(words) if self.kind == "text" else list(words)) or [""] for words in examples.inputs]
+        return []
+
+    @property
+    def unit(self) -> str:
+        """What a step is, in the singular."""
+        if self.tokenizer is not None:
+            return {"char": "character"}.get(self.tokenizer.kind, "token")
+        return "word" if self.vocabulary is not None else "frame" if self.kind == "frames" else "step"
+
     def indices(self, names: Sequence[str | None]) -> npt.NDArray[np.int64]:
         """The numbers of classes; -1 where there is no label to judge by."""
         number: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(self.classes)}}

@@ -27,6 +27,7 @@ from selfloop.tasks.predictor import Watches
 from selfloop.tasks.reading import reading
 from selfloop.tasks.results import some
 from selfloop.tasks.score import Drawing, Timeline
+from selfloop.tasks.watched import CLASSES, Facts, class_facts, side_by_side
 from selfloop.untrusted import short
 
 AROUND = 3
@@ -246,6 +247,28 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             examples.places,
             examples.inputs if self.inputs.kind == "words" else (),
         )
+
+    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, Facts]:
+        """Every step that is judged; and whether its label is one of the most frequent."""
+        del lengths
+        found = [
+            (row, step, number)
+            for row, numbers in enumerate(self.truth(self.inputs, part.labels))
+            for step, number in enumerate(numbers.tolist())
+            if number >= 0
+        ]
+        flat = class_facts([name for names in part.labels for name in names], "label", CLASSES)
+        cuts = np.cumsum([len(names) for names in part.labels])[:-1]
+        rows = [dict[str, Sequence[float]]() for _ in part.labels]
+        for name, values in flat.items():
+            for row, own in zip(rows, np.split(values, cuts), strict=True):
+                row[name] = own.tolist()
+        return torch.tensor(found), side_by_side(rows, max(map(len, part.labels)))
+
+    def read_out(self, model: ManyToMany, y: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """The logits of a step of each sequence."""
+        logits: torch.Tensor = model.readout(y[at, torch.arange(len(at), device=y.device)])
+        return logits
 
     def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:
         """The logits of each step of each sequence."""
