@@ -18,7 +18,8 @@ from selfloop.language import __all__ as _LANGUAGE
 from selfloop.version import __version__
 
 _LAYERS = (
-    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
+    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
+    "Stepper", "VariationalDropout",
 )  # fmt: skip
 _MODELS = ("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany")
 _TRAINED = ("Captioner", "Classifier", "Labeller", "TextModel", "TrainedModel", "Translator")

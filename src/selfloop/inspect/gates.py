@@ -130,7 +130,7 @@ def gates(watched: Watched, steps: int) -> Gates:
         x = seen.get(graph.inputs[0] + suffix)
         path = {} if x is None else straight_path(rnn, suffix, x.flatten(0, 1), before)
         layers[suffix] = Layer(
-            title=f"layer {1 + place // rnn._directions}" + (", backwards" if backwards else ""),
+            title=f"layer {1 + place // len(rnn._passes[0])}" + (", backwards" if backwards else ""),
             gates={name: known(seen[name + suffix]) for name in gate_names},
             states={name: known(s) for name, s in states.items()},
             kept={name: known(p.view_as(states[name])) for name, p in path.items() if bool(p.any())},

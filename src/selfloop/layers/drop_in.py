@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from selfloop import cells
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
+from selfloop.layers.dropout import check_rate
+from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.layout import Lengths, Sequences
-from selfloop.layers.recurrent import Recurrent
+from selfloop.layers.recurrent import Recurrent, stacked
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
 
@@ -26,10 +28,46 @@ class _DropIn(Recurrent, Generic[Hidden]):
     the state, a tensor or a tuple; given a `State`, it returns a `State`.
     """
 
-    def __init__(self, cell: Cell, names: dict[str, str], bias: bool, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        names: dict[str, str],
+        bias: bool,
+        *args: Any,
+        unknown: dict[str, NoReturn],
+        dropout: float | nn.Module = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self._check_names(cell, unknown)
+        if not isinstance(bias, bool):
+            raise ArgumentError(f"The 'bias' of {self._title} must be True or False. Got {bias!r} instead.")
         self._names = {name: of for name, of in names.items() if bias or not name.startswith("bias")}
-        super().__init__(cell, *args, **kwargs)
+        super().__init__(cell, *args, dropout=_dropout(dropout), **kwargs)
         self.bias = bias
+
+    @property
+    def mode(self) -> str:
+        """torch.nn's name for what runs: ``"LSTM"``, ``"GRU"``, ``"RNN_TANH"`` or ``"RNN_RELU"``."""
+        return _MODES[self.cell.name]
+
+    @property
+    def proj_size(self) -> int:
+        """The size that the output is projected to; 0 for no projection."""
+        return self.sizes.get("p", 0)
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """For each layer and direction, its parameters."""
+        return [[self.get_parameter(name + suffix) for name in self._names] for suffix in self._pass_of]
+
+    @property
+    def dropout(self) -> float | nn.Module:  # type: ignore[override]  # as in torch.nn, a number
+        """The share that is dropped between layers while training, or the module that was given."""
+        own = cast(nn.Module, self._modules["dropout"])
+        return own.p if isinstance(own, nn.Dropout) else own
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _dropout(value) if name == "dropout" else value)
 
     @overload  # type: ignore[override]  # as in torch.nn, the state is called hx, and comes in torch's form
     def forward(
@@ -82,10 +120,7 @@ class _DropIn(Recurrent, Generic[Hidden]):
 
         With `record`, a dict of what was recorded is returned after the state.
         """
-        unbatched = isinstance(input, Tensor) and input.dim() == 2
-        given = self._state(hx, unbatched)
-        y, state, *recorded = Recurrent.forward(self, input, given, lengths=lengths, resets=resets, record=record)  # type: ignore[call-overload]
-        return y, self._as(hx, state, unbatched), *recorded
+        return self._over_sequences(input, hx, lengths, resets, record, {})
 
     if TYPE_CHECKING:
 
@@ -128,9 +163,9 @@ class _DropIn(Recurrent, Generic[Hidden]):
         >>> y.shape, c.shape
         (torch.Size([2, 5]), torch.Size([1, 2, 5]))
         """
-        unbatched = x.dim() == 1
-        y, state, *recorded = super().step(x, self._state(hx, unbatched), record=record)
-        return y, self._as(hx, state, unbatched), *recorded
+        return called_with_hooks(
+            self, self._step, (x,) if hx is None else (x, hx), {"record": record} if record else {}
+        )
 
     def reset_parameters(self) -> None:
         """Start anew, uniformly within ±1/√hidden_size as torch.nn does."""
@@ -141,44 +176,63 @@ class _DropIn(Recurrent, Generic[Hidden]):
     def flatten_parameters(self) -> None:
         """Nothing to do here; torch.nn has it, so code written for torch.nn calls it."""
 
-    def _as(self, hx: Hx, state: State, unbatched: bool) -> Any:
-        """A new state in the form of the one that was given."""
-        if isinstance(hx, State):
-            return state
-        last = tuple(s.squeeze(1) if unbatched else s for s in state)
-        return last if len(last) > 1 else last[0]
+    def _as_given(self, state: Hx, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
+        if isinstance(state, State):
+            return super()._as_given(state, last, is_one)
+        tensors = tuple([stacked(own) for own in last])
+        if is_one:
+            tensors = tuple([s.squeeze(1) for s in tensors])
+        return tensors if len(tensors) > 1 else tensors[0]
 
-    def _state(self, hx: Hx, unbatched: bool) -> State | None:
-        if hx is None or isinstance(hx, State):
-            return hx
-        tensors = hx if isinstance(hx, tuple | list) else (hx,)
+    def _first_state(self, state: Hx, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
+        if state is None or isinstance(state, State):
+            return super()._first_state(state, x)
+        tensors = self._tensors_of(state)
+        return self._checked(tuple([t.unsqueeze(1) for t in tensors]) if is_one else tensors, x)
+
+    _or_state = ", or a State"
+
+    def _tensors_of(self, state: Hx) -> tuple[Tensor, ...]:
+        """Those of a state in torch's form."""
+        tensors = tuple(state) if isinstance(state, tuple | list) else (state,)
         names = self.cell.graph.states
         if len(tensors) != len(names) or not all(isinstance(t, Tensor) for t in tensors):
             expected = "a tensor h_0" if len(names) == 1 else "a pair (h_0, c_0)"
-            got = f"{len(tensors)} values" if len(tensors) > 1 else type(hx).__name__
-            raise ArgumentError(f"The 'hx' of {self._title} must be {expected}, or a State. Got {got} instead.")
-        tensors = tuple(t.unsqueeze(1) for t in tensors) if unbatched else tensors
-        return State(**dict(zip(names, tensors, strict=True)))
+            got = f"{len(tensors)} values" if len(tensors) > 1 else type(state).__name__
+            raise ArgumentError(f"The 'hx' of {self._title} must be {expected}{self._or_state}. Got {got} instead.")
+        return tensors  # type: ignore[return-value]  # all are tensors
+
+    def _sizes_of_layers(self, hidden_size: object, num_layers: object) -> tuple[int, ...]:
+        if isinstance(hidden_size, Sequence) and not isinstance(hidden_size, str):
+            raise ArgumentError(
+                f"The 'hidden_size' of {self._title} must be one number, since torch.nn's form of a state has one size "
+                f"for all layers. Got {hidden_size!r} instead; Recurrent takes one for each "
+                "layer."
+            )
+        return super()._sizes_of_layers(hidden_size, num_layers)
 
     def _parameter_names(self) -> dict[str, str]:
         return self._names
 
-    def _cell_weights(self, suffix: str) -> dict[str, Tensor]:
-        weights: dict[str, Tensor] = {}
-        for name, of_cell in self._names.items():
-            weight = cast(Tensor, getattr(self, name + suffix))
-            weights[of_cell] = weights[of_cell] + weight if of_cell in weights else weight
-        for name in self.cell.graph.params:
-            if name not in weights:  # bias=False
-                (size,) = self.cell.graph.shape(name)
-                weights[name] = weight.new_zeros(size.value({"h": self.hidden_size}))
-        return {name: weights[name] for name in self.cell.graph.params}
+
+def _dropout(dropout: float | nn.Module) -> nn.Module:
+    """The module, where torch.nn's own modules take 1, too."""
+    return (
+        dropout if isinstance(dropout, nn.Module) else nn.Dropout(1 if dropout == 1 else check_rate("dropout", dropout))
+    )
 
 
-_ONE_BIAS = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b", "bias_hh": "b"}
-_TWO_BIASES = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b_xh", "bias_hh": "b_hh"}
-_PROJECTED = {**_ONE_BIAS, "weight_hr": "W_hr"}
-_NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
+_MODES = {
+    "lstm": "LSTM",
+    "projected_lstm": "LSTM",
+    "gru": "GRU",
+    "vanilla": "RNN_TANH",
+    "vanilla_relu": "RNN_RELU",
+}
+ONE_BIAS = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b", "bias_hh": "b"}
+TWO_BIASES = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b_xh", "bias_hh": "b_hh"}
+_PROJECTED = {**ONE_BIAS, "weight_hr": "W_hr"}
+NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
 
 
 class RNN(_DropIn[Tensor]):
@@ -225,11 +279,11 @@ class RNN(_DropIn[Tensor]):
         backend: str = "auto",
         **unknown: NoReturn,
     ) -> None:
-        if nonlinearity not in _NONLINEARITIES:
+        if nonlinearity not in NONLINEARITIES:
             raise ArgumentError(f"The 'nonlinearity' of RNN must be 'tanh' or 'relu'. Got {nonlinearity!r} instead.")
         super().__init__(
-            _NONLINEARITIES[nonlinearity],
-            _ONE_BIAS,
+            NONLINEARITIES[nonlinearity],
+            ONE_BIAS,
             bias,
             input_size,
             hidden_size,
@@ -242,8 +296,13 @@ class RNN(_DropIn[Tensor]):
             backend=backend,
             device=device,
             dtype=dtype,
-            **unknown,
+            unknown=unknown,
         )
+
+    @property
+    def nonlinearity(self) -> str:
+        """``"tanh"`` or ``"relu"``."""
+        return next(name for name, cell in NONLINEARITIES.items() if cell is self.cell)
 
 
 class LSTM(_DropIn[tuple[Tensor, Tensor]]):
@@ -290,12 +349,13 @@ class LSTM(_DropIn[tuple[Tensor, Tensor]]):
         backend: str = "auto",
         **unknown: NoReturn,
     ) -> None:
-        if not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+        fits = isinstance(proj_size, int) and (proj_size == 0 or not isinstance(hidden_size, int) or hidden_size < 1)
+        if not fits and not (isinstance(proj_size, int) and 0 < proj_size < hidden_size):
             raise ArgumentError(
                 f"The 'proj_size' of LSTM must be 0 for none, or smaller than hidden_size, {hidden_size}. "
                 f"Got {proj_size!r} instead."
             )
-        cell, names = (cells.projected_lstm, _PROJECTED) if proj_size else (cells.lstm, _ONE_BIAS)
+        cell, names = (cells.projected_lstm, _PROJECTED) if proj_size else (cells.lstm, ONE_BIAS)
         sizes = {"p": proj_size} if proj_size else {}
         super().__init__(
             cell,
@@ -313,7 +373,7 @@ class LSTM(_DropIn[tuple[Tensor, Tensor]]):
             device=device,
             dtype=dtype,
             **sizes,
-            **unknown,
+            unknown=unknown,
         )
 
 
@@ -361,7 +421,7 @@ class GRU(_DropIn[Tensor]):
     ) -> None:
         super().__init__(
             cells.gru,
-            _TWO_BIASES,
+            TWO_BIASES,
             bias,
             input_size,
             hidden_size,
@@ -374,5 +434,5 @@ class GRU(_DropIn[Tensor]):
             backend=backend,
             device=device,
             dtype=dtype,
-            **unknown,
+            unknown=unknown,
         )

@@ -47,7 +47,7 @@ def arrange(
                 f"A PackedSequence carries its own lengths. Call {title} without 'lengths' and 'resets', or give it a "
                 "padded tensor."
             )
-        _check_input(title, x.data, input_size, like)
+        check_input(title, x.data, input_size, like)
         packed = x
         padded, own = pad_packed_sequence(packed)
         return Layout(padded, own.to(padded.device), None, lambda y: _repack(y, own, packed))
@@ -57,7 +57,7 @@ def arrange(
         raise ArgumentError(
             f"The 'x' of {title} must be a tensor of shape {expected}, or (T, I) for one sequence. Got {got} instead."
         )
-    _check_input(title, x, input_size, like)
+    check_input(title, x, input_size, like)
     unbatched, swapped = x.dim() == 2, batch_first and x.dim() == 3
 
     def there(v: Tensor) -> Tensor:
@@ -138,7 +138,11 @@ def _check_size(title: str, x: Tensor, size: int) -> None:
         )
 
 
-def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
+def check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
+    """Raise ArgumentError unless a layer with weights `like` can take this input."""
+    is_dense = x.layout is torch.strided and not x.is_nested
+    if is_dense and x.dtype is like.dtype and x.device == like.device and x.shape[-1] == input_size:
+        return
     if x.layout != torch.strided:
         raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
     if x.is_nested:

@@ -64,27 +64,26 @@ class Stepper:
         self.record = record_names("Stepper", record)
         self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)
         self._graph = rnn._graph(training=False, names=self.record)
-        layers = range(rnn.num_layers if self.record else 0)
-        self._widths = [self._graph.output_sizes(rnn._numbers(layer)) for layer in layers]
+        passes = rnn._pass_of.values() if self.record else ()
+        self._widths = [self._graph.output_sizes(one.sizes) for one in passes]
         self._recorded = self._by_name([rnn._like.new_zeros(batch_size, sum(widths)) for widths in self._widths])
         self._dtype = self._like.dtype
         self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn._joint_size),)
         if batch_size == 1:
             self._shapes = ((rnn._joint_size,), *self._shapes)
         self._backend, self._reasons = rnn._choose(compile=False)
-        between = type(rnn.dropout)
-        if self._backend == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
-            self._reasons["native"] = f"a {between.__name__} stands between its layers"
         self._is_joint = len(rnn.cell.inputs) > 1
         if self._backend == "native" and self._is_joint and rnn.num_layers > 1:
             self._reasons["native"] = "each of its layers reads the further inputs of its cell"
+        if self._backend == "native" and (reason := _between_layers(rnn)):
+            self._reasons["native"] = reason
         if self._backend == "native" and self._dtype == torch.bfloat16:
             self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
             self.refresh()
-            self.reset()
+        self.reset()
 
     @overload
     def __call__(self, x: npt.NDArray[Number], **given: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
@@ -131,7 +130,7 @@ class Stepper:
         """What is remembered, as a copy; to set it is `reset(state)`."""
         if self._steps is None:
             return self._state
-        return State(**{name: self._steps.states[name].clone() for name in self.rnn._state_sizes})
+        return State(**{name: self._steps.states[name].clone() for name in self.rnn._state_names})
 
     @state.setter
     def state(self, state: State) -> None:
@@ -150,14 +149,14 @@ class Stepper:
         """Go on from another state.
 
         Args:
-            state: which; zeros if None.
+            state: which; if None that of a sequence that starts, as `Recurrent.initial_state` has it.
             mask: only the sequences where it is true; all if None.
 
         Raises:
             ArgumentError: the state or the mask does not fit.
         """
         tensors = self.rnn._first_state(state, self._like)
-        new = State(**dict(zip(self.rnn._state_sizes, tensors, strict=True)))
+        new = State(**dict(zip(self.rnn._state_names, tensors, strict=True)))
         if mask is not None:
             new = _where(mask, new, self.state)
         if self._steps is None:
@@ -214,7 +213,7 @@ class Stepper:
         if self._steps is not None:
             self._steps.set_weights(read)
         else:
-            by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
+            by_suffix = dict(zip(self._copy._pass_of, read, strict=True))
             self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
         self.reset(state)
 
@@ -231,8 +230,8 @@ class Stepper:
     @torch.no_grad()
     def _native(self) -> Steps:
         rnn = self.rnn
-        sizes = [rnn._numbers(layer) for layer in range(rnn.num_layers)]
-        states = dict(rnn._state_sizes)
+        sizes = [one.sizes for one in rnn._pass_of.values()]
+        states = {name: size for name, (_, size) in zip(rnn._state_names, rnn._state_shapes, strict=True)}
         if self.record:
             states[self._graph.states[0]] = max(map(sum, self._widths))
         output = rnn.cell.graph.states[0]
@@ -292,7 +291,9 @@ class Stepper:
             first, *further = one.detach().split([*self.rnn._input_sizes.values()], dim=-1)
             given = dict(zip([*self.rnn._input_sizes][1:], further, strict=True))
             with torch.no_grad():
-                y, self._state, self._recorded = self._copy.step(first, self._state, record=self.record, **given)
+                y, self._state, self._recorded = Recurrent._step(
+                    self._copy, first, self._state, record=self.record, **given
+                )
             return y if isinstance(x, Tensor) else y.cpu().numpy()
         if isinstance(x, Tensor):
             self._steps.x.copy_(x.detach())
@@ -303,7 +304,19 @@ class Stepper:
 
 
 def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [rnn._cell_weights(f"_l{layer}") for layer in range(rnn.num_layers)]
+    return [rnn._cell_weights(suffix) for suffix in rnn._pass_of]
+
+
+def _between_layers(rnn: Recurrent) -> str | None:
+    """What compiled steps of a stack do not do between its layers, or None."""
+    if rnn.num_layers == 1:
+        return None
+    if len({*rnn.hidden_sizes}) > 1 or len(rnn._state_names) > len(rnn.cell.graph.states):
+        return "its layers differ in size"
+    if rnn.residual or rnn.layer_norm:
+        return f"it has a {'residual' if rnn.residual else 'norm'} between its layers"
+    between = type(rnn._modules["dropout"])
+    return None if between in (nn.Dropout, VariationalDropout) else f"a {between.__name__} stands between its layers"
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:

@@ -25,6 +25,13 @@ calls = {
     "a list of lengths": (fused, (x,), {"lengths": [4, 2]}),
     "resets": (sl.Recurrent(sl.cells.gru, 3, 4), (x,), {"resets": torch.zeros(4, 2, dtype=torch.bool)}),
     "a cell of one's own": (sl.Recurrent(own, 3, 4), (x,), {}),
+    "layers of sizes": (
+        sl.Recurrent(sl.cells.lstm, 3, [5, 4], layer_norm=True, learn_state=True, bidirectional=True),
+        (x,),
+        {"lengths": [4, 2]},
+    ),
+    "residuals": (sl.Recurrent(sl.cells.gru, 3, 4, 2, residual=True), (x,), {}),
+    "a step": (sl.LSTMCell(3, 4), (x[0],), {}),
     "a drop-in": (sl.LSTM(3, 4), (x, (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))), {}),
 }
 for name, (rnn, args, options) in calls.items():
