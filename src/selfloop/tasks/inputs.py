@@ -20,6 +20,7 @@ from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.data.text.words import split_words
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.options.sections import ClassWeights
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.training import Run
 from selfloop.training.checkpoint import write_bytes
@@ -174,8 +175,9 @@ def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=key))
 
 
-def class_weights(kind: str, truth: npt.NDArray[np.int64], classes: int) -> Tensor | None:
-    """What each class weighs in the loss: all the same (None), or 1 / its share of the truth, divided by the classes.
+def class_weights(kind: ClassWeights, truth: npt.NDArray[np.int64], classes: int) -> Tensor | None:
+    """What each class weighs in the loss: all the same (None), or 1 / its share of the truth, divided by the classes,
+    or the square root of that.
 
     >>> class_weights("balanced", np.array([0, 0, 0, 1, -1]), classes=2)
     tensor([0.6667, 2.0000])
@@ -183,7 +185,8 @@ def class_weights(kind: str, truth: npt.NDArray[np.int64], classes: int) -> Tens
     if kind == "none":
         return None
     counts = np.bincount(truth[truth >= 0], minlength=classes)
-    return torch.tensor(counts.sum() / np.maximum(counts, 1) / classes, dtype=torch.float32)
+    balanced = torch.tensor(counts.sum() / np.maximum(counts, 1) / classes, dtype=torch.float32)
+    return balanced.sqrt() if kind == "sqrt" else balanced
 
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:

@@ -40,7 +40,7 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         return loss, targets, None
 
     def suited(self, config: LabelConfig) -> LabelConfig:
-        """Also what chooses the best weights.
+        """Also what chooses the best weights, and what each label weighs.
 
         Raises:
             ConfigError: it is no figure of such labels.
@@ -50,7 +50,11 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
             what = "mark spans, and are judged by span_f1" if spans else "mark no spans (B-city, I-city, O)"
             by, name = config.training.best, self.dataset.name
             raise ConfigError(f"The best weights cannot be chosen by {by}: the labels of {name} {what}.")
-        chosen: LabelConfig = filled(super().suited(config), training={"best": "span_f1" if spans else "accuracy"})
+        chosen: LabelConfig = filled(
+            super().suited(config),
+            training={"best": "span_f1" if spans else "accuracy"},
+            loss={"class_weights": "sqrt" if spans else "none"},
+        )
         return chosen
 
     def sentences(self, config: LabelConfig) -> Iterable[Sequence[str]] | None:

@@ -196,6 +196,14 @@ def test_the_best_weights_are_those_of_the_best_spans_or_else_of_the_best_accura
     assert tagged(path, "edit", "NOUN", "VERB").best_by == "edit"
 
 
+def test_labels_of_spans_weigh_more_where_they_are_rare(tmp_path):
+    spans = tagged(tmp_path / "tags.tsv", None, "O", "O", "O", "B-x")
+    assert spans.config.loss.class_weights == "sqrt"
+    of = dict(zip(spans.inputs.classes, spans._weights.tolist(), strict=True))
+    assert of["B-x"] / of["O"] == pytest.approx(3**0.5)
+    assert tagged(tmp_path / "tags.tsv", None, "NOUN", "NOUN", "VERB")._weights is None
+
+
 @pytest.mark.parametrize(
     ("best", "tags", "what"),
     [
