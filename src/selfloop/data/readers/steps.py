@@ -93,7 +93,7 @@ class StepReader(LabelledReader):
         """
         suffix, labelled = suffix_of(path), self.reading.labelled
         if suffix in TEXTS and not labelled:
-            return {"train": self._sentences(path)}
+            return {"train": self.lines(path, "words", str.split, [])}
         if suffix in WORD_COLUMNS and not self.reading.format.is_long:
             return {"train": self._words_in_columns(path)}
         if suffix in TABLES:
@@ -149,14 +149,6 @@ class StepReader(LabelledReader):
     def _single(self, path: Path) -> Items:
         items = Items("series")
         self._add(items, str(path), lambda: self._of_path(path), [])
-        return items
-
-    def _sentences(self, path: Path) -> Items:
-        items = Items("words")
-        with opened(path, self.reading.encoding, "text") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    items.add(f"{path}, line {number}", [], line.split, self.bad)
         return items
 
     def _words_in_columns(self, path: Path) -> Items:
