@@ -41,6 +41,7 @@ class Inputs:
         tokenizer: of text that is read as characters, bytes or byte-pair encoding.
         vocabulary: of words, and of text that is read as words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
+        spans: whether the labels of steps are tags of spans, each of which begins before it continues.
     """
 
     kind: Modality
@@ -49,6 +50,7 @@ class Inputs:
     tokenizer: Tokenizer | None = None
     vocabulary: Vocabulary | None = None
     image: tuple[int, ...] | None = None
+    spans: bool = False
 
     def arrays(self, examples: Examples) -> Sequence[npt.NDArray[np.generic]]:
         """An array each, whose first axis is time.
@@ -94,6 +96,8 @@ class Inputs:
             facts["classes"] = self.classes
         if self.image is not None:
             facts["image"] = self.image
+        if self.spans:
+            facts["spans"] = True
         if self.vocabulary is not None:
             facts["words"] = self.vocabulary.words
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
@@ -119,7 +123,7 @@ class Inputs:
         by_words = facts.kind == "words" or bool(facts.words)
         tokenizer = load_tokenizer(run) if facts.kind == "text" and not by_words else None
         vocabulary = Vocabulary(facts.words) if by_words else None
-        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image)
+        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image, facts.spans)
 
 
 class _Facts(Section):
@@ -130,6 +134,7 @@ class _Facts(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
+    spans: bool = False
     characters: str = ""
     """Of runs that are older than n-grams."""
 

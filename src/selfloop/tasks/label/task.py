@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from selfloop.data.batches import pad
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.decoding.tags import are_begun
 from selfloop.errors import ConfigError
 from selfloop.layers import State
 from selfloop.metrics import are_spans
@@ -65,6 +66,8 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         """The labels, and the words."""
         train, kind = self.dataset.train, self.dataset.kind
         classes = in_natural_order(name for names in train.labels for name in names if name is not None)
+        spans = are_spans(classes) and are_begun(train.labels)
         if kind == "words":
-            return Inputs("words", (), classes, vocabulary=Vocabulary.of(train.inputs, also=self._vectors))
-        return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes)
+            vocabulary = Vocabulary.of(train.inputs, also=self._vectors)
+            return Inputs("words", (), classes, vocabulary=vocabulary, spans=spans)
+        return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes, spans=spans)
