@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from selfloop.config import Section
 from selfloop.options.sections import (
     ClassLossOptions,
+    ClassWeights,
     ColumnName,
     Pixels,
     RecurrentOptions,
@@ -59,6 +60,14 @@ class LabellerOptions(RecurrentOptions):
     output_dropout: Share = 0.3
 
 
+class LabelLoss(ClassLossOptions):
+    """What is made small."""
+
+    class_weights: ClassWeights | None = None  # type: ignore[assignment]
+    """balanced weighs each label by the inverse of its frequency, sqrt by the square root of that. By default sqrt
+    where labels mark spans (B-city, I-city, O), which are few among many O, else none."""
+
+
 class LabelTraining(ExampleTraining):
     """How a labeller is trained."""
 
@@ -72,5 +81,5 @@ class LabelConfig(Section):
 
     data: SequenceOptions = SequenceOptions()
     model: LabellerOptions = LabellerOptions()
-    loss: ClassLossOptions = ClassLossOptions()
+    loss: LabelLoss = LabelLoss()
     training: LabelTraining = LabelTraining()
