@@ -23,6 +23,10 @@ from selfloop.layers.layout import Lengths, arrange, check_input, join
 from selfloop.layers.record import record_names
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
+from selfloop.untrusted import short
+
+MOST_LAYERS = 10_000
+"""More are a mistake, and would take the memory of their plan before that of their weights is known."""
 
 FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
 
@@ -508,9 +512,10 @@ class Recurrent(nn.Module):
             raise ArgumentError(f"The 'hidden_size' of {self._title} must have a size for each layer. Got none.")
         if num_layers is None:
             num_layers = len(own) if is_list else 1
-        if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
+        if not isinstance(num_layers, int) or isinstance(num_layers, bool) or not 1 <= num_layers <= MOST_LAYERS:
             raise ArgumentError(
-                f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
+                f"The 'num_layers' of {self._title} must be a whole number from 1 to {MOST_LAYERS:,}. "
+                f"Got {short(num_layers)} instead."
             )
         if is_list and len(own) != num_layers:
             raise ArgumentError(
