@@ -7,8 +7,9 @@ from selfloop.layers.dropout import EmbeddingDropout, VariationalDropout
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 from selfloop.layers.stepper import Stepper
+from selfloop.layers.windows import Windows
 
 __all__ = [
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
-    "Stepper", "VariationalDropout",
+    "Stepper", "VariationalDropout", "Windows",
 ]  # fmt: skip

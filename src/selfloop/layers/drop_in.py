@@ -116,9 +116,23 @@ class _DropIn(Recurrent, Generic[Hidden]):
         resets: Tensor | None = None,
         record: Sequence[str] | None = None,
     ) -> Any:
-        """Run whole sequences; arguments and results as in torch.nn, `lengths`, `resets`, `record` as in `Recurrent`.
+        """Run whole sequences.
 
-        With `record`, a dict of what was recorded is returned after the state.
+        Args:
+            input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for one sequence; or a PackedSequence.
+            hx: where to start: h_0, or (h_0, c_0) of an LSTM, each (layers × directions, B, size), without B for one
+                sequence; or a `State`; zeros if None.
+            lengths: how many steps each sequence has, in any order, zero allowed; the output beyond is zero, and the
+                state is that after the last step.
+            resets: bool, laid out as `input` without features: before these steps the state is zeroed.
+            record: names of states or gates, as ``("c", "f")``, whose values at each step are to be returned, too.
+
+        Returns:
+            The output of the last layer at each step, laid out as `input`, and the final state: h_n, or (h_n, c_n); a
+            `State` where one was given. With `record`, also a dict of what was recorded, as `Recurrent.forward` has it.
+
+        Raises:
+            ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
         return self._over_sequences(input, hx, lengths, resets, record, {})
 
@@ -188,6 +202,11 @@ class _DropIn(Recurrent, Generic[Hidden]):
         if state is None or isinstance(state, State):
             return super()._first_state(state, x)
         tensors = self._tensors_of(state)
+        if is_one and any(t.dim() != 2 for t in tensors):
+            raise ArgumentError(
+                f"The 'hx' of {self._title} must be of shape (layers × directions, size) beside one sequence. "
+                f"Got shape {tuple(tensors[0].shape)} instead."
+            )
         return self._checked(tuple([t.unsqueeze(1) for t in tensors]) if is_one else tensors, x)
 
     _or_state = ", or a State"
@@ -249,16 +268,18 @@ class RNN(_DropIn[Tensor]):
         bidirectional: whether a second RNN runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
-        recompute: see `Recurrent`.
-        backend: see `Recurrent`.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
+        backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
     Raises:
         ArgumentError: an argument does not fit.
 
-    >>> y, h = RNN(3, 5)(torch.zeros(7, 2, 3))
+    >>> rnn = RNN(input_size=3, hidden_size=5)
+    >>> y, h = rnn(torch.zeros(7, 2, 3), lengths=[7, 4])  # time, batch, features
     >>> y.shape, h.shape
     (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
+    >>> y_t, h = rnn.step(torch.zeros(2, 3), h)  # one more step for each
     """
 
     def __init__(
@@ -319,16 +340,22 @@ class LSTM(_DropIn[tuple[Tensor, Tensor]]):
         proj_size: the size that the output is projected to; 0 for no projection.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
-        recompute: see `Recurrent`.
-        backend: see `Recurrent`.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
+        backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
     Raises:
         ArgumentError: an argument does not fit.
 
-    >>> y, (h, c) = LSTM(3, 5, proj_size=2)(torch.zeros(7, 2, 3))
+    >>> lstm = LSTM(input_size=3, hidden_size=5, num_layers=2)
+    >>> y, (h, c) = lstm(torch.zeros(7, 2, 3), lengths=[7, 4])  # time, batch, features
     >>> y.shape, h.shape, c.shape
-    (torch.Size([7, 2, 2]), torch.Size([1, 2, 2]), torch.Size([1, 2, 5]))
+    (torch.Size([7, 2, 5]), torch.Size([2, 2, 5]), torch.Size([2, 2, 5]))
+    >>> y_t, (h, c) = lstm.step(torch.zeros(2, 3), (h, c))  # one more step for each
+    >>> lstm.load_state_dict(torch.nn.LSTM(3, 5, num_layers=2).state_dict())
+    <All keys matched successfully>
+    >>> LSTM(3, 5, proj_size=2)(torch.zeros(7, 2, 3))[0].shape
+    torch.Size([7, 2, 2])
     """
 
     def __init__(
@@ -390,14 +417,15 @@ class GRU(_DropIn[Tensor]):
         bidirectional: whether a second GRU runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: see `Recurrent`, as `lengths`, `resets`, `step` and `explain`.
-        recompute: see `Recurrent`.
-        backend: see `Recurrent`.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
+        backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
     Raises:
         ArgumentError: an argument does not fit.
 
-    >>> y, h = GRU(3, 5, bidirectional=True)(torch.zeros(7, 2, 3))
+    >>> gru = GRU(input_size=3, hidden_size=5, bidirectional=True)
+    >>> y, h = gru(torch.zeros(7, 2, 3), lengths=[7, 4])  # time, batch, features
     >>> y.shape, h.shape
     (torch.Size([7, 2, 10]), torch.Size([2, 2, 5]))
     """

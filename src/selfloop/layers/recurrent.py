@@ -1,6 +1,7 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
@@ -9,13 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+if TYPE_CHECKING:
+    from torch.nn.modules.module import _IncompatibleKeys
+
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, fused, team
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
-from selfloop.layers.device import check_device
+from selfloop.layers.device import check_device, check_dtype
 from selfloop.layers.dropout import check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.initialise import initialise
@@ -29,6 +33,10 @@ MOST_LAYERS = 10_000
 """More are a mistake, and would take the memory of their plan before that of their weights is known."""
 
 FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
+
+
+TORCHS = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
+"""The names of the weights of torch.nn's layers."""
 
 
 class _Pass(NamedTuple):
@@ -123,6 +131,7 @@ class Recurrent(nn.Module):
             )
         dispatch.check_backend(backend)
         check_device(self._title, device)
+        check_dtype(self._title, dtype)
         self._check_names(cell, sizes)
         for name, flag in zip(FLAGS, (bidirectional, batch_first, residual, layer_norm, learn_state), strict=True):
             if not isinstance(flag, bool):
@@ -444,6 +453,24 @@ class Recurrent(nn.Module):
     def runs_as(self) -> str:
         """The name of the backend that runs this stack, as `explain` gives it."""
         return self._choose()[0]
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
+    ) -> "_IncompatibleKeys":
+        """As in torch.nn.
+
+        Raises:
+            ArgumentError: the weights are those of a layer of torch.nn, whose names only `RNN`, `LSTM` and `GRU` have.
+            RuntimeError: names or shapes differ.
+        """
+        names = [name for name in state_dict if TORCHS.fullmatch(name)]
+        if strict and names and not hasattr(self, names[0]):
+            theirs = {"lstm": "LSTM", "projected_lstm": "LSTM", "gru": "GRU"}.get(self.cell.name, "RNN")
+            raise ArgumentError(
+                f"The names of these weights, such as '{names[0]}', are those of torch.nn, and {self._title} has the "
+                f"cell's, {', '.join(self.cell.graph.params)}. Load them into selfloop.{theirs}, which has torch.nn's."
+            )
+        return super().load_state_dict(state_dict, strict, assign)  # type: ignore[no-any-return]
 
     def reset_parameters(self) -> None:
         """Start anew, as the cell declares."""

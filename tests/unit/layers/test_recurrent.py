@@ -21,7 +21,10 @@ X = torch.zeros(5, 2, 3)
 
 MISUSE = [
     (lambda: sl.Recurrent("lstm", 3, 4), "The 'cell' of Recurrent must be made by @selfloop.cell. Got str instead."),
-    (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be a whole number from 1 to 10,000. Got 0 instead."),
+    (
+        lambda: lstm(num_layers=0),
+        "The 'num_layers' of Recurrent must be a whole number from 1 to 10,000. Got 0 instead.",
+    ),
     (lambda: lstm(backend="tourch"), "Got 'tourch' instead; did you mean 'torch'?"),
     (lambda: lstm(backend=None), "The 'backend' must be one of auto, native, torch, interpret. Got None instead."),
     (lambda: lstm(dropout="half"), "The 'dropout' must be a share of at least 0 and below 1. Got 'half' instead."),
@@ -80,7 +83,10 @@ MISUSE = [
     (lambda: lstm().step(X), "The 'x' of Recurrent.step must be of shape (B, I), or (I,) for one sequence"),
     (lambda: sl.LSTM(3, 0), "The 'hidden_size' of 'lstm' must be a whole number ≥ 1. Got 0 instead."),
     (lambda: sl.LSTM(3, "4", proj_size=2), "The 'hidden_size' of 'projected_lstm' must be a whole number ≥ 1."),
-    (lambda: sl.LSTM(3, 4, True), "The 'num_layers' of LSTM must be a whole number from 1 to 10,000. Got True instead."),
+    (
+        lambda: sl.LSTM(3, 4, True),
+        "The 'num_layers' of LSTM must be a whole number from 1 to 10,000. Got True instead.",
+    ),
     (lambda: sl.LSTM(3, 4, bias="no"), "The 'bias' of LSTM must be True or False. Got 'no' instead."),
     (lambda: sl.LSTM(3, 4, batch_first=1), "The 'batch_first' of LSTM must be True or False. Got 1 instead."),
     (lambda: sl.LSTM(3, 4, residual=True), "LSTM takes no 'residual'; Recurrent(cells.lstm, …) does."),
@@ -94,6 +100,28 @@ MISUSE = [
         "The 'hx' of LSTM must be a pair (h_0, c_0), or a State. Got Tensor",
     ),
     (sl.State, "A State needs at least one tensor"),
+    (lambda: lstm(dtype=torch.int32), "The 'dtype' of Recurrent must be one of real numbers, such as torch.float32."),
+    (lambda: lstm(dtype="float32"), "The 'dtype' of Recurrent must be one of real numbers, such as torch.float32."),
+    (
+        lambda: lstm()(torch.nested.nested_tensor([X[:, 0], X[:2, 0]], layout=torch.jagged)),
+        "must be dense. Got a nested tensor instead; pad it and give its lengths.",
+    ),
+    (
+        lambda: cells.lstm(X, X, X),
+        "to run it over tensors, make Recurrent(lstm, input_size=…, hidden_size=…).",
+    ),
+    (cells.gru, "The cell 'gru' is the equations of one step, which other cells may call on their values."),
+    (lambda: lstm()(X, lengths=torch.ones(5, 2, dtype=torch.bool)), "Got a mask of torch.bool instead"),
+    (lambda: lstm()(X, lengths=torch.ones(5, 2, dtype=torch.bool)), "of each sequence, give mask.sum(0)."),
+    (
+        lambda: lstm(batch_first=True)(X.transpose(0, 1), lengths=torch.ones(2, 5, dtype=torch.bool)),
+        "of each sequence, give mask.sum(1).",
+    ),
+    (lambda: lstm()(X, lengths=[None, 2]), "The 'lengths' of Recurrent must be whole numbers. Got [None, 2] instead."),
+    (
+        lambda: sl.LSTM(3, 4)(X[:, 0], (torch.zeros(4), torch.zeros(4))),
+        "must be of shape (layers × directions, size) beside one sequence. Got shape (4,) instead.",
+    ),
     (lambda: lstm()(pack_padded_sequence(X, [5, 2]), lengths=[5, 2]), "A PackedSequence carries its own lengths."),
 ]
 
@@ -445,3 +473,31 @@ def test_a_step_sees_every_change_of_the_weights():
         rnn.step(x)
         rnn.weight_ih_l0.data.mul_(2)  # torch does not count this as a change
         assert_close(rnn.step(x)[0], rnn(x[None])[0][0])
+
+
+def test_weights_of_torch_are_for_the_layers_that_have_their_names():
+    weights = nn.LSTM(3, 4).state_dict()
+    with pytest.raises(
+        ArgumentError, match=r"such as 'weight_ih_l0', are those of torch.nn.*Load them into selfloop.LSTM"
+    ):
+        lstm().load_state_dict(weights)
+    assert lstm().load_state_dict(weights, strict=False).missing_keys == ["W_xh_l0", "W_hh_l0", "b_l0"]
+    sl.LSTM(3, 4).load_state_dict(weights)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        lstm().load_state_dict({})
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Recurrent"])
+def test_help_names_every_argument_and_shows_an_example(name):
+    layer = getattr(sl, name)
+    text = inspect.getdoc(layer)
+    assert ">>> " in text
+    for argument in set(inspect.signature(layer).parameters) - {"unknown"}:
+        assert f"    {argument}: " in text, argument
+    call = inspect.getdoc(layer.forward)
+    for argument in set(inspect.signature(layer.forward).parameters) - {"self"}:
+        assert f"    {argument}: " in call, argument
+
+
+def test_a_cell_prints_itself_in_a_line():
+    assert repr(cells.lstm) == "Cell(lstm: x[t], h[t-1], c[t-1] -> h[t], c[t])"
