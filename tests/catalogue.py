@@ -157,6 +157,17 @@ def spiking(x, v, s, n=sl.state("1"), *, W=param("h 2h+1"), U=param("h h"), A=pa
     return v + sl.tanh(sl.sum(trace)), s, n + sl.concat(sl.mean(current)) + 1
 
 
+@sl.cell
+def headed(
+    x, h, c=state("k"), *, W=param("2k x"), U=param("2k k", heads="heads"), D=param("k k", heads=3), R=param("h k")
+):
+    """Block-diagonal matrices: two of a size's number of heads, one above the other, and one of three."""
+    a, g = sl.split(W @ x + U @ c, 2)
+    c = sl.tanh(a + D @ (sl.sigmoid(g) * c))
+    h = 0.5 * h + R @ c
+    return h, c
+
+
 OWN = (
     Entry(layer_norm_lstm),
     Entry(reset_before),
@@ -171,6 +182,7 @@ OWN = (
     Entry(ordered),
     Entry(powers),
     Entry(spiking),
+    Entry(headed, {"k": 6, "heads": 2}),
 )
 FUSED = (
     Entry(cells.gru),

@@ -32,6 +32,13 @@ def _spike(v: Tensor, slope: float) -> Tensor:
     return step + (bounded - bounded.detach()) / (1 + slope * v.detach().abs()) ** 2
 
 
+def _block_diagonal(weight: Tensor, stacked: int, heads: int) -> Tensor:
+    """Matrices one below the other, each with its blocks on its diagonal."""
+    if heads == 1:
+        return weight
+    return torch.cat([torch.block_diag(*blocks) for blocks in weight.unflatten(0, (stacked, heads, -1))])
+
+
 VALUES: dict[str, Callable[..., Tensor]] = {
     "neg": operator.neg,
     "add": operator.add,
@@ -68,6 +75,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "cumsum": lambda v: v.cumsum(-1),
     "concat": _concat,
     "part": _part,
+    "block_diagonal": _block_diagonal,
     "transpose": lambda matrix: matrix.mT,
 }
 """The value of each operation of the language, on tensors whose last dimension is the vector."""
@@ -123,15 +131,21 @@ def run(problem: Problem) -> Output:
     return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
 
 
-def made_once(graph: Graph, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of `graph.per_step`: those of a cell, and the matrices that they make."""
+def made_once(graph: Graph, params: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The parameters of `graph.per_step`: those of a cell, and the matrices that they make.
+
+    Args:
+        graph: the cell.
+        params: its parameters.
+        sizes: the numbers of its named sizes, those of heads at least.
+    """
     if graph.per_step is graph:
         return dict(params)
     values: list[Tensor | None] = [None] * len(graph.nodes)
     for name, weight in params.items():
         values[graph.leaves[name]] = weight
     like = next(iter(params.values()))
-    _evaluate(graph.nodes, {}, ancestors(graph.nodes, graph.matrices.values()), values, like)
+    _evaluate(graph.nodes, sizes, ancestors(graph.nodes, graph.matrices.values()), values, like)
     made = {name: _known(values[k]) for name, k in graph.matrices.items()}
     return {name: params[name] if name in params else made[name] for name in graph.per_step.params}
 

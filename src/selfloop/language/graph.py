@@ -17,12 +17,16 @@ LEAVES = ("input", "state", "param", "const", "bernoulli")
 """The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
 random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
 
+STORED = ("param", "block_diagonal")
+"""The matrices that need not be made: parameters, and those of which a parameter holds the blocks."""
+
 JOINT = "+"
 """Stands between the names of several inputs, which are parts of one."""
 
 Drawn = tuple[float, int, bool]
 Part = tuple[int | str, ...]
-"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``."""
+"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``; or of block-diagonal matrices, how
+many are stacked, and how many blocks each has: ``(4, "heads")``."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,14 @@ class Node:
         """What an operation takes beside its arguments: the span of a `part`, the exponent of a `pow`."""
         if self.op == "part":
             return self.span(sizes)
+        if self.op == "block_diagonal":
+            return self.blocks(sizes)
         return () if self.value is None else (self.value,)
+
+    def blocks(self, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """Of a `block_diagonal`, how many are stacked, and how many blocks each has."""
+        stacked, heads = cast(Part, self.value)
+        return int(stacked), sizes[heads] if isinstance(heads, str) else heads
 
     def span(self, sizes: Mapping[str, int]) -> tuple[int, int]:
         """Where a `part` begins and ends in its vector."""
@@ -136,6 +147,10 @@ class Graph:
                 if len(unknown) == 1:
                     rest = sum(count * known[name] for name, count in terms.items() if name in known)
                     known[unknown[0]] = (number - rest) // terms[unknown[0]]
+        for name in [*known]:
+            whole, _, divisor = name.partition("/")
+            if divisor and not divisor.isdigit() and whole in known:
+                known.setdefault(divisor, known[whole] // known[name])
         return {name: number for name, number in known.items() if name}
 
     @cached_property
@@ -166,7 +181,7 @@ class Graph:
     def matrices(self) -> dict[str, int]:
         """The matrices that parameters make, by a name, with their nodes: those that multiply vectors."""
         used = {node.args[0] for node in self.nodes if node.op == "matmul"}
-        made = sorted(k for k in used if self.nodes[k].op != "param")
+        made = sorted(k for k in used if self.nodes[k].op not in STORED)
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}
@@ -273,6 +288,8 @@ def _equations(graph: Graph) -> Iterator[str]:
         }
     title |= {graph.leaves[state]: f"{state}[t-1]" for state in graph.states}
     title |= {graph.leaves[param]: param for param in graph.params}
+    blocks = {str(graph.nodes[n.args[0]].value): k for k, n in enumerate(graph.nodes) if n.op == "block_diagonal"}
+    title |= {k: name for name, k in blocks.items()}
     new_states = dict(zip(graph.outputs, graph.states, strict=True))
     uses = [0] * len(graph.nodes)
     for node in graph.nodes:
@@ -283,7 +300,7 @@ def _equations(graph: Graph) -> Iterator[str]:
     seen = [*(f"{name}[t]" for name in inputs), *(f"{s}[t-1]" for s in graph.states)]
     yield f"{graph.name}: {', '.join(seen)} -> {', '.join(f'{s}[t]' for s in graph.states)}"
     if graph.params:
-        yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
+        yield "  " + ", ".join(_declared(graph, p, blocks.get(p)) for p in graph.params)
 
     text: dict[int, tuple[str, float]] = {k: (name, _ATOM) for k, name in title.items()}
     free = (name for name in map("v{}".format, count(1)) if name not in graph.leaves and name not in graph.names)
@@ -305,6 +322,13 @@ def _equations(graph: Graph) -> Iterator[str]:
     for k, state in zip(graph.outputs, graph.states, strict=True):
         if text[k][0] != f"{state}[t]":
             yield f"  {state}[t] = {text[k][0]}"
+
+
+def _declared(graph: Graph, param: str, blocks: int | None) -> str:
+    """A parameter and its shape; of a block-diagonal matrix as it multiplies."""
+    node = graph.nodes[graph.leaves[param] if blocks is None else blocks]
+    shape = " × ".join(map(str, node.shape)) or "1"
+    return f"{param}: {shape}" if blocks is None else f"{param}: {shape} (heads: {cast(Part, node.value)[1]})"
 
 
 def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[str, float]:

@@ -82,6 +82,13 @@ def _of_matrices(first: Operand, *operands: Operand) -> Shape:
     return first.shape
 
 
+def _block_diagonal(blocks: Operand, value: Part) -> Shape:
+    """The matrix of a parameter that holds its blocks; `cell` has checked the shape."""
+    rows, width = blocks.shape
+    ((name, count),) = width.terms
+    return rows, Size.of({name.removesuffix(f"/{value[1]}"): count})
+
+
 def _turned(matrix: Operand) -> Shape:
     if len(matrix.shape) != 2:
         raise Misfit(f".T needs a matrix, but {matrix.text} is {matrix.kind}")
@@ -188,9 +195,10 @@ OPERATIONS: dict[str, Operation] = {
     "cumsum": Operation(1, _scan),
     "concat": Operation(None, _join),
     "part": Operation(1, _part),
+    "block_diagonal": Operation(1, _block_diagonal),
     "transpose": Operation(1, _turned),
 }
 """Leaves have no row: their shape is declared, or that of what a random leaf is drawn for."""
 
-OF_MATRICES = frozenset({"transpose"})
-"""Operations that only matrices have, so that no step has them: see `Graph.per_step`."""
+OF_MATRICES = frozenset({"block_diagonal", "transpose"})
+"""Operations that only matrices have, so that no compiled step has them: see `Graph.per_step`."""

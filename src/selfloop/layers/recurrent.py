@@ -90,7 +90,7 @@ class Recurrent(nn.Module):
         check_device(self._title, device)
         self._check_names(cell, sizes)
         numbers = cell.bind(input_size, hidden_size, sizes)
-        self.cell, self.sizes = cell, sizes
+        self.cell, self.sizes = cell, {name: numbers[name] for name in (*sizes, *cell.divisors)}
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
@@ -269,7 +269,7 @@ class Recurrent(nn.Module):
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 for name, of_cell in self._parameter_names().items():
-                    initialise(getattr(self, name + suffix), self.cell, of_cell, self.hidden_size)
+                    initialise(getattr(self, name + suffix), self.cell, of_cell, self.hidden_size, self.sizes)
 
     def extra_repr(self) -> str:
         """The cell and the sizes, for printing."""
@@ -284,7 +284,7 @@ class Recurrent(nn.Module):
 
     def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
         """Raise ArgumentError where a keyword is no size of the cell, but nearly an option, or the class takes none."""
-        unknown = [name for name in sizes if name not in cell.sizes]
+        unknown = [name for name in sizes if name not in (*cell.sizes, *cell.divisors)]
         if not unknown:
             return
         taken = inspect.signature(type(self)).parameters
@@ -314,7 +314,7 @@ class Recurrent(nn.Module):
         like = self._like
         problem = Problem(
             graph=self.cell.graph.per_step,
-            params=made_once(self.cell.graph, self._cell_weights("_l0")),
+            params=made_once(self.cell.graph, self._cell_weights("_l0"), self.sizes),
             x=like.new_zeros(1, 2, self._joint_size),
             state=tuple(s[0] for s in self.zero_state(2)),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
@@ -338,7 +338,7 @@ class Recurrent(nn.Module):
         if self.training and self.weight_drop:
             for name in {*self.cell.graph.recurrent_params} - self.cell.fixed:
                 weights[name] = F.dropout(weights[name], self.weight_drop)
-        return made_once(self.cell.graph, weights)
+        return made_once(self.cell.graph, weights, self.sizes)
 
     def _first_state(self, state: State | None, x: Tensor) -> tuple[Tensor, ...]:
         """The state before the first step, one tensor for each of the cell's, checked against the input (T, B, I)."""

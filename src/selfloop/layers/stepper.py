@@ -281,7 +281,7 @@ def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [made_once(rnn.cell.graph, weights) for weights in _by_layer(rnn)]
+    return [made_once(rnn.cell.graph, weights, rnn.sizes) for weights in _by_layer(rnn)]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:

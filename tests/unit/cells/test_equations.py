@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from catalogue import WITH_FURTHER_INPUTS, ZOO
+from catalogue import WITH_FURTHER_INPUTS, ZOO, Entry
 
 import selfloop as sl
+from selfloop import cells
 
 
 def sigma(v):
@@ -178,10 +179,20 @@ def multiplicative_lstm(p, x, h, c):
     return np.tanh(c) * o, c
 
 
+def with_blocks(blocks, heads):
+    """The matrix whose diagonal has these blocks, which stand one below the other."""
+    rows, columns = len(blocks) // heads, blocks.shape[1]
+    whole = np.zeros((len(blocks), columns * heads))
+    for head in range(heads):
+        own = slice(head * rows, (head + 1) * rows)
+        whole[own, head * columns : (head + 1) * columns] = blocks[own]
+    return whole
+
+
 def slstm(p, x, h, c, n, m):
     """Without the stabiliser, which only scales c and n: they are multiplied out before the step, and divided after."""
     w_i, w_f, w_z, w_o = np.split(p["W_xh"], 4)
-    r_i, r_f, r_z, r_o = np.split(p["W_hh"], 4)
+    r_i, r_f, r_z, r_o = (with_blocks(r, len(h) // r.shape[1]) for r in np.split(p["W_hh"], 4))
     b_i, b_f, b_z, b_o = np.split(p["b"], 4)
     z = np.tanh(times(w_z, x) + times(r_z, h) + b_z)
     i = np.exp(times(w_i, x) + times(r_i, h) + b_i)
@@ -310,7 +321,7 @@ def cfc(p, x, h, dt):
 
 
 @pytest.mark.parametrize("start", ["zero", "given"])
-@pytest.mark.parametrize("entry", ZOO + WITH_FURTHER_INPUTS, ids=str)
+@pytest.mark.parametrize("entry", (*ZOO, *WITH_FURTHER_INPUTS, Entry(cells.slstm, {"heads": 2})), ids=str)
 def test_a_cell_is_its_papers_equations(entry, start):
     rnn = entry.layer(backend="interpret")
     params = {name: getattr(rnn, f"{name}_l0").detach().numpy() for name in entry.cell.graph.params}
