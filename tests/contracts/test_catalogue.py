@@ -3,7 +3,7 @@
 import pkgutil
 
 import torch
-from catalogue import WITH_FURTHER_INPUTS, ZOO, operations
+from catalogue import WITH_FURTHER_INPUTS, WITH_MATRIX_STATES, ZOO, operations
 
 import selfloop as sl
 from selfloop import cells, param
@@ -19,7 +19,7 @@ from selfloop.language.words import WORDS, apply
 
 
 def test_every_cell_of_the_zoo_is_in_the_catalogue():
-    assert {entry.cell.name for entry in ZOO + WITH_FURTHER_INPUTS} == set(cells.ZOO)
+    assert {entry.cell.name for entry in ZOO + WITH_FURTHER_INPUTS + WITH_MATRIX_STATES} == set(cells.ZOO)
 
 
 def test_every_file_of_cells_holds_a_cell_of_the_zoo_under_its_name():

@@ -113,7 +113,10 @@ def param(shape: str, init: Init = None, *, trainable: bool = True, heads: int |
 
 
 def state(size: str) -> Symbol:
-    """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h."""
+    """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h.
+
+    ``C=state("h h")`` is a matrix; cells with one run by the interpreter. The first state, the output, is a vector.
+    """
     return cast(Symbol, StateSize(size))
 
 
@@ -250,6 +253,13 @@ def cell(function: Callable[..., object]) -> Cell:
         )
     inputs = {a.name: _input_size(function, a) for a in (vectors[0], *further)}
     states = {a.name: _state_shape(function, a) for a in vectors[1:] if a not in further}
+    output, shape = next(iter(states.items()))
+    if len(shape) != 1:
+        raise_cell_error(
+            function.__code__,
+            f"the state '{output}' must be a vector; got {describe(shape)}; the first state is the output, and a "
+            "matrix comes after it",
+        )
     declared = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     for name, default in declared.items():
         if not isinstance(default, Param):
@@ -306,8 +316,11 @@ def _state_shape(function: Callable[..., object], argument: inspect.Parameter) -
             f"the state '{argument.name}' takes no default but {argument.name}=state(SIZE); parameters stand after a *",
         )
     shape = _read(function, argument.name, argument.default.size)
-    if len(shape) != 1:
-        raise_cell_error(function.__code__, f"the state '{argument.name}' must be a vector; got {describe(shape)}")
+    if not shape:
+        raise_cell_error(
+            function.__code__,
+            f"the state '{argument.name}' must be a vector or a matrix; got a scalar; write state('1') for one number",
+        )
     return shape
 
 

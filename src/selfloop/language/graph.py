@@ -25,8 +25,8 @@ JOINT = "+"
 
 Drawn = tuple[float, int, bool]
 Part = tuple[int | str, ...]
-"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``; or of block-diagonal matrices, how
-many are stacked, and how many blocks each has: ``(4, "heads")``."""
+"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``; or of block-diagonal matrices,
+how many are stacked, and how many blocks each has: ``(4, "heads")``."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,13 @@ def without_dead_code(
     return used, tuple(moved[k] for k in outputs), moved
 
 
+_DERIVED = (
+    "leaves", "stepwise", "constant", "matrices", "varying_matrix", "recurrent_params", "form", "text", "expected",
+    "per_step",
+)  # fmt: skip
+"""What a Graph computes of itself when it is made."""
+
+
 @dataclass(frozen=True)
 class Graph:
     """One step of a recurrence.
@@ -117,7 +124,7 @@ class Graph:
     names: Mapping[str, int] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text", "expected", "per_step"):
+        for derived in _DERIVED:
             getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
 
     @cached_property
@@ -181,10 +188,17 @@ class Graph:
     def matrices(self) -> dict[str, int]:
         """The matrices that parameters make, by a name, with their nodes: those that multiply vectors."""
         used = {node.args[0] for node in self.nodes if node.op == "matmul"}
-        made = sorted(k for k in used if self.nodes[k].op not in STORED)
+        made = sorted(k for k in used if self.constant[k] and self.nodes[k].op not in STORED)
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}
+
+    @cached_property
+    def varying_matrix(self) -> str | None:
+        """The name of a matrix that differs from step to step, as a state or what makes one; None if there is none."""
+        names = {k: name for name, k in [*self.names.items(), *self.leaves.items()]}
+        varying = (k for k, node in enumerate(self.nodes) if len(node.shape) == 2 and not self.constant[k])
+        return next((names.get(k, f"the '{self.nodes[k].op}'") for k in varying), None)
 
     @cached_property
     def per_step(self) -> "Graph":
@@ -205,7 +219,8 @@ class Graph:
     @cached_property
     def recurrent_params(self) -> tuple[str, ...]:
         """The matrices that multiply what depends on a state: those that weight drop and orthogonal starts are for."""
-        used = ancestors(self.nodes, {n.args[0] for n in self.nodes if n.op == "matmul" and self.stepwise[n.args[1]]})
+        products = [n.args for n in self.nodes if n.op == "matmul"]
+        used = ancestors(self.nodes, {m for m, v in products if self.stepwise[v] and self.constant[m]})
         return tuple(name for name in self.params if self.leaves[name] in used and len(self.shape(name)) == 2)
 
     @cached_property

@@ -96,11 +96,12 @@ class Recurrent(nn.Module):
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
-        state_sizes = {name: cell.graph.shape(name)[0] for name in cell.graph.states}
-        self._state_sizes = {name: size.value(numbers) for name, size in state_sizes.items()}
+        shapes = {name: cell.graph.shape(name) for name in cell.graph.states}
+        self._state_shapes = {n: tuple(size.value(numbers) for size in shape) for n, shape in shapes.items()}
         self._input_sizes = {name: size.value(numbers) for name, size in cell.inputs.items()}
-        self.output_size = self._state_sizes[cell.graph.states[0]] * (2 if bidirectional else 1)
-        if num_layers > 1 and self.output_size != input_size and any("x" in s.names for s in state_sizes.values()):
+        self.output_size = self._state_shapes[cell.graph.states[0]][0] * (2 if bidirectional else 1)
+        sizes_of_states = [size for shape in shapes.values() for size in shape]
+        if num_layers > 1 and self.output_size != input_size and any("x" in size.names for size in sizes_of_states):
             raise ArgumentError(
                 f"A state of '{cell.name}' has the input's size, so its layers must all have one input size. "
                 f"Got {input_size} and then {self.output_size} instead."
@@ -175,7 +176,7 @@ class Recurrent(nn.Module):
         first = self._first_state(state, layout.x)
         single_row = is_single_row(layout.x)
         graph = (self.cell.graph if self.training else self.cell.graph.expected).per_step
-        last: list[list[Tensor]] = [[] for _ in self._state_sizes]
+        last: list[list[Tensor]] = [[] for _ in self._state_shapes]
         y = layout.x
         for layer in range(self.num_layers):
             outputs = []
@@ -203,7 +204,7 @@ class Recurrent(nn.Module):
                 if len(self._input_sizes) > 1:
                     y = torch.cat([y, layout.x[..., self.input_size :]], dim=-1)
         stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
-        return layout.restore(y), State(**dict(zip(self._state_sizes, stacked, strict=True)))
+        return layout.restore(y), State(**dict(zip(self._state_shapes, stacked, strict=True)))
 
     if TYPE_CHECKING:
 
@@ -240,7 +241,7 @@ class Recurrent(nn.Module):
         """A State of zeros, on the parameters' device and in their dtype."""
         like = self._like
         rows = self.num_layers * self._directions
-        return State(**{name: like.new_zeros(rows, batch_size, size) for name, size in self._state_sizes.items()})
+        return State(**{name: like.new_zeros(rows, batch_size, *shape) for name, shape in self._state_shapes.items()})
 
     def explain(self, *, resets: bool = False) -> str:
         """Which backend runs this stack, and why no faster one does.
@@ -348,13 +349,13 @@ class Recurrent(nn.Module):
             raise ArgumentError(
                 f"The 'state' of {self._title} must be a State, as a call returns. Got {type(state).__name__} instead."
             )
-        if set(state.tensors) != set(self._state_sizes):
+        if set(state.tensors) != set(self._state_shapes):
             raise ArgumentError(
-                f"The 'state' of {self._title} must hold {', '.join(self._state_sizes)}. Got {state} instead."
+                f"The 'state' of {self._title} must hold {', '.join(self._state_shapes)}. Got {state} instead."
             )
         rows = self.num_layers * self._directions
-        for name, size in self._state_sizes.items():
-            tensor, expected = state.tensors[name], (rows, x.shape[1], size)
+        for name, shape in self._state_shapes.items():
+            tensor, expected = state.tensors[name], (rows, x.shape[1], *shape)
             if tuple(tensor.shape) != expected:
                 raise ArgumentError(
                     f"The state '{name}' of {self._title} must have shape {expected}, which is (layers × directions, "
@@ -370,4 +371,4 @@ class Recurrent(nn.Module):
                     f"The state '{name}' of {self._title} must be {x.dtype}, as the input. Got {tensor.dtype} instead; "
                     "cast it with state.to(x.dtype)."
                 )
-        return tuple(state.tensors[name] for name in self._state_sizes)
+        return tuple(state.tensors[name] for name in self._state_shapes)

@@ -18,7 +18,7 @@ from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.layout import join
 from selfloop.layers.recurrent import Recurrent
-from selfloop.layers.state import State
+from selfloop.layers.state import State, rows
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -142,7 +142,7 @@ class Stepper:
             ArgumentError: the state or the mask does not fit.
         """
         tensors = self.rnn._first_state(state, self._like)
-        new = State(**dict(zip(self.rnn._state_sizes, tensors, strict=True)))
+        new = State(**dict(zip(self.rnn._state_shapes, tensors, strict=True)))
         if mask is not None:
             new = _where(mask, new, self.state)
         if self._steps is None:
@@ -218,7 +218,8 @@ class Stepper:
         inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
         sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
         graph = rnn.cell.graph.expected.per_step
-        return Steps(graph, sizes, _made_once(rnn), rnn._state_sizes, self.batch_size, self._like)
+        states = {name: size for name, (size,) in rnn._state_shapes.items()}
+        return Steps(graph, sizes, _made_once(rnn), states, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -286,6 +287,5 @@ def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
 
 def _where(mask: Tensor, new: State, old: State) -> State:
     """Of each sequence the new state where the mask is true, else the old one."""
-    kept, mask = old.reset(mask), mask[None, :, None]
-    pairs = zip(new.tensors.items(), kept, strict=True)
-    return State(**{name: torch.where(mask.to(s.device), s, other) for (name, s), other in pairs})
+    pairs = zip(new.tensors.items(), old.reset(mask), strict=True)
+    return State(**{name: torch.where(rows(mask, s), s, other) for (name, s), other in pairs})
