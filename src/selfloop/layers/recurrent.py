@@ -32,6 +32,13 @@ from selfloop.untrusted import short
 MOST_LAYERS = 10_000
 """More are a mistake, and would take the memory of their plan before that of their weights is known."""
 
+AXES = {
+    2: "(batch, size)",
+    3: "(layers × directions, batch, size)",
+    4: "(layers × directions, batch, rows, columns)",
+}
+"""Of a state's tensor, by their number."""
+
 FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
 
 
@@ -136,7 +143,8 @@ class Recurrent(nn.Module):
         for name, flag in zip(FLAGS, (bidirectional, batch_first, residual, layer_norm, learn_state), strict=True):
             if not isinstance(flag, bool):
                 raise ArgumentError(f"The '{name}' of {self._title} must be True or False. Got {flag!r} instead.")
-        self.cell, self.sizes = cell, sizes
+        numbers = cell.bind(input_size, hidden_sizes[0], sizes)
+        self.cell, self.sizes = cell, {name: numbers[name] for name in (*sizes, *cell.divisors)}
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_sizes[-1], len(hidden_sizes)
         self.hidden_sizes = hidden_sizes
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
@@ -159,7 +167,7 @@ class Recurrent(nn.Module):
                     else:
                         self.register_parameter(name + one.suffix, nn.Parameter(weight))
                 for name, (k, _) in zip(cell.graph.states, one.rows, strict=True) if learn_state else ():
-                    zeros = torch.zeros(self._state_shapes[k][1], device=device, dtype=dtype)
+                    zeros = torch.zeros(self._state_shapes[k][1:], device=device, dtype=dtype)
                     self.register_parameter(name + one.suffix, nn.Parameter(zeros))
             if layer_norm and layer < self.num_layers - 1:
                 norm = nn.LayerNorm(self._output_sizes[layer], device=device, dtype=dtype)
@@ -420,7 +428,7 @@ class Recurrent(nn.Module):
         """A State of zeros, on the parameters' device and in their dtype."""
         like = self._like
         shapes = zip(self._state_names, self._state_shapes, strict=True)
-        return State(**{name: like.new_zeros(rows, batch_size, size) for name, (rows, size) in shapes})
+        return State(**{name: like.new_zeros(rows, batch_size, *shape) for name, (rows, *shape) in shapes})
 
     def initial_state(self, batch_size: int) -> State:
         """The State in which sequences start that are given none: zeros, or what was learnt."""
@@ -476,7 +484,7 @@ class Recurrent(nn.Module):
         """Start anew, as the cell declares."""
         for one in self._pass_of.values():
             for name, of_cell in self._parameter_names().items():
-                initialise(self._tensor(name + one.suffix), self.cell, of_cell, one.sizes["h"])
+                initialise(self._tensor(name + one.suffix), self.cell, of_cell, one.sizes["h"], self.sizes)
             for name in self.cell.graph.states if self.learn_state else ():
                 nn.init.zeros_(self._tensor(name + one.suffix))
         for layer in range(self.num_layers - 1) if self.layer_norm else ():
@@ -495,7 +503,7 @@ class Recurrent(nn.Module):
 
     def _check_names(self, cell: Cell, sizes: Mapping[str, int]) -> None:
         """Raise ArgumentError where a keyword is no size of the cell, but nearly an option, or the class takes none."""
-        unknown = [name for name in sizes if name not in cell.sizes]
+        unknown = [name for name in sizes if name not in (*cell.sizes, *cell.divisors)]
         if not unknown:
             return
         taken = inspect.signature(type(self)).parameters
@@ -555,12 +563,12 @@ class Recurrent(nn.Module):
         """The passes of each layer, their sizes, and where they have their rows in a State."""
         cell, directions = self.cell, 2 if self.bidirectional else 1
         numbers = [cell.bind(self.input_size, self.hidden_sizes[0], self.sizes)]
-        own = [{name: cell.graph.shape(name)[0].value(numbers[0]) for name in cell.graph.states}]
+        own = [self._shapes_of_states(numbers[0])]
         output = cell.graph.states[0]
         for hidden_size in self.hidden_sizes[1:]:
-            numbers.append(cell.bind(own[-1][output] * directions, hidden_size, self.sizes))
-            own.append({name: cell.graph.shape(name)[0].value(numbers[-1]) for name in cell.graph.states})
-        self._output_sizes = [sizes[output] * directions for sizes in own]
+            numbers.append(cell.bind(own[-1][output][0] * directions, hidden_size, self.sizes))
+            own.append(self._shapes_of_states(numbers[-1]))
+        self._output_sizes = [shapes[output][0] * directions for shapes in own]
         self.output_size = self._output_sizes[-1]
         self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
         for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
@@ -577,13 +585,13 @@ class Recurrent(nn.Module):
                     f"one size. Got {each['x']} and {size} in layer {layer}; give its layers one hidden_size."
                 )
         is_named_by_layer = any(sizes != own[0] for sizes in own)
-        self._state_shapes: list[tuple[int, int]] = []
+        self._state_shapes: list[tuple[int, ...]] = []
         if is_named_by_layer:
             self._state_names = [f"{name}_l{layer}" for layer, sizes in enumerate(own) for name in sizes]
-            self._state_shapes = [(directions, size) for sizes in own for size in sizes.values()]
+            self._state_shapes = [(directions, *shape) for shapes in own for shape in shapes.values()]
         else:
             self._state_names = list(own[0])
-            self._state_shapes = [(self.num_layers * directions, size) for size in own[0].values()]
+            self._state_shapes = [(self.num_layers * directions, *shape) for shape in own[0].values()]
         weights: dict[str, list[str]] = {name: [] for name in cell.graph.params}
         for name, of_cell in self._parameter_names().items():
             weights[of_cell].append(name)
@@ -606,6 +614,11 @@ class Recurrent(nn.Module):
             )
         return passes
 
+    def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the cell's states, given the number of each named size."""
+        shape = self.cell.graph.shape
+        return {name: tuple(size.value(numbers) for size in shape(name)) for name in self.cell.graph.states}
+
     @property
     def _sizes_as_text(self) -> str:
         sizes = self.hidden_sizes if len({*self.hidden_sizes}) > 1 else self.hidden_sizes[:1]
@@ -624,9 +637,9 @@ class Recurrent(nn.Module):
         like = self._like
         problem = Problem(
             graph=self.cell.graph.per_step,
-            params=made_once(self.cell.graph, self._cell_weights(self._passes[0][0].suffix)),
+            params=made_once(self.cell.graph, self._cell_weights(self._passes[0][0].suffix), self.sizes),
             x=like.new_zeros(1, 2, self._joint_size),
-            state=tuple(like.new_zeros(2, self._state_shapes[k][1]) for k, _ in self._passes[0][0].rows),
+            state=tuple(like.new_zeros(2, *self._state_shapes[k][1:]) for k, _ in self._passes[0][0].rows),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
@@ -644,7 +657,7 @@ class Recurrent(nn.Module):
         if self.training and self.weight_drop:
             for name in {*self.cell.graph.recurrent_params} - self.cell.fixed:
                 weights[name] = F.dropout(weights[name], self.weight_drop)
-        return made_once(self.cell.graph, weights)
+        return made_once(self.cell.graph, weights, self.sizes)
 
     def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
         """The tensors of the state before the first step, checked against the input (T, B, I), or (B, I) of a step."""
@@ -662,14 +675,14 @@ class Recurrent(nn.Module):
     def _checked(self, tensors: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
         """The tensors of a state, if they fit the input."""
         batch, device, dtype = x.shape[-2], x.device, x.dtype
-        for name, tensor, (rows, size) in zip(self._state_names, tensors, self._state_shapes, strict=True):
-            if tensor.shape != (rows, batch, size) or tensor.device != device or tensor.dtype != dtype:
-                self._check_state(name, tensor, (rows, batch, size), x)
+        for name, tensor, (rows, *shape) in zip(self._state_names, tensors, self._state_shapes, strict=True):
+            if tensor.shape != (rows, batch, *shape) or tensor.device != device or tensor.dtype != dtype:
+                self._check_state(name, tensor, (rows, batch, *shape), x)
         return tensors
 
     def _check_state(self, name: str, tensor: Tensor, expected: tuple[int, ...], x: Tensor) -> None:
         if tensor.shape != expected:
-            axes = "(layers × directions, batch, size)" if len(expected) == 3 else "(batch, size)"
+            axes = AXES[len(expected)]
             raise ArgumentError(
                 f"The state '{name}' of {self._title} must have shape {expected}, which is {axes}. "
                 f"Got {tuple(tensor.shape)} instead."

@@ -19,7 +19,7 @@ from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.layout import join
 from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
-from selfloop.layers.state import State
+from selfloop.layers.state import State, rows
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -320,11 +320,10 @@ def _between_layers(rnn: Recurrent) -> str | None:
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [made_once(rnn.cell.graph, weights) for weights in _by_layer(rnn)]
+    return [made_once(rnn.cell.graph, weights, rnn.sizes) for weights in _by_layer(rnn)]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:
     """Of each sequence the new state where the mask is true, else the old one."""
-    kept, mask = old.reset(mask), mask[None, :, None]
-    pairs = zip(new.tensors.items(), kept, strict=True)
-    return State(**{name: torch.where(mask.to(s.device), s, other) for (name, s), other in pairs})
+    pairs = zip(new.tensors.items(), old.reset(mask), strict=True)
+    return State(**{name: torch.where(rows(mask, s), s, other) for (name, s), other in pairs})

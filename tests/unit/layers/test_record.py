@@ -123,8 +123,8 @@ def test_nothing_named_is_an_empty_record():
             ["forget"],
             "lstm computes its new state without a 'forget', so it cannot be recorded; it has x, h, c, i, f, g, o.",
         ),
-        (["b"], "without a 'b', so"),
-        (["W_hh"], "without a 'W_hh', so"),
+        (["b"], "The 'b' of lstm cannot be recorded: it is a matrix, or the same at every step. Vectors"),
+        (["W_hh"], "The 'W_hh' of lstm cannot be recorded"),
         ("cf", "The 'record' of LSTM must be a tuple of names of the cell, as in record=('c', 'f'). Got 'cf' instead."),
         (True, "must be a tuple of names"),
         ([1], "must be a tuple of names"),
@@ -183,3 +183,9 @@ def test_autocast_records_in_its_dtype():
         y, _, recorded = lstm(torch.randn(7, 2, 3), record=["h", "f"])
     assert recorded["f_l0"].dtype == recorded["h_l0"].dtype == y.dtype
     torch.testing.assert_close(recorded["h_l0"], y)
+
+
+def test_a_matrix_state_is_named_where_it_cannot_be_recorded():
+    rnn = sl.Recurrent(cells.mlstm, 4, 4, heads=1)
+    with pytest.raises(SelfloopError, match="The 'C' of mlstm cannot be recorded: it is a matrix"):
+        rnn(torch.zeros(2, 1, 4), record=["C"])
