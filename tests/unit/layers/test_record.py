@@ -186,6 +186,6 @@ def test_autocast_records_in_its_dtype():
 
 
 def test_a_matrix_state_is_named_where_it_cannot_be_recorded():
-    rnn = sl.Recurrent(cells.mlstm, 4, 4, heads=1)
+    rnn = sl.Recurrent(cells.mlstm, 4, 4)
     with pytest.raises(SelfloopError, match="The 'C' of mlstm cannot be recorded: it is a matrix"):
         rnn(torch.zeros(2, 1, 4), record=["C"])
