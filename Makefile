@@ -56,6 +56,7 @@ fuzz: $(VENV)/.tested
 docs: $(VENV)/.tested
 	$(PIP) install --quiet --group docs
 	$(BIN)/python docs/write_fields.py
+	$(BIN)/python docs/write_cells.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 

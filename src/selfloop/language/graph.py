@@ -66,7 +66,7 @@ class Node:
     def blocks(self, sizes: Mapping[str, int]) -> tuple[int, int]:
         """Of a `block_diagonal`, how many are stacked, and how many blocks each has."""
         stacked, heads = cast(Part, self.value)
-        return int(stacked), sizes[heads] if isinstance(heads, str) else heads
+        return int(stacked), sizes.get(heads, 1) if isinstance(heads, str) else heads
 
     def span(self, sizes: Mapping[str, int]) -> tuple[int, int]:
         """Where a `part` begins and ends in its vector."""

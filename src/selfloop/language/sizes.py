@@ -11,7 +11,7 @@ _TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*(/([A-Za-z_]\w*|[1-9]\d*
 class Size:
     """A linear expression in named sizes, with whole coefficients; the name ``""`` has the constant.
 
-    A quotient such as ``h/heads`` or ``h/4`` is a name, too.
+    A quotient such as ``h/heads`` or ``h/4`` is a name, too; what has no number is not divided.
 
     Its terms are sorted and not zero, so that equal sizes compare equal: make it with `of` or `parse`.
 
@@ -105,7 +105,7 @@ def _number(name: str, sizes: Mapping[str, int]) -> int:
     whole, _, divisor = name.partition("/")
     if not divisor:
         return sizes[name] if name else 1
-    return sizes[whole] // (int(divisor) if divisor.isdigit() else sizes[divisor])
+    return sizes[whole] // (int(divisor) if divisor.isdigit() else sizes.get(divisor, 1))
 
 
 Shape = tuple[Size, ...]
