@@ -44,7 +44,8 @@ def best_tags(logits: Float[Tensor, "T K"], tags: Sequence[str]) -> Int[Tensor, 
     score, best_before = score + first, list[Tensor]()
     for step in others:
         score, before = (score[:, None] + later).max(0)
-        score, best_before = score + step, [*best_before, before]
+        score = score + step
+        best_before.append(before)
     path = [int(score.argmax())]
     for before in reversed(best_before):
         path.append(int(before[path[-1]]))

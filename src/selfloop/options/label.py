@@ -71,6 +71,7 @@ class LabelLoss(ClassLossOptions):
 class LabelTraining(ExampleTraining):
     """How a labeller is trained."""
 
+    average: bool = True
     best: Literal["loss", "accuracy", "macro_f1", "edit", "f1_at_50", "span_f1"] | None = None
     """The figure of the validation data that chooses the best weights; without it span_f1 where labels mark spans
     (B-city, I-city, O), else accuracy. Of equal ones, the lower loss is better."""
