@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import selfloop as sl
-from selfloop import cells, param, state
+from selfloop import cells, outer, param, state
 from selfloop.language import Cell
 
 
@@ -35,7 +35,8 @@ class Entry:
     @property
     def can_stack(self) -> bool:
         """Whether the cell takes an input of its output's size: not where a state has the input's size."""
-        return not any("x" in self.cell.graph.shape(name)[0].names for name in self.cell.graph.states)
+        graph = self.cell.graph
+        return not any("x" in size.names for name in graph.states for size in graph.shape(name))
 
     @property
     def has_other_gradient(self) -> bool:
@@ -157,6 +158,27 @@ def spiking(x, v, s, n=sl.state("1"), *, W=param("h 2h+1"), U=param("h h"), A=pa
     return v + sl.tanh(sl.sum(trace)), s, n + sl.concat(sl.mean(current)) + 1
 
 
+@sl.cell
+def headed(
+    x, h, c=state("k"), *, W=param("2k x"), U=param("2k k", heads="heads"), D=param("k k", heads=3), R=param("h k")
+):
+    """Block-diagonal matrices: two of a size's number of heads, one above the other, and one of three."""
+    a, g = sl.split(W @ x + U @ c, 2)
+    c = sl.tanh(a + D @ (sl.sigmoid(g) * c))
+    h = 0.5 * h + R @ c
+    return h, c
+
+
+@sl.cell
+def associative(x, h, C=state("h k"), *, W=param("h x"), U=param("k h"), V=param("k x"), M=param("h k"), a=param("")):
+    """A matrix that forgets by a matrix of weights, is cut in places, and is read from both sides."""
+    key = sl.tanh(U @ h + V @ x)
+    C = sl.clip(sl.sigmoid(M) * C + outer(W @ x, key), -2, 2)
+    C = sl.where(C > 0, C, a * C) / sl.sum(key * key + 0.5)
+    h = sl.tanh(C @ key + U.T @ (C.T @ h) + sl.stop_gradient(-C) @ sl.split(U @ h, ("k",))[0])
+    return h, C
+
+
 OWN = (
     Entry(layer_norm_lstm),
     Entry(reset_before),
@@ -171,6 +193,7 @@ OWN = (
     Entry(ordered),
     Entry(powers),
     Entry(spiking),
+    Entry(headed, {"k": 6, "heads": 2}),
 )
 FUSED = (
     Entry(cells.gru),
@@ -192,6 +215,7 @@ ZOO = (
     Entry(cells.layer_norm_lstm),
     Entry(cells.lem),
     Entry(cells.lif),
+    Entry(cells.lmu, {"d": 5}),
     Entry(cells.mgu),
     Entry(cells.min_gru),
     Entry(cells.min_lstm),
@@ -214,6 +238,16 @@ WITH_FURTHER_INPUTS = (
     Entry(cells.time_lstm),
 )
 """Cells of the zoo that are not called with x alone."""
+
+WITH_MATRIX_STATES = (
+    Entry(cells.delta_net),
+    Entry(cells.fast_weights),
+    Entry(cells.mlstm),
+)
+"""Cells of the zoo that run by the interpreter alone."""
+INTERPRETED = (*WITH_MATRIX_STATES, Entry(associative, {"k": 5}))
+ANY = CELLS + INTERPRETED
+"""All that are called with x alone."""
 
 STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "ordered", "slstm", "indrnn")
 """Cells that together use every kind of stage."""

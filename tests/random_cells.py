@@ -38,7 +38,13 @@ PARAMS = {
     "b": "h",
     "p": "k",
     "q": "2h",
+    "D1": "h h",
+    "D2": "2h h",
+    "D3": "h 2h",
 }
+HEADS = ("D1", "D2", "D3")
+"""The block-diagonal ones."""
+MADE = ("sl.tanh({w})", "(0.5 * {w} + sl.abs({w}))", "(a * {w})", "sl.where({w} > 0.1, {w}, 0.2)")
 UNARY = {
     "neg": "-{a}",
     "sigmoid": "sl.sigmoid({a})",
@@ -61,6 +67,9 @@ UNARY = {
     "clip": "sl.clip({a}, -0.7, 0.9)",
     "shift": "1 - 0.5 * {a}",
     "reciprocal": "1 / (1 + {a} * {a})",
+    "modulo": "0.3 * {a} + (0.5 * {a} + 0.13) % 0.7",
+    "stop_gradient": "0.5 * {a} + sl.tanh(sl.stop_gradient({a}))",
+    "spike": "0.4 * {a} + sl.spike({a} - 0.11, slope=3)",
 }
 BINARY = {
     "add": "{a} + {b}",
@@ -73,6 +82,7 @@ BINARY = {
     "le": "sl.where({a} <= 0.1, {a} * 0.5, {b})",
     "gt": "sl.where({a} > {b}, 0.25, {b})",
     "ge": "sl.where({a} >= -0.2, {b}, {a})",
+    "remainder": "(sl.tanh({a}) + 0.37) % (1.5 + sl.abs({b}))",
 }
 REDUCTIONS = {"sum": "0.3 * sl.sum({a})", "mean": "sl.mean({a})", "largest": "sl.sum(sl.softmax({a}) * {a})"}
 OVER_UNITS = {
@@ -81,9 +91,17 @@ OVER_UNITS = {
     "rms_norm": "sl.rms_norm({a})",
     "cumsum": "0.3 * sl.cumsum({a})",
 }
-PARTS = {"first": "sl.split({a}, 2)[0]", "second": "sl.split({a}, 2)[1]"}
+PARTS = {
+    "first": ("2h", "sl.split({a}, 2)[0]", "h"),
+    "second": ("2h", "sl.split({a}, 2)[1]", "h"),
+    "left": ("h+x", "sl.split({a}, ('h', 'x'))[0]", "h"),
+    "right": ("h+x", "sl.split({a}, ('h', 'x'))[1]", "x"),
+    "shifted": ("2h", "sl.split(sl.concat({a}, 0.3, sl.mean({a})), ('1', 'h', 'h+1'))[1]", "h"),
+    "with a number": ("h", "sl.split(sl.concat(sl.sum({a}), {a}), ('h', 1))[0]", "h"),
+}
 JOINS = {("h", "h"): "2h", ("h", "x"): "h+x"}
-WORDS = (*UNARY, *BINARY, *REDUCTIONS, *OVER_UNITS, *PARTS, *["product"] * 16, "concat", "concat")
+PRODUCTS = [*["product"] * 16, *["made"] * 3, *["turned"] * 3, *["heads"] * 3]
+WORDS = (*UNARY, *BINARY, *REDUCTIONS, *OVER_UNITS, *PARTS, *PRODUCTS, *["concat"] * 3)
 
 LATE = (0, 0, 0, 0, 1, 1, 2, 5, 20)
 """How many values before the last ones those may be that are used next, so that the states need most of the lines."""
@@ -91,7 +109,7 @@ LATE = (0, 0, 0, 0, 1, 1, 2, 5, 20)
 
 def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -> str:
     """The text of a cell: each line applies a word to values before it, of whatever size they have."""
-    pool = [("a", ""), ("p", "k"), ("q", "2h"), ("b", "h"), ("c", "k"), ("m", "h"), ("h", "h"), ("x", "x")]
+    pool = [("a", ""), ("p", "k"), ("q", "2h"), ("b", "h"), ("g", "k"), ("c", "k"), ("m", "h"), ("h", "h"), ("x", "x")]
     lines: list[str] = []
 
     def add(text: str, kind: str) -> None:
@@ -112,13 +130,17 @@ def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -
                 reduces = name in REDUCTIONS
                 add({**REDUCTIONS, **OVER_UNITS}[name].format(a=a), "" if reduces else kind)
         elif name in PARTS:
-            wide = [v for v in pool if v[1] == "2h"]
-            a, _ = wide[-1 - first % len(wide)]
-            add(PARTS[name].format(a=a), "h")
-        elif name == "product" and kind:
-            fitting = [(w, shape.split()[0]) for w, shape in PARAMS.items() if shape.endswith(f" {kind}")]
-            matrix, rows = fitting[third % len(fitting)]
-            add(f"{matrix} @ {a}", rows)
+            wanted, text, own = PARTS[name]
+            if fitting := [v for v in pool if v[1] == wanted]:
+                add(text.format(a=fitting[-1 - first % len(fitting)][0]), own)
+        elif name in PRODUCTS and kind:
+            turns, only = name == "turned", HEADS if name == "heads" else PARAMS
+            shapes = {w: tuple(PARAMS[w].split())[:: -1 if turns else 1] for w in only if " " in PARAMS[w]}
+            if fitting := [(w, shape[0]) for w, shape in shapes.items() if shape[1] == kind]:
+                matrix, rows = fitting[third % len(fitting)]
+                if name == "made":
+                    matrix = MADE[second % len(MADE)].format(w=matrix)
+                add(f"{matrix}{'.T' if turns else ''} @ {a}", rows)
         elif name == "concat":
             pairs = list(JOINS.items())
             (left, right), joined = pairs[third % len(pairs)]
@@ -139,8 +161,14 @@ def source(program: list[tuple[int, int, int, int]], outputs: tuple[int, int]) -
         if line.split()[0] in used:
             body.insert(0, line)
             used |= names(line)
-    declared = [f"{name}=sl.param({shape!r})" for name, shape in PARAMS.items() if name in used]
-    arguments = ", ".join(["x", "h", "c=sl.state('k')", "m=sl.state('h')", *(["*", *declared] if declared else [])])
+    declared = [
+        f"{name}=sl.param({shape!r}{', heads=' + repr('n') if name in HEADS else ''})"
+        for name, shape in PARAMS.items()
+        if name in used
+    ]
+    further = ["g=sl.given('k')"] if "g" in used else []
+    vectors = ["x", "h", "c=sl.state('k')", "m=sl.state('h')", *further]
+    arguments = ", ".join([*vectors, *(["*", *declared] if declared else [])])
     return f"def anything({arguments}):\n" + "\n".join(f"    {line}" for line in body)
 
 
@@ -173,7 +201,9 @@ class Call:
             for _ in range(draw.randint(1, 8))
         ]
         text = source(program, (draw.choice(LATE), draw.choice(LATE)))
-        sizes = {"I": draw.choice([1, 3, 50]), "H": draw.choice([1, 2, 3, 4, 7, 8, 9, 17]), "k": draw.choice([1, 3, 8])}
+        H = draw.choice([1, 2, 3, 4, 6, 8, 9, 17])
+        heads = draw.choice([n for n in (1, 2, 3, 4) if H % n == 0])
+        sizes = {"I": draw.choice([1, 3, 50]), "H": H, "k": draw.choice([1, 3, 8]), "n": heads}
         T, B = draw.choice([1, 2, 4, 9]), draw.choice([1, 3, 9, 13])
         top = draw.randint(0, max(0, T - 2))  # which several sequences may have in common
         lengths = {
@@ -206,7 +236,8 @@ class Call:
         """The stack that runs it."""
         scope: dict[str, Any] = {"sl": sl}
         exec(self.text, scope)
-        entry = Entry(sl.cell(scope["anything"]), {"k": self.sizes["k"]})
+        cell = sl.cell(scope["anything"])
+        entry = Entry(cell, {name: self.sizes[name] for name in (*cell.sizes, *cell.divisors)})
         return entry.layer(self.sizes["I"], self.sizes["H"], **self.options)
 
 
@@ -220,45 +251,55 @@ def check(number: int) -> None:
 
 def _check(call: Call, rnn: sl.Recurrent) -> None:
     T, B = call.T, call.B
-    x = torch.randn(*((B, T) if rnn.batch_first else (T, B)), call.sizes["I"], dtype=torch.float64)
+    I = call.sizes["I"]  # noqa: E741
+    x = torch.randn(*((B, T) if rnn.batch_first else (T, B)), rnn._joint_size, dtype=torch.float64)
     start = sl.State(**{n: 0.5 * torch.randn_like(s) for n, s in rnn.zero_state(B).tensors.items()})
     options: dict[str, Any] = {"lengths": call.lengths}
     if call.has_resets:
         options["resets"] = torch.rand(x.shape[:2]) < 0.3
 
+    def further(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What stands in `x` behind the first input."""
+        return {"g": x[..., I:]} if len(rnn.cell.inputs) > 1 else {}
+
+    def whole(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State) -> tuple[torch.Tensor, sl.State]:
+        return rnn(x[..., :I], start, **options, **further(x))
+
     def run(backend: str, threads: int) -> list[torch.Tensor]:
         rnn.backend = backend
         torch.set_num_threads(threads)
-        return everything(rnn, x, start, lambda x, start: rnn(x, start, **options))
+        return everything(rnn, x, start, lambda x, start: whole(rnn, x, start))
 
     expected, got = run("interpret", 1), run("native", call.threads)
     room = [0.0] * len(expected)
     if not all(torch.allclose(a, b, rtol=1e-8, atol=1e-9) for a, b in zip(got, expected, strict=True)):
-        moved = _moved(rnn, x, start, options)  # some cells magnify a rounding by ten at each step
+        moved = _moved(rnn, x, start, whole)  # some cells magnify a rounding by ten at each step
         room = [float((a - b).detach().abs().max()) for a, b in zip(moved, expected, strict=True)]
     for a, b, by in zip(got, expected, room, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9 + by)
     _same("a second gradient", run("native", call.threads), got)
     _same("another number of threads", run("native", 1 + call.threads % 3), got)
     with torch.no_grad():
-        y, final = rnn(x, start, **options)
+        y, final = whole(rnn, x, start)
     _same("inference", [y, *final], got[: 1 + len(start.tensors)])
     if not rnn.bidirectional and call.lengths is None and not call.has_resets:
         stepper = sl.Stepper(rnn, B)
         stepper.reset(start)
         for t in range(T):
-            y_t = stepper(np.ascontiguousarray(x.select(1 if rnn.batch_first else 0, t).numpy()))
+            x_t = x.select(1 if rnn.batch_first else 0, t)
+            given = {name: np.ascontiguousarray(v.numpy()) for name, v in further(x_t).items()}
+            y_t = stepper(np.ascontiguousarray(x_t[..., :I].numpy()), **given)
             y_there = y.select(1 if rnn.batch_first else 0, t)
             torch.testing.assert_close(torch.from_numpy(y_t), y_there, rtol=1e-7, atol=1e-7 + room[0])
     if not call.also_single:  # half of the time goes into compiling
         return
     for weight in rnn.parameters():
         weight.data = weight.data.float()
-    single, state = rnn.float()(x.float(), start.to(torch.float32), **options)
+    single, state = whole(rnn.float(), x.float(), start.to(torch.float32))
     assert single.isfinite().all() and all(s.isfinite().all() for s in state)
 
 
-def _moved(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, options: dict[str, Any]) -> list[torch.Tensor]:
+def _moved(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, run: Any) -> list[torch.Tensor]:
     """What the interpreter gives where all numbers are some roundings away from what they are."""
     near = copy.deepcopy(rnn)
     near.backend = "interpret"
@@ -269,7 +310,7 @@ def _moved(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, options: dict[st
     for weight in near.parameters():
         weight.data = away(weight.data)
     there = sl.State(**{name: away(s) for name, s in start.tensors.items()})
-    return everything(near, away(x), there, lambda x, start: near(x, start, **options))
+    return everything(near, away(x), there, lambda x, start: run(near, x, start))
 
 
 def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> None:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from catalogue import CELLS, FUSED, assert_close, everything
+from catalogue import ANY, CELLS, FUSED, assert_close, everything
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -13,7 +13,7 @@ import selfloop as sl
 
 WAYS = [
     pytest.param(e, way, id=f"{e}-{way}")
-    for way, cells in (("native", CELLS), ("interpret", CELLS), ("torch", FUSED))
+    for way, cells in (("native", CELLS), ("interpret", ANY), ("torch", FUSED))
     for e in cells
 ]
 directions = pytest.mark.parametrize("bidirectional", [False, True])
@@ -22,7 +22,12 @@ directions = pytest.mark.parametrize("bidirectional", [False, True])
 def by_itself(rnn, x, start, lengths, resets):
     """Each segment of each sequence in a call of its own, without `lengths` and without `resets`."""
     directions = 2 if rnn.bidirectional else 1
-    backward = (torch.arange(rnn.num_layers * directions) % directions == 1)[:, None, None]
+    backward = torch.arange(rnn.num_layers * directions) % directions == 1
+
+    def beside(marks, s):
+        """A mark for each layer and direction, beside the elements of a state."""
+        return marks.view(-1, *[1] * (s.dim() - 1))
+
     rows, finals = [], []
     for row, length in enumerate(lengths):
         given_state = start.select(torch.tensor([row]))
@@ -30,12 +35,12 @@ def by_itself(rnn, x, start, lengths, resets):
         for a, b in pairwise(ends):
             forward_on, backward_on = a == 0 and not (length and resets[0, row]), b == length
             kept = torch.where(backward, backward_on, forward_on)
-            first = sl.State(**{name: s * kept for name, s in given_state.tensors.items()})
+            first = sl.State(**{name: s * beside(kept, s) for name, s in given_state.tensors.items()})
             segments.append(rnn(x[a:b, row : row + 1], first))
         y = torch.cat([y for y, _ in segments])
         rows.append(F.pad(y, (0, 0, 0, 0, 0, len(x) - length)))
         one_end, other_end = segments[0][1], segments[-1][1]
-        finals.append([torch.where(backward, s, t) for s, t in zip(one_end, other_end, strict=True)])
+        finals.append([torch.where(beside(backward, s), s, t) for s, t in zip(one_end, other_end, strict=True)])
     return torch.cat(rows, 1), [torch.cat(s, 1) for s in zip(*finals, strict=True)]
 
 
@@ -66,7 +71,7 @@ def test_lengths_are_each_sequence_by_itself(entry, backend, bidirectional):
     assert_ragged_is_by_itself(rnn, x, lengths=[3, 0, 5, 1])
 
 
-@pytest.mark.parametrize("entry", CELLS, ids=str)
+@pytest.mark.parametrize("entry", ANY, ids=str)
 @directions
 @pytest.mark.parametrize("lengths", [None, [7, 4, 0]], ids=["whole", "ragged"])
 def test_resets_are_each_segment_by_itself(entry, bidirectional, lengths):
@@ -80,7 +85,7 @@ def test_resets_are_each_segment_by_itself(entry, bidirectional, lengths):
 
 
 @given(
-    entry=st.sampled_from([e for e in CELLS if e.can_stack]),
+    entry=st.sampled_from([e for e in ANY if e.can_stack]),
     layers=st.integers(1, 2),
     bidirectional=st.booleans(),
     lengths=st.lists(st.integers(0, 5), min_size=1, max_size=4),

@@ -6,6 +6,7 @@ A run is a call without arguments that answers by name: ``y``, and in training t
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -111,7 +112,14 @@ def _against_packed(case: Case) -> Contest:
 
 def _against_loop(case: Case) -> Contest:
     layer, loop = _recurrent(case), _recurrent(case, backend="interpret")
-    return same(_torch_run(case, layer), _torch_run(case, loop), layer.runs_as)
+    sizes = {"": 1, "x": case.I, **case.sizes}
+    generator = torch.Generator().manual_seed(2)
+    further = {
+        name: torch.rand(case.T, case.B, size.value(sizes), generator=generator)
+        for name, size in [*ZOO[case.cell].inputs.items()][1:]
+    }
+    ours, peer = (_torch_run(case, own, partial(own, **further)) for own in (layer, loop))
+    return same(ours, peer, layer.runs_as)
 
 
 def _against_plain(case: Case) -> Contest:

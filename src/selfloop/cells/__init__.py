@@ -4,7 +4,9 @@ from selfloop.cells.antisymmetric import antisymmetric
 from selfloop.cells.cfc import cfc
 from selfloop.cells.cifg_lstm import cifg_lstm
 from selfloop.cells.cornn import cornn
+from selfloop.cells.delta_net import delta_net
 from selfloop.cells.ea_lstm import ea_lstm
+from selfloop.cells.fast_weights import fast_weights
 from selfloop.cells.fastgrnn import fastgrnn
 from selfloop.cells.gru import gru
 from selfloop.cells.gru_d import gru_d
@@ -14,10 +16,12 @@ from selfloop.cells.janet import janet
 from selfloop.cells.layer_norm_lstm import layer_norm_lstm
 from selfloop.cells.lem import lem
 from selfloop.cells.lif import lif
+from selfloop.cells.lmu import lmu
 from selfloop.cells.lstm import lstm
 from selfloop.cells.mgu import mgu
 from selfloop.cells.min_gru import min_gru
 from selfloop.cells.min_lstm import min_lstm
+from selfloop.cells.mlstm import mlstm
 from selfloop.cells.mogrifier_lstm import mogrifier_lstm
 from selfloop.cells.multiplicative_lstm import multiplicative_lstm
 from selfloop.cells.on_lstm import on_lstm
@@ -38,7 +42,9 @@ __all__ = [
     "cfc",
     "cifg_lstm",
     "cornn",
+    "delta_net",
     "ea_lstm",
+    "fast_weights",
     "fastgrnn",
     "gru",
     "gru_d",
@@ -48,10 +54,12 @@ __all__ = [
     "layer_norm_lstm",
     "lem",
     "lif",
+    "lmu",
     "lstm",
     "mgu",
     "min_gru",
     "min_lstm",
+    "mlstm",
     "mogrifier_lstm",
     "multiplicative_lstm",
     "on_lstm",
@@ -75,7 +83,9 @@ ZOO = {
         cfc,
         cifg_lstm,
         cornn,
+        delta_net,
         ea_lstm,
+        fast_weights,
         fastgrnn,
         gru,
         gru_d,
@@ -85,10 +95,12 @@ ZOO = {
         layer_norm_lstm,
         lem,
         lif,
+        lmu,
         lstm,
         mgu,
         min_gru,
         min_lstm,
+        mlstm,
         mogrifier_lstm,
         multiplicative_lstm,
         on_lstm,

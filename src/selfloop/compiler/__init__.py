@@ -38,6 +38,7 @@ from selfloop.compiler.cpu.targets import host as host_target
 from selfloop.compiler.cpu.targets import named as named_target
 from selfloop.compiler.cpu.targets import processor as processor_name
 from selfloop.compiler.levels import LEVELS, show
+from selfloop.compiler.lower import VARIES
 
 __all__ = [
     "LAUNCH",
@@ -52,6 +53,7 @@ __all__ = [
     "TARGETS",
     "TEAM_DATA",
     "TILE_ROWS",
+    "VARIES",
     "Code",
     "KernelLayout",
     "Kernels",

@@ -64,7 +64,8 @@ _KERNELS = ("project", "infer", "train", "back", "input_gradient")
 
 
 def _sizes(cell: Cell, given: Mapping[str, int]) -> dict[str, int]:
-    numbers = dict.fromkeys(cell.sizes, DEFAULT_SIZE) | {"x": DEFAULT_SIZE, "h": DEFAULT_SIZE}
+    numbers = dict.fromkeys(cell.sizes, DEFAULT_SIZE) | dict.fromkeys(cell.divisors, 1)
+    numbers |= {"x": DEFAULT_SIZE, "h": DEFAULT_SIZE}
     for name in given:
         if name not in numbers:
             known = ", ".join(sorted(numbers))

@@ -155,7 +155,9 @@ def gradient_flow(
         carried = [s for state in states for s in state]
         gradients = torch.autograd.grad(output, carried, at_output, materialize_grads=True)
     names = list(states[0].tensors)
-    squares = {name: torch.stack([_squared(g) for g in gradients[k :: len(names)]]) for k, name in enumerate(names)}
+    squares = {
+        name: torch.stack([_squared(g.flatten(2)) for g in gradients[k :: len(names)]]) for k, name in enumerate(names)
+    }
     squares[names[0]][length - 1, -1, torch.arange(B)] += _squared(at_output)  # the output is this state at its end
     steps = length.cpu().numpy()
     flow = GradientFlow(

@@ -63,7 +63,7 @@ weights (an LSTM of 256 units, in µs: 60 instead of 165 for one sequence, 160 i
 
 
 def step(
-    graph: Graph, weights: Sequence[Tensor], x: Float[Tensor, "B I"], state: tuple[Float[Tensor, "B _"], ...]
+    graph: Graph, weights: Sequence[Tensor], x: Float[Tensor, "B I"], state: tuple[Float[Tensor, "B ..."], ...]
 ) -> tuple[Float[Tensor, "B _"], ...] | None:
     """The new states after one step of few sequences, or None where torch has no function for it or may not run it.
 

@@ -25,11 +25,22 @@ def _concat(*vectors: Tensor) -> Tensor:
     return torch.cat([v.expand(*batch, v.shape[-1]) for v in vectors], dim=-1)
 
 
+def _matmul(matrix: Tensor, v: Tensor) -> Tensor:
+    return F.linear(v, matrix) if matrix.dim() == 2 else (matrix @ v.unsqueeze(-1)).squeeze(-1)  # the same for all rows
+
+
 def _spike(v: Tensor, slope: float) -> Tensor:
     """A step, whose gradient is that of another function: one whose value is always zero."""
     step = torch.where(v.isnan(), v, (v > 0).to(v.dtype)).detach()
     bounded = v.minimum(v.new_tensor(1e15)).maximum(v.new_tensor(-1e15))  # beyond, the gradient is as good as zero
     return step + (bounded - bounded.detach()) / (1 + slope * v.detach().abs()) ** 2
+
+
+def _block_diagonal(weight: Tensor, stacked: int, heads: int) -> Tensor:
+    """Matrices one below the other, each with its blocks on its diagonal."""
+    if heads == 1:
+        return weight
+    return torch.cat([torch.block_diag(*blocks) for blocks in weight.unflatten(0, (stacked, heads, -1))])
 
 
 VALUES: dict[str, Callable[..., Tensor]] = {
@@ -43,7 +54,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "le": operator.le,
     "gt": operator.gt,
     "ge": operator.ge,
-    "matmul": lambda matrix, v: F.linear(v, matrix),
+    "matmul": _matmul,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -68,9 +79,11 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "cumsum": lambda v: v.cumsum(-1),
     "concat": _concat,
     "part": _part,
+    "block_diagonal": _block_diagonal,
+    "outer": lambda a, b: a.unsqueeze(-1) * b.unsqueeze(-2),
     "transpose": lambda matrix: matrix.mT,
 }
-"""The value of each operation of the language, on tensors whose last dimension is the vector."""
+"""The value of each operation of the language, on tensors whose last dimension is the vector, or last two a matrix."""
 
 
 def refusal(problem: Problem) -> str | None:
@@ -94,10 +107,9 @@ def run(problem: Problem) -> Output:
                 size = node.shape[0].value(sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x)
-    hoisted = [k for k in range(len(graph.nodes)) if not graph.stepwise[k]]
+    in_loop = _in_loop(graph)
+    hoisted = sorted({*range(len(graph.nodes))} - {*in_loop})
     _evaluate(graph.nodes, sizes, hoisted, values, x)
-
-    in_loop = [k for k in range(len(graph.nodes)) if graph.stepwise[k]]
     varies = [k for k in hoisted if not graph.constant[k]]
     active, zeroed = problem.active, _zeroed(problem)
     outputs: list[Tensor] = []
@@ -106,15 +118,14 @@ def run(problem: Problem) -> Output:
         for k in varies:
             now[k] = _known(values[k])[t]
         if zeroed is not None:
-            state = tuple(s.masked_fill(zeroed[t, :, None], 0) for s in state)
+            state = tuple(s.masked_fill(_rows(zeroed[t], s), 0) for s in state)
         for name, s in zip(graph.states, state, strict=True):
             now[graph.leaves[name]] = s
         _evaluate(graph.nodes, sizes, in_loop, now, x)
-        new = tuple(_known(now[k]).to(old.dtype).expand(batch, -1) for k, old in zip(graph.outputs, state, strict=True))
+        new = tuple(_known(now[k]).to(old.dtype).expand_as(old) for k, old in zip(graph.outputs, state, strict=True))
         if active is not None:
-            on = active[t, :, None]
-            outputs.append(torch.where(on, new[0], 0))
-            state = tuple(torch.where(on, n, old) for n, old in zip(new, state, strict=True))
+            outputs.append(torch.where(active[t, :, None], new[0], 0))
+            state = tuple(torch.where(_rows(active[t], n), n, old) for n, old in zip(new, state, strict=True))
         else:
             outputs.append(new[0])
             state = new
@@ -123,15 +134,36 @@ def run(problem: Problem) -> Output:
     return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
 
 
-def made_once(graph: Graph, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of `graph.per_step`: those of a cell, and the matrices that they make."""
+def _in_loop(graph: Graph) -> list[int]:
+    """The nodes that each step makes: what depends on a state, and matrices, which for all steps would take memory."""
+    found: set[int] = set()
+    for k, node in enumerate(graph.nodes):
+        is_own = graph.stepwise[k] or (len(node.shape) == 2 and not graph.constant[k])
+        if is_own or any(a in found for a in node.args):
+            found.add(k)
+    return sorted(found)
+
+
+def _rows(mask: Tensor, state: Tensor) -> Tensor:
+    """A mark for each row, beside the elements of a state's rows."""
+    return mask.view(-1, *[1] * (state.dim() - 1))
+
+
+def made_once(graph: Graph, params: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The parameters of `graph.per_step`: those of a cell, and the matrices that they make.
+
+    Args:
+        graph: the cell.
+        params: its parameters.
+        sizes: the numbers of its named sizes, those of heads at least.
+    """
     if graph.per_step is graph:
         return dict(params)
     values: list[Tensor | None] = [None] * len(graph.nodes)
     for name, weight in params.items():
         values[graph.leaves[name]] = weight
     like = next(iter(params.values()))
-    _evaluate(graph.nodes, {}, ancestors(graph.nodes, graph.matrices.values()), values, like)
+    _evaluate(graph.nodes, sizes, ancestors(graph.nodes, graph.matrices.values()), values, like)
     made = {name: _known(values[k]) for name, k in graph.matrices.items()}
     return {name: params[name] if name in params else made[name] for name in graph.per_step.params}
 
@@ -149,7 +181,14 @@ def _evaluate(
         if node.op == "const":
             values[k] = torch.tensor(node.value, dtype=like.dtype, device=like.device)
         elif node.op not in LEAVES:
-            values[k] = VALUES[node.op](*(values[a] for a in node.args), *node.options(sizes))
+            args = [_beside(values[a], nodes[a], node) for a in node.args]
+            values[k] = VALUES[node.op](*args, *node.options(sizes))
+
+
+def _beside(value: Tensor | None, node: Node, user: Node) -> Tensor | None:
+    """An argument; a scalar, which has a last dimension of one, gets another beside a matrix."""
+    is_scalar = len(user.shape) == 2 and not node.shape and value is not None and value.dim() > 0
+    return value[..., None] if is_scalar and value is not None else value
 
 
 def _zeroed(problem: Problem) -> Tensor | None:

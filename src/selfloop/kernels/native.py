@@ -122,7 +122,7 @@ def backward(
     kernels, rows, x = call.kernels, call.rows, problem.x
     dy, dh_next = contiguous_rows(dy), [d.contiguous() for d in dh_next]
     dh_prev = [d.clone() for d in dh_next]  # it stays so where nothing runs
-    is_complete = rows.active is None and (kernels.input_gradient is not None or kernels.stores_dx)
+    is_complete = rows.active is None and kernels.covers_dx
     dx = laid_as(x, lambda shape: memory.empty(shape, x.dtype))
     if not is_complete:
         dx.zero_()

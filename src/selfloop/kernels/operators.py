@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from selfloop.compiler import host_target
+from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
 from selfloop.kernels.amx import multiplies_bfloat16
@@ -253,6 +253,8 @@ plain tensors of them before it calls the operator. Nor are fake tensors, for wh
 
 def refusal(problem: Problem) -> str | None:
     """Why there is no kernel for this, or None."""
+    if problem.graph.varying_matrix is not None:
+        return f"{problem.graph.varying_matrix} {VARIES}"
     if not problem.is_plain and not torch.compiler.is_compiling():
         for is_so, reason in REFUSED:
             if any(is_so(v) for v in problem.given):

@@ -30,7 +30,7 @@ class Problem:
         graph: the step.
         params: the weights by the cell's names.
         x: the input; what lies beyond a sequence's length has been set to zero.
-        state: the states before the first step that is taken, in the order of `graph.states`.
+        state: the states before the first step that is taken, in the order of `graph.states`; vectors, or matrices.
         lengths: how many steps each sequence has; None means all of them.
         resets: where true, the state is zeroed before the step, so that a sequence can hold several; nowhere true
             beyond a sequence's length. In reverse the same segments are walked from their ends.
@@ -46,7 +46,7 @@ class Problem:
     graph: Graph
     params: Mapping[str, Tensor]
     x: Float[Tensor, "T B I"]
-    state: tuple[Float[Tensor, "B _"], ...]
+    state: tuple[Float[Tensor, "B ..."], ...]
     lengths: Int[Tensor, " B"] | None = None
     resets: Bool[Tensor, "T B"] | None = None
     reverse: bool = False
@@ -70,8 +70,8 @@ class Problem:
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the tensors, without time and batch; numbers, also where a trace has symbols."""
-        vectors = [(v.shape[-1],) for v in (self.x, *self.state)]
-        shapes = (*vectors, *[tuple(w.shape) for w in self.params.values()])
+        states = [tuple(s.shape[1:]) for s in self.state]
+        shapes = ((self.x.shape[-1],), *states, *[tuple(w.shape) for w in self.params.values()])
         return tuple(tuple(map(int, shape)) for shape in shapes) if isinstance(self.x, FakeTensor) else shapes
 
     @property
@@ -118,7 +118,7 @@ class Problem:
         return steps[:, None] < self.lengths[None, :]
 
 
-Output = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B _"], ...]]
+Output = tuple[Float[Tensor, "T B _"], tuple[Float[Tensor, "B ..."], ...]]
 """The output at each step, zero beyond a sequence's length, and the states after the last step that is taken, which is
 step 0 in reverse."""
 

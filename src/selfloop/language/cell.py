@@ -55,7 +55,7 @@ def chrono(steps: int) -> Chrono:
         ArgumentError: it is less, or no whole number.
 
     >>> param("2h", init=(chrono(784), 0))
-    Param(shape='2h', init=(chrono(784), 0), trainable=True)
+    Param(shape='2h', init=(chrono(784), 0), trainable=True, heads=1)
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 2:
         raise ArgumentError(f"The 'steps' of chrono must be a whole number ≥ 2. Got {steps!r} instead.")
@@ -69,6 +69,7 @@ class Param:
     shape: str
     init: Init = None
     trainable: bool = True
+    heads: int | str = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class InputSize:
     size: str
 
 
-def param(shape: str, init: Init = None, *, trainable: bool = True) -> Symbol:
+def param(shape: str, init: Init = None, *, trainable: bool = True, heads: int | str = 1) -> Symbol:
     """Declare a parameter of a cell, as the default of a keyword-only argument: ``W_hh=param("4h h")``.
 
     Args:
@@ -100,15 +101,22 @@ def param(shape: str, init: Init = None, *, trainable: bool = True) -> Symbol:
             scalars 0.
         trainable: False for what stays as it starts. It is a buffer of the layer: saved with the weights, and no
             parameter of an optimiser.
+        heads: above 1, the matrix is block-diagonal, so that units see those of their own head alone:
+            ``param("4h h", heads=2)`` stacks four matrices of h × h, each with two blocks of h/2 × h/2 on its diagonal
+            and zeros beside them. The parameter holds the blocks, one below the other: 4h × h/2. A name is that of a
+            size, which is 1 unless it is given when the layer is made. Compiled code grows with the number of heads.
 
     Returns:
         A declaration; typed as what the argument is within the cell, where it is used as a value.
     """
-    return cast(Symbol, Param(shape, init, trainable))
+    return cast(Symbol, Param(shape, init, trainable, heads))
 
 
 def state(size: str) -> Symbol:
-    """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h."""
+    """Declare the size of a state, as the default of its argument: ``h=state("p")``. Undeclared states have size h.
+
+    ``C=state("h h")`` is a matrix; cells with one run by the interpreter. The first state, the output, is a vector.
+    """
     return cast(Symbol, StateSize(size))
 
 
@@ -130,7 +138,9 @@ class Cell:
         inputs: the size of each input; the first is a layer's ``x``, the others are its keywords.
         inits: how each parameter starts, as declared.
         fixed: the parameters that stay as they start.
+        heads: the number of heads of each block-diagonal matrix, or the name of that number.
         sizes: the names that a layer must be given a number for, beside ``x`` and ``h``.
+        divisors: the names that others are divided by, as ``heads``; they are 1 unless they are given.
         function: the function it was written as.
     """
 
@@ -138,7 +148,9 @@ class Cell:
     inputs: Mapping[str, Size]
     inits: Mapping[str, Init] = field(compare=False)
     fixed: frozenset[str]
+    heads: Mapping[str, int | str]
     sizes: tuple[str, ...]
+    divisors: tuple[str, ...]
     function: Callable[..., object] = field(compare=False)
 
     def __post_init__(self) -> None:
@@ -157,21 +169,31 @@ class Cell:
         """The number of every named size.
 
         Raises:
-            ArgumentError: a size is missing, unknown, or not a whole number of at least 1.
+            ArgumentError: a size is missing, unknown, not a whole number of at least 1, or no multiple of its heads.
         """
+        known = (*self.sizes, *self.divisors)
         for name in sizes:
-            if name not in self.sizes:
-                hint = nearest(name, self.sizes) or f"; its own sizes are: {', '.join(self.sizes) or 'none'}"
+            if name not in known:
+                hint = nearest(name, known) or f"; its own sizes are: {', '.join(known) or 'none'}"
                 raise ArgumentError(f"The cell '{self.name}' has no size '{name}'{hint}.")
         for name in self.sizes:
             if name not in sizes:
                 raise ArgumentError(f"The cell '{self.name}' needs the size '{name}'; give it as {name}=….")
-        numbers = {"x": input_size, "h": hidden_size, **sizes}
+        numbers = {"x": input_size, "h": hidden_size, **dict.fromkeys(self.divisors, 1), **sizes}
+        titles = {"x": "input_size", "h": "hidden_size"}
         for name, number in numbers.items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                title = {"x": "input_size", "h": "hidden_size"}.get(name, name)
                 raise ArgumentError(
-                    f"The '{title}' of '{self.name}' must be a whole number ≥ 1. Got {number!r} instead."
+                    f"The '{titles.get(name, name)}' of '{self.name}' must be a whole number ≥ 1. Got {number!r} "
+                    "instead."
+                )
+        for name, divisor in sorted(self._quotients):
+            heads = int(divisor) if divisor.isdigit() else numbers[divisor]
+            if numbers[name] % heads:
+                of = "" if divisor.isdigit() else f", its {divisor}"
+                raise ArgumentError(
+                    f"The '{titles.get(name, name)}' of '{self.name}' must be a multiple of {heads}{of}. "
+                    f"Got {numbers[name]} instead."
                 )
         first = next(iter(self.inputs.values()))
         if first.value(numbers) != input_size:
@@ -180,6 +202,13 @@ class Cell:
                 f"Got {input_size} instead."
             )
         return numbers
+
+    @property
+    def _quotients(self) -> set[tuple[str, str]]:
+        """What is divided in its sizes, and by what: shapes, and the rows of block-diagonal matrices."""
+        sizes = {size for node in self.graph.nodes for size in node.shape}
+        sizes |= {self.graph.shape(name)[0].over(heads) for name, heads in self.heads.items()}
+        return {quotient for size in sizes for quotient in size.quotients}
 
     def __call__(self, *args: Symbol | Number, **kwargs: Symbol | Number) -> Any:
         """One step written inside another cell: the function itself.
@@ -237,6 +266,13 @@ def cell(function: Callable[..., object]) -> Cell:
         )
     inputs = {a.name: _input_size(function, a) for a in (vectors[0], *further)}
     states = {a.name: _state_shape(function, a) for a in vectors[1:] if a not in further}
+    output, shape = next(iter(states.items()))
+    if len(shape) != 1:
+        raise_cell_error(
+            function.__code__,
+            f"the state '{output}' must be a vector; got {describe(shape)}; the first state is the output, and a "
+            "matrix comes after it",
+        )
     declared = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
     for name, default in declared.items():
         if not isinstance(default, Param):
@@ -247,16 +283,22 @@ def cell(function: Callable[..., object]) -> Cell:
     params = {name: _read(function, name, declaration.shape) for name, declaration in declared.items()}
     for name, declaration in declared.items():
         _check_init(function, name, declaration.init, params[name])
+    heads = {name: declaration.heads for name, declaration in declared.items() if declaration.heads != 1}
+    for name, number in heads.items():
+        params[name] = _blocks(function, name, params[name], number)
 
-    graph = trace(function, inputs, states, params)
-    shapes = (*states.values(), *params.values(), tuple(inputs.values()))
-    names = {name for shape in shapes for size in shape for name in size.names}
+    graph = trace(function, inputs, states, params, heads)
+    sizes = {size for shape in (*states.values(), *params.values(), tuple(inputs.values())) for size in shape}
+    divisors = {divisor for size in sizes for _, divisor in size.quotients if not divisor.isdigit()}
+    names = {name for size in sizes for name in size.names}
     return Cell(
         graph=graph,
         inputs=inputs,
         inits={name: declaration.init for name, declaration in declared.items()},
         fixed=frozenset(name for name, declaration in declared.items() if not declaration.trainable),
-        sizes=tuple(sorted(names - {"x", "h"})),
+        heads=heads,
+        sizes=tuple(sorted(names - divisors - {"x", "h"})),
+        divisors=tuple(sorted(divisors)),
         function=function,
     )
 
@@ -287,9 +329,30 @@ def _state_shape(function: Callable[..., object], argument: inspect.Parameter) -
             f"the state '{argument.name}' takes no default but {argument.name}=state(SIZE); parameters stand after a *",
         )
     shape = _read(function, argument.name, argument.default.size)
-    if len(shape) != 1:
-        raise_cell_error(function.__code__, f"the state '{argument.name}' must be a vector; got {describe(shape)}")
+    if not shape:
+        raise_cell_error(
+            function.__code__,
+            f"the state '{argument.name}' must be a vector or a matrix; got a scalar; write state('1') for one number",
+        )
     return shape
+
+
+def _blocks(function: Callable[..., object], name: str, shape: Shape, heads: object) -> Shape:
+    """The shape of a parameter that holds the blocks of a block-diagonal matrix."""
+    is_number = isinstance(heads, int) and not isinstance(heads, bool) and heads >= 1
+    if not (is_number or (isinstance(heads, str) and heads.isidentifier() and heads not in ("x", "h"))):
+        raise_cell_error(
+            function.__code__,
+            f"the heads of '{name}' must be a whole number ≥ 1, or the name of a size; got {heads!r}",
+        )
+    if len(shape) != 2 or any(len(size.terms) != 1 or not size.names or size.quotients for size in shape):
+        raise_cell_error(
+            function.__code__,
+            f"'{name}' has heads, so it must be a matrix whose rows and columns are each one size, as in "
+            f"param('4h h', heads=4); got {describe(shape)}",
+        )
+    rows, columns = shape
+    return rows, columns.over(cast(int | str, heads))
 
 
 def _read(function: Callable[..., object], name: str, text: object) -> Shape:

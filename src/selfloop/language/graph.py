@@ -11,18 +11,23 @@ from functools import cached_property, lru_cache
 from itertools import count
 from typing import cast
 
+from selfloop.errors import ArgumentError, nearest
 from selfloop.language.sizes import Shape, Size
 
 LEAVES = ("input", "state", "param", "const", "bernoulli")
 """The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
 random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
 
+STORED = ("param", "block_diagonal")
+"""The matrices that need not be made: parameters, and those of which a parameter holds the blocks."""
+
 JOINT = "+"
 """Stands between the names of several inputs, which are parts of one."""
 
 Drawn = tuple[float, int, bool]
 Part = tuple[int | str, ...]
-"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``."""
+"""Which part of a vector, and the sizes of all parts, as text: ``(1, "h", "h", "2h")``; or of block-diagonal matrices,
+how many are stacked, and how many blocks each has: ``(4, "heads")``."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,14 @@ class Node:
         """What an operation takes beside its arguments: the span of a `part`, the exponent of a `pow`."""
         if self.op == "part":
             return self.span(sizes)
+        if self.op == "block_diagonal":
+            return self.blocks(sizes)
         return () if self.value is None else (self.value,)
+
+    def blocks(self, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """Of a `block_diagonal`, how many are stacked, and how many blocks each has."""
+        stacked, heads = cast(Part, self.value)
+        return int(stacked), sizes.get(heads, 1) if isinstance(heads, str) else heads
 
     def span(self, sizes: Mapping[str, int]) -> tuple[int, int]:
         """Where a `part` begins and ends in its vector."""
@@ -83,6 +95,13 @@ def without_dead_code(
     return used, tuple(moved[k] for k in outputs), moved
 
 
+_DERIVED = (
+    "leaves", "stepwise", "constant", "matrices", "varying_matrix", "recurrent_params", "form", "text", "expected",
+    "per_step",
+)  # fmt: skip
+"""What a Graph computes of itself when it is made."""
+
+
 @dataclass(frozen=True)
 class Graph:
     """One step of a recurrence.
@@ -106,7 +125,7 @@ class Graph:
     names: Mapping[str, int] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for derived in ("leaves", "stepwise", "constant", "recurrent_params", "form", "text", "expected", "per_step"):
+        for derived in _DERIVED:
             getattr(self, derived)  # before Python 3.12 the first look takes a lock, which torch.compile cannot trace
 
     @cached_property
@@ -136,6 +155,10 @@ class Graph:
                 if len(unknown) == 1:
                     rest = sum(count * known[name] for name, count in terms.items() if name in known)
                     known[unknown[0]] = (number - rest) // terms[unknown[0]]
+        for name in [*known]:
+            whole, _, divisor = name.partition("/")
+            if divisor and not divisor.isdigit() and whole in known:
+                known.setdefault(divisor, known[whole] // known[name])
         return {name: number for name, number in known.items() if name}
 
     @cached_property
@@ -166,10 +189,17 @@ class Graph:
     def matrices(self) -> dict[str, int]:
         """The matrices that parameters make, by a name, with their nodes: those that multiply vectors."""
         used = {node.args[0] for node in self.nodes if node.op == "matmul"}
-        made = sorted(k for k in used if self.nodes[k].op != "param")
+        made = sorted(k for k in used if self.constant[k] and self.nodes[k].op not in STORED)
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}
+
+    @cached_property
+    def varying_matrix(self) -> str | None:
+        """The name of a matrix that differs from step to step, as a state or what makes one; None if there is none."""
+        names = {k: name for name, k in [*self.names.items(), *self.leaves.items()]}
+        varying = (k for k, node in enumerate(self.nodes) if len(node.shape) == 2 and not self.constant[k])
+        return next((names.get(k, f"the '{self.nodes[k].op}'") for k in varying), None)
 
     @cached_property
     def per_step(self) -> "Graph":
@@ -187,10 +217,57 @@ class Graph:
             names={name: moved[k] for name, k in self.names.items() if k in moved},
         )
 
+    def recording(self, names: tuple[str, ...]) -> "Graph":
+        """The same step whose output holds the new values of these names side by side, after the output that it had.
+
+        They are one more state, the first, whose old value nothing reads.
+
+        Args:
+            names: states, or local variables of the cell's function: vectors or numbers.
+
+        Raises:
+            ArgumentError: the step has no such name, or it is the same at every step.
+        """
+        recorded = "record"
+        while recorded in self.leaves:
+            recorded += "_"
+        parts = (self.outputs[0], *(self._recordable(name) for name in names))
+        size = Size.total(self.nodes[k].shape[0] if self.nodes[k].shape else Size.parse("1") for k in parts)
+        nodes = (*self.nodes, Node("concat", parts, (size,)), Node("state", (), (size,), recorded))
+        return replace(self, nodes=nodes, states=(recorded, *self.states), outputs=(len(self.nodes), *self.outputs))
+
+    def output_sizes(self, sizes: Mapping[str, int]) -> list[int]:
+        """The size of each value that the output holds side by side: where it is a `concat`, of each of its parts."""
+        output = self.nodes[self.outputs[0]]
+        parts = [self.nodes[a] for a in output.args] if output.op == "concat" else [output]
+        return [node.shape[0].value(sizes) if node.shape else 1 for node in parts]
+
+    @property
+    def recordable(self) -> dict[str, int]:
+        """What `recording` takes: the states, whose new values it means, and the local variables that change."""
+        named = {name: k for name, k in self.names.items() if not self.constant[k]}
+        named |= dict(zip(self.states, self.outputs, strict=True))
+        return {name: k for name, k in named.items() if len(self.nodes[k].shape) < 2}
+
+    def _recordable(self, name: str) -> int:
+        known = self.recordable
+        if name in (*self.states, *self.names) and name not in known:
+            raise ArgumentError(
+                f"The '{name}' of {self.name} cannot be recorded: it is a matrix, or the same at every step. "
+                f"Vectors and numbers that a step computes can: {', '.join(known)}."
+            )
+        if name not in known:
+            hint = nearest(name, known) or f"; it has {', '.join(known)}."
+            raise ArgumentError(
+                f"{self.name} computes its new state without a '{name}', so it cannot be recorded{hint}"
+            )
+        return known[name]
+
     @cached_property
     def recurrent_params(self) -> tuple[str, ...]:
         """The matrices that multiply what depends on a state: those that weight drop and orthogonal starts are for."""
-        used = ancestors(self.nodes, {n.args[0] for n in self.nodes if n.op == "matmul" and self.stepwise[n.args[1]]})
+        products = [n.args for n in self.nodes if n.op == "matmul"]
+        used = ancestors(self.nodes, {m for m, v in products if self.stepwise[v] and self.constant[m]})
         return tuple(name for name in self.params if self.leaves[name] in used and len(self.shape(name)) == 2)
 
     @cached_property
@@ -273,6 +350,8 @@ def _equations(graph: Graph) -> Iterator[str]:
         }
     title |= {graph.leaves[state]: f"{state}[t-1]" for state in graph.states}
     title |= {graph.leaves[param]: param for param in graph.params}
+    blocks = {str(graph.nodes[n.args[0]].value): k for k, n in enumerate(graph.nodes) if n.op == "block_diagonal"}
+    title |= {k: name for name, k in blocks.items()}
     new_states = dict(zip(graph.outputs, graph.states, strict=True))
     uses = [0] * len(graph.nodes)
     for node in graph.nodes:
@@ -283,7 +362,7 @@ def _equations(graph: Graph) -> Iterator[str]:
     seen = [*(f"{name}[t]" for name in inputs), *(f"{s}[t-1]" for s in graph.states)]
     yield f"{graph.name}: {', '.join(seen)} -> {', '.join(f'{s}[t]' for s in graph.states)}"
     if graph.params:
-        yield "  " + ", ".join(f"{p}: {' × '.join(map(str, graph.shape(p))) or '1'}" for p in graph.params)
+        yield "  " + ", ".join(_declared(graph, p, blocks.get(p)) for p in graph.params)
 
     text: dict[int, tuple[str, float]] = {k: (name, _ATOM) for k, name in title.items()}
     free = (name for name in map("v{}".format, count(1)) if name not in graph.leaves and name not in graph.names)
@@ -305,6 +384,13 @@ def _equations(graph: Graph) -> Iterator[str]:
     for k, state in zip(graph.outputs, graph.states, strict=True):
         if text[k][0] != f"{state}[t]":
             yield f"  {state}[t] = {text[k][0]}"
+
+
+def _declared(graph: Graph, param: str, blocks: int | None) -> str:
+    """A parameter and its shape; of a block-diagonal matrix as it multiplies."""
+    node = graph.nodes[graph.leaves[param] if blocks is None else blocks]
+    shape = " × ".join(map(str, node.shape)) or "1"
+    return f"{param}: {shape}" if blocks is None else f"{param}: {shape} (heads: {cast(Part, node.value)[1]})"
 
 
 def _expression(node: Node, text: Callable[[int], tuple[str, float]]) -> tuple[str, float]:

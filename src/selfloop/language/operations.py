@@ -67,19 +67,27 @@ def _elementwise(*operands: Operand) -> Shape:
 
 
 def _of_matrices(first: Operand, *operands: Operand) -> Shape:
-    """Elementwise operations on matrices are made once a call, so of nothing that a step changes."""
+    """Of matrices and scalars. Those of parameters alone are made once a call, so of nothing that a step changes."""
+    is_made_once = all(other.is_constant for other in operands if other.shape)
     for other in operands:
         if other.shape not in (first.shape, ()):
             raise Misfit(
                 f"{first.text} is {describe(first.shape)}, which meets matrices of its size and scalars in elementwise "
                 f"operations, but {other.text} is {other.kind}; a vector stands to its right, after @"
             )
-        if not other.is_constant:
+        if is_made_once and not other.is_constant:
             raise Misfit(
                 f"{first.text} is a matrix, whose elementwise operations are made once for all steps, and {other.text} "
                 f"differs from step to step; scale what it makes, as in {other.text} * ({first.text} @ v)"
             )
     return first.shape
+
+
+def _block_diagonal(blocks: Operand, value: Part) -> Shape:
+    """The matrix of a parameter that holds its blocks; `cell` has checked the shape."""
+    rows, width = blocks.shape
+    ((name, count),) = width.terms
+    return rows, Size.of({name.removesuffix(f"/{value[1]}"): count})
 
 
 def _turned(matrix: Operand) -> Shape:
@@ -98,6 +106,13 @@ def _power(base: Operand, exponent: object) -> Shape:
 def _spike(potential: Operand, slope: float) -> Shape:
     del slope
     return _elementwise(potential)
+
+
+def _outer(*operands: Operand) -> Shape:
+    for operand in operands:
+        if len(operand.shape) != 1 or operand.is_condition:
+            raise Misfit(f"outer needs two vectors, but {operand.text} is {operand.kind}")
+    return tuple(operand.shape[0] for operand in operands)
 
 
 def _product(matrix: Operand, vector: Operand) -> Shape:
@@ -188,9 +203,11 @@ OPERATIONS: dict[str, Operation] = {
     "cumsum": Operation(1, _scan),
     "concat": Operation(None, _join),
     "part": Operation(1, _part),
+    "block_diagonal": Operation(1, _block_diagonal),
+    "outer": Operation(2, _outer),
     "transpose": Operation(1, _turned),
 }
 """Leaves have no row: their shape is declared, or that of what a random leaf is drawn for."""
 
-OF_MATRICES = frozenset({"transpose"})
-"""Operations that only matrices have, so that no step has them: see `Graph.per_step`."""
+OF_MATRICES = frozenset({"block_diagonal", "outer", "transpose"})
+"""Operations that only matrices have, so that no compiled step has them: see `Graph.per_step`."""

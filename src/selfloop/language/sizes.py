@@ -1,15 +1,17 @@
-"""Sizes by name: ``4h``, ``x``, ``h+x``, ``16``. A cell is written in them and checked before any number is known."""
+"""Sizes by name: ``4h``, ``x``, ``h+x``, ``h/heads``, ``16``. A cell is checked in them before any number is known."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-_TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*)|(?P<constant>\d+)")
+_TERM = re.compile(r"(?P<count>\d*)(?P<name>[A-Za-z_]\w*(/([A-Za-z_]\w*|[1-9]\d*))?)|(?P<constant>\d+)")
 
 
 @dataclass(frozen=True)
 class Size:
     """A linear expression in named sizes, with whole coefficients; the name ``""`` has the constant.
+
+    A quotient such as ``h/heads`` or ``h/4`` is a name, too; what has no number is not divided.
 
     Its terms are sorted and not zero, so that equal sizes compare equal: make it with `of` or `parse`.
 
@@ -17,6 +19,8 @@ class Size:
     2h+x
     >>> Size.parse("2h+x").value({"h": 3, "x": 5})
     11
+    >>> Size.parse("2h/heads").value({"h": 6, "heads": 3})
+    4
     """
 
     terms: tuple[tuple[str, int], ...]
@@ -28,7 +32,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> "Size":
-        """Read ``4h``, ``h+x`` or ``16``.
+        """Read ``4h``, ``h+x``, ``h/heads`` or ``16``.
 
         Raises:
             ValueError: the text is not a sum of terms like these, or is zero.
@@ -47,7 +51,18 @@ class Size:
     @property
     def names(self) -> frozenset[str]:
         """The names in this size."""
-        return frozenset(name for name, _ in self.terms if name)
+        parts = (part for name, _ in self.terms for part in name.split("/"))
+        return frozenset(part for part in parts if part and not part.isdigit())
+
+    @property
+    def quotients(self) -> frozenset[tuple[str, str]]:
+        """The quotients in this size: what is divided, and by what."""
+        return frozenset((name.partition("/")[0], name.partition("/")[2]) for name, _ in self.terms if "/" in name)
+
+    @property
+    def stacked(self) -> int:
+        """How many matrices of so many rows are stacked: 4 for ``4h``, 1 for ``h+x`` or ``16``."""
+        return self.terms[0][1] if len(self.terms) == 1 and self.names else 1
 
     @classmethod
     def total(cls, sizes: Iterable["Size"]) -> "Size":
@@ -69,9 +84,14 @@ class Size:
             return None
         return Size.of({name: count // parts for name, count in self.terms})
 
+    def over(self, heads: int | str) -> "Size":
+        """A multiple of a name, divided: ``2h/heads`` of ``2h``."""
+        ((name, count),) = self.terms
+        return Size.of({f"{name}/{heads}": count})
+
     def value(self, sizes: Mapping[str, int]) -> int:
         """The number, given the number for each name."""
-        return sum(count * (sizes[name] if name else 1) for name, count in self.terms)
+        return sum(count * _number(name, sizes) for name, count in self.terms)
 
     def __str__(self) -> str:
         named = [f"{count if count > 1 else ''}{name}" for name, count in self.terms if name]
@@ -79,6 +99,13 @@ class Size:
         return "+".join(named + constant)
 
     __repr__ = __str__
+
+
+def _number(name: str, sizes: Mapping[str, int]) -> int:
+    whole, _, divisor = name.partition("/")
+    if not divisor:
+        return sizes[name] if name else 1
+    return sizes[whole] // (int(divisor) if divisor.isdigit() else sizes.get(divisor, 1))
 
 
 Shape = tuple[Size, ...]

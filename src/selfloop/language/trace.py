@@ -12,7 +12,7 @@ from selfloop.errors import CellError, nearest
 from selfloop.language.graph import JOINT, Graph, Node, Part, ancestors, without_dead_code
 from selfloop.language.operations import OPERATIONS, Misfit, Operand
 from selfloop.language.sizes import Shape, Size, describe
-from selfloop.language.words import WORDS, NoValue, Number, Symbol, split
+from selfloop.language.words import WORDS, NoValue, Number, Symbol, apply, split
 
 
 def trace(
@@ -20,8 +20,11 @@ def trace(
     inputs: Mapping[str, Size],
     states: Mapping[str, Shape],
     params: Mapping[str, Shape],
+    heads: Mapping[str, int | str],
 ) -> Graph:
     """Call `function` with a symbol for each leaf and return what it wrote.
+
+    The parameters in `heads` are block-diagonal matrices of so many blocks; of such a one, `params` has the blocks.
 
     Several inputs are parts of one, in their order, which is named after all of them: ``x+dt``.
 
@@ -34,6 +37,8 @@ def trace(
     leaves = dict(zip(inputs, (whole,) if len(inputs) == 1 else split(whole, [*inputs.values()]), strict=True))
     leaves |= {name: writer.leaf("state", name, shape) for name, shape in states.items()}
     leaves |= {name: writer.leaf("param", name, shape) for name, shape in params.items()}
+    for name, number in heads.items():
+        leaves[name] = apply("block_diagonal", leaves[name], value=(params[name][0].stacked, number))
 
     try:
         returned = function(**leaves)

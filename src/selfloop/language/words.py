@@ -288,6 +288,14 @@ def concat(*values: Symbol | Number) -> Symbol:
     return apply("concat", *values)
 
 
+def outer(a: Symbol, b: Symbol) -> Symbol:
+    """The outer product a bᵀ: a matrix of a row for each element of a, and a column for each of b.
+
+    What a matrix state learns of a step: ``C = f * C + outer(v, k)``, for ``C=state("h h")``, and ``C @ q`` reads it.
+    """
+    return apply("outer", a, b)
+
+
 def sum(v: Symbol) -> Symbol:
     """The sum over the vector: a scalar."""
     return apply("sum", v)

@@ -71,17 +71,51 @@ class _DropIn(Recurrent, Generic[Hidden]):
 
     @overload  # type: ignore[override]  # as in torch.nn, the state is called hx, and comes in torch's form
     def forward(
-        self, input: Sequences, hx: State, *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self, input: Sequences, hx: State, *, lengths: Lengths = ..., resets: Tensor | None = ..., record: None = ...
     ) -> tuple[Sequences, State]: ...
 
     @overload
     def forward(
-        self, input: Sequences, hx: Hidden | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        input: Sequences,
+        hx: Hidden | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: None = ...,
     ) -> tuple[Sequences, Hidden]: ...
 
+    @overload
     def forward(
-        self, input: Sequences, hx: Hx = None, *, lengths: Lengths = None, resets: Tensor | None = None
-    ) -> tuple[Sequences, Any]:
+        self,
+        input: Sequences,
+        hx: State,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+    ) -> tuple[Sequences, State, dict[str, Sequences]]: ...
+
+    @overload
+    def forward(
+        self,
+        input: Sequences,
+        hx: Hidden | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+    ) -> tuple[Sequences, Hidden, dict[str, Sequences]]: ...
+
+    def forward(
+        self,
+        input: Sequences,
+        hx: Hx = None,
+        *,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+        record: Sequence[str] | None = None,
+    ) -> Any:
         """Run whole sequences.
 
         Args:
@@ -91,15 +125,16 @@ class _DropIn(Recurrent, Generic[Hidden]):
             lengths: how many steps each sequence has, in any order, zero allowed; the output beyond is zero, and the
                 state is that after the last step.
             resets: bool, laid out as `input` without features: before these steps the state is zeroed.
+            record: names of states or gates, as ``("c", "f")``, whose values at each step are to be returned, too.
 
         Returns:
             The output of the last layer at each step, laid out as `input`, and the final state: h_n, or (h_n, c_n); a
-            `State` where one was given.
+            `State` where one was given. With `record`, also a dict of what was recorded, as `Recurrent.forward` has it.
 
         Raises:
             ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
-        return self._over_sequences(input, hx, lengths, resets, {})
+        return self._over_sequences(input, hx, lengths, resets, record, {})
 
     if TYPE_CHECKING:
 
@@ -108,20 +143,30 @@ class _DropIn(Recurrent, Generic[Hidden]):
             """As `forward`."""
 
     @overload  # type: ignore[override]  # as above
-    def step(self, x: Tensor, hx: State) -> tuple[Tensor, State]: ...
+    def step(self, x: Tensor, hx: State, *, record: None = ...) -> tuple[Tensor, State]: ...
 
     @overload
-    def step(self, x: Tensor, hx: Hidden | None = ...) -> tuple[Tensor, Hidden]: ...
+    def step(self, x: Tensor, hx: Hidden | None = ..., *, record: None = ...) -> tuple[Tensor, Hidden]: ...
 
-    def step(self, x: Tensor, hx: Hx = None) -> tuple[Tensor, Any]:
+    @overload
+    def step(self, x: Tensor, hx: State, *, record: Sequence[str]) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    @overload
+    def step(
+        self, x: Tensor, hx: Hidden | None = ..., *, record: Sequence[str]
+    ) -> tuple[Tensor, Hidden, dict[str, Tensor]]: ...
+
+    def step(self, x: Tensor, hx: Hx = None, *, record: Sequence[str] | None = None) -> Any:
         """One time step, whose state has the form of `forward`'s.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             hx: h_0, (h_0, c_0) of an LSTM, or a State: (layers, B, H), or (layers, H) for one sequence; zeros if None.
+            record: as in `Recurrent.step`.
 
         Returns:
-            The output, (B, H) or (H,), and the new state, a State where one was given, else as torch.nn's.
+            The output, (B, H) or (H,), and the new state, a State where one was given, else as torch.nn's. With
+            `record`, also a dict of what was recorded.
 
         Raises:
             ArgumentError: an argument does not fit, or the module is bidirectional.
@@ -132,7 +177,9 @@ class _DropIn(Recurrent, Generic[Hidden]):
         >>> y.shape, c.shape
         (torch.Size([2, 5]), torch.Size([1, 2, 5]))
         """
-        return called_with_hooks(self, self._step, (x,) if hx is None else (x, hx), {})
+        return called_with_hooks(
+            self, self._step, (x,) if hx is None else (x, hx), {"record": record} if record else {}
+        )
 
     def reset_parameters(self) -> None:
         """Start anew, uniformly within ±1/√hidden_size as torch.nn does."""

@@ -1,6 +1,7 @@
 """How parameters start."""
 
 import threading
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,33 +9,36 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.language.cell import Array, Chrono
-from selfloop.language.sizes import Size
 
 
 @torch.no_grad()
-def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int) -> None:
+def initialise(weight: Tensor, cell: Cell, name: str, hidden_size: int, sizes: Mapping[str, int]) -> None:
     """Fill one parameter of a cell as its declaration says.
 
     Without a declaration vectors start at 0, matrices that multiply a state orthogonal, and other matrices Glorot. Each
-    of the matrices that a cell stacks, as an LSTM its four in ``4h × h``, is filled by itself.
+    of the matrices that a cell stacks, as an LSTM its four in ``4h × h``, is filled by itself, and so is each block of
+    a block-diagonal matrix.
     """
     shape = cell.graph.shape(name)
     init = cell.inits[name]
     if init is None:
         matrix = "orthogonal" if name in cell.graph.recurrent_params else "glorot"
         init = matrix if len(shape) == 2 else 0.0
+    heads = cell.heads.get(name, 1)
+    number = sizes[heads] if isinstance(heads, str) else heads
+    blocks = weight.chunk(number * shape[0].stacked) if len(shape) == 2 else (weight,)
     match init:
         case Array():
             _copy(weight, torch.as_tensor(init), cell, name)
         case "identity":
-            for block in weight.chunk(_stacked_matrices(shape[0])):
+            for block in blocks:
                 nn.init.eye_(block)
         case "orthogonal":
-            for block in weight.chunk(_stacked_matrices(shape[0])):
+            for block in blocks:
                 wide = block.dtype if block.dtype == torch.float64 else torch.float32  # QR knows no smaller one
                 block.copy_(_orthogonal(torch.empty_like(block, dtype=wide)))
         case "glorot":
-            for block in weight.chunk(_stacked_matrices(shape[0])):
+            for block in blocks:
                 nn.init.xavier_uniform_(block)
         case "uniform":
             bound = hidden_size**-0.5
@@ -61,11 +65,6 @@ def _copy(weight: Tensor, given: Tensor, cell: Cell, name: str) -> None:
             f"Got {tuple(given.shape)} instead."
         )
     weight.copy_(given)
-
-
-def _stacked_matrices(rows: Size) -> int:
-    """How many matrices are stacked by rows: 4 for ``4h``, 1 for ``h+x`` or ``16``."""
-    return rows.terms[0][1] if len(rows.terms) == 1 and rows.names else 1
 
 
 _one_at_a_time = threading.Lock()

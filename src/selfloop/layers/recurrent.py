@@ -24,8 +24,20 @@ from selfloop.layers.dropout import check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, check_input, join
+from selfloop.layers.record import record_names
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
+from selfloop.untrusted import short
+
+MOST_LAYERS = 10_000
+"""More are a mistake, and would take the memory of their plan before that of their weights is known."""
+
+AXES = {
+    2: "(batch, size)",
+    3: "(layers × directions, batch, size)",
+    4: "(layers × directions, batch, rows, columns)",
+}
+"""Of a state's tensor, by their number."""
 
 FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
 
@@ -131,7 +143,8 @@ class Recurrent(nn.Module):
         for name, flag in zip(FLAGS, (bidirectional, batch_first, residual, layer_norm, learn_state), strict=True):
             if not isinstance(flag, bool):
                 raise ArgumentError(f"The '{name}' of {self._title} must be True or False. Got {flag!r} instead.")
-        self.cell, self.sizes = cell, sizes
+        numbers = cell.bind(input_size, hidden_sizes[0], sizes)
+        self.cell, self.sizes = cell, {name: numbers[name] for name in (*sizes, *cell.divisors)}
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_sizes[-1], len(hidden_sizes)
         self.hidden_sizes = hidden_sizes
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
@@ -139,6 +152,7 @@ class Recurrent(nn.Module):
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
+        self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         self._passes = self._plan()
         self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
         # Of the stack's device and dtype, which a cell without parameters would not show.
@@ -153,7 +167,7 @@ class Recurrent(nn.Module):
                     else:
                         self.register_parameter(name + one.suffix, nn.Parameter(weight))
                 for name, (k, _) in zip(cell.graph.states, one.rows, strict=True) if learn_state else ():
-                    zeros = torch.zeros(self._state_shapes[k][1], device=device, dtype=dtype)
+                    zeros = torch.zeros(self._state_shapes[k][1:], device=device, dtype=dtype)
                     self.register_parameter(name + one.suffix, nn.Parameter(zeros))
             if layer_norm and layer < self.num_layers - 1:
                 norm = nn.LayerNorm(self._output_sizes[layer], device=device, dtype=dtype)
@@ -168,13 +182,31 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = ...,
         resets: Tensor | None = ...,
+        record: None = ...,
         **given: Tensor,
     ) -> tuple[Tensor, State]: ...
 
     @overload
     def forward(
-        self, x: PackedSequence, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        x: Tensor,
+        state: State | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+        **given: Tensor,
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: None = ...
     ) -> tuple[PackedSequence, State]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: Sequence[str]
+    ) -> tuple[PackedSequence, State, dict[str, PackedSequence]]: ...
 
     def forward(
         self,
@@ -183,8 +215,9 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = None,
         resets: Tensor | None = None,
+        record: Sequence[str] | None = None,
         **given: Tensor,
-    ) -> tuple[Tensor | PackedSequence, State]:
+    ) -> Any:
         """Run whole sequences.
 
         Args:
@@ -194,16 +227,20 @@ class Recurrent(nn.Module):
                 zero, and the state is that after the last step.
             resets: bool, (T, B), laid out as `x`: before these steps the state is zeroed, so that one row can hold
                 several sequences; going backwards, each of them is walked from its end.
+            record: names of states or of local variables of the cell's function, whose values at each step are to be
+                returned, too.
             given: the further inputs of the cell, by name, for all layers: a vector a step, laid out as `x`, or one a
                 sequence, (B, ·), which each of its steps sees. They are taken in the dtype of `x`.
 
         Returns:
-            The output of the last layer at each step, laid out as `x`, and the final State.
+            The output of the last layer at each step, laid out as `x`, and the final State. With `record`, also a dict
+            of what was recorded at each step, laid out as `x`, zero beyond the lengths, with gradients, by its name and
+            the suffix of the weights: ``f_l0``, ``f_l1_reverse``.
 
         Raises:
             ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
-        return self._over_sequences(x, state, lengths, resets, given)
+        return self._over_sequences(x, state, lengths, resets, record, given)
 
     if TYPE_CHECKING:
 
@@ -211,18 +248,32 @@ class Recurrent(nn.Module):
         def __call__(self) -> None:
             """As `forward`."""
 
-    def step(self, x: Tensor, state: State | None = None, **given: Tensor) -> tuple[Tensor, State]:
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: None = ..., **given: Tensor
+    ) -> tuple[Tensor, State]: ...
+
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: Sequence[str], **given: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    def step(
+        self, x: Tensor, state: State | None = None, *, record: Sequence[str] | None = None, **given: Tensor
+    ) -> Any:
         """One step: the numbers of `forward`, one at a time.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             state: the State of the step before; zeros if None.
+            record: as in `forward`.
             given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
             ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
         """
-        return called_with_hooks(self, self._step, (x,) if state is None else (x, state), given)
+        options = given if record is None else {"record": record, **given}
+        return called_with_hooks(self, self._step, (x,) if state is None else (x, state), options)
 
     def _over_sequences(
         self,
@@ -230,8 +281,9 @@ class Recurrent(nn.Module):
         state: Any,
         lengths: Lengths,
         resets: Tensor | None,
+        record: Sequence[str] | None,
         given: Mapping[str, Tensor],
-    ) -> tuple[Any, Any]:
+    ) -> Any:
         """As `forward`, with the state in the form that the class takes."""
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x, given, self._input_sizes, self.batch_first)
@@ -243,10 +295,12 @@ class Recurrent(nn.Module):
             )
         layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, self._like)
         is_one = isinstance(x, Tensor) and x.dim() == 2
-        y, last = self._run(layout.x, self._first_state(state, layout.x, is_one), layout.lengths, layout.resets)
-        return layout.restore(y), self._as_given(state, last, is_one)
+        first, names = self._first_state(state, layout.x, is_one), record_names(self._title, record)
+        y, last, recorded = self._run(layout.x, first, layout.lengths, layout.resets, names)
+        result = layout.restore(y), self._as_given(state, last, is_one)
+        return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
 
-    def _step(self, x: Tensor, state: Any = None, **given: Tensor) -> tuple[Tensor, Any]:
+    def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
         if given or len(self._input_sizes) > 1:
@@ -254,8 +308,10 @@ class Recurrent(nn.Module):
         if is_one:
             x = x.unsqueeze(0)
         check_input(self._title, x, self._joint_size, cast(Tensor, self._buffers["_like"]))
-        y, last = self._run(x, self._first_state(state, x, is_one))
-        return y[0] if is_one else y, self._as_given(state, last, is_one)
+        names = record_names(self._title, record)
+        y, last, recorded = self._run(x, self._first_state(state, x, is_one), names=names)
+        result = y[0] if is_one else y, self._as_given(state, last, is_one)
+        return result if record is None else (*result, {n: v[0] if is_one else v for n, v in recorded.items()})
 
     def _check_step(self, x: Tensor) -> bool:
         """Whether the input of a step is of one sequence, without a batch."""
@@ -278,13 +334,17 @@ class Recurrent(nn.Module):
         first: Sequence[Tensor | Sequence[Tensor]],
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, list[list[Tensor]]]:
+        names: tuple[str, ...] = (),
+    ) -> tuple[Tensor, list[list[Tensor]], dict[str, Tensor]]:
         """All layers over (T, B, I), from the rows of each tensor of a State to its rows after the last step.
+
+        Also what is recorded of each of `names`.
 
         An input (B, I) is one step.
         """
         is_step = x.dim() == 2
-        graph = (self.cell.graph if self.training else self.cell.graph.expected).per_step
+        graph = self._graph(self.training, names)
+        recorded: dict[str, Tensor] = {}
         last: list[list[Tensor]] = [[] for _ in first]
         further = x[..., self.input_size :] if len(self._input_sizes) > 1 else None
         y = x if further is None else x[..., : self.input_size]
@@ -293,7 +353,9 @@ class Recurrent(nn.Module):
             outputs = []
             for one in passes:
                 before = tuple([first[k][row] for k, row in one.rows])
-                after = self._quick_step(graph, one, read, before) if is_step else None
+                widths = graph.output_sizes(one.sizes) if names else []
+                room = (read.new_zeros(read.shape[-2], sum(widths)),) if names else ()
+                after = self._quick_step(graph, one, read, before) if is_step and not names else None
                 if after is not None:
                     output, final = after[0], after
                 else:
@@ -302,7 +364,7 @@ class Recurrent(nn.Module):
                         graph=graph,
                         params=self._weights(one.suffix),
                         x=read,
-                        state=before,
+                        state=(*room, *before),
                         lengths=lengths,
                         resets=resets,
                         reverse=one.reverse,
@@ -311,7 +373,10 @@ class Recurrent(nn.Module):
                         single_row=is_single_row(read),
                     )
                     output, final = dispatch.run(problem, self.backend)
-                    output = output.squeeze(0) if is_step else output
+                    output, final = output.squeeze(0) if is_step else output, final[len(room) :]
+                    if names:
+                        output, *values = output.split(widths, dim=-1)
+                        recorded |= {name + one.suffix: v for name, v in zip(names, values, strict=True)}
                 outputs.append(output)
                 for (k, _), s in zip(one.rows, final, strict=True):
                     last[k].append(s)
@@ -320,7 +385,7 @@ class Recurrent(nn.Module):
                 y = y + below
             if layer < self.num_layers - 1:
                 y = self._between(layer, y, lengths)
-        return y, last
+        return y, last, recorded
 
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
         """From the output of a layer to what the next one reads."""
@@ -331,6 +396,21 @@ class Recurrent(nn.Module):
         dropout = cast(nn.Module, self._modules["dropout"])
         dropped: Tensor = dropout(y) if y.dim() == 3 else dropout(y.unsqueeze(0)).squeeze(0)
         return dropped
+
+    def _graph(self, training: bool, names: tuple[str, ...]) -> Graph:
+        """One step, as a call runs it: in training or not, and with the values of these names in its output."""
+        graph = (self.cell.graph if training else self.cell.graph.expected).per_step
+        if not names:
+            return graph
+        key = (training, names)
+        if key not in self._recordings:
+            if torch.compiler.is_compiling():
+                raise ArgumentError(
+                    f"torch.compile cannot trace what makes {self._title} record {names}. Call it once with this "
+                    "'record' before it is compiled."
+                )
+            self._recordings[key] = graph.recording(names)
+        return self._recordings[key]
 
     def _quick_step(self, graph: Graph, one: _Pass, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """The new states by torch's function for one step, where that is the fastest, or None."""
@@ -348,7 +428,7 @@ class Recurrent(nn.Module):
         """A State of zeros, on the parameters' device and in their dtype."""
         like = self._like
         shapes = zip(self._state_names, self._state_shapes, strict=True)
-        return State(**{name: like.new_zeros(rows, batch_size, size) for name, (rows, size) in shapes})
+        return State(**{name: like.new_zeros(rows, batch_size, *shape) for name, (rows, *shape) in shapes})
 
     def initial_state(self, batch_size: int) -> State:
         """The State in which sequences start that are given none: zeros, or what was learnt."""
@@ -404,7 +484,7 @@ class Recurrent(nn.Module):
         """Start anew, as the cell declares."""
         for one in self._pass_of.values():
             for name, of_cell in self._parameter_names().items():
-                initialise(self._tensor(name + one.suffix), self.cell, of_cell, one.sizes["h"])
+                initialise(self._tensor(name + one.suffix), self.cell, of_cell, one.sizes["h"], self.sizes)
             for name in self.cell.graph.states if self.learn_state else ():
                 nn.init.zeros_(self._tensor(name + one.suffix))
         for layer in range(self.num_layers - 1) if self.layer_norm else ():
@@ -423,7 +503,7 @@ class Recurrent(nn.Module):
 
     def _check_names(self, cell: Cell, sizes: Mapping[str, int]) -> None:
         """Raise ArgumentError where a keyword is no size of the cell, but nearly an option, or the class takes none."""
-        unknown = [name for name in sizes if name not in cell.sizes]
+        unknown = [name for name in sizes if name not in (*cell.sizes, *cell.divisors)]
         if not unknown:
             return
         taken = inspect.signature(type(self)).parameters
@@ -467,9 +547,10 @@ class Recurrent(nn.Module):
             raise ArgumentError(f"The 'hidden_size' of {self._title} must have a size for each layer. Got none.")
         if num_layers is None:
             num_layers = len(own) if is_list else 1
-        if not isinstance(num_layers, int) or isinstance(num_layers, bool) or num_layers < 1:
+        if not isinstance(num_layers, int) or isinstance(num_layers, bool) or not 1 <= num_layers <= MOST_LAYERS:
             raise ArgumentError(
-                f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
+                f"The 'num_layers' of {self._title} must be a whole number from 1 to {MOST_LAYERS:,}. "
+                f"Got {short(num_layers)} instead."
             )
         if is_list and len(own) != num_layers:
             raise ArgumentError(
@@ -482,12 +563,12 @@ class Recurrent(nn.Module):
         """The passes of each layer, their sizes, and where they have their rows in a State."""
         cell, directions = self.cell, 2 if self.bidirectional else 1
         numbers = [cell.bind(self.input_size, self.hidden_sizes[0], self.sizes)]
-        own = [{name: cell.graph.shape(name)[0].value(numbers[0]) for name in cell.graph.states}]
+        own = [self._shapes_of_states(numbers[0])]
         output = cell.graph.states[0]
         for hidden_size in self.hidden_sizes[1:]:
-            numbers.append(cell.bind(own[-1][output] * directions, hidden_size, self.sizes))
-            own.append({name: cell.graph.shape(name)[0].value(numbers[-1]) for name in cell.graph.states})
-        self._output_sizes = [sizes[output] * directions for sizes in own]
+            numbers.append(cell.bind(own[-1][output][0] * directions, hidden_size, self.sizes))
+            own.append(self._shapes_of_states(numbers[-1]))
+        self._output_sizes = [shapes[output][0] * directions for shapes in own]
         self.output_size = self._output_sizes[-1]
         self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
         for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
@@ -504,13 +585,13 @@ class Recurrent(nn.Module):
                     f"one size. Got {each['x']} and {size} in layer {layer}; give its layers one hidden_size."
                 )
         is_named_by_layer = any(sizes != own[0] for sizes in own)
-        self._state_shapes: list[tuple[int, int]] = []
+        self._state_shapes: list[tuple[int, ...]] = []
         if is_named_by_layer:
             self._state_names = [f"{name}_l{layer}" for layer, sizes in enumerate(own) for name in sizes]
-            self._state_shapes = [(directions, size) for sizes in own for size in sizes.values()]
+            self._state_shapes = [(directions, *shape) for shapes in own for shape in shapes.values()]
         else:
             self._state_names = list(own[0])
-            self._state_shapes = [(self.num_layers * directions, size) for size in own[0].values()]
+            self._state_shapes = [(self.num_layers * directions, *shape) for shape in own[0].values()]
         weights: dict[str, list[str]] = {name: [] for name in cell.graph.params}
         for name, of_cell in self._parameter_names().items():
             weights[of_cell].append(name)
@@ -533,6 +614,11 @@ class Recurrent(nn.Module):
             )
         return passes
 
+    def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the cell's states, given the number of each named size."""
+        shape = self.cell.graph.shape
+        return {name: tuple(size.value(numbers) for size in shape(name)) for name in self.cell.graph.states}
+
     @property
     def _sizes_as_text(self) -> str:
         sizes = self.hidden_sizes if len({*self.hidden_sizes}) > 1 else self.hidden_sizes[:1]
@@ -551,9 +637,9 @@ class Recurrent(nn.Module):
         like = self._like
         problem = Problem(
             graph=self.cell.graph.per_step,
-            params=made_once(self.cell.graph, self._cell_weights(self._passes[0][0].suffix)),
+            params=made_once(self.cell.graph, self._cell_weights(self._passes[0][0].suffix), self.sizes),
             x=like.new_zeros(1, 2, self._joint_size),
-            state=tuple(like.new_zeros(2, self._state_shapes[k][1]) for k, _ in self._passes[0][0].rows),
+            state=tuple(like.new_zeros(2, *self._state_shapes[k][1:]) for k, _ in self._passes[0][0].rows),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
@@ -571,7 +657,7 @@ class Recurrent(nn.Module):
         if self.training and self.weight_drop:
             for name in {*self.cell.graph.recurrent_params} - self.cell.fixed:
                 weights[name] = F.dropout(weights[name], self.weight_drop)
-        return made_once(self.cell.graph, weights)
+        return made_once(self.cell.graph, weights, self.sizes)
 
     def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
         """The tensors of the state before the first step, checked against the input (T, B, I), or (B, I) of a step."""
@@ -589,14 +675,14 @@ class Recurrent(nn.Module):
     def _checked(self, tensors: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
         """The tensors of a state, if they fit the input."""
         batch, device, dtype = x.shape[-2], x.device, x.dtype
-        for name, tensor, (rows, size) in zip(self._state_names, tensors, self._state_shapes, strict=True):
-            if tensor.shape != (rows, batch, size) or tensor.device != device or tensor.dtype != dtype:
-                self._check_state(name, tensor, (rows, batch, size), x)
+        for name, tensor, (rows, *shape) in zip(self._state_names, tensors, self._state_shapes, strict=True):
+            if tensor.shape != (rows, batch, *shape) or tensor.device != device or tensor.dtype != dtype:
+                self._check_state(name, tensor, (rows, batch, *shape), x)
         return tensors
 
     def _check_state(self, name: str, tensor: Tensor, expected: tuple[int, ...], x: Tensor) -> None:
         if tensor.shape != expected:
-            axes = "(layers × directions, batch, size)" if len(expected) == 3 else "(batch, size)"
+            axes = AXES[len(expected)]
             raise ArgumentError(
                 f"The state '{name}' of {self._title} must have shape {expected}, which is {axes}. "
                 f"Got {tuple(tensor.shape)} instead."

@@ -19,6 +19,8 @@ Where = torch.device | torch.dtype | Tensor | str | int | bool | None
 class State:
     """What a stack remembers between calls: for each state of the cell, a tensor `(layers · directions, batch, size)`.
 
+    That of a matrix is `(layers · directions, batch, rows, columns)`.
+
     The same object serves truncated back-propagation through time, streaming, beams and sessions. It is never changed
     in place: every method returns a new State. States are attributes (`state.h`) and unpack in the cell's order
     (`h, c = state`).
@@ -30,7 +32,7 @@ class State:
     2
     """
 
-    def __init__(self, **tensors: Float[Tensor, "L B _"]) -> None:
+    def __init__(self, **tensors: Float[Tensor, "L B ..."]) -> None:
         if not tensors:
             raise ArgumentError("A State needs at least one tensor, as in State(h=…). Got none.")
         for name, tensor in tensors.items():
@@ -57,7 +59,7 @@ class State:
                 f"The 'mask' of State.reset must have one entry a sequence, {self.batch_size}. "
                 f"Got shape {tuple(mask.shape)} instead."
             )
-        return State(**{name: t.masked_fill(mask[None, :, None].to(t.device), 0) for name, t in self.tensors.items()})
+        return State(**{name: t.masked_fill(rows(mask, t), 0) for name, t in self.tensors.items()})
 
     def select(self, rows: Int[Tensor, " N"]) -> "State":
         """The sequences `rows`, in that order; a row may come several times, as beams need."""
@@ -107,6 +109,11 @@ class State:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}={tuple(t.shape)}" for name, t in self.tensors.items())
         return f"State({shapes})"
+
+
+def rows(mask: Bool[Tensor, " B"], state: Float[Tensor, "L B ..."]) -> Bool[Tensor, "..."]:
+    """A mark for each sequence, beside the elements of a state."""
+    return mask.to(state.device).view(-1, *[1] * (state.dim() - 2))
 
 
 def _flatten(state: State) -> tuple[list[Tensor], tuple[str, ...]]:

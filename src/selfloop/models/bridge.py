@@ -24,10 +24,12 @@ class Bridge(nn.Module):
 
     def __init__(self, sizes: Mapping[str, int], rnn: Recurrent) -> None:
         super().__init__()
+        first = rnn.zero_state(1).tensors
+        self.shapes = {name: zeros.shape[2:] for name, zeros in first.items()}
         self.layers = nn.ModuleDict(
             {
-                name: nn.ModuleList(nn.Linear(sizes[name], zeros.shape[-1]) for _ in range(rnn.num_layers))
-                for name, zeros in rnn.zero_state(1).tensors.items()
+                name: nn.ModuleList(nn.Linear(sizes[name], shape.numel()) for _ in range(rnn.num_layers))
+                for name, shape in self.shapes.items()
             }
         )
 
@@ -35,7 +37,9 @@ class Bridge(nn.Module):
         """The state, from a vector for each state and layer."""
         return State(
             **{
-                name: torch.stack([layer(v) for layer, v in zip(layers, vectors[name], strict=True)]).tanh()  # type: ignore[call-overload]
+                name: torch.stack([layer(v) for layer, v in zip(layers, vectors[name], strict=True)])  # type: ignore[call-overload]
+                .tanh()
+                .unflatten(-1, self.shapes[name])
                 for name, layers in self.layers.items()
             }
         )

@@ -206,6 +206,6 @@ class EncoderDecoder(nn.Module):
 def _by_layer(state: State) -> dict[str, Tensor]:
     """Of a bidirectional stack, both directions side by side: (layers, B, 2 · size)."""
     return {
-        name: t.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2)  # layers · 2, B, size
+        name: t.flatten(2).unflatten(0, (-1, 2)).transpose(1, 2).flatten(2)  # layers · 2, B, size
         for name, t in state.tensors.items()
     }

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from catalogue import WITH_FURTHER_INPUTS, ZOO
+from catalogue import WITH_FURTHER_INPUTS, WITH_MATRIX_STATES, ZOO, Entry
 
 import selfloop as sl
+from selfloop import cells
 
 
 def sigma(v):
@@ -178,10 +179,20 @@ def multiplicative_lstm(p, x, h, c):
     return np.tanh(c) * o, c
 
 
+def with_blocks(blocks, heads):
+    """The matrix whose diagonal has these blocks, which stand one below the other."""
+    rows, columns = len(blocks) // heads, blocks.shape[1]
+    whole = np.zeros((len(blocks), columns * heads))
+    for head in range(heads):
+        own = slice(head * rows, (head + 1) * rows)
+        whole[own, head * columns : (head + 1) * columns] = blocks[own]
+    return whole
+
+
 def slstm(p, x, h, c, n, m):
     """Without the stabiliser, which only scales c and n: they are multiplied out before the step, and divided after."""
     w_i, w_f, w_z, w_o = np.split(p["W_xh"], 4)
-    r_i, r_f, r_z, r_o = np.split(p["W_hh"], 4)
+    r_i, r_f, r_z, r_o = (with_blocks(r, len(h) // r.shape[1]) for r in np.split(p["W_hh"], 4))
     b_i, b_f, b_z, b_o = np.split(p["b"], 4)
     z = np.tanh(times(w_z, x) + times(r_z, h) + b_z)
     i = np.exp(times(w_i, x) + times(r_i, h) + b_i)
@@ -259,7 +270,7 @@ def on_lstm(p, x, h, c):
 
 
 def lif(p, x, s, v):
-    v = p["keep"] * v + times(p["W_xh"], x) + times(p["W_hh"], s) + p["b"] - p["threshold"] * s
+    v = np.clip(p["keep"], 0, 1) * v + times(p["W_xh"], x) + times(p["W_hh"], s) + p["b"] - p["threshold"] * s
     return np.array([1.0 if one > p["threshold"] else 0.0 for one in v]), v
 
 
@@ -289,6 +300,56 @@ def phased_lstm(p, x, h, c, time):
     return k * new_h + (1 - k) * h, k * new_c + (1 - k) * c
 
 
+def lmu(p, x, h, m):
+    """As its authors' code: A and B are held for a step by scipy's cont2discrete, which solves A B' = (A' - I) B."""
+    u = float((times(p["e_x"], x) + times(p["e_h"], h) + times(p["e_m"], m))[0])
+    order, theta = len(m), 100
+    Q = np.arange(order)
+    R = (2 * Q + 1)[:, None] / theta
+    j, i = np.meshgrid(Q, Q)
+    A, B = np.where(i < j, -1, (-1.0) ** (i - j + 1)) * R, (-1.0) ** Q[:, None] * R
+    A_held = torch.from_numpy(A).matrix_exp().numpy()
+    B_held = np.linalg.solve(A, (A_held - np.eye(order)) @ B)
+    m = times(A_held, m) + B_held[:, 0] * u
+    return np.tanh(times(p["W_xh"], x) + times(p["W_hh"], h) + times(p["W_mh"], m)), m
+
+
+def mlstm(p, x, h, C, n, m):
+    """As `recurrent_step_stabilized_simple` of its authors' code, whose C is Cᵀ here, and which divides k by √d."""
+    root = np.sqrt(len(h))
+    q, k, v = (times(p[f"W_{name}"], x) + p[f"b_{name}"] for name in "qkv")
+    k = k * root  # as the projection there makes it
+    igate, fgate = times(p["w_i"], x) + p["b_i"], times(p["w_f"], x) + p["b_f"]
+    log_f = np.log(sigma(fgate))
+    m_new = np.maximum(log_f + m, igate)
+    f, i = np.exp(log_f + m - m_new), np.exp(igate - m_new)
+    k_scaled = k / root
+    C = (f * C.T + i * np.outer(k_scaled, v)).T
+    n = f * n + i * k_scaled
+    read = np.array([sum(q[a] * C.T[a, b] for a in range(len(q))) for b in range(len(q))])
+    denominator = np.maximum(abs(sum(q * n)), np.exp(-m_new))  # there + 1e-6
+    return sigma(times(p["W_o"], x) + p["b_o"]) * read / denominator, C, n, m_new
+
+
+def delta_net(p, x, h, S):
+    """As `delta_rule_recurrence` of its authors' code, whose S is Sᵀ here, with its layer's activations and norms."""
+    q, k, v = (a * sigma(a) for a in (times(p[f"W_{name}"], x) for name in "qkv"))
+    q, k = (a / np.sqrt(sum(a * a) + 1e-6) for a in (q, k))
+    beta = sigma(times(p["w_beta"], x) + p["b_beta"])
+    S = S.T
+    v = v - (S * k[:, None]).sum(0)
+    v = v * beta
+    S = S + k[:, None] * v[None, :]
+    return np.einsum("d,dm->m", q, S), S.T
+
+
+def fast_weights(p, x, h, A):
+    A = p["decay"] * A + p["rate"] * np.array([[a * b for b in h] for a in h])
+    slow = times(p["W_hh"], h) + times(p["W_xh"], x) + p["b"]
+    inner = np.maximum(0, slow)
+    return np.maximum(0, p["gain"] * normal(slow + times(A, inner)) + p["b_n"]), A
+
+
 def gru_d(p, x, h, last, mask, delta):
     fades = np.exp(-np.maximum(0, p["w_dx"] * delta + p["b_dx"]))
     x_hat = mask * x + (1 - mask) * (fades * last + (1 - fades) * p["mean"])
@@ -310,7 +371,9 @@ def cfc(p, x, h, dt):
 
 
 @pytest.mark.parametrize("start", ["zero", "given"])
-@pytest.mark.parametrize("entry", ZOO + WITH_FURTHER_INPUTS, ids=str)
+@pytest.mark.parametrize(
+    "entry", (*ZOO, *WITH_FURTHER_INPUTS, *WITH_MATRIX_STATES, Entry(cells.slstm, {"heads": 2})), ids=str
+)
 def test_a_cell_is_its_papers_equations(entry, start):
     rnn = entry.layer(backend="interpret")
     params = {name: getattr(rnn, f"{name}_l0").detach().numpy() for name in entry.cell.graph.params}

@@ -244,7 +244,57 @@ def many(x, *states):
     return states
 
 
+def heads_of_a_vector(x, h, *, b=param("h", heads=2)):  # line
+    return h + b
+
+
+def heads_of_two_sizes(x, h, *, W=param("h h+x", heads=2)):  # line
+    return W @ sl.concat(h, x)
+
+
+def half_a_head(x, h, *, W=param("h h", heads=0.5)):  # line
+    return W @ h
+
+
+def heads_called_h(x, h, *, W=param("h h", heads="h")):  # line
+    return W @ h
+
+
+def head_and_vector(x, h, *, W=param("4h h", heads=2)):
+    return W @ x  # line
+
+
+def state_of_no_size(x, h, c=state("")):  # line
+    return h + x, c
+
+
+def new_state_of_other_sizes(x, h, C=state("h x")):
+    return h, sl.outer(x, h)  # line
+
+
+def outer_of_a_matrix(x, h, *, W=param("h h")):
+    return sl.outer(W, h) @ h  # line
+
+
+def vector_beside_a_matrix(x, h, C=state("h h")):
+    return C @ h, C * h  # line
+
+
+def reduced_matrix(x, h, C=state("h h")):
+    return h + sl.sum(C), C  # line
+
+
 SAYS = [
+    (state_of_no_size, "the state 'c' must be a vector or a matrix; got a scalar; write state('1') for one number"),
+    (new_state_of_other_sizes, "the new 'C' must be a h × x matrix, but is a x × h matrix"),
+    (outer_of_a_matrix, "outer needs two vectors, but W is a h × h matrix"),
+    (vector_beside_a_matrix, "but h is a vector of size h; a vector stands to its right, after @"),
+    (reduced_matrix, "a vector is needed, but C is a h × h matrix"),
+    (heads_of_a_vector, "as in param('4h h', heads=4); got a vector of size h"),
+    (heads_of_two_sizes, "'W' has heads, so it must be a matrix whose rows and columns are each one size"),
+    (half_a_head, "the heads of 'W' must be a whole number ≥ 1, or the name of a size; got 0.5"),
+    (heads_called_h, "the heads of 'W' must be a whole number ≥ 1, or the name of a size; got 'h'"),
+    (head_and_vector, "W is a 4h × h matrix, so @ needs a vector of size h on its right, but x is a vector of size x"),
     (unknown_size, "the shape of 'W' has an unknown size: '4*h' is not a size"),
     (too_many_sizes, "'h x h' has 3 sizes"),
     (wrong_vector, "W is a 4h × x matrix, so @ needs a vector of size x on its right, but h is a vector of size h"),

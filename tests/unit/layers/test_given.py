@@ -6,6 +6,7 @@ import torch
 
 import selfloop as sl
 from selfloop.errors import ArgumentError, CellError
+from selfloop.kernels import memory
 
 SIZES = {"x": 3, "dt": 1, "mask": 3, "static": 2}
 
@@ -221,3 +222,31 @@ def test_a_wrong_declaration_is_said(function, message):
     with pytest.raises(CellError) as caught:
         sl.cell(function)
     assert message in str(caught.value)
+
+
+@sl.cell
+def blind(x, h, g=sl.given("2"), *, W=sl.param("h 2"), b=sl.param("2")):
+    """It reads the further input alone, and of that in one place the second half."""
+    _, right = sl.split(b * g, 2)
+    return sl.tanh(W @ g + sl.sum(right))
+
+
+@sl.cell
+def half_blind(x=sl.given("h+3"), h=sl.state("h"), *, a=sl.param("")):
+    """It reads the second half of its input alone, and multiplies it by no matrix."""
+    _, right = sl.split(x, ("3", "h"))
+    return sl.tanh(a * right + h)
+
+
+def test_what_a_cell_does_not_read_has_a_gradient_of_zero(monkeypatch):
+    before = memory._empty
+    monkeypatch.setattr(memory, "_empty", lambda *arguments: before(*arguments).fill_(torch.nan))
+    x, g = (torch.randn(5, 2, size, requires_grad=True) for size in (7, 2))
+    zeros = {"allow_unused": True, "materialize_grads": True}
+    for rnn, given in ((sl.Recurrent(blind, 7, 4), {"g": g}), (sl.Recurrent(half_blind, 7, 4), {})):
+        found = []
+        for backend in ("native", "interpret"):
+            rnn.backend = backend
+            y, _ = rnn(x, **given)
+            found.append(torch.autograd.grad(y.square().sum(), (x, *given.values()), **zeros))
+        torch.testing.assert_close(*found)

@@ -148,3 +148,104 @@ def test_an_array_of_another_shape_is_refused_when_the_layer_is_made():
         ArgumentError, match=r"'U' of 'wrong' must be of shape \(3, 3\) in this layer. Got \(4, 4\) instead"
     ):
         make(wrong, 2, 3)
+
+
+@sl.cell
+def headed(x, h, c=sl.state("k"), *, W=param("2k x"), U=param("2k k", heads="heads"), V=param("h k", heads=2)):
+    """Two block-diagonal matrices stacked, which see the heads of c, and one that is not square."""
+    a, g = sl.split(W @ x + U @ c, 2)
+    c = sl.tanh(a) * sl.sigmoid(g)
+    return V @ c, c
+
+
+@sl.cell
+def dense(x, h, c=sl.state("k"), *, W=param("2k x"), U=param("2k k"), V=param("h k")):
+    a, g = sl.split(W @ x + U @ c, 2)
+    c = sl.tanh(a) * sl.sigmoid(g)
+    return V @ c, c
+
+
+def with_blocks(weight, stacked, heads):
+    """Matrices of zeros, but for the blocks on their diagonals, which a parameter holds one below the other."""
+    rows, columns = weight.shape[0] // stacked // heads, weight.shape[1]
+    whole = weight.new_zeros(weight.shape[0], columns * heads)
+    for n in range(stacked * heads):
+        column = n % heads * columns
+        whole[n * rows : (n + 1) * rows, column : column + columns] = weight[n * rows : (n + 1) * rows]
+    return whole
+
+
+@pytest.mark.parametrize("backend", ["native", "interpret"])
+@pytest.mark.parametrize("heads", [1, 2, 3, 6])
+def test_block_diagonal_matrices_are_those_with_zeros_beside_their_blocks(backend, heads):
+    rnn = make(headed, 3, 4, k=6, heads=heads, backend=backend)
+    full = make(dense, 3, 4, k=6, backend="interpret")
+    with torch.no_grad():
+        full.W_l0.copy_(rnn.W_l0)
+        full.U_l0.copy_(with_blocks(rnn.U_l0, 2, heads))
+        full.V_l0.copy_(with_blocks(rnn.V_l0, 1, 2))
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    y, state = rnn(x)
+    expected, last = full(x)
+    torch.testing.assert_close(y, expected)
+    W, U, V = torch.autograd.grad(y.square().sum() + state.c.sum(), rnn.parameters())
+    W_full, U_full, V_full = torch.autograd.grad(expected.square().sum() + last.c.sum(), full.parameters())
+    torch.testing.assert_close(W, W_full)
+    assert U.shape == rnn.U_l0.shape == (12, 6 // heads)
+    for got, wanted, stacked, number in ((U, U_full, 2, heads), (V, V_full, 1, 2)):
+        inside = with_blocks(torch.ones_like(got), stacked, number)
+        torch.testing.assert_close(with_blocks(got, stacked, number), wanted * inside)
+
+
+@pytest.mark.parametrize("backend", ["native", "interpret"])
+def test_block_diagonal_matrices_take_part_in_what_is_made_once(backend):
+    @sl.cell
+    def turned(x, h, *, W=param("h x"), U=param("h h", heads="n"), V=param("h h")):
+        return sl.tanh(W @ x + (sl.relu(U) * V) @ h + U.T @ h)
+
+    rnn = make(turned, 3, 4, n=2, backend=backend)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    U, h = with_blocks(rnn.U_l0, 1, 2), torch.zeros(2, 4, dtype=torch.float64)
+    for t in range(5):
+        h = torch.tanh(x[t] @ rnn.W_l0.T + h @ (U.relu() * rnn.V_l0).T + h @ U)
+    y, _ = rnn(x)
+    torch.testing.assert_close(y[-1], h)
+    gradients = (torch.autograd.grad(v.sum(), rnn.parameters()) for v in (y[-1], h))
+    torch.testing.assert_close(*gradients)
+
+
+def test_each_block_starts_by_itself():
+    rnn = make(headed, 3, 4, k=6, heads=3)
+    for block in rnn.U_l0.detach().chunk(6):
+        torch.testing.assert_close(block @ block.T, torch.eye(2, dtype=torch.float64))
+
+
+def test_steppers_copies_and_saved_weights_know_the_heads():
+    rnn = make(headed, 3, 4, k=6, heads=3)
+    x = torch.randn(3, 1, 3, dtype=torch.float64)
+    y, _ = rnn(x)
+    for own in (sl.Stepper(rnn), copy.deepcopy(sl.Stepper(rnn))):
+        torch.testing.assert_close(torch.stack([own(x[t]).clone() for t in range(3)]), y)
+    other = make(headed, 3, 4, k=6, heads=3)
+    other.load_state_dict(rnn.state_dict())
+    torch.testing.assert_close(other(x)[0], y)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"k": 5}, "The 'k' of 'headed' must be a multiple of 2. Got 5 instead."),
+        ({"k": 6, "heads": 4}, "The 'k' of 'headed' must be a multiple of 4, its heads. Got 6 instead."),
+        ({"k": 6, "heads": 0}, "The 'heads' of 'headed' must be a whole number ≥ 1. Got 0 instead."),
+        ({"k": 6, "head": 2}, "The cell 'headed' has no size 'head'; did you mean 'heads'?"),
+    ],
+)
+def test_heads_that_do_not_divide_are_refused(sizes, says):
+    with pytest.raises(ArgumentError) as caught:
+        sl.Recurrent(headed, 3, 4, **sizes)
+    assert says in str(caught.value)
+
+
+def test_rows_that_heads_do_not_divide_are_refused():
+    with pytest.raises(ArgumentError, match="The 'hidden_size' of 'headed' must be a multiple of 2"):
+        sl.Recurrent(headed, 3, 5, k=6)

@@ -21,7 +21,10 @@ X = torch.zeros(5, 2, 3)
 
 MISUSE = [
     (lambda: sl.Recurrent("lstm", 3, 4), "The 'cell' of Recurrent must be made by @selfloop.cell. Got str instead."),
-    (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be a whole number ≥ 1. Got 0 instead."),
+    (
+        lambda: lstm(num_layers=0),
+        "The 'num_layers' of Recurrent must be a whole number from 1 to 10,000. Got 0 instead.",
+    ),
     (lambda: lstm(backend="tourch"), "Got 'tourch' instead; did you mean 'torch'?"),
     (lambda: lstm(backend=None), "The 'backend' must be one of auto, native, torch, interpret. Got None instead."),
     (lambda: lstm(dropout="half"), "The 'dropout' must be a share of at least 0 and below 1. Got 'half' instead."),
@@ -80,7 +83,10 @@ MISUSE = [
     (lambda: lstm().step(X), "The 'x' of Recurrent.step must be of shape (B, I), or (I,) for one sequence"),
     (lambda: sl.LSTM(3, 0), "The 'hidden_size' of 'lstm' must be a whole number ≥ 1. Got 0 instead."),
     (lambda: sl.LSTM(3, "4", proj_size=2), "The 'hidden_size' of 'projected_lstm' must be a whole number ≥ 1."),
-    (lambda: sl.LSTM(3, 4, True), "The 'num_layers' of LSTM must be a whole number ≥ 1. Got True instead."),
+    (
+        lambda: sl.LSTM(3, 4, True),
+        "The 'num_layers' of LSTM must be a whole number from 1 to 10,000. Got True instead.",
+    ),
     (lambda: sl.LSTM(3, 4, bias="no"), "The 'bias' of LSTM must be True or False. Got 'no' instead."),
     (lambda: sl.LSTM(3, 4, batch_first=1), "The 'batch_first' of LSTM must be True or False. Got 1 instead."),
     (lambda: sl.LSTM(3, 4, residual=True), "LSTM takes no 'residual'; Recurrent(cells.lstm, …) does."),

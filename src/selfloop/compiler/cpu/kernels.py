@@ -54,7 +54,7 @@ class Kernels:
         input_gradient: the gradient of the input for all steps; None where no matrix multiplies the input.
         weight_gradients: the gradients of the matrices.
         dparam_sizes: the size of each field of `dparam`, the gradients of vectors and scalars.
-        stores_dx: whether the backward step itself stores a gradient of the input.
+        covers_dx: whether each element of the input gets a gradient, which those that a cell does not read do not.
         input: the name of the input.
         states: the size of each state; the first is the output.
         description: a text that is equal for kernels of equal machine code, the target aside.
@@ -70,7 +70,7 @@ class Kernels:
     input_gradient: KernelLayout | None
     weight_gradients: tuple[WeightGradient, ...]
     dparam_sizes: Mapping[tuple[str, int], int]
-    stores_dx: bool
+    covers_dx: bool
     input: str
     states: Mapping[str, int]
     description: str
@@ -166,7 +166,7 @@ def compile(
         input_gradient=lay_out(input_gradient, target, bits, backward, None, bfloat16) if input_gradient else None,
         weight_gradients=_merged(lowered.weight_gradients, cotangent),
         dparam_sizes={field: max(1, size) for field, size in lowered.backward.sizes("dparam").items()},  # 0 is a scalar
-        stores_dx=bool(lowered.backward.sizes("dx")),
+        covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),
         input=lowered.input,
         states=lowered.states,
         description=repr(
@@ -197,6 +197,13 @@ def peak_code(target: Target) -> tuple[Code, int]:
 def stack_code(bits: int, target: Target) -> Code:
     """`stack`, which runs one step of several layers."""
     return build(f"stack {bits}", target, lambda module: emit_stack(module, "stack", target, bits))
+
+
+def _covers_dx(lowered: Lowered, size: int) -> bool:
+    """Whether the backward step and the gradient of the input store all elements of an input of this size."""
+    steps = [lowered.backward] + ([lowered.input_gradient.step] if lowered.input_gradient else [])
+    spans = [(offset, offset + count) for step in steps for (_, offset), count in step.sizes("dx").items()]
+    return len({element for start, end in spans for element in range(start, end)}) == size
 
 
 def _residuals(lowered: Lowered, lanes: int) -> Fields:

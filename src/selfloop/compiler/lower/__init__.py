@@ -29,7 +29,11 @@ from selfloop.compiler.lower.residual_reuse import reused_residuals
 from selfloop.compiler.lower.schedule import schedule
 from selfloop.compiler.lower.step import Step
 from selfloop.compiler.lower.weight_gradients import weight_gradients
+from selfloop.errors import BackendError
 from selfloop.language.graph import Graph
+
+VARIES = "is a matrix that differs from step to step, and compiled kernels hold vectors from step to step"
+"""Why a cell cannot be compiled."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,14 @@ def lower(graph: Graph, sizes: Mapping[str, int], hoist_above: int | None) -> Lo
         sizes: the number of each of its named sizes, as ``{"x": 64, "h": 128}``.
         hoist_above: the products of the input leave the step where its matrices have more elements than this; None for
             never.
+
+    Raises:
+        BackendError: the cell has a matrix that differs from step to step.
     """
+    if graph.varying_matrix is not None:
+        raise BackendError(
+            f"'{graph.name}' cannot be compiled: {graph.varying_matrix} {VARIES}. It runs with backend='interpret'."
+        )
     states = {name: graph.shape(name)[0].value(sizes) for name in graph.states}
     whole = fuse(graph_to_step(graph.per_step, sizes))  # Graph -> Step
     products, forward = hoist(whole, hoist_above)  # Step -> products of the input, Step

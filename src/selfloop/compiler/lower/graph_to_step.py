@@ -13,7 +13,7 @@ from typing import NamedTuple
 from selfloop.compiler.lower.operations import OPERATIONS, OWN_ARITY
 from selfloop.compiler.lower.step import SCALAR, Bernoulli, Builder, Location, Step, Store, Submatrix, Value
 from selfloop.compiler.lower.verify import verified
-from selfloop.language.graph import Graph, Node
+from selfloop.language.graph import STORED, Graph, Node
 
 
 class Piece(NamedTuple):
@@ -21,6 +21,16 @@ class Piece(NamedTuple):
 
     start: int
     value: int
+
+
+class Block(NamedTuple):
+    """A part of a matrix that is not zero: where it begins in the matrix, its size, and where it lies."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    stored: Submatrix
 
 
 @verified
@@ -41,7 +51,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
         pieces.append(
             lower(
                 _Site(builder, node, spans, sizes),
-                *(_Operand(pieces[a], lengths[a], graph.nodes[a]) for a in node.args),
+                *(_Operand(pieces[a], lengths[a], _blocks(graph, a, sizes)) for a in node.args),
             )
         )
     return builder.finish(
@@ -64,6 +74,12 @@ def _cuts(graph: Graph, lengths: list[int], sizes: Mapping[str, int]) -> list[se
         cuts[a] |= outer
         return changed
 
+    for k, node in enumerate(graph.nodes):
+        if node.op == "matmul":
+            matrix, vector = node.args
+            for block in _blocks(graph, matrix, sizes):
+                cuts[k] |= {block.row, block.row + block.rows}
+                cuts[vector] |= {block.column, block.column + block.columns}
     changed = True
     while changed:
         changed = False
@@ -86,6 +102,22 @@ def _cuts(graph: Graph, lengths: list[int], sizes: Mapping[str, int]) -> list[se
     return cuts
 
 
+def _blocks(graph: Graph, k: int, sizes: Mapping[str, int]) -> tuple[Block, ...]:
+    """The blocks of a stored matrix: one, or those of a block-diagonal one, of which no other element is stored."""
+    node = graph.nodes[k]
+    if node.op not in STORED or len(node.shape) != 2:
+        return ()
+    rows, columns = (size.value(sizes) for size in node.shape)
+    if node.op == "param":
+        return (Block(0, 0, rows, columns, Submatrix(str(node.value), 0, 0)),)
+    stacked, heads = node.blocks(sizes)
+    name, height, width = str(graph.nodes[node.args[0]].value), rows // (stacked * heads), columns // heads
+    if heads == 1:
+        return (Block(0, 0, rows, columns, Submatrix(name, 0, 0)),)
+    starts = ((number * height, number % heads * width) for number in range(stacked * heads))
+    return tuple(Block(row, column, height, width, Submatrix(name, row, 0)) for row, column in starts)
+
+
 @dataclass(frozen=True)
 class _Site:
     """A node that is being lowered: where its values go, the (start, size) of each piece of its result, named sizes."""
@@ -98,11 +130,11 @@ class _Site:
 
 @dataclass(frozen=True)
 class _Operand:
-    """An argument of a node: its pieces, its length and its node."""
+    """An argument of a node: its pieces and its length; of a matrix, its blocks."""
 
     pieces: list[Piece]
     length: int
-    node: Node
+    blocks: tuple[Block, ...]
 
     def at(self, start: int) -> int:
         """The piece that starts here; a scalar has the same value everywhere."""
@@ -197,15 +229,23 @@ def _mean(site: _Site, vector: _Operand) -> list[Piece]:
 
 
 def _matmul(site: _Site, matrix: _Operand, vector: _Operand) -> list[Piece]:
-    builder, name = site.builder, str(matrix.node.value)
-    columns = _joined(builder, vector.pieces)
-    return [
-        Piece(
-            row,
-            builder.sum(builder.product(size, [(Submatrix(name, row, p.start), p.value)]) for p in columns),
-        )
-        for row, size in site.spans
-    ]
+    builder, found = site.builder, []
+    for start, size in site.spans:
+        products = []
+        for row, column, rows, columns, (name, first_row, first_column, _) in matrix.blocks:
+            if row <= start < row + rows:
+                own = [p for p in vector.pieces if column <= p.start < column + columns]
+                for p in _joined(builder, own):
+                    stored = Submatrix(name, first_row + start - row, first_column + p.start - column)
+                    products.append(builder.product(size, [(stored, p.value)]))
+        found.append(Piece(start, builder.sum(products)))
+    return found
+
+
+def _no_pieces(site: _Site, blocks: _Operand) -> list[Piece]:
+    """A matrix is only ever part of a product."""
+    del site, blocks
+    return []
 
 
 def _joined(builder: Builder, pieces: list[Piece]) -> list[Piece]:
@@ -232,6 +272,7 @@ LOWERINGS: dict[str, Lowering] = {
     "part": _part,
     "concat": _concat,
     "matmul": _matmul,
+    "block_diagonal": _no_pieces,
     "mean": _mean,
     **{name: _reduction(name, row.combine) for name, row in OPERATIONS.items() if row.kind == "reduction"},
     **{

@@ -45,12 +45,14 @@ OTHERS = {
 
 def sizes_of(graph):
     names = {name for leaf in graph.leaves for size in graph.shape(leaf) for name in size.names}
-    return {name: {"x": 3, "h": 9}.get(name, 5) for name in names}
+    return {name: {"x": 3, "h": 9, "heads": 3}.get(name, 5) for name in names}
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_object_files_of_every_cell_need_nothing_from_elsewhere(name):
     for cell in ZOO.values():
+        if cell.graph.varying_matrix is not None:
+            continue  # which is not compiled
         code = emit_object(cell.graph, sizes_of(cell.graph), TARGETS[name])
         assert not undefined(code), cell.name
 
