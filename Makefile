@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check fuzz guard docs dist clean
+.PHONY: help demo test check recipes fuzz guard docs dist clean
 
 help:
 	@echo "make demo   install, train a language model on the text inside Python, let it write (5 minutes)"
 	@echo "make test   install what tests need; lint, types, import rules, tests"
+	@echo "make recipes  run the layers in Lightning, Hugging Face's Trainer, skorch, DDP, FSDP2 and the like (3 minutes)"
 	@echo "make fuzz   compare random cells, compiled and interpreted, for an hour"
 	@echo "make guard  run every cell with its memory between pages that nobody may touch"
 	@echo "make docs   build the pages and the API reference into build/site"
@@ -40,6 +41,10 @@ check: $(VENV)/.tested
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --project tests/user --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+recipes: $(VENV)/.tested
+	$(PIP) install --quiet -c constraints.txt --group recipes
+	$(BIN)/pytest -n auto examples/recipes
 
 guard: $(VENV)/.tested
 	$(BIN)/python tests/guarded.py end

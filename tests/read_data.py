@@ -2,11 +2,14 @@
 
 from dataclasses import fields, replace
 
+import pytest
+
 from selfloop.data.readers.captioned import CaptionReader
 from selfloop.data.readers.classified import ClassReader
 from selfloop.data.readers.pairs import PairReader
 from selfloop.data.readers.steps import StepReader
 from selfloop.data.reading import Reading
+from selfloop.errors import DataError
 
 _HOW = {field.name for field in fields(Reading)}
 _CLASSES = {"scan", "image", "classes"}
@@ -61,3 +64,12 @@ def read_sources(source, *, column=None, **options):
 
 def read_captioned(source, *, valid=None, test=None, **options):
     return CaptionReader(Reading(**options)).read(source, valid=valid, test=test)
+
+
+def refused(read, *sources, **options):
+    """What is said, in one line, of sources that cannot be read."""
+    with pytest.raises(DataError) as caught:
+        read(*sources, **options)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said

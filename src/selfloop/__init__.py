@@ -18,7 +18,8 @@ from selfloop.language import __all__ as _LANGUAGE
 from selfloop.version import __version__
 
 _LAYERS = (
-    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout",
+    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
+    "Stepper", "VariationalDropout", "Windows",
 )  # fmt: skip
 _MODELS = ("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany")
 _TRAINED = ("Captioner", "Classifier", "Labeller", "TextModel", "TrainedModel", "Translator")
@@ -28,6 +29,7 @@ _HOMES = {
     **dict.fromkeys(_MODELS, "selfloop.models"),
     **dict.fromkeys((*_TRAINED, "load"), "selfloop.tasks"),
     **dict.fromkeys(("resume", "train"), "selfloop.app"),
+    "Batches": "selfloop.data.batches",
     "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
 }
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from selfloop.app import resume as resume
     from selfloop.app import train as train
     from selfloop.compiler import show as show
+    from selfloop.data.batches import Batches as Batches
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.language import *  # noqa: F403
     from selfloop.language.words import *  # noqa: F403  mypy reads no computed __all__

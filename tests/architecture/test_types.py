@@ -32,6 +32,7 @@ ALLOWED = {
     "Examples.labels": "a name, a list of names, a text, captions or a number",
     "ManyToOne.__init__": "keywords that are passed on",
     "_DropIn.__init__": "private: RNN, LSTM and GRU have their own",
+    "_CellDropIn.__init__": "private: RNNCell, LSTMCell and GRUCell have their own",
 }
 
 

@@ -21,6 +21,7 @@ WAYS = {
     "adamw": [*DROPOUT, "model.num_layers=2", "model.hidden_dropout=0.2", "model.weight_drop=0.2"],
     "sgd": ["training.optimizer=sgd", "training.weight_decay=0", *PLATEAU],
     "asgd": [*DROPOUT, "training.optimizer=asgd", "training.weight_decay=0", *AVERAGE],
+    "average": [*DROPOUT, "training.average=true"],
     "bf16": [*DROPOUT, "training.precision=bf16", "model.cell=gru"],
 }
 

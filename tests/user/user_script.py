@@ -12,7 +12,7 @@ import torch
 from typing_extensions import assert_type
 
 import selfloop as sl
-from selfloop import Symbol, param, sigmoid, split, tanh
+from selfloop import Matrix, Vector, param, sigmoid, split, tanh
 from selfloop.decoding import Sampling
 from selfloop.errors import RunError
 from selfloop.inspect import draw_gradient_flow, gradient_flow
@@ -24,20 +24,26 @@ SMALL = {"hidden_size": 8}
 
 @sl.cell
 def peephole(
-    x: Symbol,
-    h: Symbol,
-    c: Symbol,
+    x: Vector,
+    h: Vector,
+    c: Vector,
     *,
-    W: Symbol = param("4h x"),
-    U: Symbol = param("4h h"),
-    b: Symbol = param("4h", init=(0, 1, 0, 0)),
-    p: Symbol = param("h"),
-) -> tuple[Symbol, Symbol]:
+    W: Matrix = param("4h x"),
+    U: Matrix = param("4h h"),
+    b: Vector = param("4h", init=(0, 1, 0, 0)),
+    p: Vector = param("h"),
+) -> tuple[Vector, Vector]:
     """A gate that sees the state before it."""
     i, f, g, o = split(W @ x + U @ h + b, 4)
     c = sigmoid(f + p * c) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
     return h, c
+
+
+@sl.cell
+def leaky(x: Vector, h: Vector, *, W: Matrix = param("h x"), rate: sl.Scalar = param("", init=0.9)) -> Vector:
+    """A state that decays by one learnt number."""
+    return rate * h + W @ x
 
 
 class Watcher:
@@ -143,6 +149,15 @@ def layers() -> None:
     rnn = sl.Recurrent(peephole, input_size=3, hidden_size=5, backend="interpret")
     y, state = assert_type(rnn(x), tuple[torch.Tensor, sl.State])
     y, state = rnn.step(x[0], state.detach())
+    for lengths in ([7, 4], (7, 4), np.array([7, 4]), torch.tensor([7, 4]), None):
+        assert assert_type(rnn(x, lengths=lengths)[1], sl.State).batch_size == 2
+    h, c = assert_type(sl.LSTMCell(3, 5)(x[0]), tuple[torch.Tensor, torch.Tensor])
+    assert h.shape == c.shape == assert_type(sl.GRUCell(3, 5)(x[0]), torch.Tensor).shape
+    deep = sl.Recurrent(leaky, 3, [5, 4], layer_norm=True, learn_state=True, backend="interpret")
+    for output, part in sl.Windows(deep, x, x, steps=3):
+        assert len(assert_type(output, torch.Tensor)) == len(part)
+    assert [len(rows) for rows in sl.Batches([3, 1, 2], batch_size=2).epoch(0)] == [2, 2]
+    assert assert_type(lstm.all_weights, list[list[torch.nn.Parameter]]) and lstm.mode == "LSTM"
     assert y.requires_grad and len(state) == 2
     stepper = sl.Stepper(rnn)
     row: npt.NDArray[np.float32] = np.zeros(3, np.float32)

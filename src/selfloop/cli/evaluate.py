@@ -36,7 +36,7 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what is predicted, with what is true, in this file (CSV): a row an example, or a step.",
+            help="Keep what is predicted, with what is true, in this file (CSV): a row per example, or per step.",
             show_default=False,
         ),
     ] = None,

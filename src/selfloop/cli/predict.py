@@ -13,7 +13,7 @@ def predict(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     data: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or folders; without them, a text a line from stdin.", show_default=False),
+        typer.Argument(help="Files or folders; without them, a text per line from stdin.", show_default=False),
     ] = None,
     format: Annotated[str, typer.Option(help="jsonl, csv, or text, which is the answers alone.")] = "jsonl",
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
@@ -36,7 +36,7 @@ def predict(
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")] = False,
 ) -> None:
-    """Say what a trained model makes of your data, an answer a line.
+    """Say what a trained model makes of your data, an answer per line.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""``selfloop train TASK``: a command a task, with an option for each field of its configuration."""
+"""``selfloop train TASK``: one command per task, with an option for each field of its configuration."""
 
 import inspect
 from collections.abc import Callable

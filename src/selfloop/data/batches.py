@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from selfloop.errors import ArgumentError
+
 Report = Callable[[float], None]
 """Is told which share of a long computation is done, from 0 to 1."""
 
@@ -29,23 +31,44 @@ def suited_size(examples: int) -> int:
 class Batches:
     """A seeded order of the examples for each epoch, cut into batches of one size.
 
-    The last batch of an epoch is filled up from the epoch's beginning, so that every process has rows at every step.
+    Sequences of like length share a batch, so that little of it is padding. The last batch of an epoch is filled up
+    from the epoch's beginning, so that every process has rows at every step. A batch depends on its number alone.
 
     Args:
         lengths: of the examples, in steps.
-        batch_size: examples in a batch.
-        seed: of the order.
+        batch_size: examples in a batch, at least 1.
+        seed: of the order, 0 or more.
 
-    >>> batches = Batches([5, 1, 4, 2], batch_size=2, seed=1)
-    >>> sorted(int(row) for k in range(batches.per_epoch) for row in batches.rows(0, k))
-    [0, 1, 2, 3]
+    Attributes:
+        per_epoch: the number of batches in an epoch.
+
+    Raises:
+        ArgumentError: an argument does not fit.
+
+    >>> from torch.nn.utils.rnn import pad_sequence
+    >>> examples = [torch.randn(n, 3) for n in (5, 1, 4, 2)]
+    >>> batches = Batches([len(v) for v in examples], batch_size=2, seed=1)
+    >>> for rows in batches.epoch(0):
+    ...     x, lengths = pad_sequence([examples[row] for row in rows]), [len(examples[row]) for row in rows]
+    ...     print(sorted(rows.tolist()), x.shape)
+    [1, 3] torch.Size([2, 2, 3])
+    [0, 2] torch.Size([5, 2, 3])
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                raise ArgumentError(f"The '{name}' of Batches must be a whole number ≥ {least}. Got {value!r} instead.")
+        if len(lengths) == 0:
+            raise ArgumentError("The 'lengths' of Batches must have one entry an example. Got none.")
         self._lengths = np.asarray(lengths)
         self._batch_size, self._seed = batch_size, seed
         self.per_epoch = -(-len(self._lengths) // batch_size)
         self._order = functools.lru_cache(maxsize=1)(self._order_of)
+
+    def epoch(self, number: int) -> Iterator[npt.NDArray[np.integer]]:
+        """The examples of each batch of an epoch, in order."""
+        return (self.rows(number, k) for k in range(self.per_epoch))
 
     def rows(self, epoch: int, k: int) -> npt.NDArray[np.integer]:
         """The examples of batch `k` of an epoch."""

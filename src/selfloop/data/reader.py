@@ -10,13 +10,15 @@ A task's reader says what it finds in a table, in a file and in a folder, and wh
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from selfloop.data.examples import Dataset, Examples, Items, Modality, Origin, Parts, together
+from selfloop.data.examples import Dataset, Examples, Family, Items, Modality, Origin, Parts, together
+from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.held_out import folds, hold_out, identity, joined, repeated
 from selfloop.data.parts import by_row, file_of, files_read, of_hub, score_of, train_of, with_given
@@ -24,7 +26,7 @@ from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import LABELS, choose, named, with_ids
 from selfloop.data.tables.long import SERIES, gather
 from selfloop.data.tables.separated import DEFAULT_FORMAT
-from selfloop.data.tables.table import Table, hub_table, read_table
+from selfloop.data.tables.table import Table, hub_table, opened, read_table
 from selfloop.data.validate import alike_items, known, labelled, usable
 from selfloop.errors import DataError
 
@@ -226,6 +228,17 @@ class Reader(ABC):
     def table(self, path: Path) -> Parts:
         """The parts of a file that is a table."""
         return self.by_part(read_table(path, self.reading), split=self.reading.labelled)
+
+    def lines(self, path: Path, family: Family, read: Callable[[str], Any], label: Any) -> Items:
+        """The lines of a text file that are not empty, each an example with that label."""
+        if is_binary(path, self.reading.encoding):
+            raise explain(path, "text", self.reading.encoding, "it is binary")
+        items = Items(family)
+        with opened(path, self.reading.encoding, "text") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    items.add(f"{path}, line {number}", label, partial(read, line.rstrip("\r\n")), self.bad)
+        return items
 
     def by_part(self, table: Table, *, split: bool) -> Parts:
         """The examples of a table, by its column "split" if that is looked at."""

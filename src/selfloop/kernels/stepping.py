@@ -48,7 +48,8 @@ class Steps:
         graph: the cell's equations.
         sizes: for each layer, the cell's named sizes.
         weights: for each layer, the weights by the cell's names. They are copied.
-        states: the size of each state.
+        states: the size of each state, the largest of all layers.
+        output: the state that is the output.
         batch: the sequences.
         like: a tensor of their dtype.
 
@@ -68,15 +69,16 @@ class Steps:
         sizes: Sequence[Mapping[str, int]],
         weights: Sequence[Mapping[str, Tensor]],
         states: Mapping[str, int],
+        output: str,
         batch: int,
         like: Tensor,
     ) -> None:
         bits, target = BITS[like.dtype], host_target()
         self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch) for own in sizes]
-        self._input, self._output, self._batch = graph.input, graph.states[0], batch
+        self._input, self._output, self._batch = graph.input, output, batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
         self.x = like.new_zeros(batch, graph.shape(graph.input)[0].value(sizes[0]))
-        self.y = like.new_zeros(batch, states[self._output])
+        self.y = like.new_zeros(batch, states[output])
         weight_bytes = sum(kernels.infer.weight_bytes for kernels in self._kernels)
         is_short = weight_bytes * max(1, batch / CHEAP_ROWS) <= ONE_THREAD_BYTES
         self.threads = 1 if is_short else team.threads()
@@ -88,7 +90,7 @@ class Steps:
         self._starts, self._counts = np.zeros(2, dtype=np.int64), np.full(2, batch, dtype=np.int64)
         self._barriers = np.zeros((2, len(sizes)), dtype=np.int64)
         self.shared = (ctypes.c_int64 * len(STACK_SHARED))(self.x.data_ptr(), 0)
-        output = self._states[self._output]
+        outputs = self._states[output]
         self._blocks = np.zeros((members, len(STACK_HEADER) + len(STACK_LAYER) * len(sizes)), dtype=np.int64)
         words: dict[str, int | Int[Array, " members"]] = {
             "part": self._part,
@@ -99,8 +101,8 @@ class Steps:
             "pitch": self.x.stride(0) * self.x.element_size(),
             "y": self.y.data_ptr(),
             "y_size": self.y.numel(),
-            "new0": output[1, -1].data_ptr(),
-            "new1": output[0, -1].data_ptr(),
+            "new0": outputs[1, -1].data_ptr(),
+            "new1": outputs[0, -1].data_ptr(),
             "barriers": self._barriers.ctypes.data,
             "layers": len(sizes),
         }

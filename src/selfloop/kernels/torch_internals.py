@@ -4,8 +4,9 @@ They are names of torch's own functions and classes, not functions around them: 
 `guard_or_false` and what registers a node of torch's trees have no leading underscore, but no promise to stay either.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch._C import DispatchKey, _AutoDispatchBelowAutograd, _dispatch_keys, _is_tracing, _len_torch_dispatch_stack
@@ -14,6 +15,7 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 from torch.fx.experimental.symbolic_shapes import guard_or_false
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "below_autograd",
     "dispatch_keys",
     "dispatch_modes",
+    "forward_hooks",
     "guard_or_false",
     "is_forward_mode",
     "is_jit_tracing",
@@ -71,6 +74,22 @@ def onednn_has_bfloat16() -> bool:
 def storage_references(storage: torch.UntypedStorage) -> int:
     """How many tensors and storages of C++ share this memory; Python's own reference count does not tell."""
     return torch._C._storage_Use_Count(storage._cdata)
+
+
+Hooks = list[tuple[Callable[..., Any], bool]]
+"""Hooks in their order, each with whether it takes keywords."""
+
+
+def forward_hooks(module: torch.nn.Module) -> tuple[Hooks, Hooks] | None:
+    """The hooks before and after a module's `forward`, those of all modules first; None if there are none."""
+    before, after = module._forward_pre_hooks, module._forward_hooks
+    if not (before or after or _global_forward_pre_hooks or _global_forward_hooks):
+        return None
+    with_kwargs = module._forward_pre_hooks_with_kwargs, module._forward_hooks_with_kwargs
+    return (
+        [(hook, key in with_kwargs[0]) for key, hook in (*_global_forward_pre_hooks.items(), *before.items())],
+        [(hook, key in with_kwargs[1]) for key, hook in (*_global_forward_hooks.items(), *after.items())],
+    )
 
 
 @contextmanager

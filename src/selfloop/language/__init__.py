@@ -2,6 +2,6 @@
 
 from selfloop.language.cell import Cell, cell, chrono, given, param, state
 from selfloop.language.words import *  # noqa: F403 - whatever is a word is public
-from selfloop.language.words import WORDS, Symbol
+from selfloop.language.words import WORDS, Matrix, Scalar, Symbol, Vector
 
-__all__ = ["Cell", "Symbol", "cell", "chrono", "given", "param", "state", *WORDS]  # noqa: PLE0604
+__all__ = ["Cell", "Matrix", "Scalar", "Symbol", "Vector", "cell", "chrono", "given", "param", "state", *WORDS]  # noqa: PLE0604

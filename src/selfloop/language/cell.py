@@ -211,11 +211,24 @@ class Cell:
         return {quotient for size in sizes for quotient in size.quotients}
 
     def __call__(self, *args: Symbol | Number, **kwargs: Symbol | Number) -> Any:
-        """One step written inside another cell: the function itself."""
+        """One step written inside another cell: the function itself.
+
+        Raises:
+            ArgumentError: it is called on tensors or numbers, rather than on values of a cell.
+        """
+        if not any(isinstance(value, Symbol) for value in (*args, *kwargs.values())):
+            got = ", ".join(type(value).__name__ for value in (*args, *kwargs.values())) or "nothing"
+            raise ArgumentError(
+                f"The cell '{self.name}' is the equations of one step, which other cells may call on their values. "
+                f"Got {got} instead; to run it over tensors, make Recurrent({self.name}, input_size=…, hidden_size=…)."
+            )
         return self.function(*args, **kwargs)
 
     def __str__(self) -> str:
         return str(self.graph)
+
+    def __repr__(self) -> str:
+        return f"Cell({str(self.graph).partition(chr(10))[0]})"
 
 
 def cell(function: Callable[..., object]) -> Cell:

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from itertools import count
 from typing import cast
 
+from selfloop.errors import ArgumentError, nearest
 from selfloop.language.sizes import Shape, Size
 
 LEAVES = ("input", "state", "param", "const", "bernoulli")
@@ -215,6 +216,52 @@ class Graph:
             outputs=outputs,
             names={name: moved[k] for name, k in self.names.items() if k in moved},
         )
+
+    def recording(self, names: tuple[str, ...]) -> "Graph":
+        """The same step whose output holds the new values of these names side by side, after the output that it had.
+
+        They are one more state, the first, whose old value nothing reads.
+
+        Args:
+            names: states, or local variables of the cell's function: vectors or numbers.
+
+        Raises:
+            ArgumentError: the step has no such name, or it is the same at every step.
+        """
+        recorded = "record"
+        while recorded in self.leaves:
+            recorded += "_"
+        parts = (self.outputs[0], *(self._recordable(name) for name in names))
+        size = Size.total(self.nodes[k].shape[0] if self.nodes[k].shape else Size.parse("1") for k in parts)
+        nodes = (*self.nodes, Node("concat", parts, (size,)), Node("state", (), (size,), recorded))
+        return replace(self, nodes=nodes, states=(recorded, *self.states), outputs=(len(self.nodes), *self.outputs))
+
+    def output_sizes(self, sizes: Mapping[str, int]) -> list[int]:
+        """The size of each value that the output holds side by side: where it is a `concat`, of each of its parts."""
+        output = self.nodes[self.outputs[0]]
+        parts = [self.nodes[a] for a in output.args] if output.op == "concat" else [output]
+        return [node.shape[0].value(sizes) if node.shape else 1 for node in parts]
+
+    @property
+    def recordable(self) -> dict[str, int]:
+        """What `recording` takes: the states, whose new values it means, and the local variables that change."""
+        named = {name: k for name, k in self.names.items() if not self.constant[k]}
+        named |= dict(zip(self.states, self.outputs, strict=True))
+        return {name: k for name, k in named.items() if len(self.nodes[k].shape) < 2}
+
+    def _recordable(self, name: str) -> int:
+        known = self.recordable
+        if name in (*self.states, *self.names) and name not in known:
+            raise ArgumentError(
+                f"The '{name}' of {self.name} cannot be recorded: it is a matrix, or the same at every step. "
+                f"Vectors and numbers that a step computes can: {', '.join(known)}."
+            )
+        if name not in known:
+            hint = nearest(name, known) or f"; it has {', '.join(known)}."
+            raise ArgumentError(
+                f"{self.name} computes its new state without a '{name}', so it cannot be recorded{hint}"
+            )
+        return known[name]
 
     @cached_property
     def recurrent_params(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from selfloop.errors import CellError
 from selfloop.language.graph import Part
@@ -112,6 +112,16 @@ class Symbol:
         self.trace.fail(f"a value has no '.{name}'; write the words of the language as functions, like sigmoid(x)")
 
 
+Vector: TypeAlias = Symbol
+"""A vector of one example: what annotates the input, the states and most values of a cell."""
+
+Matrix: TypeAlias = Symbol
+"""A matrix, as ``param("h x")`` declares one."""
+
+Scalar: TypeAlias = Symbol
+"""A number of one example, as ``param("")`` declares one and `mean` returns one."""
+
+
 class NoValue(CellError):
     """A word was given numbers alone; within a cell, the trace adds the cell and the line."""
 
@@ -205,6 +215,8 @@ def spike(v: Symbol, slope: Number = 25) -> Symbol:
     The surrogate gradient of a spiking neuron whose potential is v above its threshold, as in SuperSpike (Zenke and
     Ganguli 2018). The slope is a number above 0.
     """
+    if not isinstance(v, Symbol):
+        raise NoValue(NEEDS_VALUE.format("spike"))
     if not isinstance(slope, int | float) or isinstance(slope, bool) or not 0 < slope < math.inf:
         v.trace.fail(f"the slope of spike must be a number above 0; got {slope!r}")
     return apply("spike", v, value=float(slope))
@@ -222,6 +234,8 @@ def maximum(a: Symbol | Number, b: Symbol | Number) -> Symbol:
 
 def clip(v: Symbol, low: Symbol | Number, high: Symbol | Number) -> Symbol:
     """The value kept within [low, high], elementwise, with the derivative of torch.clamp: 1 at the bounds, 0 at NaN."""
+    if not isinstance(v, Symbol):
+        raise NoValue(NEEDS_VALUE.format("clip"))
     if isinstance(low, Number) and isinstance(high, Number) and not low <= high:
         v.trace.fail(f"clip needs a lower bound that is not above the upper one; got {low!r} and {high!r}")
     return where(v < low, low, where(v > high, high, where(v <= high, v, math.nan)))

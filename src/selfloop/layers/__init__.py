@@ -2,9 +2,14 @@
 
 from selfloop.layers.attention import Attention
 from selfloop.layers.drop_in import GRU, LSTM, RNN
+from selfloop.layers.drop_in_cells import GRUCell, LSTMCell, RNNCell
 from selfloop.layers.dropout import EmbeddingDropout, VariationalDropout
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 from selfloop.layers.stepper import Stepper
+from selfloop.layers.windows import Windows
 
-__all__ = ["GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "Recurrent", "State", "Stepper", "VariationalDropout"]
+__all__ = [
+    "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
+    "Stepper", "VariationalDropout", "Windows",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether torch has a device here."""
+"""Whether torch has a device here, and parameters a dtype."""
 
 from typing import Any
 
@@ -18,3 +18,14 @@ def check_device(title: str, device: Any) -> None:
         raise ArgumentError(
             f"The 'device' of {title} must be one that torch has here, such as 'cpu'. Got {str(device)!r} instead."
         ) from error
+
+
+def check_dtype(title: str, dtype: Any) -> None:
+    """Raises an ArgumentError where parameters cannot have a dtype.
+
+    >>> check_dtype("LSTM", torch.float64)
+    """
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ArgumentError(
+            f"The 'dtype' of {title} must be one of real numbers, such as torch.float32. Got {dtype!r} instead."
+        )

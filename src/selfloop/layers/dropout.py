@@ -64,6 +64,10 @@ class EmbeddingDropout(nn.Module):
 
     def __init__(self, embedding: nn.Embedding, rate: float) -> None:
         super().__init__()
+        if not isinstance(embedding, nn.Embedding):
+            raise ArgumentError(
+                f"The 'embedding' of EmbeddingDropout must be an nn.Embedding. Got {type(embedding).__name__} instead."
+            )
         self.embedding = embedding
         self.rate = check_rate("rate", rate)
 

@@ -1,9 +1,11 @@
 """The layouts in which sequences come, brought to one: (T, B, I) with lengths."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -14,7 +16,8 @@ from selfloop.kernels.problem import has_numbers
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 """In whichever form sequences come, the outputs have it, too."""
 
-Lengths = Tensor | list[int] | None
+Lengths = Tensor | Sequence[int] | npt.NDArray[np.integer] | None
+"""How many steps each sequence has."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def arrange(
                 f"A PackedSequence carries its own lengths. Call {title} without 'lengths' and 'resets', or give it a "
                 "padded tensor."
             )
-        _check_input(title, x.data, input_size, like)
+        check_input(title, x.data, input_size, like)
         packed = x
         padded, own = pad_packed_sequence(packed)
         return Layout(padded, own.to(padded.device), None, lambda y: _repack(y, own, packed))
@@ -57,7 +60,7 @@ def arrange(
         raise ArgumentError(
             f"The 'x' of {title} must be a tensor of shape {expected}, or (T, I) for one sequence. Got {got} instead."
         )
-    _check_input(title, x, input_size, like)
+    check_input(title, x, input_size, like)
     unbatched, swapped = x.dim() == 2, batch_first and x.dim() == 3
 
     def there(v: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ def arrange(
     x = there(x)
     if lengths is None:
         return Layout(x, None, resets, back)
-    numbers = _check_lengths(title, lengths, x)
+    numbers = _check_lengths(title, lengths, x, batch_first)
     beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= numbers
     x = x.masked_fill(beyond[:, :, None], 0)  # what lies there may be anything, NaN too
     return Layout(x, numbers, None if resets is None else resets & ~beyond, back)
@@ -138,13 +141,17 @@ def _check_size(title: str, x: Tensor, size: int) -> None:
         )
 
 
-def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
-    if x.layout != torch.strided:
-        raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
+def check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
+    """Raise ArgumentError unless a layer with weights `like` can take this input."""
+    is_dense = x.layout is torch.strided and not x.is_nested
+    if is_dense and x.dtype is like.dtype and x.device == like.device and x.shape[-1] == input_size:
+        return
     if x.is_nested:
         raise ArgumentError(
             f"The 'x' of {title} must be dense. Got a nested tensor instead; pad it and give its lengths."
         )
+    if x.layout != torch.strided:
+        raise ArgumentError(f"The 'x' of {title} must be dense. Got {x.layout} instead; call x.to_dense().")
     _check_size(title, x, input_size)
     if x.device != like.device:
         raise ArgumentError(f"The 'x' of {title} must be on {like.device}, as its weights. Got {x.device} instead.")
@@ -152,14 +159,20 @@ def _check_input(title: str, x: Tensor, input_size: int, like: Tensor) -> None:
         raise ArgumentError(f"The 'x' of {title} must be {like.dtype}, as its weights. Got {x.dtype} instead.")
 
 
-def _check_lengths(title: str, lengths: Tensor | list[int], x: Tensor) -> Tensor:
+def _check_lengths(title: str, lengths: Lengths, x: Tensor, batch_first: bool) -> Tensor:
     try:
         numbers = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device="cpu")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {lengths!r} instead.") from error
     if not isinstance(lengths, Tensor) and not numbers.numel():
         numbers = numbers.long()  # an empty list tells no dtype
-    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+    if numbers.dtype == torch.bool:
+        axis = 1 if batch_first else 0
+        raise ArgumentError(
+            f"The 'lengths' of {title} must be whole numbers. Got a mask of {numbers.dtype} instead; if it is true at "
+            f"the first steps of each sequence, give mask.sum({axis})."
+        )
+    if numbers.is_floating_point() or numbers.is_complex():
         raise ArgumentError(f"The 'lengths' of {title} must be whole numbers. Got {numbers.dtype} instead.")
     if numbers.shape != (x.shape[1],):
         raise ArgumentError(

@@ -1,24 +1,69 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
 import inspect
-from typing import TYPE_CHECKING, overload
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+if TYPE_CHECKING:
+    from torch.nn.modules.module import _IncompatibleKeys
+
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels import dispatch, team
+from selfloop.kernels import dispatch, fused, team
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
-from selfloop.layers.device import check_device
+from selfloop.language.graph import Graph
+from selfloop.layers.device import check_device, check_dtype
 from selfloop.layers.dropout import check_rate
+from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.initialise import initialise
-from selfloop.layers.layout import Lengths, arrange, join
+from selfloop.layers.layout import Lengths, arrange, check_input, join
+from selfloop.layers.record import record_names
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
+from selfloop.untrusted import short
+
+MOST_LAYERS = 10_000
+"""More are a mistake, and would take the memory of their plan before that of their weights is known."""
+
+AXES = {
+    2: "(batch, size)",
+    3: "(layers × directions, batch, size)",
+    4: "(layers × directions, batch, rows, columns)",
+}
+"""Of a state's tensor, by their number."""
+
+FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
+
+
+TORCHS = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
+"""The names of the weights of torch.nn's layers."""
+
+
+class _Pass(NamedTuple):
+    """One layer in one direction.
+
+    Attributes:
+        suffix: of its parameters' names.
+        reverse: whether it walks from the end.
+        names: of its parameters and buffers, in the cell's order.
+        weights: for each parameter of the cell the names of those of the layer whose sum it is; none for zeros.
+        sizes: the number of each named size of the cell.
+        rows: for each state of the cell, the number of its tensor in a State, and its row there.
+    """
+
+    suffix: str
+    reverse: bool
+    names: Sequence[str]
+    weights: Mapping[str, Sequence[str]]
+    sizes: Mapping[str, int]
+    rows: Sequence[tuple[int, int]]
 
 
 class Recurrent(nn.Module):
@@ -31,11 +76,16 @@ class Recurrent(nn.Module):
     Args:
         cell: the step, made by `selfloop.cell`, or one of `selfloop.cells`.
         input_size: the features of the input, the cell's ``x``.
-        hidden_size: the cell's ``h``.
-        num_layers: how many cells stand on one another, at least 1.
+        hidden_size: the cell's ``h``; or one for each layer, as ``[256, 128]``. Where layers differ in size, each has
+            its own tensors in a State: ``h_l0``, ``h_l1``.
+        num_layers: how many cells stand on one another, at least 1; follows from a list of hidden sizes.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
         dropout: between layers while training: a share in [0, 1), or a module such as `VariationalDropout`.
         bidirectional: a second cell walks from the end; outputs are concatenated.
+        residual: each layer but the first adds what it reads to its output (Wu et al. 2016), which must be as large.
+        layer_norm: an `nn.LayerNorm` between layers, before the dropout: ``norm_l0`` is that of layer 0's output.
+        learn_state: where sequences start is learnt: a parameter for each state of each layer and direction, such as
+            ``h_l0``, zero at first. What starts without a state starts there.
         weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call (Merity et al. 2018).
         recompute: activation checkpointing: save the states only, and recompute the rest for the gradient, in segments
             of so many steps: about a quarter of the memory for a third more time. Only compiled kernels heed it.
@@ -60,12 +110,15 @@ class Recurrent(nn.Module):
         self,
         cell: Cell,
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         *,
         batch_first: bool = False,
         dropout: float | nn.Module = 0.0,
         bidirectional: bool = False,
+        residual: bool = False,
+        layer_norm: bool = False,
+        learn_state: bool = False,
         weight_drop: float = 0.0,
         recompute: int | None = None,
         backend: str = "auto",
@@ -78,52 +131,47 @@ class Recurrent(nn.Module):
             raise ArgumentError(
                 f"The 'cell' of {self._title} must be made by @selfloop.cell. Got {type(cell).__name__} instead."
             )
-        if not isinstance(num_layers, int) or num_layers < 1:
-            raise ArgumentError(
-                f"The 'num_layers' of {self._title} must be a whole number ≥ 1. Got {num_layers!r} instead."
-            )
+        hidden_sizes = self._sizes_of_layers(hidden_size, num_layers)
         if recompute is not None and (not isinstance(recompute, int) or isinstance(recompute, bool) or recompute < 1):
             raise ArgumentError(
                 f"The 'recompute' of {self._title} must be a number of steps ≥ 1. Got {recompute!r} instead."
             )
         dispatch.check_backend(backend)
         check_device(self._title, device)
+        check_dtype(self._title, dtype)
         self._check_names(cell, sizes)
-        numbers = cell.bind(input_size, hidden_size, sizes)
+        for name, flag in zip(FLAGS, (bidirectional, batch_first, residual, layer_norm, learn_state), strict=True):
+            if not isinstance(flag, bool):
+                raise ArgumentError(f"The '{name}' of {self._title} must be True or False. Got {flag!r} instead.")
+        numbers = cell.bind(input_size, hidden_sizes[0], sizes)
         self.cell, self.sizes = cell, {name: numbers[name] for name in (*sizes, *cell.divisors)}
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_sizes[-1], len(hidden_sizes)
+        self.hidden_sizes = hidden_sizes
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
+        self.residual, self.layer_norm, self.learn_state = residual, layer_norm, learn_state
         self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
-        shapes = {name: cell.graph.shape(name) for name in cell.graph.states}
-        self._state_shapes = {n: tuple(size.value(numbers) for size in shape) for n, shape in shapes.items()}
-        self._input_sizes = {name: size.value(numbers) for name, size in cell.inputs.items()}
-        self.output_size = self._state_shapes[cell.graph.states[0]][0] * (2 if bidirectional else 1)
-        sizes_of_states = [size for shape in shapes.values() for size in shape]
-        if num_layers > 1 and self.output_size != input_size and any("x" in size.names for size in sizes_of_states):
-            raise ArgumentError(
-                f"A state of '{cell.name}' has the input's size, so its layers must all have one input size. "
-                f"Got {input_size} and then {self.output_size} instead."
-            )
-        further = [*cell.inputs][1:]
-        if num_layers > 1 and self.output_size != input_size and any("x" in cell.inputs[n].names for n in further):
-            raise ArgumentError(
-                f"An input of '{cell.name}' beside x has the size of x, so its layers must all have one input size. "
-                f"Got {input_size} and then {self.output_size} instead."
-            )
+        self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
+        self._passes = self._plan()
+        self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
-        for layer in range(num_layers):
-            numbers["x"] = input_size if layer == 0 else self.output_size
-            for suffix in self._suffixes(layer):
+        for layer, own in enumerate(self._passes):
+            for one in own:
                 for name, of_cell in self._parameter_names().items():
-                    shape = [size.value(numbers) for size in cell.graph.shape(of_cell)]
+                    shape = [size.value(one.sizes) for size in cell.graph.shape(of_cell)]
                     weight = torch.empty(shape, device=device, dtype=dtype)
                     if of_cell in cell.fixed:
-                        self.register_buffer(name + suffix, weight)
+                        self.register_buffer(name + one.suffix, weight)
                     else:
-                        self.register_parameter(name + suffix, nn.Parameter(weight))
+                        self.register_parameter(name + one.suffix, nn.Parameter(weight))
+                for name, (k, _) in zip(cell.graph.states, one.rows, strict=True) if learn_state else ():
+                    zeros = torch.zeros(self._state_shapes[k][1:], device=device, dtype=dtype)
+                    self.register_parameter(name + one.suffix, nn.Parameter(zeros))
+            if layer_norm and layer < self.num_layers - 1:
+                norm = nn.LayerNorm(self._output_sizes[layer], device=device, dtype=dtype)
+                self.register_module(f"norm_l{layer}", norm)
         self.reset_parameters()
 
     @overload
@@ -134,13 +182,31 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = ...,
         resets: Tensor | None = ...,
+        record: None = ...,
         **given: Tensor,
     ) -> tuple[Tensor, State]: ...
 
     @overload
     def forward(
-        self, x: PackedSequence, state: State | None = ..., *, lengths: Lengths = ..., resets: Tensor | None = ...
+        self,
+        x: Tensor,
+        state: State | None = ...,
+        *,
+        lengths: Lengths = ...,
+        resets: Tensor | None = ...,
+        record: Sequence[str],
+        **given: Tensor,
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: None = ...
     ) -> tuple[PackedSequence, State]: ...
+
+    @overload
+    def forward(
+        self, x: PackedSequence, state: State | None = ..., *, record: Sequence[str]
+    ) -> tuple[PackedSequence, State, dict[str, PackedSequence]]: ...
 
     def forward(
         self,
@@ -149,8 +215,9 @@ class Recurrent(nn.Module):
         *,
         lengths: Lengths = None,
         resets: Tensor | None = None,
+        record: Sequence[str] | None = None,
         **given: Tensor,
-    ) -> tuple[Tensor | PackedSequence, State]:
+    ) -> Any:
         """Run whole sequences.
 
         Args:
@@ -160,51 +227,20 @@ class Recurrent(nn.Module):
                 zero, and the state is that after the last step.
             resets: bool, (T, B), laid out as `x`: before these steps the state is zeroed, so that one row can hold
                 several sequences; going backwards, each of them is walked from its end.
+            record: names of states or of local variables of the cell's function, whose values at each step are to be
+                returned, too.
             given: the further inputs of the cell, by name, for all layers: a vector a step, laid out as `x`, or one a
                 sequence, (B, ·), which each of its steps sees. They are taken in the dtype of `x`.
 
         Returns:
-            The output of the last layer at each step, laid out as `x`, and the final State.
+            The output of the last layer at each step, laid out as `x`, and the final State. With `record`, also a dict
+            of what was recorded at each step, laid out as `x`, zero beyond the lengths, with gradients, by its name and
+            the suffix of the weights: ``f_l0``, ``f_l1_reverse``.
 
         Raises:
             ArgumentError: an argument has a wrong shape, dtype, device or value.
         """
-        like = self._like
-        if given or len(self._input_sizes) > 1:
-            x = join(self._title, x, given, self._input_sizes, self.batch_first)
-        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, like)
-        first = self._first_state(state, layout.x)
-        single_row = is_single_row(layout.x)
-        graph = (self.cell.graph if self.training else self.cell.graph.expected).per_step
-        last: list[list[Tensor]] = [[] for _ in self._state_shapes]
-        y = layout.x
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
-                place = layer * self._directions + direction
-                problem = Problem(
-                    graph=graph,
-                    params=self._weights(suffix),
-                    x=y,
-                    state=tuple(s[place] for s in first),
-                    lengths=layout.lengths,
-                    resets=layout.resets,
-                    reverse=direction == 1,
-                    recompute=self.recompute or 0,
-                    seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
-                    single_row=single_row,
-                )
-                output, final = dispatch.run(problem, self.backend)
-                outputs.append(output)
-                for known, s in zip(last, final, strict=True):
-                    known.append(s)
-            y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-            if layer < self.num_layers - 1:
-                y = self.dropout(y)
-                if len(self._input_sizes) > 1:
-                    y = torch.cat([y, layout.x[..., self.input_size :]], dim=-1)
-        stacked = (torch.stack(own) if len(own) > 1 else own[0].unsqueeze(0) for own in last)
-        return layout.restore(y), State(**dict(zip(self._state_shapes, stacked, strict=True)))
+        return self._over_sequences(x, state, lengths, resets, record, given)
 
     if TYPE_CHECKING:
 
@@ -212,36 +248,197 @@ class Recurrent(nn.Module):
         def __call__(self) -> None:
             """As `forward`."""
 
-    def step(self, x: Tensor, state: State | None = None, **given: Tensor) -> tuple[Tensor, State]:
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: None = ..., **given: Tensor
+    ) -> tuple[Tensor, State]: ...
+
+    @overload
+    def step(
+        self, x: Tensor, state: State | None = ..., *, record: Sequence[str], **given: Tensor
+    ) -> tuple[Tensor, State, dict[str, Tensor]]: ...
+
+    def step(
+        self, x: Tensor, state: State | None = None, *, record: Sequence[str] | None = None, **given: Tensor
+    ) -> Any:
         """One step: the numbers of `forward`, one at a time.
 
         Args:
             x: (B, I), or (I,) for one sequence.
             state: the State of the step before; zeros if None.
+            record: as in `forward`.
             given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
             ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
         """
+        options = given if record is None else {"record": record, **given}
+        return called_with_hooks(self, self._step, (x,) if state is None else (x, state), options)
+
+    def _over_sequences(
+        self,
+        x: Tensor | PackedSequence,
+        state: Any,
+        lengths: Lengths,
+        resets: Tensor | None,
+        record: Sequence[str] | None,
+        given: Mapping[str, Tensor],
+    ) -> Any:
+        """As `forward`, with the state in the form that the class takes."""
+        if given or len(self._input_sizes) > 1:
+            x = join(self._title, x, given, self._input_sizes, self.batch_first)
+        if resets is not None and self.learn_state:
+            raise ArgumentError(
+                f"The 'resets' of {self._title} zero the state inside a sequence, but this one has learnt where "
+                "sequences start. Give each sequence a row of its own, and their lengths, or make it with "
+                "learn_state=False."
+            )
+        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, self._like)
+        is_one = isinstance(x, Tensor) and x.dim() == 2
+        first, names = self._first_state(state, layout.x, is_one), record_names(self._title, record)
+        y, last, recorded = self._run(layout.x, first, layout.lengths, layout.resets, names)
+        result = layout.restore(y), self._as_given(state, last, is_one)
+        return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
+
+    def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
+        """As `step`, without hooks, and with the state in the form that the class takes."""
+        is_one = self._check_step(x)
+        if given or len(self._input_sizes) > 1:
+            x = join(self._title, x.unsqueeze(0), given, self._input_sizes, batch_first=False).squeeze(0)
+        if is_one:
+            x = x.unsqueeze(0)
+        check_input(self._title, x, self._joint_size, cast(Tensor, self._buffers["_like"]))
+        names = record_names(self._title, record)
+        y, last, recorded = self._run(x, self._first_state(state, x, is_one), names=names)
+        result = y[0] if is_one else y, self._as_given(state, last, is_one)
+        return result if record is None else (*result, {n: v[0] if is_one else v for n, v in recorded.items()})
+
+    def _check_step(self, x: Tensor) -> bool:
+        """Whether the input of a step is of one sequence, without a batch."""
         if self.bidirectional:
             raise ArgumentError(
                 f"A bidirectional {self._title} cannot step, since it reads from both ends. "
                 "Call it on the whole sequence, or make it with bidirectional=False."
             )
-        if x.dim() not in (1, 2):
+        if not isinstance(x, Tensor) or x.dim() not in (1, 2):
+            got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise ArgumentError(
-                f"The 'x' of {self._title}.step must be of shape (B, I), or (I,) for one sequence: a step has no time. "
-                f"Got shape {tuple(x.shape)} instead."
+                f"The 'x' of {self._title_of_step} must be of shape (B, I), or (I,) for one sequence: a step has no "
+                f"time. Got {got} instead."
             )
-        time = 1 if self.batch_first and x.dim() == 2 else 0
-        y, state = Recurrent.forward(self, x.unsqueeze(time), state, **given)
-        return y.squeeze(time), state
+        return x.dim() == 1
+
+    def _run(
+        self,
+        x: Tensor,
+        first: Sequence[Tensor | Sequence[Tensor]],
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        names: tuple[str, ...] = (),
+    ) -> tuple[Tensor, list[list[Tensor]], dict[str, Tensor]]:
+        """All layers over (T, B, I), from the rows of each tensor of a State to its rows after the last step.
+
+        Also what is recorded of each of `names`.
+
+        An input (B, I) is one step.
+        """
+        is_step = x.dim() == 2
+        graph = self._graph(self.training, names)
+        recorded: dict[str, Tensor] = {}
+        last: list[list[Tensor]] = [[] for _ in first]
+        further = x[..., self.input_size :] if len(self._input_sizes) > 1 else None
+        y = x if further is None else x[..., : self.input_size]
+        for layer, passes in enumerate(self._passes):
+            read = x if layer == 0 else y if further is None else torch.cat([y, further], dim=-1)
+            outputs = []
+            for one in passes:
+                before = tuple([first[k][row] for k, row in one.rows])
+                widths = graph.output_sizes(one.sizes) if names else []
+                room = (read.new_zeros(read.shape[-2], sum(widths)),) if names else ()
+                after = self._quick_step(graph, one, read, before) if is_step and not names else None
+                if after is not None:
+                    output, final = after[0], after
+                else:
+                    read = read if read.dim() == 3 else read.unsqueeze(0)
+                    problem = Problem(
+                        graph=graph,
+                        params=self._weights(one.suffix),
+                        x=read,
+                        state=(*room, *before),
+                        lengths=lengths,
+                        resets=resets,
+                        reverse=one.reverse,
+                        recompute=self.recompute or 0,
+                        seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
+                        single_row=is_single_row(read),
+                    )
+                    output, final = dispatch.run(problem, self.backend)
+                    output, final = output.squeeze(0) if is_step else output, final[len(room) :]
+                    if names:
+                        output, *values = output.split(widths, dim=-1)
+                        recorded |= {name + one.suffix: v for name, v in zip(names, values, strict=True)}
+                outputs.append(output)
+                for (k, _), s in zip(one.rows, final, strict=True):
+                    last[k].append(s)
+            below, y = y, outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+            if self.residual and layer > 0:
+                y = y + below
+            if layer < self.num_layers - 1:
+                y = self._between(layer, y, lengths)
+        return y, last, recorded
+
+    def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
+        """From the output of a layer to what the next one reads."""
+        if self.layer_norm:
+            y = self.get_submodule(f"norm_l{layer}")(y)
+            if lengths is not None:  # beyond a sequence's end all is zero, and its norm is not
+                y = y.masked_fill(torch.arange(len(y), device=y.device)[:, None, None] >= lengths[:, None], 0)
+        dropout = cast(nn.Module, self._modules["dropout"])
+        dropped: Tensor = dropout(y) if y.dim() == 3 else dropout(y.unsqueeze(0)).squeeze(0)
+        return dropped
+
+    def _graph(self, training: bool, names: tuple[str, ...]) -> Graph:
+        """One step, as a call runs it: in training or not, and with the values of these names in its output."""
+        graph = (self.cell.graph if training else self.cell.graph.expected).per_step
+        if not names:
+            return graph
+        key = (training, names)
+        if key not in self._recordings:
+            if torch.compiler.is_compiling():
+                raise ArgumentError(
+                    f"torch.compile cannot trace what makes {self._title} record {names}. Call it once with this "
+                    "'record' before it is compiled."
+                )
+            self._recordings[key] = graph.recording(names)
+        return self._recordings[key]
+
+    def _quick_step(self, graph: Graph, one: _Pass, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """The new states by torch's function for one step, where that is the fastest, or None."""
+        if self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
+            return None
+        own = self._parameters
+        weights = [self._tensor(name) if own.get(name) is None else own[name] for name in one.names]
+        return fused.step(graph, weights, x, state)  # type: ignore[arg-type]  # no parameter is None
+
+    def _as_given(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
+        """The new state in the form of the one that was given, from the rows of its tensors."""
+        return State(**dict(zip(self._state_names, map(stacked, last), strict=True)))
 
     def zero_state(self, batch_size: int) -> State:
         """A State of zeros, on the parameters' device and in their dtype."""
         like = self._like
-        rows = self.num_layers * self._directions
-        return State(**{name: like.new_zeros(rows, batch_size, *shape) for name, shape in self._state_shapes.items()})
+        shapes = zip(self._state_names, self._state_shapes, strict=True)
+        return State(**{name: like.new_zeros(rows, batch_size, *shape) for name, (rows, *shape) in shapes})
+
+    def initial_state(self, batch_size: int) -> State:
+        """The State in which sequences start that are given none: zeros, or what was learnt."""
+        if not self.learn_state:
+            return self.zero_state(batch_size)
+        own: list[list[Tensor]] = [[] for _ in self._state_names]
+        for one in self._pass_of.values():
+            for name, (k, _) in zip(self.cell.graph.states, one.rows, strict=True):
+                own[k].append(self._tensor(name + one.suffix).expand(batch_size, -1))
+        return State(**dict(zip(self._state_names, map(stacked, own), strict=True)))
 
     def explain(self, *, resets: bool = False) -> str:
         """Which backend runs this stack, and why no faster one does.
@@ -250,7 +447,7 @@ class Recurrent(nn.Module):
             resets: explain a call that resets the state inside a sequence.
         """
         chosen, reasons = self._choose(resets)
-        passes = self.num_layers * self._directions
+        passes = len(self._pass_of)
         times = f"{passes} time{'s' if passes > 1 else ''}"
         lines = [
             f"{self} on {self._like.device}, {str(self._like.dtype).removeprefix('torch.')}, backend='{self.backend}'",
@@ -265,25 +462,46 @@ class Recurrent(nn.Module):
         """The name of the backend that runs this stack, as `explain` gives it."""
         return self._choose()[0]
 
+    def load_state_dict(
+        self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
+    ) -> "_IncompatibleKeys":
+        """As in torch.nn.
+
+        Raises:
+            ArgumentError: the weights are those of a layer of torch.nn, whose names only `RNN`, `LSTM` and `GRU` have.
+            RuntimeError: names or shapes differ.
+        """
+        names = [name for name in state_dict if TORCHS.fullmatch(name)]
+        if strict and names and not hasattr(self, names[0]):
+            theirs = {"lstm": "LSTM", "projected_lstm": "LSTM", "gru": "GRU"}.get(self.cell.name, "RNN")
+            raise ArgumentError(
+                f"The names of these weights, such as '{names[0]}', are those of torch.nn, and {self._title} has the "
+                f"cell's, {', '.join(self.cell.graph.params)}. Load them into selfloop.{theirs}, which has torch.nn's."
+            )
+        return super().load_state_dict(state_dict, strict, assign)  # type: ignore[no-any-return]
+
     def reset_parameters(self) -> None:
         """Start anew, as the cell declares."""
-        for layer in range(self.num_layers):
-            for suffix in self._suffixes(layer):
-                for name, of_cell in self._parameter_names().items():
-                    initialise(getattr(self, name + suffix), self.cell, of_cell, self.hidden_size, self.sizes)
+        for one in self._pass_of.values():
+            for name, of_cell in self._parameter_names().items():
+                initialise(self._tensor(name + one.suffix), self.cell, of_cell, one.sizes["h"], self.sizes)
+            for name in self.cell.graph.states if self.learn_state else ():
+                nn.init.zeros_(self._tensor(name + one.suffix))
+        for layer in range(self.num_layers - 1) if self.layer_norm else ():
+            cast(nn.LayerNorm, self.get_submodule(f"norm_l{layer}")).reset_parameters()
 
     def extra_repr(self) -> str:
         """The cell and the sizes, for printing."""
-        parts = [self.cell.name, f"{self.input_size} → {self.hidden_size}"]
+        parts = [self.cell.name, f"{self.input_size} → {self._sizes_as_text}"]
         parts += [f"{name}={size}" for name, size in self.sizes.items()]
-        parts += [f"{self.num_layers} layers"] if self.num_layers > 1 else []
-        parts += [flag for flag in ("bidirectional", "batch_first") if getattr(self, flag)]
+        parts += [f"{self.num_layers} layers"] if self.num_layers > 1 and len({*self.hidden_sizes}) == 1 else []
+        parts += [flag for flag in FLAGS if getattr(self, flag)]
         return ", ".join(parts)
 
     def __repr__(self) -> str:
         return f"{self._title}({self.extra_repr()})"
 
-    def _check_names(self, cell: Cell, sizes: dict[str, int]) -> None:
+    def _check_names(self, cell: Cell, sizes: Mapping[str, int]) -> None:
         """Raise ArgumentError where a keyword is no size of the cell, but nearly an option, or the class takes none."""
         unknown = [name for name in sizes if name not in (*cell.sizes, *cell.divisors)]
         if not unknown:
@@ -291,6 +509,8 @@ class Recurrent(nn.Module):
         taken = inspect.signature(type(self)).parameters
         options = [name for name in taken if name not in ("sizes", "unknown")]
         for name in unknown:
+            if name in inspect.signature(Recurrent).parameters and name not in options:
+                raise ArgumentError(f"{self._title} takes no '{name}'; Recurrent(cells.{cell.name}, …) does.")
             if hint := nearest(name, options):
                 raise ArgumentError(f"{self._title} takes no '{name}'{hint}")
         if "unknown" in taken:  # RNN, LSTM and GRU, whose cells' sizes are not the user's to give
@@ -304,20 +524,122 @@ class Recurrent(nn.Module):
 
     def _cell_weights(self, suffix: str) -> dict[str, Tensor]:
         """The cell's weights at one layer and direction."""
-        return {name: getattr(self, name + suffix) for name in self.cell.graph.params}
+        one, found = self._pass_of[suffix], {}
+        for name, own in one.weights.items():
+            if len(own) == 1:
+                found[name] = self._tensor(own[0])
+            elif own:
+                found[name] = torch.add(*map(self._tensor, own))
+            else:
+                found[name] = self._like.new_zeros([size.value(one.sizes) for size in self.cell.graph.shape(name)])
+        return found
+
+    def _tensor(self, name: str) -> Tensor:
+        """A parameter or what stands in its place, as a parametrisation of it or a buffer."""
+        own = self._parameters.get(name)  # getattr takes 0.7 µs
+        return cast(Tensor, getattr(self, name)) if own is None else own
+
+    def _sizes_of_layers(self, hidden_size: object, num_layers: object) -> tuple[int, ...]:
+        """The hidden size of each layer."""
+        is_list = isinstance(hidden_size, Sequence) and not isinstance(hidden_size, str)
+        own = tuple(cast(Sequence[int], hidden_size)) if is_list else ()
+        if is_list and not own:
+            raise ArgumentError(f"The 'hidden_size' of {self._title} must have a size for each layer. Got none.")
+        if num_layers is None:
+            num_layers = len(own) if is_list else 1
+        if not isinstance(num_layers, int) or isinstance(num_layers, bool) or not 1 <= num_layers <= MOST_LAYERS:
+            raise ArgumentError(
+                f"The 'num_layers' of {self._title} must be a whole number from 1 to {MOST_LAYERS:,}. "
+                f"Got {short(num_layers)} instead."
+            )
+        if is_list and len(own) != num_layers:
+            raise ArgumentError(
+                f"The 'hidden_size' of {self._title} must have one size for each of {num_layers} layers. "
+                f"Got {hidden_size!r} instead; leave num_layers out."
+            )
+        return own or (cast(int, hidden_size),) * num_layers
+
+    def _plan(self) -> list[list[_Pass]]:
+        """The passes of each layer, their sizes, and where they have their rows in a State."""
+        cell, directions = self.cell, 2 if self.bidirectional else 1
+        numbers = [cell.bind(self.input_size, self.hidden_sizes[0], self.sizes)]
+        own = [self._shapes_of_states(numbers[0])]
+        output = cell.graph.states[0]
+        for hidden_size in self.hidden_sizes[1:]:
+            numbers.append(cell.bind(own[-1][output][0] * directions, hidden_size, self.sizes))
+            own.append(self._shapes_of_states(numbers[-1]))
+        self._output_sizes = [shapes[output][0] * directions for shapes in own]
+        self.output_size = self._output_sizes[-1]
+        self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
+        for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
+            for name in [*cell.inputs][1:]:
+                if cell.inputs[name].value(each) != self._input_sizes[name]:
+                    raise ArgumentError(
+                        f"The input '{name}' of '{cell.name}' has the size {cell.inputs[name]}, so its layers must all "
+                        f"have one {'input' if 'x' in cell.inputs[name].names else 'hidden'} size. "
+                        f"Got {self._input_sizes[name]} and then {cell.inputs[name].value(each)} instead."
+                    )
+            if self.residual and layer and each["x"] != size:
+                raise ArgumentError(
+                    f"With residual=True a layer of {self._title} adds what it reads to its output, so both must have "
+                    f"one size. Got {each['x']} and {size} in layer {layer}; give its layers one hidden_size."
+                )
+        is_named_by_layer = any(sizes != own[0] for sizes in own)
+        self._state_shapes: list[tuple[int, ...]] = []
+        if is_named_by_layer:
+            self._state_names = [f"{name}_l{layer}" for layer, sizes in enumerate(own) for name in sizes]
+            self._state_shapes = [(directions, *shape) for shapes in own for shape in shapes.values()]
+        else:
+            self._state_names = list(own[0])
+            self._state_shapes = [(self.num_layers * directions, *shape) for shape in own[0].values()]
+        weights: dict[str, list[str]] = {name: [] for name in cell.graph.params}
+        for name, of_cell in self._parameter_names().items():
+            weights[of_cell].append(name)
+        passes = []
+        for layer, each in enumerate(numbers):
+            tensors = [k + layer * len(own[0]) * is_named_by_layer for k in range(len(own[0]))]
+            place = 0 if is_named_by_layer else layer * directions
+            passes.append(
+                [
+                    _Pass(
+                        suffix,
+                        reverse=way == 1,
+                        names=[own + suffix for names in weights.values() for own in names],
+                        weights={name: [own + suffix for own in names] for name, names in weights.items()},
+                        sizes=each,
+                        rows=[(k, place + way) for k in tensors],
+                    )
+                    for way, suffix in enumerate(self._suffixes(layer))
+                ]
+            )
+        return passes
+
+    def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shape of each of the cell's states, given the number of each named size."""
+        shape = self.cell.graph.shape
+        return {name: tuple(size.value(numbers) for size in shape(name)) for name in self.cell.graph.states}
+
+    @property
+    def _sizes_as_text(self) -> str:
+        sizes = self.hidden_sizes if len({*self.hidden_sizes}) > 1 else self.hidden_sizes[:1]
+        return " → ".join(map(str, sizes))
 
     @property
     def _title(self) -> str:
         return type(self).__name__
+
+    @property
+    def _title_of_step(self) -> str:
+        return f"{self._title}.step"
 
     def _choose(self, resets: bool = False, compile: bool = True) -> tuple[str, dict[str, str]]:
         """The backend that runs this stack, and why each faster one does not."""
         like = self._like
         problem = Problem(
             graph=self.cell.graph.per_step,
-            params=made_once(self.cell.graph, self._cell_weights("_l0"), self.sizes),
+            params=made_once(self.cell.graph, self._cell_weights(self._passes[0][0].suffix), self.sizes),
             x=like.new_zeros(1, 2, self._joint_size),
-            state=tuple(s[0] for s in self.zero_state(2)),
+            state=tuple(like.new_zeros(2, *self._state_shapes[k][1:]) for k, _ in self._passes[0][0].rows),
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
@@ -327,12 +649,8 @@ class Recurrent(nn.Module):
         """Of all inputs of a step side by side."""
         return sum(self._input_sizes.values())
 
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
     def _suffixes(self, layer: int) -> tuple[str, ...]:
-        return (f"_l{layer}", f"_l{layer}_reverse")[: self._directions]
+        return (f"_l{layer}", f"_l{layer}_reverse")[: 1 + self.bidirectional]
 
     def _weights(self, suffix: str) -> dict[str, Tensor]:
         weights = self._cell_weights(suffix)
@@ -341,34 +659,46 @@ class Recurrent(nn.Module):
                 weights[name] = F.dropout(weights[name], self.weight_drop)
         return made_once(self.cell.graph, weights, self.sizes)
 
-    def _first_state(self, state: State | None, x: Tensor) -> tuple[Tensor, ...]:
-        """The state before the first step, one tensor for each of the cell's, checked against the input (T, B, I)."""
+    def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
+        """The tensors of the state before the first step, checked against the input (T, B, I), or (B, I) of a step."""
         if state is None:
-            return tuple(self.zero_state(x.shape[1]))
+            return tuple(self.initial_state(x.shape[-2]))
         if not isinstance(state, State):
             raise ArgumentError(
                 f"The 'state' of {self._title} must be a State, as a call returns. Got {type(state).__name__} instead."
             )
-        if set(state.tensors) != set(self._state_shapes):
+        found, names = state.tensors, self._state_names
+        if len(found) != len(names) or not all(map(found.__contains__, names)):
+            raise ArgumentError(f"The 'state' of {self._title} must hold {', '.join(names)}. Got {state} instead.")
+        return self._checked(tuple([found[name] for name in names]), x)
+
+    def _checked(self, tensors: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of a state, if they fit the input."""
+        batch, device, dtype = x.shape[-2], x.device, x.dtype
+        for name, tensor, (rows, *shape) in zip(self._state_names, tensors, self._state_shapes, strict=True):
+            if tensor.shape != (rows, batch, *shape) or tensor.device != device or tensor.dtype != dtype:
+                self._check_state(name, tensor, (rows, batch, *shape), x)
+        return tensors
+
+    def _check_state(self, name: str, tensor: Tensor, expected: tuple[int, ...], x: Tensor) -> None:
+        if tensor.shape != expected:
+            axes = AXES[len(expected)]
             raise ArgumentError(
-                f"The 'state' of {self._title} must hold {', '.join(self._state_shapes)}. Got {state} instead."
+                f"The state '{name}' of {self._title} must have shape {expected}, which is {axes}. "
+                f"Got {tuple(tensor.shape)} instead."
             )
-        rows = self.num_layers * self._directions
-        for name, shape in self._state_shapes.items():
-            tensor, expected = state.tensors[name], (rows, x.shape[1], *shape)
-            if tuple(tensor.shape) != expected:
-                raise ArgumentError(
-                    f"The state '{name}' of {self._title} must have shape {expected}, which is (layers × directions, "
-                    f"batch, size). Got {tuple(tensor.shape)} instead."
-                )
-            if tensor.device != x.device:
-                raise ArgumentError(
-                    f"The state '{name}' of {self._title} must be on {x.device}, as the input. Got {tensor.device} "
-                    "instead; move it with state.to(x.device)."
-                )
-            if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
-                raise ArgumentError(
-                    f"The state '{name}' of {self._title} must be {x.dtype}, as the input. Got {tensor.dtype} instead; "
-                    "cast it with state.to(x.dtype)."
-                )
-        return tuple(state.tensors[name] for name in self._state_shapes)
+        if tensor.device != x.device:
+            raise ArgumentError(
+                f"The state '{name}' of {self._title} must be on {x.device}, as the input. "
+                f"Got {tensor.device} instead; move it with state.to(x.device)."
+            )
+        if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ArgumentError(
+                f"The state '{name}' of {self._title} must be {x.dtype}, as the input. "
+                f"Got {tensor.dtype} instead; cast it with state.to(x.dtype)."
+            )
+
+
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """A tensor of a State, from its rows."""
+    return torch.stack([*rows]) if len(rows) > 1 else rows[0].unsqueeze(0)

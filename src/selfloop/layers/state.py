@@ -35,6 +35,9 @@ class State:
     def __init__(self, **tensors: Float[Tensor, "L B ..."]) -> None:
         if not tensors:
             raise ArgumentError("A State needs at least one tensor, as in State(h=…). Got none.")
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, Tensor):
+                raise ArgumentError(f"The '{name}' of State must be a tensor. Got {type(tensor).__name__} instead.")
         self.tensors = tensors
 
     @property
@@ -48,6 +51,9 @@ class State:
 
     def reset(self, mask: Bool[Tensor, " B"]) -> "State":
         """Zero where `mask` is true, for the sequences that start anew."""
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = f"{mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ArgumentError(f"The 'mask' of State.reset must be a tensor of bool. Got {got} instead.")
         if mask.shape != (self.batch_size,):
             raise ArgumentError(
                 f"The 'mask' of State.reset must have one entry a sequence, {self.batch_size}. "
@@ -57,6 +63,11 @@ class State:
 
     def select(self, rows: Int[Tensor, " N"]) -> "State":
         """The sequences `rows`, in that order; a row may come several times, as beams need."""
+        if not isinstance(rows, Tensor) or rows.dim() != 1 or rows.is_floating_point() or rows.dtype == torch.bool:
+            got = f"{rows.dtype} of shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+            raise ArgumentError(
+                f"The 'rows' of State.select must be a tensor of whole numbers, of one dimension. Got {got} instead."
+            )
         return State(**{name: t.index_select(1, rows.to(t.device)) for name, t in self.tensors.items()})
 
     def to(self, *args: Where, **kwargs: Where) -> "State":
@@ -114,7 +125,9 @@ def _flatten_with_keys(state: State) -> tuple[list[tuple[Any, Tensor]], tuple[st
 
 
 def _unflatten(tensors: Any, names: tuple[str, ...]) -> State:
-    return State(**dict(zip(names, tensors, strict=True)))
+    state = State.__new__(State)  # of whatever a tree holds
+    state.tensors = dict(zip(names, tensors, strict=True))
+    return state
 
 
 # torch.compile, torch.export and DistributedDataParallel see the tensors inside.

@@ -1,7 +1,7 @@
 """``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import VariationalDropout
 from selfloop.layers.layout import join
+from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State, rows
 
@@ -34,6 +35,7 @@ class Stepper:
     Args:
         rnn: a stack of any cell and depth, in one direction.
         batch_size: how many sequences step together.
+        record: names of states or of local variables of the cell's function, whose values `recorded` gives.
 
     Raises:
         ArgumentError: the stack is bidirectional, or an argument does not fit.
@@ -46,7 +48,7 @@ class Stepper:
     ((5,), State(h=(2, 1, 5), c=(2, 1, 5)))
     """
 
-    def __init__(self, rnn: Recurrent, batch_size: int = 1) -> None:
+    def __init__(self, rnn: Recurrent, batch_size: int = 1, record: Sequence[str] = ()) -> None:
         if not isinstance(rnn, Recurrent):
             raise ArgumentError(
                 f"The 'rnn' of Stepper must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__} instead."
@@ -59,25 +61,29 @@ class Stepper:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
         self.rnn, self.batch_size = rnn, batch_size
+        self.record = record_names("Stepper", record)
         self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)
+        self._graph = rnn._graph(training=False, names=self.record)
+        passes = rnn._pass_of.values() if self.record else ()
+        self._widths = [self._graph.output_sizes(one.sizes) for one in passes]
+        self._recorded = self._by_name([rnn._like.new_zeros(batch_size, sum(widths)) for widths in self._widths])
         self._dtype = self._like.dtype
         self._shapes: tuple[tuple[int, ...], ...] = ((batch_size, rnn._joint_size),)
         if batch_size == 1:
             self._shapes = ((rnn._joint_size,), *self._shapes)
         self._backend, self._reasons = rnn._choose(compile=False)
-        between = type(rnn.dropout)
-        if self._backend == "native" and rnn.num_layers > 1 and between not in (nn.Dropout, VariationalDropout):
-            self._reasons["native"] = f"a {between.__name__} stands between its layers"
         self._is_joint = len(rnn.cell.inputs) > 1
         if self._backend == "native" and self._is_joint and rnn.num_layers > 1:
             self._reasons["native"] = "each of its layers reads the further inputs of its cell"
+        if self._backend == "native" and (reason := _between_layers(rnn)):
+            self._reasons["native"] = reason
         if self._backend == "native" and self._dtype == torch.bfloat16:
             self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
             self.refresh()
-            self.reset()
+        self.reset()
 
     @overload
     def __call__(self, x: npt.NDArray[Number], **given: npt.NDArray[Number]) -> npt.NDArray[Number]: ...
@@ -124,32 +130,40 @@ class Stepper:
         """What is remembered, as a copy; to set it is `reset(state)`."""
         if self._steps is None:
             return self._state
-        return State(**{name: s.clone() for name, s in self._steps.states.items()})
+        return State(**{name: self._steps.states[name].clone() for name in self.rnn._state_names})
 
     @state.setter
     def state(self, state: State) -> None:
         self.reset(state)
+
+    @property
+    def recorded(self) -> dict[str, Tensor]:
+        """What `record` names at the last step, as copies: (B, ·), by name and layer, as ``f_l0``; zeros before it."""
+        if self._steps is None:
+            return {name: v.clone() for name, v in self._recorded.items()}
+        room = self._steps.states[self._graph.states[0]]
+        return self._by_name([room[layer, :, : sum(widths)].clone() for layer, widths in enumerate(self._widths)])
 
     @torch.no_grad()
     def reset(self, state: State | None = None, mask: Bool[Tensor, " B"] | None = None) -> None:
         """Go on from another state.
 
         Args:
-            state: which; zeros if None.
+            state: which; if None that of a sequence that starts, as `Recurrent.initial_state` has it.
             mask: only the sequences where it is true; all if None.
 
         Raises:
             ArgumentError: the state or the mask does not fit.
         """
         tensors = self.rnn._first_state(state, self._like)
-        new = State(**dict(zip(self.rnn._state_shapes, tensors, strict=True)))
+        new = State(**dict(zip(self.rnn._state_names, tensors, strict=True)))
         if mask is not None:
             new = _where(mask, new, self.state)
         if self._steps is None:
             self._state = State(**{name: s.detach().to(self._like, copy=True) for name, s in new.tensors.items()})
         else:
-            for s, own in zip(new, self._steps.states.values(), strict=True):
-                own.copy_(s)
+            for name, s in new.tensors.items():
+                self._steps.states[name].copy_(s)
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -186,19 +200,20 @@ class Stepper:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of, by `copy.deepcopy` and by pickle; not the machine code, and no addresses."""
-        return {"rnn": self.rnn, "batch_size": self.batch_size, "weights": self._read, "state": self.state}
+        made_with = (self.batch_size, self.record)
+        return {"rnn": self.rnn, "made_with": made_with, "weights": self._read, "state": self.state}
 
     def __setstate__(self, made_of: dict[str, Any]) -> None:
         """A stepper that goes on with the same numbers, until `refresh` reads the weights that its `rnn` has by now."""
         rnn, read, state = made_of["rnn"], made_of["weights"], made_of["state"]
         like = next(iter(state))
         stayed = (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device)
-        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), made_of["batch_size"])  # type: ignore[misc]
+        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), *made_of["made_with"])  # type: ignore[misc]
         self.rnn = rnn
         if self._steps is not None:
             self._steps.set_weights(read)
         else:
-            by_suffix = {f"_l{layer}": own for layer, own in enumerate(read)}
+            by_suffix = dict(zip(self._copy._pass_of, read, strict=True))
             self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
         self.reset(state)
 
@@ -215,11 +230,12 @@ class Stepper:
     @torch.no_grad()
     def _native(self) -> Steps:
         rnn = self.rnn
-        inputs = [rnn.input_size] + [rnn.output_size] * (rnn.num_layers - 1)
-        sizes = [rnn.cell.bind(size, rnn.hidden_size, rnn.sizes) for size in inputs]
-        graph = rnn.cell.graph.expected.per_step
-        states = {name: size for name, (size,) in rnn._state_shapes.items()}
-        return Steps(graph, sizes, _made_once(rnn), states, self.batch_size, self._like)
+        sizes = [one.sizes for one in rnn._pass_of.values()]
+        states = {name: size for name, (_, size) in zip(rnn._state_names, rnn._state_shapes, strict=True)}
+        if self.record:
+            states[self._graph.states[0]] = max(map(sum, self._widths))
+        output = rnn.cell.graph.states[0]
+        return Steps(self._graph, sizes, _made_once(rnn), states, output, self.batch_size, self._like)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""
@@ -235,6 +251,14 @@ class Stepper:
         self._row_of_y, self._tensor_of_y = y[0], self._forms[Tensor, len(self._shape)]
         if self.batch_size == 1:
             self._row = memoryview(self._x[0])
+
+    def _by_name(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What is recorded, given the output of each layer with it."""
+        found: dict[str, Tensor] = {}
+        for layer, (output, widths) in enumerate(zip(outputs, self._widths, strict=True)):
+            values = output.split(widths, dim=-1)[1:]
+            found |= {f"{name}_l{layer}": v for name, v in zip(self.record, values, strict=True)}
+        return found
 
     def _joint_step(self, x: npt.NDArray[Any] | Tensor, given: Mapping[str, npt.NDArray[Any] | Tensor]) -> Any:
         """A step of a cell with further inputs, which it reads side by side."""
@@ -267,7 +291,9 @@ class Stepper:
             first, *further = one.detach().split([*self.rnn._input_sizes.values()], dim=-1)
             given = dict(zip([*self.rnn._input_sizes][1:], further, strict=True))
             with torch.no_grad():
-                y, self._state = self._copy.step(first, self._state, **given)
+                y, self._state, self._recorded = Recurrent._step(
+                    self._copy, first, self._state, record=self.record, **given
+                )
             return y if isinstance(x, Tensor) else y.cpu().numpy()
         if isinstance(x, Tensor):
             self._steps.x.copy_(x.detach())
@@ -278,7 +304,19 @@ class Stepper:
 
 
 def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [rnn._cell_weights(f"_l{layer}") for layer in range(rnn.num_layers)]
+    return [rnn._cell_weights(suffix) for suffix in rnn._pass_of]
+
+
+def _between_layers(rnn: Recurrent) -> str | None:
+    """What compiled steps of a stack do not do between its layers, or None."""
+    if rnn.num_layers == 1:
+        return None
+    if len({*rnn.hidden_sizes}) > 1 or len(rnn._state_names) > len(rnn.cell.graph.states):
+        return "its layers differ in size"
+    if rnn.residual or rnn.layer_norm:
+        return f"it has a {'residual' if rnn.residual else 'norm'} between its layers"
+    between = type(rnn._modules["dropout"])
+    return None if between in (nn.Dropout, VariationalDropout) else f"a {between.__name__} stands between its layers"
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:

@@ -192,6 +192,25 @@ class Decoder(nn.Module):
             raise ArgumentError("A decoder without attention has no weights. Make it with attention='general'.")
         return weights
 
+    def attend(
+        self, y: Float[Tensor, "T B H"], memory: Memory | None
+    ) -> tuple[Float[Tensor, "T B A"], Float[Tensor, "T B S"] | None]:
+        """What is read out of the stack's outputs, and what of the memory was attended to for it."""
+        if self.attention is None or memory is None:
+            return self.combine(y), None
+        context, weights = self.attention.attend(y, memory)
+        return self.combine(torch.cat([context, y], dim=-1)), weights
+
+    def vectors(
+        self, tokens: Int[Tensor, "T B"], state: DecoderState, lengths: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "T B I"]:
+        """What the stack reads while the decoder is told these tokens: their vectors, and beside them what is fed."""
+        vectors: Tensor = self.input_dropout(self.embedding(tokens))
+        if state.attentional is None:
+            return vectors
+        read, _, _ = self._run(tokens, state, lengths)
+        return torch.cat([vectors, torch.cat([state.attentional[None], read[:-1]])], dim=-1)
+
     @property
     def vocab_size(self) -> int:
         """How many types the vocabulary has."""
@@ -220,10 +239,7 @@ class Decoder(nn.Module):
         if fed is not None:
             vectors = torch.cat([vectors, fed.expand(len(vectors), *fed.shape)], dim=-1)
         y, recurrent = self.rnn(vectors, state.recurrent, lengths=lengths)
-        if self.attention is None or state.memory is None:
-            return self.combine(y), None, DecoderState(recurrent)
-        context, weights = self.attention.attend(y, state.memory)
-        read = self.combine(torch.cat([context, y], dim=-1))
+        read, weights = self.attend(y, state.memory)
         if fed is not None and len(read):
             fed = read[-1] if lengths is None else torch.where((lengths > 0).to(read.device)[:, None], read[-1], fed)
         return read, weights, DecoderState(recurrent, state.memory, fed)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
-from selfloop.models.decoder import DecoderState
+from selfloop.models.decoder import Decoder, DecoderState
 from selfloop.models.one_to_many import OneToMany
 from selfloop.models.vision import Vision
 
@@ -90,6 +90,11 @@ class ImageWriter(nn.Module):
         return self.writer.step(tokens, state)
 
     @property
+    def decoder(self) -> Decoder:
+        """What writes."""
+        return self.writer.decoder
+
+    @property
     def rnn(self) -> Recurrent:
         """The recurrent stack."""
-        return self.writer.decoder.rnn
+        return self.decoder.rnn

@@ -1,7 +1,7 @@
 """A language model: at every step, the distribution of the next token given all before it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -94,22 +94,47 @@ class LanguageModel(nn.Module):
             nn.init.normal_(table.weight, std=embedding_size**-0.5)
             self.readout.weight = table.weight
 
+    @overload
+    def forward(
+        self,
+        tokens: Int[Tensor, "T B"],
+        state: State | None = ...,
+        lengths: Int[Tensor, " B"] | None = ...,
+        *,
+        outputs: Literal[False] = ...,
+    ) -> tuple[Float[Tensor, "T B V"], State]: ...
+
+    @overload
+    def forward(
+        self,
+        tokens: Int[Tensor, "T B"],
+        state: State | None = ...,
+        lengths: Int[Tensor, " B"] | None = ...,
+        *,
+        outputs: Literal[True],
+    ) -> tuple[Float[Tensor, "T B V"], State, Float[Tensor, "T B H"], Float[Tensor, "T B H"]]: ...
+
     def forward(
         self,
         tokens: Int[Tensor, "T B"],
         state: State | None = None,
         lengths: Int[Tensor, " B"] | None = None,
-    ) -> tuple[Float[Tensor, "T B V"], State]:
+        *,
+        outputs: bool = False,
+    ) -> Any:
         """The logits of the token after each step, and the state after the last.
 
         Args:
             tokens: indices below vocab_size.
             state: where to start; zeros if None.
             lengths: how many steps each sequence has; all of them if None.
+            outputs: return the outputs of the stack, too, before their dropout and after it, for losses on them.
         """
         vectors = self.input_dropout(self.embedding(tokens))
         y, state = self.rnn(vectors, state, lengths=lengths)
-        return self.readout(self.projection(self.output_dropout(y))), state
+        dropped = self.output_dropout(y)
+        logits = self.readout(self.projection(dropped))
+        return (logits, state, y, dropped) if outputs else (logits, state)
 
     if TYPE_CHECKING:
 

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from selfloop.config import Section
 from selfloop.options.sections import (
     ClassLossOptions,
+    ClassWeights,
     ColumnName,
     Pixels,
     RecurrentOptions,
@@ -59,9 +60,18 @@ class LabellerOptions(RecurrentOptions):
     output_dropout: Share = 0.3
 
 
+class LabelLoss(ClassLossOptions):
+    """What is made small."""
+
+    class_weights: ClassWeights | None = None  # type: ignore[assignment]
+    """balanced weighs each label by the inverse of its frequency, sqrt by the square root of that. By default sqrt
+    where labels mark spans (B-city, I-city, O), which are few among many O, else none."""
+
+
 class LabelTraining(ExampleTraining):
     """How a labeller is trained."""
 
+    average: bool = True
     best: Literal["loss", "accuracy", "macro_f1", "edit", "f1_at_50", "span_f1"] | None = None
     """The figure of the validation data that chooses the best weights; without it span_f1 where labels mark spans
     (B-city, I-city, O), else accuracy. Of equal ones, the lower loss is better."""
@@ -72,5 +82,5 @@ class LabelConfig(Section):
 
     data: SequenceOptions = SequenceOptions()
     model: LabellerOptions = LabellerOptions()
-    loss: ClassLossOptions = ClassLossOptions()
+    loss: LabelLoss = LabelLoss()
     training: LabelTraining = LabelTraining()

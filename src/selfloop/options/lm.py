@@ -45,9 +45,19 @@ class LanguageModelOptions(RecurrentOptions):
     """The fraction of recurrent weights that is dropped in an update (Merity et al. 2018)."""
 
 
+class ActivityLossOptions(Section):
+    """What is made small, beside the surprise."""
+
+    activity: float = Field(default=0.0, ge=0)
+    """Penalty on the mean square of the last layer's outputs, after dropout (AR; Merity et al. 2017)."""
+    slowness: float = Field(default=0.0, ge=0)
+    """Penalty on the mean square of their change from step to step, before dropout (TAR; Merity et al. 2017)."""
+
+
 class LanguageModelConfig(Section):
     """All that is chosen about a run of ``selfloop train lm``."""
 
     data: TextOptions = TextOptions()
     model: LanguageModelOptions = LanguageModelOptions()
+    loss: ActivityLossOptions = ActivityLossOptions()
     training: TrainingOptions = TrainingOptions()

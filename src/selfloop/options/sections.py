@@ -18,6 +18,8 @@ ColumnName = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+ClassWeights = Literal["none", "sqrt", "balanced"]
+
 
 class SourceOptions(Section):
     """Where the data are."""
@@ -129,7 +131,7 @@ class TokenLossOptions(Section):
 class ClassLossOptions(Section):
     """What is made small."""
 
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced weighs each class by the inverse of its frequency."""
+    class_weights: ClassWeights = "none"
+    """balanced weighs each class by the inverse of its frequency, sqrt by the square root of that."""
     label_smoothing: Share = 0.0
     """Label smoothing: this share of the target probability is spread over all classes (Szegedy et al. 2016)."""

@@ -26,6 +26,9 @@ class TrainingOptions(Section):
     optimizer: Literal["adamw", "sgd", "asgd"] = "adamw"
     """adamw (Loshchilov & Hutter 2019), sgd, or asgd: SGD that averages the weights once validation stops improving
     (NT-ASGD, Merity et al. 2018)."""
+    average: bool = False
+    """Validate and keep the average of the weights over about the last tenth of the updates so far, and not the weights
+    of the last update (polynomial-decay averaging, Shamir & Zhang 2013). asgd averages in its own way instead."""
     learning_rate: float = Field(default=5e-3, gt=0)
     """The peak learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.99)

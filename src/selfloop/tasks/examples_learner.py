@@ -16,7 +16,7 @@ from selfloop.data.examples import Examples
 from selfloop.errors import ConfigError
 from selfloop.language import Cell
 from selfloop.options.fields import filled
-from selfloop.options.sections import WordOptions
+from selfloop.options.sections import ClassWeights, WordOptions
 from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.inputs import Inputs, class_weights, fingerprint, fit_scale
 from selfloop.tasks.learner import Learner
@@ -104,7 +104,7 @@ class ClassesLearner(ExamplesLearner[Config, Opened]):
     def prepare(self) -> int:
         """As of all examples, and what each class weighs."""
         per_epoch = super().prepare()
-        kind: str = self.config.loss.class_weights  # type: ignore[attr-defined]
+        kind: ClassWeights = self.config.loss.class_weights  # type: ignore[attr-defined]
         self._weights = class_weights(kind, np.hstack(self._train[1]), len(self.inputs.classes))
         return per_epoch
 

@@ -8,20 +8,24 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from selfloop.config import Section
 from selfloop.data.batches import Report, in_order, pad
 from selfloop.data.examples import Examples
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
-from selfloop.layers import Recurrent
 from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import WATCHED, FromExamples, Inspectable, before_training
+from selfloop.tasks.predictor import FromExamples, Inspectable, before_training, check_steps
 from selfloop.tasks.score import Score
+from selfloop.tasks.watched import Facts, Watched, side_by_side, text_facts
 from selfloop.training import Run
+
+WATCHED, CHANNELS = 256, 16
+"""Examples, and channels of series, that are looked at to see what the stack does."""
 
 Network = TypeVar("Network", bound=SequenceModel)
 Config = TypeVar("Config", bound=Section)
@@ -102,25 +106,53 @@ class ExamplesPredictor(
         return Examples(inputs, [], [place for _, place in texts])
 
     @torch.no_grad()
-    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
-        """The recurrent stack, and what it reads of the run's longest validation examples: to look inside.
-
-        Args:
-            steps: T at the most, at least 1; examples that are shorter give fewer.
-            fresh: of the model as it was made, with the run's seed, before its training.
-
-        Returns:
-            The stack, and vectors (T, B, I) of up to 16 examples.
-
-        Raises:
-            DataError: the examples cannot be read.
-        """
+    def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
+        """What the stack reads of up to 256 examples; for the rest see `Inspectable.watched`."""
+        check_steps(steps)
+        (part,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
+        part = part.select(range(0, len(part), -(-len(part) // WATCHED)))
         model = before_training(self) if fresh else self.model
         if fresh and isinstance(model.encoder, NumberEncoder):  # it knew the scale of the numbers from the beginning
             model.encoder.load_state_dict(self.model.encoder.state_dict())
-        longest = sorted(self.inputs.arrays(self.parts()["valid"]), key=len)[-WATCHED:]
-        batch, _ = pad([array[: min(steps, len(longest[0]))] for array in longest])
-        return model.rnn, model.encoder(batch.to(self.device))
+        arrays = self.inputs.arrays(part)
+        batch, lengths = pad(arrays)
+        if lengths is None:
+            lengths = torch.full((len(arrays),), len(batch))
+        written = self.inputs.written(part)
+        rows = [{**text_facts(_spaced(row)), "step": [*range(len(row))]} for row in written] or [
+            {"step": [*range(len(array))]} for array in arrays
+        ]
+        facts = side_by_side(rows, len(batch))
+        if self.inputs.kind == "series":
+            for channel in range(min(CHANNELS, batch.shape[2])):
+                known = torch.arange(len(batch))[:, None] < lengths
+                facts[f"channel {channel + 1}"] = batch[..., channel].double().where(known, torch.nan).numpy()
+        targets, own = self.targets(part, lengths)
+        truth = targets[:, 2]
+
+        def losses(y: Tensor, lengths: Tensor, at: Tensor, rows: Tensor) -> Tensor:
+            logits = self.read_out(model, y, lengths, at)
+            return F.cross_entropy(logits.float(), truth[rows].to(logits.device), reduction="none")
+
+        return Watched(
+            rnn=model.rnn,
+            x=model._encoded(batch.to(self.device), lengths),
+            lengths=lengths,
+            unit=self.inputs.unit,
+            names=part.places,
+            steps=written,
+            facts={**facts, **own},
+            targets=targets[:, :2],
+            losses=losses,
+        )
+
+    @abstractmethod
+    def targets(self, part: Examples, lengths: Tensor) -> tuple[Tensor, Facts]:
+        """Where examples are judged, (N, 3): sequence, step and class; and the classes as facts of the steps."""
+
+    @abstractmethod
+    def read_out(self, model: Network, y: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
+        """The logits (N, K) of the stack's outputs (L, N, H) of sequences of these lengths, at a step of each."""
 
     @torch.inference_mode()
     def answers(self, arrays: Sequence[npt.NDArray[Any]], report: Report | None = None) -> list[Tensor]:
@@ -131,3 +163,8 @@ class ExamplesPredictor(
             said = self.answer(batch.to(self.device), None if lengths is None else lengths.to(self.device))
             found |= zip(rows.tolist(), said, strict=True)
         return [found[row] for row in range(len(arrays))]
+
+
+def _spaced(words: Sequence[str]) -> Iterable[str]:
+    """Words as a text has them, with spaces between; characters as they are."""
+    return words if all(len(word) <= 1 for word in words) else [f" {word}" for word in words]

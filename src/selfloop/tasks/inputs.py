@@ -20,6 +20,7 @@ from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.data.text.words import split_words
 from selfloop.errors import ConfigError, DataError, RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.options.sections import ClassWeights
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.training import Run
 from selfloop.training.checkpoint import write_bytes
@@ -40,6 +41,7 @@ class Inputs:
         tokenizer: of text that is read as characters, bytes or byte-pair encoding.
         vocabulary: of words, and of text that is read as words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
+        spans: whether the labels of steps are tags of spans, each of which begins before it continues.
     """
 
     kind: Modality
@@ -48,6 +50,7 @@ class Inputs:
     tokenizer: Tokenizer | None = None
     vocabulary: Vocabulary | None = None
     image: tuple[int, ...] | None = None
+    spans: bool = False
 
     def arrays(self, examples: Examples) -> Sequence[npt.NDArray[np.generic]]:
         """An array each, whose first axis is time.
@@ -69,6 +72,22 @@ class Inputs:
                     f"{self.shape}. Give data of the same kind."
                 )
         return examples.inputs
+
+    def written(self, examples: Examples) -> list[list[str]]:
+        """Of each example the text of its steps, as `arrays` reads them; none of what is not text."""
+        if self.tokenizer is not None:
+            ids = self.tokenizer.encode_batch(examples.inputs)
+            return [[self.tokenizer.decode([token]) for token in row or [self.tokenizer.start_id]] for row in ids]
+        if self.vocabulary is not None:
+            return [(split_words(words) if self.kind == "text" else list(words)) or [""] for words in examples.inputs]
+        return []
+
+    @property
+    def unit(self) -> str:
+        """What a step is, in the singular."""
+        if self.tokenizer is not None:
+            return {"char": "character"}.get(self.tokenizer.kind, "token")
+        return "word" if self.vocabulary is not None else "frame" if self.kind == "frames" else "step"
 
     def indices(self, names: Sequence[str | None]) -> npt.NDArray[np.int64]:
         """The numbers of classes; -1 where there is no label to judge by."""
@@ -93,6 +112,8 @@ class Inputs:
             facts["classes"] = self.classes
         if self.image is not None:
             facts["image"] = self.image
+        if self.spans:
+            facts["spans"] = True
         if self.vocabulary is not None:
             facts["words"] = self.vocabulary.words
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
@@ -118,7 +139,7 @@ class Inputs:
         by_words = facts.kind == "words" or bool(facts.words)
         tokenizer = load_tokenizer(run) if facts.kind == "text" and not by_words else None
         vocabulary = Vocabulary(facts.words) if by_words else None
-        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image)
+        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image, facts.spans)
 
 
 class _Facts(Section):
@@ -129,6 +150,7 @@ class _Facts(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
+    spans: bool = False
     characters: str = ""
     """Of runs that are older than n-grams."""
 
@@ -174,8 +196,9 @@ def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=key))
 
 
-def class_weights(kind: str, truth: npt.NDArray[np.int64], classes: int) -> Tensor | None:
-    """What each class weighs in the loss: all the same (None), or 1 / its share of the truth, divided by the classes.
+def class_weights(kind: ClassWeights, truth: npt.NDArray[np.int64], classes: int) -> Tensor | None:
+    """What each class weighs in the loss: all the same (None), or 1 / its share of the truth, divided by the classes,
+    or the square root of that.
 
     >>> class_weights("balanced", np.array([0, 0, 0, 1, -1]), classes=2)
     tensor([0.6667, 2.0000])
@@ -183,7 +206,8 @@ def class_weights(kind: str, truth: npt.NDArray[np.int64], classes: int) -> Tens
     if kind == "none":
         return None
     counts = np.bincount(truth[truth >= 0], minlength=classes)
-    return torch.tensor(counts.sum() / np.maximum(counts, 1) / classes, dtype=torch.float32)
+    balanced = torch.tensor(counts.sum() / np.maximum(counts, 1) / classes, dtype=torch.float32)
+    return balanced.sqrt() if kind == "sqrt" else balanced
 
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfloop.config import Section
 from selfloop.data import Text
@@ -24,7 +24,6 @@ from selfloop.data.reader import Reader
 from selfloop.decoding import Hypothesis, Sampling
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
-from selfloop.layers import Recurrent
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import Step
 from selfloop.tasks.reading import bad_items, read
@@ -32,6 +31,7 @@ from selfloop.tasks.results import check_one, figures_of, read_results
 from selfloop.tasks.run_config import cell_of
 from selfloop.tasks.score import Drawing, Score
 from selfloop.tasks.table import PARTS, TASKS
+from selfloop.tasks.watched import Watched
 from selfloop.training import Run
 
 Self = TypeVar("Self", bound="Predictor[Any, Any, Any, Any]")
@@ -311,12 +311,24 @@ class Inspectable(ABC):
     """Shows what its recurrent stack reads."""
 
     @abstractmethod
-    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
-        """The recurrent stack, before its training if `fresh`, and vectors (T, B, I) that it reads."""
+    def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
+        """Sequences as the recurrent stack reads them, with what is known of each step: to look inside.
+
+        Args:
+            steps: how many of each sequence, at the most; at least 1.
+            source: data as `evaluate` takes them; None for the run's own validation data.
+            fresh: of the model as it was made, with the run's seed, before its training.
+
+        Raises:
+            ArgumentError: `steps` is below 1.
+            DataError: the data cannot be read, or are too short.
+        """
 
 
-WATCHED = 16
-"""Sequences, at the most, that `recurrent_inputs` reads side by side."""
+def check_steps(steps: int) -> None:
+    """Raise ArgumentError where there is no such number of steps to look at."""
+    if steps < 1:
+        raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
 
 
 def before_training(opened: Predictor[Network, Any, Any, Any]) -> Network:

@@ -93,9 +93,9 @@ TASKS: dict[str, TaskEntry] = {
             "selfloop train classify": "handwritten digits, pixel by pixel",
             "selfloop train classify reviews.csv --minutes 5": "a table of texts with their class",
             "selfloop train classify walks.csv --series walk --time seconds": "",
-            "selfloop train classify names/": "a text file a class, an example a line",
+            "selfloop train classify names/": "a text file per class, an example per line",
             "selfloop train classify walks/ --bidirectional --pooling attention": "",
-            "selfloop train classify mnist/ --scan rows": "images, a row of pixels a step",
+            "selfloop train classify mnist/ --scan rows": "images, a row of pixels per step",
             "selfloop train classify few.csv --folds 5": "cross-validation, where examples are few",
         },
         usual=(

@@ -26,6 +26,7 @@ REGULARISERS = {
         "input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "image_dropout", "weight_drop",
     ),
     "label smoothing": ("label_smoothing",),
+    "penalties": ("activity", "slowness"),
     "class weights": ("class_weights",),
     "scheduled sampling": ("scheduled_sampling",),
 }  # fmt: skip
@@ -40,8 +41,8 @@ LARGEST = 1e15
 def draw_curves(run: Run, unit: str) -> Path:
     """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates.
 
-    The training loss is that of the updates themselves, so it holds dropout, label smoothing and class weights where
-    the run has them; the legend says so. The validation loss holds none of them.
+    The training loss is that of the updates themselves, so it holds dropout, label smoothing, penalties and class
+    weights where the run has them; the legend says so. The validation loss holds none of them.
 
     Args:
         run: whose.

@@ -15,6 +15,7 @@ from selfloop.errors import RunError
 from selfloop.layers import State
 from selfloop.options.training import TrainingOptions
 from selfloop.training import resume
+from selfloop.training.averages import average_of, with_average
 from selfloop.training.log import LINES, Log
 from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
 from selfloop.training.resume import Progress
@@ -100,13 +101,14 @@ def _train(
 ) -> Progress:
     main = accelerator.is_main_process
     model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))
+    average = average_of(task.model) if options.average and options.optimizer != "asgd" else None
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
     share = slice(accelerator.process_index * rows, min(options.batch_size, (accelerator.process_index + 1) * rows))
 
     progress, carry, pending = Progress(), None, None
     if resumed:
-        progress, pending, carry = resume.restore(run, task, options, optimizer, accelerator, share)
+        progress, pending, carry = resume.restore(run, task, options, optimizer, average, accelerator, share)
     budget = progress.budget(options, task.steps_per_epoch)
     if more is not None:
         budget = progress.lengthen(more, options.validations)
@@ -126,6 +128,8 @@ def _train(
             accelerator.clip_grad_norm_(model.parameters(), options.clip)
         optimizer.step()
         optimizer.zero_grad()
+        if average is not None:
+            average.update_parameters(task.model)
 
         progress.step += 1
         progress.targets += targets * accelerator.num_processes
@@ -140,11 +144,12 @@ def _train(
         validate = due > progress.validations
         if validate:
             progress.validations = due
-            metrics = _validate(task, optimizer, accelerator)
+            with with_average(task.model, average):
+                metrics = _validate(task, optimizer, accelerator)
             best = _judge(progress, metrics, task.best_by, options, optimizer)
             if log:
                 if best:
-                    with averaged(optimizer):
+                    with averaged(optimizer), with_average(task.model, average):
                         run.save_model(task.model, {**metrics, "step": progress.step})
                 log.validated(progress.step, progress.elapsed, spent, metrics, best)
             progress.finished = spent >= 1 or progress.stale >= options.stops_after
@@ -152,7 +157,7 @@ def _train(
         if stop or validate or progress.elapsed - saved > options.save_every:
             saved = progress.elapsed
             facts = {"progress": asdict(progress), "pending": log and log.pending(), "options": options.model_dump()}
-            resume.save(run, task, optimizer, accelerator, facts, carry)
+            resume.save(run, task, optimizer, average, accelerator, facts, carry)
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what uses the model now computes in its own precision
     return progress
 

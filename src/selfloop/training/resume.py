@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
+from torch.optim.swa_utils import AveragedModel
 
 from selfloop.errors import RunError
 from selfloop.layers import State
@@ -59,17 +60,22 @@ def save(
     run: Run,
     task: Any,
     optimizer: Any,
+    average: AveragedModel | None,
     accelerator: Accelerator,
     facts: Mapping[str, Any],
     carry: State | None,
 ) -> None:
-    """Write a checkpoint: weights, optimizer, randomness of every process, the carried state, and facts of the loop."""
+    """Write a checkpoint: weights, their average, optimizer, randomness of every process, the carried state, and facts
+    of the loop.
+    """
     generators = gather(_generator(accelerator)[None])
     states = {} if carry is None else {n: gather(t.transpose(0, 1).contiguous()) for n, t in carry.tensors.items()}
     if not accelerator.is_main_process:
         return
     tensors: Tensors = {f"model/{name}": t for name, t in weights(task.model).items()}
     tensors |= {f"carry/{name}": t for name, t in states.items()}
+    if average is not None:
+        tensors |= {f"average/{name}": t for name, t in weights(average.module).items()}
     tensors["random"] = generators.clone()
     kept = optimizer.state_dict()
     for index, values in kept["state"].items():
@@ -94,7 +100,13 @@ def read_progress(run: Run) -> Progress:
 
 
 def restore(
-    run: Run, task: Any, options: TrainingOptions, optimizer: Any, accelerator: Accelerator, share: slice
+    run: Run,
+    task: Any,
+    options: TrainingOptions,
+    optimizer: Any,
+    average: AveragedModel | None,
+    accelerator: Accelerator,
+    share: slice,
 ) -> tuple[Progress, dict[str, float] | None, State | None]:
     """Put a checkpoint back; returns how far the run is, what its log has not told yet, and this process's rows of the
     carried state.
@@ -106,6 +118,10 @@ def restore(
         tensors, facts = run.load_checkpoint()
         _check_unchanged(run, task, options, facts)
         load_into(task.model, under("model/", tensors), run.path / "resume" / "last.safetensors")
+        averages = under("average/", tensors)
+        if average is not None and averages:  # of a run from before there were any, it begins here
+            load_into(average.module, averages, run.path / "resume" / "last.safetensors")
+            average.n_averaged.fill_(facts["progress"]["step"])
         _restore_optimizer(optimizer, under("optimizer/", tensors), facts["groups"])
         generators = tensors["random"]
         if generators.shape[0] == accelerator.num_processes:  # else another number of processes, with fresh randomness

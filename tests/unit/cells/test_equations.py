@@ -270,7 +270,7 @@ def on_lstm(p, x, h, c):
 
 
 def lif(p, x, s, v):
-    v = p["keep"] * v + times(p["W_xh"], x) + times(p["W_hh"], s) + p["b"] - p["threshold"] * s
+    v = np.clip(p["keep"], 0, 1) * v + times(p["W_xh"], x) + times(p["W_hh"], s) + p["b"] - p["threshold"] * s
     return np.array([1.0 if one > p["threshold"] else 0.0 for one in v]), v
 
 

@@ -21,6 +21,8 @@ def test_no_other_module_uses_a_private_api_of_torch():
         r"forward_ad\._",
         r"utils\._pytree",
         "_is_zerotensor",
+        "_forward_hooks",
+        "_forward_pre_hooks",
         "symbolic_shapes",
     )
     private = re.compile("|".join((*names, r"ops\.mkldnn")))
@@ -46,6 +48,31 @@ def test_dispatch_keys_tell_plain_memory_from_the_rest():
     foreign = torch.Tensor._make_wrapper_subclass(Foreign, (2,))
     assert internals.dispatch_keys(foreign).has(internals.DispatchKey.Python)
     assert not internals.dispatch_keys(plain).has(internals.DispatchKey.Python)
+
+
+def test_hooks_are_those_that_torch_calls_in_its_order():
+    module, seen = torch.nn.Identity(), []
+    assert internals.forward_hooks(module) is None
+    handles = [
+        module.register_forward_pre_hook(lambda *given: seen.append(("pre", len(given)))),
+        module.register_forward_pre_hook(
+            lambda *given: seen.append(("pre", len(given))), with_kwargs=True, prepend=True
+        ),
+        module.register_forward_hook(lambda *given: seen.append(("post", len(given))), with_kwargs=True),
+        torch.nn.modules.module.register_module_forward_hook(lambda *given: seen.append(("all", len(given)))),
+        torch.nn.modules.module.register_module_forward_pre_hook(lambda *given: seen.append(("all", len(given)))),
+    ]
+    before, after = internals.forward_hooks(module)
+    module(torch.zeros(1))
+    called, seen[:] = list(seen), []
+    for hook, with_kwargs in before:
+        hook(module, (), *[{}] * with_kwargs)
+    for hook, with_kwargs in after:
+        hook(module, (), *[{}] * with_kwargs, None)
+    assert seen == called == [("all", 2), ("pre", 3), ("pre", 2), ("all", 3), ("post", 4)]
+    for handle in handles:
+        handle.remove()
+    assert internals.forward_hooks(module) is None
 
 
 def test_dispatch_modes_are_counted():

@@ -27,6 +27,13 @@ calls = {
     "a matrix as state": (sl.Recurrent(sl.cells.delta_net, 3, 4, bidirectional=True), (x,), {"lengths": [4, 2]}),
     "heads": (sl.Recurrent(sl.cells.slstm, 3, 4, heads=2, backend="interpret"), (x,), {}),
     "a cell of one's own": (sl.Recurrent(own, 3, 4), (x,), {}),
+    "layers of sizes": (
+        sl.Recurrent(sl.cells.lstm, 3, [5, 4], layer_norm=True, learn_state=True, bidirectional=True),
+        (x,),
+        {"lengths": [4, 2]},
+    ),
+    "residuals": (sl.Recurrent(sl.cells.gru, 3, 4, 2, residual=True), (x,), {}),
+    "a step": (sl.LSTMCell(3, 4), (x[0],), {}),
     "a drop-in": (sl.LSTM(3, 4), (x, (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))), {}),
 }
 for name, (rnn, args, options) in calls.items():
@@ -35,6 +42,15 @@ for name, (rnn, args, options) in calls.items():
     expected, last = rnn(*args, **options)
     assert type(state) is type(last), name
     torch.testing.assert_close([y, *state], [expected, *last], msg=name)
+
+gates = torch.compile(lambda x: fused(x, record=("f", "c"))[2], backend="eager", fullgraph=True)
+try:
+    gates(x)
+except Exception as error:
+    assert "Call it once with this 'record' before it is compiled" in str(error), error
+torch._dynamo.reset()
+expected = fused(x, record=("f", "c"))[2]
+torch.testing.assert_close(gates(x), expected)
 
 for name in ("a fused cell", "a given state"):
     rnn, args, options = calls[name]

@@ -21,7 +21,10 @@ X = torch.zeros(5, 2, 3)
 
 MISUSE = [
     (lambda: sl.Recurrent("lstm", 3, 4), "The 'cell' of Recurrent must be made by @selfloop.cell. Got str instead."),
-    (lambda: lstm(num_layers=0), "The 'num_layers' of Recurrent must be a whole number ≥ 1. Got 0 instead."),
+    (
+        lambda: lstm(num_layers=0),
+        "The 'num_layers' of Recurrent must be a whole number from 1 to 10,000. Got 0 instead.",
+    ),
     (lambda: lstm(backend="tourch"), "Got 'tourch' instead; did you mean 'torch'?"),
     (lambda: lstm(backend=None), "The 'backend' must be one of auto, native, torch, interpret. Got None instead."),
     (lambda: lstm(dropout="half"), "The 'dropout' must be a share of at least 0 and below 1. Got 'half' instead."),
@@ -78,6 +81,18 @@ MISUSE = [
     ),
     (lambda: sl.LSTM(3, 4).step(X[0], (X, X)), "The state 'h' of LSTM must have shape (1, 2, 4), which is"),
     (lambda: lstm().step(X), "The 'x' of Recurrent.step must be of shape (B, I), or (I,) for one sequence"),
+    (lambda: sl.LSTM(3, 0), "The 'hidden_size' of 'lstm' must be a whole number ≥ 1. Got 0 instead."),
+    (lambda: sl.LSTM(3, "4", proj_size=2), "The 'hidden_size' of 'projected_lstm' must be a whole number ≥ 1."),
+    (
+        lambda: sl.LSTM(3, 4, True),
+        "The 'num_layers' of LSTM must be a whole number from 1 to 10,000. Got True instead.",
+    ),
+    (lambda: sl.LSTM(3, 4, bias="no"), "The 'bias' of LSTM must be True or False. Got 'no' instead."),
+    (lambda: sl.LSTM(3, 4, batch_first=1), "The 'batch_first' of LSTM must be True or False. Got 1 instead."),
+    (lambda: sl.LSTM(3, 4, residual=True), "LSTM takes no 'residual'; Recurrent(cells.lstm, …) does."),
+    (lambda: sl.LSTM(3, [4, 4]), "The 'hidden_size' of LSTM must be one number, since torch.nn's form of a state"),
+    (lambda: sl.LSTM(3, 4).step(X), "The 'x' of LSTM.step must be of shape (B, I), or (I,) for one sequence"),
+    (lambda: sl.LSTM(3, 4).step([1.0]), "a step has no time. Got list instead."),
     (lambda: sl.GRU(3, 4)(X, (X, X)), "The 'hx' of GRU must be a tensor h_0, or a State. Got 2 values instead."),
     (lambda: lstm(bidirectional=True).step(X[0]), "A bidirectional Recurrent cannot step"),
     (
@@ -85,6 +100,28 @@ MISUSE = [
         "The 'hx' of LSTM must be a pair (h_0, c_0), or a State. Got Tensor",
     ),
     (sl.State, "A State needs at least one tensor"),
+    (lambda: lstm(dtype=torch.int32), "The 'dtype' of Recurrent must be one of real numbers, such as torch.float32."),
+    (lambda: lstm(dtype="float32"), "The 'dtype' of Recurrent must be one of real numbers, such as torch.float32."),
+    (
+        lambda: lstm()(torch.nested.nested_tensor([X[:, 0], X[:2, 0]], layout=torch.jagged)),
+        "must be dense. Got a nested tensor instead; pad it and give its lengths.",
+    ),
+    (
+        lambda: cells.lstm(X, X, X),
+        "to run it over tensors, make Recurrent(lstm, input_size=…, hidden_size=…).",
+    ),
+    (cells.gru, "The cell 'gru' is the equations of one step, which other cells may call on their values."),
+    (lambda: lstm()(X, lengths=torch.ones(5, 2, dtype=torch.bool)), "Got a mask of torch.bool instead"),
+    (lambda: lstm()(X, lengths=torch.ones(5, 2, dtype=torch.bool)), "of each sequence, give mask.sum(0)."),
+    (
+        lambda: lstm(batch_first=True)(X.transpose(0, 1), lengths=torch.ones(2, 5, dtype=torch.bool)),
+        "of each sequence, give mask.sum(1).",
+    ),
+    (lambda: lstm()(X, lengths=[None, 2]), "The 'lengths' of Recurrent must be whole numbers. Got [None, 2] instead."),
+    (
+        lambda: sl.LSTM(3, 4)(X[:, 0], (torch.zeros(4), torch.zeros(4))),
+        "must be of shape (layers × directions, size) beside one sequence. Got shape (4,) instead.",
+    ),
     (lambda: lstm()(pack_padded_sequence(X, [5, 2]), lengths=[5, 2]), "A PackedSequence carries its own lengths."),
 ]
 
@@ -296,8 +333,10 @@ def test_a_cell_without_parameters_has_a_dtype_and_a_device():
     rnn = sl.Recurrent(leaky, 2, 1)
     assert rnn(torch.ones(3, 1, 2))[0][:, 0, 0].tolist() == [1.0, 1.5, 1.75]
     assert rnn.double()(torch.ones(3, 1, 2, dtype=torch.float64))[0].dtype == torch.float64
-    with pytest.raises(ArgumentError, match="must all have one input size"):
-        sl.Recurrent(leaky, 2, 1, num_layers=2, bidirectional=True)
+    both = sl.Recurrent(leaky, 2, 1, num_layers=2, bidirectional=True)  # the second layer reads four features
+    y, state = both(torch.ones(3, 1, 2))
+    assert str(state) == "State(h_l0=(2, 1, 2), h_l1=(2, 1, 4))"
+    assert y[:, 0, 0].tolist() == [1.0, 2.0, 2.75]
 
 
 DROP_INS = {sl.RNN: nn.RNN, sl.LSTM: nn.LSTM, sl.GRU: nn.GRU}
@@ -336,3 +375,129 @@ def test_a_step_takes_and_returns_what_a_call_does(ours, shape):
         _, state = rnn(x, sl.State(**{n: torch.zeros(2, 2, 4) for n in rnn.cell.graph.states}))
         _, after = rnn.step(x[0], state)
         assert isinstance(after, sl.State)
+
+
+NAMES_OF_ITS_OWN = {"check_forward_args", "check_hidden_size", "check_input", "get_expected_cell_size"}
+NAMES_OF_ITS_OWN |= {"get_expected_hidden_size", "permute_hidden"}
+"""What torch.nn's layers call within their `forward`, and nobody else."""
+
+
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+def test_attributes_are_torchs(ours):
+    options = {"bidirectional": True, "dropout": 1.0, **({"proj_size": 2} if ours is sl.LSTM else {})}
+    a, b = ours(3, 4, 2, **options), DROP_INS[ours](3, 4, 2, **options)
+    public = {name for name in dir(b) if not name.startswith("_")}
+    assert public - set(dir(a)) == NAMES_OF_ITS_OWN & public
+    for name in ("mode", "proj_size", "bias", "batch_first", "bidirectional", "num_layers", "dropout"):
+        assert getattr(a, name) == getattr(b, name), name
+    b.load_state_dict(a.state_dict())
+    for mine, theirs in zip(a.all_weights, b.all_weights, strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(mine, theirs, strict=True))
+    for module in (a, b):
+        module.dropout = 0.25
+    assert a.dropout == b.dropout == 0.25
+    assert sl.RNN(3, 4, nonlinearity="relu").mode == "RNN_RELU"
+    assert sl.RNN(3, 4, nonlinearity="relu").nonlinearity == "relu"
+
+
+def test_a_layer_that_drops_everything_reads_zeros():
+    a, b, x = sl.GRU(3, 4, 2, dropout=1.0), nn.GRU(3, 4, 2, dropout=1.0), torch.randn(5, 2, 3)
+    b.load_state_dict(a.state_dict())
+    assert_close(a(x)[0], b(x)[0])
+    assert_close(a.eval()(x)[0], b.eval()(x)[0])
+
+
+@pytest.mark.parametrize("layer", [lstm, lambda: sl.LSTM(3, 4)], ids=["Recurrent", "LSTM"])
+def test_hooks_run_around_a_step_as_around_a_call(layer):
+    rnn, x, seen = layer(), torch.randn(2, 3), []
+    _, state = rnn.step(x)
+    handles = [
+        rnn.register_forward_pre_hook(lambda module, args: seen.append(("before", module is rnn, len(args)))),
+        rnn.register_forward_hook(lambda module, args, out: seen.append(("after", len(args), len(out)))),
+        rnn.register_forward_hook(lambda module, args, kwargs, out: seen.append((dict(kwargs),)), with_kwargs=True),
+        nn.modules.module.register_module_forward_hook(lambda module, args, out: seen.append(("all", module is rnn))),
+    ]
+    rnn.step(x, state)
+    assert seen == [("before", True, 2), ("all", True), ("after", 2, 2), ({},)]
+    for handle in handles:
+        handle.remove()
+    rnn.register_forward_pre_hook(lambda module, args: (2 * args[0], *args[1:]))
+    rnn.register_forward_hook(lambda module, args, out: (out[0] + 1, out[1]))
+    hooked = rnn.step(x)[0]
+    rnn._forward_pre_hooks.clear()
+    rnn._forward_hooks.clear()
+    assert_close(hooked, rnn.step(2 * x)[0] + 1)
+
+
+def test_hooks_of_a_step_see_and_change_its_keywords():
+    @sl.cell
+    def gated(x, h, dt=sl.given("1"), *, W=sl.param("h x")):
+        return h + sl.sum(dt) * (W @ x)
+
+    rnn, x, dt, seen = sl.Recurrent(gated, 3, 4), torch.randn(2, 3), torch.ones(2, 1), []
+
+    def before(module, args, kwargs):
+        seen.append(sorted(kwargs))
+        return args, {"dt": 2 * kwargs["dt"]}
+
+    plain = rnn.step(x, dt=dt)[0]
+    rnn.register_forward_pre_hook(before, with_kwargs=True)
+    assert_close(rnn.step(x, dt=dt)[0], 2 * plain)
+    assert seen == [["dt"]]
+
+
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("rows", [1, 8, 9])
+def test_a_step_is_the_sequence_whichever_backend_runs_it(ours, rows):
+    """Up to eight sequences it is torch's function for one step."""
+    x = torch.randn(4, rows, 3, dtype=torch.float64)
+    for bias in (True, False):
+        rnn = ours(3, 5, 2, bias=bias, dtype=torch.float64)
+        expected = rnn(x)[0]
+        state, weights = None, list(rnn.parameters())
+        outputs = []
+        for x_t in x:
+            y, state = rnn.step(x_t, state)
+            outputs.append(y)
+        got = torch.stack(outputs)
+        assert_close(got, expected)
+        for mine, theirs in zip(
+            *(torch.autograd.grad(y.square().sum(), weights) for y in (got, expected)), strict=True
+        ):
+            assert_close(mine, theirs)
+
+
+def test_a_step_sees_every_change_of_the_weights():
+    rnn, x = sl.LSTM(3, 4), torch.randn(2, 3)
+    with torch.no_grad():
+        rnn.step(x)
+        rnn.weight_ih_l0.data.mul_(2)  # torch does not count this as a change
+        assert_close(rnn.step(x)[0], rnn(x[None])[0][0])
+
+
+def test_weights_of_torch_are_for_the_layers_that_have_their_names():
+    weights = nn.LSTM(3, 4).state_dict()
+    with pytest.raises(
+        ArgumentError, match=r"such as 'weight_ih_l0', are those of torch.nn.*Load them into selfloop.LSTM"
+    ):
+        lstm().load_state_dict(weights)
+    assert lstm().load_state_dict(weights, strict=False).missing_keys == ["W_xh_l0", "W_hh_l0", "b_l0"]
+    sl.LSTM(3, 4).load_state_dict(weights)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        lstm().load_state_dict({})
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "Recurrent"])
+def test_help_names_every_argument_and_shows_an_example(name):
+    layer = getattr(sl, name)
+    text = inspect.getdoc(layer)
+    assert ">>> " in text
+    for argument in set(inspect.signature(layer).parameters) - {"unknown"}:
+        assert f"    {argument}: " in text, argument
+    call = inspect.getdoc(layer.forward)
+    for argument in set(inspect.signature(layer.forward).parameters) - {"self"}:
+        assert f"    {argument}: " in call, argument
+
+
+def test_a_cell_prints_itself_in_a_line():
+    assert repr(cells.lstm) == "Cell(lstm: x[t], h[t-1], c[t-1] -> h[t], c[t])"

@@ -194,6 +194,51 @@ def test_asgd_averages_when_validation_has_stopped_improving_and_validates_the_a
     torch.testing.assert_close(task.at_step[21]["matrix"], after[20])  # training goes on from the last weights
 
 
+PLAIN = {"optimizer": "sgd", "schedule": "constant", "learning_rate": 1, "weight_decay": 0, "clip": 0}
+AVERAGED = {**PLAIN, "average": True}
+
+
+def test_the_average_of_the_weights_is_validated_and_kept_and_training_goes_on_without_it(fit, tmp_path):
+    task = Toy(gradient=None, valid=[3, 2, 1, 4])
+    fit(task, **AVERAGED)
+    after = [w["matrix"] for w in (*task.at_step[1:], weights(task.model))]  # after each step
+    average, averages = after[0], [after[0]]
+    for number, value in enumerate(after[1:], 2):
+        average = average + (value - average) * 9 / (number + 8)
+        averages.append(average)
+    for validation, step in enumerate((5, 10, 15, 20)):
+        torch.testing.assert_close(task.at_validation[validation]["matrix"], averages[step - 1])
+    torch.testing.assert_close(best(tmp_path)["matrix"], averages[14])
+    plain = Toy(gradient=None, valid=[3, 2, 1, 4])
+    fit(plain, folder="plain", **PLAIN)
+    assert torch.equal(weights(plain.model)["matrix"], after[-1])
+
+
+def test_a_run_that_is_resumed_has_the_average_of_one_that_never_stopped(fit, tmp_path):
+    whole = Toy(gradient=None)
+    fit(whole, folder="whole", **AVERAGED)
+    fit(Toy(gradient=None), listener=Watcher(stop_at=7), **AVERAGED)
+    fit(Toy(gradient=None, valid=[1 / 2, 1 / 3, 1 / 4]), **AVERAGED)
+    file = ("resume", "last.safetensors")
+    (tensors, _), (others, _) = (read_tensors(tmp_path.joinpath(run, *file)) for run in ("run", "whole"))
+    assert "average/matrix" in tensors
+    assert all(torch.equal(tensors[name], others[name]) for name in others)
+    assert torch.equal(best(tmp_path)["matrix"], whole.at_validation[-1]["matrix"])
+
+
+def test_a_run_from_before_there_were_averages_begins_them_where_it_is_resumed(fit, tmp_path):
+    fit(Toy(gradient=None), listener=Watcher(stop_at=7), **PLAIN)
+    file = tmp_path / "run" / "resume" / "last.safetensors"
+    tensors, facts = read_tensors(file)
+    del facts["options"]["average"]
+    write_tensors(file, tensors, facts)
+    task = Toy(gradient=None, valid=[1 / 2, 1 / 3, 1 / 4])
+    fit(task, **AVERAGED)
+    after = [w["matrix"] for w in task.at_step[1:]]
+    expected = (after[0] * 2 + after[1] * 18 + after[2] * 90) / 110
+    torch.testing.assert_close(task.at_validation[0]["matrix"], expected)
+
+
 @pytest.mark.parametrize(("clip", "norm"), [(1.0, 1.0), (0.0, 6.0)])
 def test_a_gradient_is_clipped_to_its_norm(fit, clip, norm):
     task = Toy(gradient=2.0)  # nine numbers

@@ -17,7 +17,7 @@ from selfloop.data.examples import Examples, Items, Parts, Unusable
 from selfloop.data.files.locate import locate
 from selfloop.data.files.names import TABLES, suffix_of
 from selfloop.data.media.image_files import Album, ByPath, Picture, is_image, plain_path
-from selfloop.data.parts import by_name, is_hidden, part_of, top, train_of, with_given
+from selfloop.data.parts import by_file, folders_of, part_of, top, train_of
 from selfloop.data.reader import Reader
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import check, named, unclear
@@ -100,9 +100,7 @@ class CaptionReader(Reader):
 
     def folder(self, folder: Path) -> Parts:
         """The parts of a folder."""
-        folders = {
-            part_of(path.name): path for path in sorted(folder.iterdir()) if path.is_dir() and not is_hidden(path)
-        }
+        folders = {part_of(path.name): path for path in folders_of(folder)}
         tables = [path for path in top(folder) if path.suffix.lower() in TABLES]
         texts = [path for path in top(folder) if ".txt" in path.suffixes]
         tables = next(
@@ -111,9 +109,8 @@ class CaptionReader(Reader):
         tokens = [] if tables else [path for path in texts if _is_token_file(path, self.reading.encoding)]
         if not tables and not tokens and "train" in folders:
             return {part: train_of(self.folder(path), str(path)) for part, path in folders.items() if part}
-        marked = by_name(folder, tables) if any(part_of(path.name) == "train" for path in tables) else {}
-        if len(tables) > 1 and marked and all(len(paths) == 1 for paths in marked.values()):
-            return with_given({}, {part: path for part, (path,) in marked.items()}, self.file)
+        if len(tables) > 1 and any(part_of(path.name) == "train" for path in tables):
+            return by_file(folder, tables, self.file)
         if len(tables) + len(tokens) != 1:
             got = ", ".join(path.name for path in tables + tokens) or "none"
             raise DataError(

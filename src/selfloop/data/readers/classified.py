@@ -8,7 +8,6 @@ from pathlib import Path
 
 from selfloop.data.embedded.digits import read_digits
 from selfloop.data.examples import Dataset, Examples, Items, Modality, Origin, Parts, together
-from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import TABLES, TEXTS, suffix_of
 from selfloop.data.media.idx import holds_images, is_idx, read_pair
 from selfloop.data.media.images import Scan, coloured, sequences
@@ -19,7 +18,7 @@ from selfloop.data.parts import below, by_file, files_of, folders_of, is_about, 
 from selfloop.data.reader import LabelledReader
 from selfloop.data.readers.table_examples import examples_of_table
 from selfloop.data.reading import Reading
-from selfloop.data.tables.table import Table, opened
+from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
 
 _FORMS: tuple[Callable[[Path], bool], ...] = (
@@ -96,7 +95,7 @@ class ClassReader(LabelledReader):
         if suffix in TABLES:
             return self.table(path)
         if suffix in TEXTS and not labelled:
-            return {"train": self._lines(path, None)}
+            return {"train": self.lines(path, "text", str, None)}
         if not labelled and family_of(path) not in (None, "text"):
             return {"train": self._each_file([(path, None)], path)}
         raise DataError(
@@ -128,7 +127,7 @@ class ClassReader(LabelledReader):
             files = [(path, inner.name) for inner in folders for path in below(inner)]
             return {"train": self._each_file(files, folder)}
         if texts := [path for path in files_of(folder) if suffix_of(path) in TEXTS]:
-            lines = (self._lines(path, path.name.partition(".")[0]) for path in texts)
+            lines = (self.lines(path, "text", str, path.name.partition(".")[0]) for path in texts)
             return {"train": together(lines, str(folder))}
         raise DataError(
             f"The folder {folder} holds no labelled examples: put a folder for each class there, a .txt file for each "
@@ -175,16 +174,4 @@ class ClassReader(LabelledReader):
         items = Items(family)
         for path, label in files:
             items.add(str(path), label, partial(read_one, path, family, self.reading), self.bad)
-        return items
-
-    def _lines(self, path: Path, label: str | None) -> Items:
-        """A line an example; empty ones are passed over."""
-        if is_binary(path, self.reading.encoding):
-            raise explain(path, "text", self.reading.encoding, "it is binary")
-        items = Items("text")
-        with opened(path, self.reading.encoding, "text") as file:
-            for number, line in enumerate(file, 1):
-                text = line.rstrip("\r\n")
-                if text.strip():
-                    items.add(f"{path}, line {number}", label, partial(str, text), self.bad)
         return items

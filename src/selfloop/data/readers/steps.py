@@ -1,7 +1,7 @@
 """Sequences with a label at each step: rows of tables, words in columns, videos, sound, arrays."""
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from selfloop.data.tables.columns import LABELS, cells_of, choose, named
 from selfloop.data.tables.separated import is_number, is_wordless
 from selfloop.data.tables.table import Table, opened
 from selfloop.errors import ConfigError, DataError
-from selfloop.untrusted import is_file
 
 INPUTS = (
     "video", "frames", "tokens", "words", "series", "features", "array", "x", "input", "path", "file", "file_name",
@@ -82,7 +81,7 @@ class StepReader(LabelledReader):
             if names is None and reading.labelled:
                 self.bad.refuse(where, f"has no labels in column '{label}'")
                 continue
-            self._add(items, where, lambda value=value: self._of_cell(value, table.folder, column, numbers), names)  # type: ignore[misc]
+            self._add(items, where, lambda value=value: self._of_cell(value, table, column, numbers), names)  # type: ignore[misc]
         self.bad.note(f"input: '{column}' ({items.family}); labels: '{label}'")
         return items
 
@@ -94,12 +93,12 @@ class StepReader(LabelledReader):
         """
         suffix, labelled = suffix_of(path), self.reading.labelled
         if suffix in TEXTS and not labelled:
-            return {"train": self._sentences(path)}
+            return {"train": self.lines(path, "words", str.split, [])}
         if suffix in WORD_COLUMNS and not self.reading.format.is_long:
             return {"train": self._words_in_columns(path)}
         if suffix in TABLES:
             return self.table(path)
-        if not labelled and suffix in SINGLE:
+        if suffix in SINGLE and not labelled:
             return {"train": self._single(path)}
         if _is_in_columns(path, self.reading.encoding):
             return {"train": self._words_in_columns(path)}
@@ -152,103 +151,72 @@ class StepReader(LabelledReader):
         self._add(items, str(path), lambda: self._of_path(path), [])
         return items
 
-    def _sentences(self, path: Path) -> Items:
-        items = Items("words")
-        with opened(path, self.reading.encoding, "text") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    items.add(f"{path}, line {number}", [], line.split, self.bad)
-        return items
-
     def _words_in_columns(self, path: Path) -> Items:
+        """The sentences of a file with a word and its label a line."""
         word, tag = WORD_COLUMNS.get(suffix_of(path), (0, 1))
-        label, labelled = self.reading.label, self.reading.labelled
-        if label is not None:
-            if not label.isdigit() or int(label) < 1:
-                raise ConfigError(f"The 'label' of {path} must be the number of a column, from 1. Got '{label}'.")
-            tag = int(label) - 1
+        if self.reading.label is not None:
+            tag = _column_number(self.reading.label, path)
+        need = max(word, tag if self.reading.labelled else word) + 1
         items = Items("words")
-        words: list[str] = []
-        names: list[str | None] = []
-        fault: str | None = None
-        first = 1
-
-        def close() -> None:
-            if fault is not None:
-                self.bad.refuse(f"{path}, line {first}", fault)
-            elif words:
-                items.add(f"{path}, line {first}", self._judged(names), words.copy, self.bad)
-
         with opened(path, self.reading.encoding, "text") as file:
-            for number, raw in enumerate(file, 1):
-                line = raw.rstrip("\r\n")
-                if not line.strip():
-                    close()
-                    words, names, fault, first = [], [], None, number + 1
-                    continue
-                cells = line.split("\t") if "\t" in line else line.split()
-                if word == 1 and (line.startswith("#") or not cells[0].isdigit()):
-                    continue  # a comment, a span or an empty node of CoNLL-U
-                need = max(word, tag if labelled else word) + 1
-                if len(cells) < need and fault is None:
-                    fault = f"begins a sentence whose line {number} has {len(cells)} columns, and {need} are read"
-                elif fault is None:
-                    words.append(cells[word])
-                    names.append(label_of(cells[tag]) if len(cells) > tag else None)
-            close()
+            for lines in _blocks(file):
+                place = f"{path}, line {lines[0][0]}"
+                # of CoNLL-U without comments, spans and empty nodes
+                block = [(number, cells) for number, cells in lines if word != 1 or cells[0].isdigit()]
+                short = next(((number, len(cells)) for number, cells in block if len(cells) < need), None)
+                if short is not None:
+                    fault = "begins a sentence whose line {} has {} columns, and {} are read"
+                    self.bad.refuse(place, fault.format(*short, need))
+                elif block:
+                    names = [label_of(cells[tag]) if len(cells) > tag else None for _, cells in block]
+                    items.add(place, self._judged(names), [cells[word] for _, cells in block].copy, self.bad)
         return items
 
     def _add(self, items: Items, place: str, read: Callable[[], Any], labels: Any) -> None:
         """Takes a sequence and its labels, or has it refused."""
-
-        def checked() -> Any:
-            value = read()
+        try:
+            names, value = self._judged(_names(labels)), read()
+            kind = _kind_of(value)
             if not len(value):
                 raise Unusable("is empty")
             if names and len(names) != len(value):
-                step = "frames" if _kind_of(value) == "frames" else "words" if isinstance(value, list) else "steps"
-                raise Unusable(f"has {len(value):,} {step} and {len(names):,} labels: give one a step")
+                steps = "steps" if kind == "series" else kind
+                raise Unusable(f"has {len(value):,} {steps} and {len(names):,} labels: give one a step")
             if self.reading.labelled and not names:
                 raise Unusable("has no labels")
-            if items.inputs and _kind_of(value) != items.family:
-                raise Unusable(f"holds {_kind_of(value)}, where others hold {items.family}")
-            items.family = _kind_of(value)
-            return value
-
-        try:
-            names = self._judged(_names(labels))
+            if items.inputs and kind != items.family:
+                raise Unusable(f"holds {kind}, where others hold {items.family}")
         except Unusable as fault:
             self.bad.refuse(place, str(fault))
         else:
-            items.add(place, names, checked, self.bad)
+            items.family = kind
+            items.add(place, names, lambda: value, self.bad)
 
     def _judged(self, names: Sequence[str | None]) -> list[str | None]:
         return [None if name == self.reading.ignore else name for name in names]
 
-    def _of_cell(self, value: Any, folder: Path, column: str, numbers: bool) -> Any:
+    def _of_cell(self, value: Any, table: Table, column: str, numbers: bool) -> Any:
         """A sequence out of a cell: a path, a sentence, a list of words, or of numbers."""
         if value is None or value in ("", []):
             raise Unusable(f"has nothing in column '{column}'")
+
+        def must_hold(what: str, faults: list[Any]) -> None:
+            if faults:
+                raise Unusable(f"must hold {what} in column '{column}'. It holds {str(faults[0])[:40]!r}")
+
         if isinstance(value, str):
             if suffix_of(Path(value)) in SINGLE:
-                path = folder / value
-                if not is_file(path):
-                    raise Unusable(f"names '{value}', and there is no such file")
-                return self._of_path(path)
+                return self._of_path(table.file_named(value))
+            words = value.split()
             if not numbers:
-                return value.split()
-            wrong = next((word for word in value.split() if not is_number(word)), None)
-            if wrong is not None:
-                raise Unusable(f"must hold numbers in column '{column}'. It holds {wrong[:40]!r}")
-            return as_series([float(word) for word in value.split()])
-        if not isinstance(value, list):
-            raise Unusable(f"must hold a path or a list in column '{column}'. It holds {str(value)[:40]!r}")
-        if isinstance(value[0], str):
-            wrong = next((word for word in value if not isinstance(word, str) or not word), None)
-            if wrong is not None or "" in value:
-                raise Unusable(f"must hold words in column '{column}'. It holds {str(wrong)[:40]!r}")
-            return value
-        return as_series(value)
+                return words
+            must_hold("numbers", [word for word in words if not is_number(word)])
+            return as_series([float(word) for word in words])
+        must_hold("a path or a list", [] if isinstance(value, list) else [value])
+        if not isinstance(value[0], str):
+            return as_series(value)
+        must_hold("words", [word for word in value if not isinstance(word, str) or not word])
+        return value
 
     def _of_path(self, path: Path) -> Any:
         if suffix_of(path) in AUDIO_SUFFIXES:
@@ -280,11 +248,30 @@ def _is_in_columns(path: Path, encoding: str) -> bool:
         return False
     try:
         with opened(path, encoding, "text") as file:
-            lines = [line.strip("\r\n") for line in islice(file, 1000)]
+            lines = list(islice(file, 1000))
     except DataError:
         return False
-    counts = {len(line.split("\t") if "\t" in line else line.split()) for line in lines if line.strip()}
+    counts = {len(_cells(line)) for line in lines if line.strip()}
     return len(counts) == 1 and counts.pop() > 1 and any(not line.strip() for line in lines)
+
+
+def _blocks(file: Iterable[str]) -> Iterator[list[tuple[int, list[str]]]]:
+    """The lines between empty ones, each as its number and its cells."""
+    for is_empty, lines in groupby(enumerate(file, 1), lambda numbered: not numbered[1].strip()):
+        if not is_empty:
+            yield [(number, _cells(line)) for number, line in lines]
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line, between tabs, or else between spaces."""
+    return line.rstrip("\r\n").split("\t" if "\t" in line else None)
+
+
+def _column_number(label: str, path: Path) -> int:
+    """The column of labels, from 0, that is named by its number, from 1."""
+    if not label.isdigit() or int(label) < 1:
+        raise ConfigError(f"The 'label' of {path} must be the number of a column, from 1. Got '{label}'.")
+    return int(label) - 1
 
 
 def _holds_numbers(table: Table, column: str, reading: Reading) -> bool:

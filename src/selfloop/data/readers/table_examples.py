@@ -33,7 +33,6 @@ from selfloop.data.tables.columns import (
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
-from selfloop.untrusted import is_file
 
 
 def examples_of_table(table: Table, reading: Reading) -> Items:
@@ -159,9 +158,7 @@ def _from_path(table: Table, column: str, row: int, family: Family, reading: Rea
     value = table.value(row, column)
     if is_empty(value):
         raise Unusable(f"has no path in column '{column}'")
-    path = table.folder / str(value)
-    if not is_file(path):
-        raise Unusable(f"names '{value}', and there is no such file")
+    path = table.file_named(str(value))
     if family_of(path) != family:
         raise Unusable(f"names '{value}', and other rows name {family}")
     try:

@@ -2,6 +2,7 @@
 
 lines -> separator            a tab in .tsv; in .csv a comma, or a semicolon where line 1 says so
 lines -> records              lists of cells, each with the line where it begins
+records -> numbers            with a point, also where a column between semicolons writes them with a comma
 records -> names, rows        the names stand in line 1; a line 1 that looks like data is refused
 """
 
@@ -11,7 +12,7 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from selfloop.errors import DataError
 
 HEAD = 1_000  # records that are compared with line 1
 _WORDLESS = re.compile(r"(?=\D*\d)(?:[\d\W_TZ]|[AaPp][Mm])+")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _LINES = 50  # lines that are looked at for the separator
 
 _KNOWN = {
@@ -110,6 +112,9 @@ def read_separated(
         lambda record: not record[1], _records(file, path, separator, quotes)
     )
     head = list(itertools.islice(records, HEAD))
+    if separator == ";" and (columns := _with_decimal_commas([cells for _, cells in head])):
+        bad.note(f"numbers of {path.name} have a decimal comma")
+        head, records = list(_with_points(head, columns)), _with_points(records, columns)
     cells = [found for _, found in head]
     if tabs and format.quotes is None and _stand_in_quotes(cells):
         bad.note(f"cells of {path.name} stand in quotes, which are kept: --set data.quotes=true takes them off")
@@ -131,13 +136,13 @@ def read_separated(
 
 
 def _separator(file: io.TextIOWrapper, quotes: bool) -> str:
-    """A semicolon where line 1 has it and no comma, and no later line has more cells or only one."""
+    """A semicolon where line 1 has it and no comma but in numbers, and no later line has more cells or only one."""
     lines = list(itertools.islice(file, _LINES))
     file.seek(0)
     first = next((line for line in lines if line.strip()), "")
     if quotes:
         first = re.sub('"[^"]*"', "", first)
-    if ";" not in first or "," in first:
+    if ";" not in first or any("," in cell and not _DECIMAL_COMMA.fullmatch(cell.strip()) for cell in first.split(";")):
         return ","
     with cells_of_any_length():
         counts = [len(cells) for cells in csv.reader(lines, delimiter=";", quoting=_quoting(quotes)) if cells]
@@ -163,6 +168,30 @@ def _records(file: io.TextIOWrapper, path: Path, separator: str, quotes: bool) -
         if not block:
             return
         yield from block
+
+
+def _with_decimal_commas(records: list[list[str]]) -> set[int]:
+    """The columns that hold numbers alone, of which some have a decimal comma; line 1 may name them.
+
+    >>> _with_decimal_commas([["x", "y", "label"], ["1,5", "2", "up"], ["2", "1,5,3", "down"]])
+    {0}
+    """
+    columns = [[cell.strip() for cell in cells] for cells in itertools.zip_longest(*records, fillvalue="")]
+    return {
+        number
+        for number, cells in enumerate(columns)
+        if any(map(_DECIMAL_COMMA.fullmatch, cells))
+        and all(not cell or is_number(cell) or _DECIMAL_COMMA.fullmatch(cell) for cell in cells[1:])
+    }
+
+
+def _with_points(records: Iterable[Record], columns: set[int]) -> Iterator[Record]:
+    """The records, with a point for the comma in the numbers of some columns."""
+
+    def pointed(number: int, cell: str) -> str:
+        return cell.replace(",", ".") if number in columns and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
+
+    return ((line, list(itertools.starmap(pointed, enumerate(cells)))) for line, cells in records)
 
 
 def _stand_in_quotes(records: list[list[str]]) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfloop.data.examples import Unusable
 from selfloop.data.files.compressed import check_gzip, open_plain
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import form_of
@@ -21,6 +22,7 @@ from selfloop.data.reading import Reading
 from selfloop.data.tables.arrow import open_file, records
 from selfloop.data.tables.separated import read_separated
 from selfloop.errors import DataError, first_line
+from selfloop.untrusted import is_file
 
 Row = tuple[str, dict[str, Any]]
 """The place of a row, ``reviews.csv, line 12``, and its cells by column; one that is missing may have no entry."""
@@ -57,6 +59,17 @@ class Table:
         if isinstance(value, list):
             return [_name(names, number) for number in value]
         return _name(names, value)
+
+    def file_named(self, cell: str) -> Path:
+        """The file that a cell names.
+
+        Raises:
+            Unusable: there is none.
+        """
+        path = self.folder / cell
+        if not is_file(path):
+            raise Unusable(f"names '{cell}', and there is no such file")
+        return path
 
 
 def read_table(path: Path, reading: Reading) -> Table:

@@ -26,15 +26,19 @@ from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Prediction, Score
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
-from selfloop.tasks.predictor import FromExamples
+from selfloop.tasks.predictor import FromExamples, Inspectable, before_training, check_steps
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
+from selfloop.tasks.watched import Watched, of_decoder
 from selfloop.training import Run
 from selfloop.untrusted import written
 
 BATCH = 64
 """Images in one call of a prediction; it changes the speed, not the captions."""
+
+WATCHED = 128
+"""Images whose caption is looked at to see what the decoder does."""
 
 SHEET = 30
 """Images of a prediction that are drawn."""
@@ -57,7 +61,7 @@ class Sight:
         save_tokenizer(run, self.tokenizer)
 
 
-class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
+class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Inspectable):
     """A captioner that was trained on images.
 
     Attributes:
@@ -179,6 +183,27 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction]):
             flat, truth = logits.flatten(0, 1).float(), targets.flatten().to(device)
             nats += float(F.cross_entropy(flat, truth, ignore_index=IGNORED, reduction="sum").double())
         return TokenScore(nats, sum(map(len, sentences.tokens)))
+
+    @torch.no_grad()
+    def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
+        """What the decoder reads while it writes up to 128 of the true captions; see `Inspectable.watched`."""
+        check_steps(steps)
+        (part,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
+        part = part.select(range(0, len(part), -(-len(part) // WATCHED)))
+        images = gallery(part, self.vision, "The images to look at", bad_items(self.config.data))
+        sentences = Sentences.of(images, self.tokenizer)
+        _, rows = np.unique(sentences.images, return_index=True)  # one caption of each image
+        seen, tokens, targets, _ = sentences.batch(rows)
+        model = before_training(self) if fresh else self.model
+        return of_decoder(
+            model.decoder,
+            model.encode(seen.to(self.device)),
+            tokens.to(self.device),
+            targets.to(self.device),
+            torch.tensor([len(sentences.tokens[row]) for row in rows]),
+            [images.places[number] for number in sentences.images[rows]],
+            lambda token: self.tokenizer.decode([token]) if token != self.tokenizer.start_id else "",
+        )
 
     def _said(self, images: Gallery, report: Report | None = None) -> list[Prediction]:
         """A caption of each image."""

@@ -24,6 +24,7 @@ from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.reading import reading
 from selfloop.tasks.results import some
 from selfloop.tasks.score import ClassScore
+from selfloop.tasks.watched import CLASSES, Facts, class_facts
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,19 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassS
         logits = torch.stack([*answers])
         nats = F.cross_entropy(logits.double(), torch.from_numpy(truth), reduction="sum")
         return ClassScore(float(nats), Confusion.of(self.inputs.classes, truth, logits.argmax(-1).numpy()))
+
+    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, Facts]:
+        """The last step of each example; and whether its class is one of the most frequent."""
+        classes = torch.from_numpy(self.truth(self.inputs, part.labels))
+        last = torch.stack([torch.arange(len(part)), lengths - 1, classes], dim=1)
+        there = np.arange(int(lengths.max()))[:, None] < lengths.numpy()
+        facts = class_facts(part.labels, "class", CLASSES)
+        return last, {name: np.where(there, values, np.nan) for name, values in facts.items()}
+
+    def read_out(self, model: ManyToOne, y: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """The logits of each sequence."""
+        logits: torch.Tensor = model.readout(model.pooling(y, lengths))
+        return logits
 
     def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:
         """The logits of each example."""

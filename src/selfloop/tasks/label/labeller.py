@@ -14,6 +14,7 @@ from selfloop.data.examples import BadItems, Examples, Unusable
 from selfloop.data.media.series import as_series
 from selfloop.data.media.video import VideoReading, frames
 from selfloop.data.readers.steps import StepReader, as_steps
+from selfloop.decoding.tags import best_tags
 from selfloop.errors import ArgumentError, DataError
 from selfloop.metrics import Confusion
 from selfloop.models import ManyToMany
@@ -27,6 +28,7 @@ from selfloop.tasks.predictor import Watches
 from selfloop.tasks.reading import reading
 from selfloop.tasks.results import some
 from selfloop.tasks.score import Drawing, Timeline
+from selfloop.tasks.watched import CLASSES, Facts, class_facts, side_by_side
 from selfloop.untrusted import short
 
 AROUND = 3
@@ -39,7 +41,7 @@ class Prediction(Answer):
 
     Attributes:
         place: where the sequence stands.
-        labels: one a step, the most probable.
+        labels: one a step, the most probable; of tags of spans the most probable in which each span begins.
         probabilities: of these labels.
         words: the sequence itself, where it is one of words.
         truth: the true labels, where they are known: none, or one a step, None where it is not.
@@ -127,12 +129,13 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
 
     def said(self, examples: Examples, answers: Sequence[torch.Tensor]) -> list[Prediction]:
         """The labels of each sequence, by the logits of its steps."""
-        best = [logits.softmax(-1).max(-1) for logits in answers]
+        best = [self._labels(logits) for logits in answers]
+        shares = [logits.softmax(-1).gather(-1, k[:, None])[:, 0] for logits, k in zip(answers, best, strict=True)]
         return [
             Prediction(
                 place,
-                [self.inputs.classes[k] for k in best[row].indices.tolist()],
-                best[row].values.tolist(),
+                [self.inputs.classes[k] for k in best[row].tolist()],
+                shares[row].tolist(),
                 examples.inputs[row] if self.inputs.kind == "words" else (),
                 examples.labels[row] if examples.labels else (),
             )
@@ -237,7 +240,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         classes = self.inputs.classes
         targets = torch.from_numpy(np.concatenate(truth))
         nats = F.cross_entropy(torch.cat([*answers]).double(), targets, ignore_index=-1, reduction="sum")
-        predicted = [logits.argmax(-1).numpy() for logits in answers]
+        predicted = [self._labels(logits).numpy() for logits in answers]
         return Score(
             float(nats),
             Confusion.of(classes, np.concatenate(truth), np.concatenate(predicted)),
@@ -246,6 +249,32 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             examples.places,
             examples.inputs if self.inputs.kind == "words" else (),
         )
+
+    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, Facts]:
+        """Every step that is judged; and whether its label is one of the most frequent."""
+        del lengths
+        found = [
+            (row, step, number)
+            for row, numbers in enumerate(self.truth(self.inputs, part.labels))
+            for step, number in enumerate(numbers.tolist())
+            if number >= 0
+        ]
+        flat = class_facts([name for names in part.labels for name in names], "label", CLASSES)
+        cuts = np.cumsum([len(names) for names in part.labels])[:-1]
+        rows = [dict[str, Sequence[float]]() for _ in part.labels]
+        for name, values in flat.items():
+            for row, own in zip(rows, np.split(values, cuts), strict=True):
+                row[name] = own.tolist()
+        return torch.tensor(found), side_by_side(rows, max(map(len, part.labels)))
+
+    def read_out(self, model: ManyToMany, y: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """The logits of a step of each sequence."""
+        logits: torch.Tensor = model.readout(y[at, torch.arange(len(at), device=y.device)])
+        return logits
+
+    def _labels(self, logits: torch.Tensor) -> torch.Tensor:
+        """The labels of the steps of a sequence by number, the most probable; each span begins with its B-."""
+        return best_tags(logits, self.inputs.classes) if self.inputs.spans else logits.argmax(-1)
 
     def answer(self, batch: torch.Tensor, lengths: torch.Tensor | None) -> Sequence[torch.Tensor]:
         """The logits of each step of each sequence."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from selfloop.data.batches import pad
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.decoding.tags import are_begun
 from selfloop.errors import ConfigError
 from selfloop.layers import State
 from selfloop.metrics import are_spans
@@ -40,7 +41,7 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         return loss, targets, None
 
     def suited(self, config: LabelConfig) -> LabelConfig:
-        """Also what chooses the best weights.
+        """Also what chooses the best weights, and what each label weighs.
 
         Raises:
             ConfigError: it is no figure of such labels.
@@ -50,7 +51,11 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
             what = "mark spans, and are judged by span_f1" if spans else "mark no spans (B-city, I-city, O)"
             by, name = config.training.best, self.dataset.name
             raise ConfigError(f"The best weights cannot be chosen by {by}: the labels of {name} {what}.")
-        chosen: LabelConfig = filled(super().suited(config), training={"best": "span_f1" if spans else "accuracy"})
+        chosen: LabelConfig = filled(
+            super().suited(config),
+            training={"best": "span_f1" if spans else "accuracy"},
+            loss={"class_weights": "sqrt" if spans else "none"},
+        )
         return chosen
 
     def sentences(self, config: LabelConfig) -> Iterable[Sequence[str]] | None:
@@ -61,6 +66,8 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         """The labels, and the words."""
         train, kind = self.dataset.train, self.dataset.kind
         classes = in_natural_order(name for names in train.labels for name in names if name is not None)
+        spans = are_spans(classes) and are_begun(train.labels)
         if kind == "words":
-            return Inputs("words", (), classes, vocabulary=Vocabulary.of(train.inputs, also=self._vectors))
-        return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes)
+            vocabulary = Vocabulary.of(train.inputs, also=self._vectors)
+            return Inputs("words", (), classes, vocabulary=vocabulary, spans=spans)
+        return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes, spans=spans)

@@ -66,8 +66,13 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
         epoch, k = divmod(step, self.steps_per_epoch)
         device = next(model.parameters()).device
         inputs, targets = (v.to(device) for v in self._streams.window(epoch, k, rows=share))
-        logits, state = model(inputs, carry if k else None)
-        return negative_log_likelihood(logits, targets) / targets.numel(), targets.numel(), state.detach()
+        logits, state, y, dropped = model(inputs, carry if k else None, outputs=True)
+        loss, chosen = negative_log_likelihood(logits, targets) / targets.numel(), self.config.loss
+        if chosen.activity:
+            loss = loss + chosen.activity * dropped.square().mean()
+        if chosen.slowness and len(y) > 1:
+            loss = loss + chosen.slowness * y.diff(dim=0).square().mean()
+        return loss, targets.numel(), state.detach()
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""

@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.data.batches import Report
@@ -12,14 +14,18 @@ from selfloop.data.examples import BadItems
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
-from selfloop.layers import Recurrent, State
+from selfloop.layers import State
 from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
-from selfloop.tasks.predictor import WATCHED, Generates, Inspectable, Predictor, before_training
+from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training, check_steps
 from selfloop.tasks.reading import table_format
 from selfloop.tasks.run_config import load_tokenizer
+from selfloop.tasks.watched import Watched, text_facts
 from selfloop.training import Run
+
+WATCHED, JUDGED = 64, 32
+"""Places of a text that are looked at, and the tokens of each whose loss is."""
 
 SAMPLE_TOKENS = 300
 """How long the text is that is shown at the end of training."""
@@ -134,31 +140,48 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id, report)
 
     @torch.no_grad()
-    def recurrent_inputs(self, steps: int, *, fresh: bool = False) -> tuple[Recurrent, Tensor]:
-        """The recurrent stack, and what it reads in the run's own validation text: to look inside.
+    def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
+        """What the stack reads at up to 64 places of a text, and the losses of the last 32 tokens of each.
 
-        Args:
-            steps: T, at least 1.
-            fresh: of the model as it was made, with the run's seed, before its training.
-
-        Returns:
-            The stack, and vectors (T, B, I) from up to 16 places of the text.
-
-        Raises:
-            DataError: the text cannot be read, or has fewer tokens than that.
+        For the rest see `Inspectable.watched`.
         """
-        if steps < 1:
-            raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
-        tokens = tokenize(self.parts()["valid"], self.tokenizer)
-        places = min(WATCHED, len(tokens) // steps)
+        check_steps(steps)
+        (text,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
+        tokens = tokenize(text, self.tokenizer)
+        length = steps + JUDGED
+        places = min(WATCHED, len(tokens) // length)
         if not places:
             raise DataError(
-                f"The validation text has {len(tokens):,} tokens, and {steps:,} steps are asked for. Ask for fewer."
+                f"The text has {len(tokens):,} tokens, and {length:,} are needed to look at {steps:,} steps. Ask for "
+                "fewer steps, or give a longer text."
             )
-        streams = Streams(tokens.ids, batch_size=places, window=steps, start_id=self.tokenizer.start_id)
+        streams = Streams(tokens.ids, batch_size=places, window=length, start_id=self.tokenizer.start_id)
+        inputs, targets = (v.to(self.device) for v in streams.window(0, 0))
         model = before_training(self) if fresh else self.model
-        inputs, _ = streams.window(0, 0)
-        return model.rnn, model.embedding(inputs.to(self.device))
+        read = np.concatenate([[self.tokenizer.start_id], tokens.ids[:-1].astype(np.int64)])
+        written = [self.tokenizer.decode([token]) for token in range(self.tokenizer.vocab_size)]
+        facts = {name: np.array(row) for name, row in text_facts(written[token] for token in read).items()}
+        starts = np.arange(places) * streams.steps_per_epoch
+        where = np.arange(length)[:, None] + starts
+        last = torch.cartesian_prod(torch.arange(places), torch.arange(steps, length))
+
+        def losses(y: Tensor, lengths: Tensor, at: Tensor, rows: Tensor) -> Tensor:
+            del lengths
+            logits = model.readout(model.projection(y[at, torch.arange(len(at), device=y.device)]))
+            sequence, step = last[rows].unbind(1)
+            return F.cross_entropy(logits.float(), targets[step, sequence], reduction="none")
+
+        return Watched(
+            rnn=model.rnn,
+            x=model.embedding(inputs),
+            lengths=torch.full((places,), length),
+            unit={"char": "character", "word": "word"}.get(self.tokenizer.kind, "token"),
+            names=[f"from token {start:,} on" for start in starts],
+            steps=[[written[token] for token in row] for row in inputs.T.tolist()],
+            facts={name: values[where] for name, values in facts.items()},
+            targets=last,
+            losses=losses,
+        )
 
     def _draw(
         self, prompts: Sequence[str], max_tokens: int, sampling: Sampling, seed: int | None

@@ -19,15 +19,19 @@ from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import TEXTS, as_examples
-from selfloop.tasks.predictor import FromExamples, ScoresPairs
+from selfloop.tasks.predictor import FromExamples, Inspectable, ScoresPairs, before_training, check_steps
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.score import Alignment, TokenScore
 from selfloop.tasks.translate.languages import Languages, Tokens, plain
 from selfloop.tasks.translate.score import Score
+from selfloop.tasks.watched import Watched, of_decoder
 from selfloop.training import Run
 
 BATCH = 64
 """Texts in one call; it changes the speed, not the figures."""
+
+WATCHED = 128
+"""Texts whose translation is looked at to see what the decoder does."""
 
 ALIGNED = (2, 5, 7, 9)
 """Texts whose attention a score shows: the one that is longer than two tenths of all, and so on."""
@@ -72,7 +76,7 @@ class Translated(Answer):
         return self.translation
 
 
-class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Translated], ScoresPairs):
+class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Translated], ScoresPairs, Inspectable):
     """A translator that was trained on pairs of texts.
 
     Attributes:
@@ -220,6 +224,28 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             weights,
             inputs.shown(inputs.source, read[0].tolist()),
             inputs.shown(inputs.target, written[0][1:].tolist()),
+        )
+
+    @torch.no_grad()
+    def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
+        """What the decoder reads while it writes up to 128 of the true translations; see `Inspectable.watched`."""
+        check_steps(steps)
+        (part,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
+        part = part.select(range(0, len(part), -(-len(part) // WATCHED)))
+        inputs, model = self.inputs, before_training(self) if fresh else self.model
+        written = inputs.written(part.labels)
+        read, read_lengths = pad(inputs.read(part.inputs))
+        tokens, _ = pad([target[:-1] for target in written])
+        targets, _ = pad([target[1:] for target in written])
+        state = model.encode(read.to(self.device), None if read_lengths is None else read_lengths.to(self.device))
+        return of_decoder(
+            model.decoder,
+            state,
+            tokens.to(self.device),
+            targets.long().to(self.device),
+            torch.tensor([len(target) - 1 for target in written]),
+            part.places,
+            lambda token: inputs.target.decode([token]) if token != inputs.start_id else "",
         )
 
     def sample(self) -> Mapping[str, str]:

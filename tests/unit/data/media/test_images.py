@@ -1,28 +1,24 @@
 import gzip
 import io
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from read_data import read_classified, read_unlabelled
+from read_data import read_classified, read_unlabelled, refused
 
 from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.images import read_image, sequences
-from selfloop.errors import DataError
 
 
 def read(source, *, skip=False, **options):
     return read_classified(source, bad=BadItems(skip), **options)
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        read(source, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+refusal = partial(refused, read)
 
 
 def stored(array_or_image, form="png", **options):

@@ -1,12 +1,13 @@
 import gzip
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from read_data import read_classified, read_unlabelled
+from read_data import read_classified, read_unlabelled, refused
 
 from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.series import as_series, read_series
@@ -19,11 +20,7 @@ def read(source, *, skip=False, **options):
     return read_classified(source, bad=BadItems(skip), **options)
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        read(source, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+refusal = partial(refused, read)
 
 
 class Trap:

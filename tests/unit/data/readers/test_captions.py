@@ -2,12 +2,13 @@ import gzip
 import io
 import json
 import zipfile
+from functools import partial
 
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
-from read_data import read_captioned
+from read_data import read_captioned, refused
 
 from selfloop.data.examples import BadItems
 from selfloop.data.image_store import look
@@ -56,10 +57,7 @@ def everything(parts):
     }
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        read(source, **options)
-    return str(caught.value)
+refusal = partial(refused, read)
 
 
 def lines(*rows):

@@ -1,6 +1,7 @@
 import json
 import sys
 from collections import Counter
+from functools import partial
 
 import datasets
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from read_data import read_classified, read_labelled, read_unlabelled
+from read_data import read_classified, read_labelled, read_unlabelled, refused
 
 from selfloop.data.examples import BadItems, Items
 from selfloop.data.readers.classified import ClassReader
@@ -48,10 +49,7 @@ def everything(dataset):
     return [row[1:] for row in sorted(rows)]
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        read(source, **options)
-    return str(caught.value)
+refusal = partial(refused, read)
 
 
 def lines(*rows):

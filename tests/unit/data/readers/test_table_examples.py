@@ -1,9 +1,10 @@
 import json
 import unicodedata
+from functools import partial
 
 import numpy as np
 import pytest
-from read_data import read_classified, read_labelled_steps, read_steps, read_unlabelled
+from read_data import read_classified, read_labelled_steps, read_steps, read_unlabelled, refused
 
 from selfloop.data.examples import BadItems
 from selfloop.data.reading import Reading
@@ -26,10 +27,7 @@ def notes(source, **options):
     return bad.notes
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        read_classified(source, bad=BadItems(), **options)
-    return str(caught.value)
+refusal = partial(refused, read_classified, bad=BadItems())
 
 
 def everything(dataset):

@@ -73,6 +73,32 @@ def test_semicolons_are_recognised_and_said(write):
     assert "".join(corpus.train) + "".join(corpus.valid) == "one; or, two\nthree, four\n"
 
 
+def test_decimal_commas_between_semicolons_are_read_as_points_and_said(write):
+    bad = BadItems()
+    path = write("a.csv", "x;y;label\n1,5;-2,5e3;up\n2;,5;down\n;1,25;up\n")
+    read = read_table(path, Reading(bad=bad))
+    assert [tuple(row.values()) for row in read.rows] == [
+        ("1.5", "-2.5e3", "up"),
+        ("2", ".5", "down"),
+        ("", "1.25", "up"),
+    ]
+    assert bad.notes == ["a.csv is read with ';' between cells", "numbers of a.csv have a decimal comma"]
+    found = read_classified(write("b.csv", "a;b;label\n" + "1,5;2,5;up\n2,25;1;down\n" * 9), bad=BadItems())
+    assert {tuple(series.ravel().tolist()) for series in found.train.inputs} == {(1.5, 2.5), (2.25, 1.0)}
+
+
+def test_decimal_commas_need_no_names_above_them(write):
+    assert rows(write("a.csv", "1,5;2,5\n3,5;4\n"), header=False) == [("1.5", "2.5"), ("3.5", "4")]
+    with pytest.raises(DataError, match=r"Got the number '1\.5' above a column of numbers"):
+        table(write("b.csv", "1,5;2,5\n3,5;4\n"))
+
+
+def test_commas_of_what_is_no_number_stay(write):
+    path = write("a.csv", "series;price;label\n1,2;1,5;3,5 stars\n1,2,3;2.5;2,5\n4,5;much;0,5\n")
+    assert rows(path) == [("1,2", "1,5", "3,5 stars"), ("1,2,3", "2.5", "2,5"), ("4,5", "much", "0,5")]
+    assert rows(write("b.csv", 'x,y\n"1,5","2,5"\n')) == [("1,5", "2,5")]
+
+
 @pytest.mark.parametrize(
     "text", ['"a;b",c\n1,2\n', "a;b\nno more\nthan one cell\n", "a;b\n1;2;3\n", "a,b;c\n1,2\n"], ids=repr
 )

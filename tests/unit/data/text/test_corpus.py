@@ -2,11 +2,13 @@ import errno
 import gzip
 import json
 import os
+from functools import partial
 
 import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_data import refused
 
 from selfloop.data import Corpus, read_corpus
 from selfloop.data.examples import BadItems
@@ -35,10 +37,7 @@ def place(tmp_path):
     return write
 
 
-def refusal(source, **options):
-    with pytest.raises(DataError) as caught:
-        whole(read_corpus(source, **options))
-    return str(caught.value)
+refusal = partial(refused, lambda source, **options: whole(read_corpus(source, **options)))
 
 
 # ------------------------------------------------------------------------------------------------ what is kept

@@ -130,6 +130,7 @@ def test_balanced_weights_make_each_class_count_the_same(make_task):
     counts = torch.bincount(torch.from_numpy(task._train[1]))
     assert counts.min() < counts.max() / 5
     torch.testing.assert_close(task._weights * counts, torch.full((2,), len(task.dataset.train) / 2))
+    torch.testing.assert_close(make_task(rare=5, loss={"class_weights": "sqrt"})._weights, task._weights.sqrt())
 
 
 def test_series_are_brought_to_mean_zero_and_deviation_one(make_task):

@@ -7,9 +7,11 @@ from accelerate import Accelerator
 
 from selfloop.config import parse
 from selfloop.data.examples import Examples
+from selfloop.decoding.tags import are_begun
 from selfloop.errors import ArgumentError, ConfigError, DataError
 from selfloop.options import LabelConfig
 from selfloop.tasks import load
+from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label import Labeller, Labelling
 from selfloop.training import Run, train
 
@@ -194,6 +196,29 @@ def test_the_best_weights_are_those_of_the_best_spans_or_else_of_the_best_accura
     assert tagged(path, None, "NOUN", "VERB").best_by == "accuracy"
     assert tagged(path, "loss", "O", "B-x", "I-x").best_by == "loss"
     assert tagged(path, "edit", "NOUN", "VERB").best_by == "edit"
+
+
+def test_spans_are_predicted_with_their_beginning_where_they_have_one_in_training(tmp_path):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        task = tagged(tmp_path / "tags.tsv", None, "O", "B-x", "I-x", "O")
+        torch.nn.init.normal_(task.model.readout.weight, std=9)
+        score = task.opened().score(task.dataset.train)
+        assert are_begun(score.predicted)
+        assert are_begun([one.labels for one in score.predictions])
+    run = Run.create(tmp_path / "run", "label", {})
+    task.inputs.save(run)
+    assert task.inputs.spans and Inputs.load(run) == task.inputs
+    assert not tagged(tmp_path / "tags.tsv", None, "O", "I-x", "O", "B-x").inputs.spans  # as CoNLL 2003 marks spans
+    assert not tagged(tmp_path / "tags.tsv", None, "NOUN", "VERB").inputs.spans
+
+
+def test_labels_of_spans_weigh_more_where_they_are_rare(tmp_path):
+    spans = tagged(tmp_path / "tags.tsv", None, "O", "O", "O", "B-x")
+    assert spans.config.loss.class_weights == "sqrt"
+    of = dict(zip(spans.inputs.classes, spans._weights.tolist(), strict=True))
+    assert of["B-x"] / of["O"] == pytest.approx(3**0.5)
+    assert tagged(tmp_path / "tags.tsv", None, "NOUN", "NOUN", "VERB")._weights is None
 
 
 @pytest.mark.parametrize(

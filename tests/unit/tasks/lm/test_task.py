@@ -127,3 +127,28 @@ def test_a_cell_that_does_not_exist_is_refused_before_the_text_is_read():
     config = parse(LanguageModelConfig, {"model": {"cell": "lstn"}, "data": {"source": "nowhere.txt"}}, "test")
     with pytest.raises(ConfigError, match="did you mean 'lstm'"):
         LanguageModelling(config)
+
+
+def test_penalties_are_on_the_outputs_and_on_their_change(make_task):
+    """Merity et al. 2017, section 4.6: α · mean of squares of the dropped outputs, β · that of the steps between."""
+    task = make_task("abcde\n" * 200)
+    plain, _, _ = task.loss(task.model, 0, slice(None), None)
+    inputs, _ = task._streams.window(0, 0)
+    y, _ = task.model.rnn(task.model.embedding(inputs))
+    expected = {"activity": y.square().mean(), "slowness": (y[1:] - y[:-1]).square().mean()}
+    for name, penalty in expected.items():
+        loss = task.config.loss.model_copy(update={name: 3.0})
+        task.config = task.config.model_copy(update={"loss": loss})
+        found, _, _ = task.loss(task.model, 0, slice(None), None)
+        torch.testing.assert_close(found - plain, 3 * penalty)
+        task.config = task.config.model_copy(update={"loss": type(loss)()})
+
+
+def test_the_penalty_on_outputs_is_after_their_dropout(make_task):
+    task = make_task("abcde\n" * 200)
+    task.model.output_dropout.p = 0.5
+    inputs, _ = task._streams.window(0, 0)
+    _, _, y, dropped = task.model(inputs, outputs=True)
+    kept = dropped != 0
+    assert 0.3 < kept.float().mean() < 0.7
+    torch.testing.assert_close(dropped[kept], 2 * y[kept])

@@ -1,0 +1,75 @@
+"""What a step computes can be recorded: compiled as interpreted, with gradients, in sequences and step by step."""
+
+import pytest
+import torch
+from catalogue import CELLS, WITH_FURTHER_INPUTS, assert_close
+
+import selfloop as sl
+
+each_cell = pytest.mark.parametrize("entry", [*CELLS, *WITH_FURTHER_INPUTS], ids=str)
+
+
+def names_of(rnn):
+    return tuple(rnn.cell.graph.per_step.recordable)
+
+
+def everything(rnn, backend, x, further, options):
+    """Outputs, what was recorded, last states, and the gradients of all of these."""
+    rnn.backend = backend
+    of = [x.clone().requires_grad_(), *(v.clone().requires_grad_() for v in further.values())]
+    torch.manual_seed(3)
+    y, final, recorded = rnn(of[0], record=names_of(rnn), **dict(zip(further, of[1:], strict=True)), **options)
+    torch.manual_seed(2)
+    values = [y, *final, *recorded.values()]
+    total = sum((v * torch.randn_like(v)).sum() for v in values)
+    return values + list(torch.autograd.grad(total, (*of, *rnn.parameters()), materialize_grads=True))
+
+
+@each_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"lengths": [5, 0, 3, 1]}, {"resets": True}], ids=["whole", "ragged", "resets"]
+)
+def test_compiled_and_interpreted_are_the_same(entry, bidirectional, options):
+    rnn = entry.layer(bidirectional=bidirectional)
+    x = torch.randn(5, 4, 3, dtype=torch.float64)
+    if "resets" in options:
+        options = {"resets": torch.rand(5, 4) < 0.4}
+    further = entry.further(x)
+    expected = everything(rnn, "interpret", x, further, options)
+    for got, wanted in zip(everything(rnn, "native", x, further, options), expected, strict=True):
+        assert_close(got, wanted)
+
+
+@each_cell
+def test_to_record_changes_no_output(entry):
+    rnn = entry.layer(bidirectional=True)
+    x = torch.randn(5, 4, 3, dtype=torch.float64)
+    further = entry.further(x)
+    torch.manual_seed(3)
+    y, final = rnn(x, **further)
+    torch.manual_seed(3)
+    same, too, _ = rnn(x, record=names_of(rnn), **further)
+    assert_close(same, y)
+    for s, wanted in zip(too, final, strict=True):
+        assert_close(s, wanted)
+
+
+@each_cell
+@pytest.mark.parametrize("backend", ["native", "interpret"])
+def test_steps_record_what_sequences_do(entry, backend):
+    rnn = entry.layer(backend=backend, num_layers=2 if entry in CELLS and entry.can_stack else 1).eval()
+    x = torch.randn(4, 2, 3, dtype=torch.float64)
+    further, state, names = entry.further(x), None, names_of(rnn)
+    stepper = sl.Stepper(rnn, 2, record=names)
+    with torch.no_grad():
+        y, _, recorded = rnn(x, record=names, **further)
+        for t in range(4):
+            now = {name: v[t] for name, v in further.items()}
+            one, state, seen = rnn.step(x[t], state, record=names, **now)
+            assert_close(one, y[t])
+            assert_close(stepper(x[t], **now), y[t])
+            assert seen.keys() == stepper.recorded.keys() == recorded.keys()
+            for name, v in recorded.items():
+                assert_close(seen[name], v[t])
+                assert_close(stepper.recorded[name], v[t])
