@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.inspect.probes import Followed, followed
+from selfloop.language.graph import Graph
 from selfloop.layers import State
 from selfloop.layers.straight_path import straight_path
 from selfloop.tasks.watched import Watched
@@ -32,7 +33,7 @@ class Layer:
     Attributes:
         title: ``"layer 1"``, ``"layer 2, backwards"``.
         gates: the values of each, (T, B, n), from 0 to 1: the local variables of the cell's function that a sigmoid
-            makes.
+            makes, or that it is taken of, as in ``sigmoid(o) * tanh(c)``.
         states: the new values of each, (T, B, n).
         kept: of each state what goes straight on, (T, B, n), as `straight_path` has it: of an LSTM's c the forget gate.
             States of which nothing does are left out.
@@ -84,6 +85,7 @@ class Gates:
     Attributes:
         layers: by the suffix of their weights: ``"_l0"``, ``"_l0_reverse"``.
         followed: the units that follow something that is known of the steps, the most skilled first.
+        facts: what is known of each step, (T, B), by name; NaN where it is not.
         steps: for each sequence the text of its steps; none where they are numbers.
         names: of the sequences.
         lengths: of the sequences, (B,).
@@ -92,6 +94,7 @@ class Gates:
 
     layers: Mapping[str, Layer]
     followed: list[Followed]
+    facts: Mapping[str, NDArray[np.float64]]
     steps: list[list[str]]
     names: list[str]
     lengths: NDArray[np.int64]
@@ -111,8 +114,8 @@ def gates(watched: Watched, steps: int) -> Gates:
     rows = torch.arange(watched.x.shape[1])[: max(2, STEPS // T)]
     lengths = watched.lengths[rows].clamp(max=T)
     graph = rnn.cell.graph.per_step
-    gate_names = [n for n, k in graph.recordable.items() if graph.nodes[k].op == "sigmoid" and n not in graph.states]
-    names = tuple(dict.fromkeys([*graph.states, *gate_names, *(n for n in graph.inputs if n in graph.recordable)]))
+    is_squashed = _gates(graph)
+    names = tuple(dict.fromkeys([*graph.states, *is_squashed, *(n for n in graph.inputs if n in graph.recordable)]))
     start = None if watched.start is None else watched.start.select(rows)
     _, _, seen = rnn(watched.x[:T, rows.to(watched.x.device)], start, lengths=lengths, record=names)
     first = start or rnn.zero_state(len(rows))
@@ -131,7 +134,10 @@ def gates(watched: Watched, steps: int) -> Gates:
         path = {} if x is None else straight_path(rnn, suffix, x.flatten(0, 1), before)
         layers[suffix] = Layer(
             title=f"layer {1 + place // rnn._directions}" + (", backwards" if backwards else ""),
-            gates={name: known(seen[name + suffix]) for name in gate_names},
+            gates={
+                name: known(seen[name + suffix] if done else seen[name + suffix].sigmoid())
+                for name, done in is_squashed.items()
+            },
             states={name: known(s) for name, s in states.items()},
             kept={name: known(p.view_as(states[name])) for name, p in path.items() if bool(p.any())},
         )
@@ -140,11 +146,20 @@ def gates(watched: Watched, steps: int) -> Gates:
     return Gates(
         layers=layers,
         followed=followed(found, facts),
+        facts=facts,
         steps=[list(watched.steps[row][:T]) for row in rows.tolist()] if watched.steps else [],
         names=[watched.names[row] for row in rows.tolist()],
         lengths=lengths.numpy(),
         unit=watched.unit,
     )
+
+
+def _gates(graph: Graph) -> dict[str, bool]:
+    """The local variables that are gates: True where the sigmoid is in the variable, False where it is taken of it."""
+    local = {k: name for name, k in graph.recordable.items() if name not in graph.states}
+    sigmoids = {k: node.args[0] for k, node in enumerate(graph.nodes) if node.op == "sigmoid"}
+    own = {local[k]: True for k in sigmoids if k in local}
+    return own | {local[of]: False for k, of in sigmoids.items() if k not in local and of in local}
 
 
 def _before(states: Mapping[str, Tensor], first: State, backwards: bool) -> dict[str, Tensor]:
