@@ -57,8 +57,8 @@ def draw_gates(gates: Gates, path: str | Path) -> Figure:
     top = list(gates.layers.values())[-2 if both else -1 :]
     blocks = [list(_maps(layer, row)) for layer in top]
     above = axis.height + 0.5
-    heights = [sum(one.height + GAP for one in maps) + above + axis.height + 0.45 for maps in blocks]
-    width, height = axis.width, sum(heights)
+    heights = [sum(one.height + GAP for one in maps) + above + axis.height + 0.9 for maps in blocks]
+    width, height = axis.width, sum(heights) - 0.9
     with canvas(path, width, height) as figure:
         upper = 0.0
         for layer, maps, tall in zip(top, blocks, heights, strict=True):
@@ -173,7 +173,7 @@ class _Map:
     @property
     def height(self) -> float:
         """In inches."""
-        return float(np.clip(0.045 * len(self.values), 0.75, 2.0))
+        return float(np.clip(0.036 * len(self.values), 0.75, 1.75))
 
 
 def _maps(layer: Layer, row: int) -> Iterator[_Map]:
@@ -188,10 +188,12 @@ def _maps(layer: Layer, row: int) -> Iterator[_Map]:
     def state(name: str) -> _Map:
         values = layer.states[name][:, row]
         units, is_sorted = rows(values.shape[-1])
-        end = float(np.nanquantile(np.abs(layer.states[name]), 0.99)) or 1.0
+        own = values / np.nanmax(np.abs(values), axis=0, initial=1e-12)
         title = f"{name}, the state that remembers" if name == remembers else f"{name}, a state"
         constants = layer.time_constants(name)[units] if name == remembers else None
-        return _Map(title, values[:, units].T, SIGNED, -end, end, values.shape[-1], is_sorted, constants)
+        return _Map(
+            f"{title}: each unit on its own scale", own[:, units].T, SIGNED, -1, 1, values.shape[-1], is_sorted, constants
+        )
 
     def gate(name: str, title: str) -> _Map:
         values = layer.gates[name][:, row]
