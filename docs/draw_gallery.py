@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import selfloop as sl
-from selfloop.inspect import draw_gradient_flow, gradient_flow
+from selfloop.inspect import draw_gradient_flow, gradient_flow_of
 
 GALLERY = Path(__file__).with_name("gallery")
 RUNS: dict[str, tuple[str, int, dict[str, int]]] = {
@@ -33,7 +33,7 @@ def main(data: Path) -> None:
             shutil.copy(Path(folder) / name / f"{picture}.png", GALLERY / f"{name}_{picture}.png")
             if name == "classify":
                 before, after = (
-                    {"lstm": gradient_flow(*model.recurrent_inputs(64, fresh=fresh))} for fresh in (True, False)
+                    {"lstm": gradient_flow_of(model.watched(64, fresh=fresh), 64)} for fresh in (True, False)
                 )
                 draw_gradient_flow(after, GALLERY / "gradient_flow.png", before)
 

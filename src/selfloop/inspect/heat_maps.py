@@ -72,7 +72,7 @@ def draw_gates(gates: Gates, path: str | Path) -> Figure:
                 if number in {0, len(maps) - 1}:
                     axis.write(axes, one.height, above=number == 0, below=number == len(maps) - 1)
                 y += one.height + GAP
-            _heading(figure, layer, gates, row, axis, maps[0], (upper, width, height))
+            _heading(figure, layer, gates, row, axis, maps[0], (upper, height))
             upper += tall
     _save(gates, row, path)
     return figure
@@ -192,7 +192,14 @@ def _maps(layer: Layer, row: int) -> Iterator[_Map]:
         title = f"{name}, the state that remembers" if name == remembers else f"{name}, a state"
         constants = layer.time_constants(name)[units] if name == remembers else None
         return _Map(
-            f"{title}: each unit on its own scale", own[:, units].T, SIGNED, -1, 1, values.shape[-1], is_sorted, constants
+            f"{title}: each unit on its own scale",
+            own[:, units].T,
+            SIGNED,
+            -1,
+            1,
+            values.shape[-1],
+            is_sorted,
+            constants,
         )
 
     def gate(name: str, title: str) -> _Map:
@@ -235,7 +242,9 @@ def _tells(gate: Values, straight: Values | None, state: str) -> str:
 
 
 def _map(axes: Axes, one: _Map, shown: int, width: float) -> None:
-    axes.imshow(one.values[:, :shown], cmap=one.colors, vmin=one.low, vmax=one.high, aspect="auto", interpolation="none")
+    axes.imshow(
+        one.values[:, :shown], cmap=one.colors, vmin=one.low, vmax=one.high, aspect="auto", interpolation="none"
+    )
     axes.xaxis.set_visible(False)
     axes.set_yticks([])
     axes.spines[:].set_color(RULE)
@@ -290,10 +299,10 @@ def _beside(axes: Axes, one: _Map, unit: str) -> None:
 
 
 def _heading(
-    figure: Figure, layer: Layer, gates: Gates, row: int, axis: _Axis, one: _Map, place: tuple[float, float, float]
+    figure: Figure, layer: Layer, gates: Gates, row: int, axis: _Axis, one: _Map, place: tuple[float, float]
 ) -> None:
     """What is seen, and what is left out."""
-    upper, width, height = place
+    upper, height = place
     shown, units = len(one.values), one.all
     lines = [f"{units:,} units" if shown == units else f"{shown} of {units:,} units, evenly from their order"]
     if layer.remembers is None:
@@ -344,7 +353,9 @@ def _save(gates: Gates, row: int, path: str | Path) -> None:
             arrays[key] = layer.time_constants(name)
             about[key] = f"(n,), for how many {gates.unit}s each unit of {name} remembers, over all sequences"
         for name in layer.gates:
-            for key, shares in zip((f"shut_{name}{suffix}", f"open_{name}{suffix}"), layer.saturation(name), strict=True):
+            for key, shares in zip(
+                (f"shut_{name}{suffix}", f"open_{name}{suffix}"), layer.saturation(name), strict=True
+            ):
                 arrays[key] = shares
                 about[key] = f"(n,), the share of the steps of all sequences where {name} is so: below 0.1, above 0.9"
         arrays[f"order{suffix}"] = layer.order()

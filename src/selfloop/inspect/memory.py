@@ -31,6 +31,7 @@ class Memory:
         unit: what a step is, in the singular.
         is_whole: whether the longest span is a whole sequence, so that there is no more to see.
         loss_unit: what the losses are counted in.
+        is_both_ways: whether the model sees as many steps after the target.
     """
 
     spans: NDArray[np.int64]
@@ -39,6 +40,7 @@ class Memory:
     unit: str
     is_whole: bool = False
     loss_unit: str = "nats"
+    is_both_ways: bool = False
 
     @property
     def uses(self) -> int:
@@ -92,6 +94,7 @@ def memory(watched: Watched, steps: int) -> Memory:
         unit=watched.unit,
         is_whole=longest == int(watched.lengths.max()),
         loss_unit=watched.loss_unit,
+        is_both_ways=watched.rnn.bidirectional,
     )
 
 

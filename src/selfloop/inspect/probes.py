@@ -46,9 +46,13 @@ class Followed:
         """The score from 0, which is chance, to 1."""
         return max(0.0, self.score if self.is_number else 2 * self.score - 1)
 
+    @property
+    def measure(self) -> str:
+        """What the scores are: ``"R²"`` of a number, ``"AUC"`` of something that is or is not."""
+        return "R²" if self.is_number else "AUC"
+
     def __str__(self) -> str:
-        measure = "R²" if self.is_number else "AUC"
-        return f"{self.what}: unit {self.unit} of {self.state}{self.layer}, {measure} {self.score:.2f}"
+        return f"{self.what}: unit {self.unit} of {self.state}{self.layer}, {self.measure} {self.score:.2f}"
 
 
 def followed(

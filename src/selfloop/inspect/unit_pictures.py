@@ -193,10 +193,9 @@ def _visible(token: str) -> str:
 def _heading(axes: Axes, gates: Gates, one: _Drawn) -> None:
     """What it follows, which unit it is and how well it does; and the scale of its colours."""
     unit = one.followed
-    measure = "R²" if unit.is_number else "AUC"
     axes.text(0, -0.27, unit.what, fontsize=14, fontweight="bold", color=INK)
     place = f"unit {unit.unit} of {unit.state}, {gates.layers[unit.layer].title}"
-    score = f"{measure} {unit.score:.2f} (all units of {unit.state} together {unit.by_all:.2f})"
+    score = f"{unit.measure} {unit.score:.2f} (all units of {unit.state} together {unit.by_all:.2f})"
     falls = "" if unit.sign > 0 else ", falls with it"
     axes.text(0, -0.08, f"{place}: {score}{falls}", fontsize=11, color=PALE)
     if not one.lines:

@@ -19,9 +19,9 @@ from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import FromExamples, Inspectable, before_training, check_steps
+from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
 from selfloop.tasks.score import Score
-from selfloop.tasks.watched import Facts, Watched, facts_of_texts, side_by_side
+from selfloop.tasks.watched import Facts, Watched, check_steps, facts_of_texts, side_by_side
 from selfloop.training import Run
 
 WATCHED, CHANNELS = 256, 16
@@ -150,7 +150,7 @@ class ExamplesPredictor(
 
     @abstractmethod
     def targets(self, part: Examples, lengths: Tensor) -> tuple[Tensor, Tensor, Facts]:
-        """Where examples are judged, (N, 2): sequence and step; the truth of each, (N,); and it as facts of the steps."""
+        """Where examples are judged, (N, 2): sequence and step; what is true there, (N,); and facts of the steps."""
 
     @abstractmethod
     def read_out(self, model: Network, y: Tensor, lengths: Tensor, at: Tensor) -> Tensor:

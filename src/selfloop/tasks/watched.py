@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfloop.errors import ArgumentError
 from selfloop.layers import Recurrent, State
 from selfloop.models.decoder import Decoder, DecoderState
 
@@ -77,6 +78,12 @@ class Watched:
             losses=None,
             start=None if self.start is None else self.start.select(rows),
         )
+
+
+def check_steps(steps: int) -> None:
+    """Raise ArgumentError where there is no such number of steps to look at."""
+    if steps < 1:
+        raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
 
 
 def of_decoder(

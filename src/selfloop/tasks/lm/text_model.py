@@ -18,10 +18,10 @@ from selfloop.layers import State
 from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
-from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training, check_steps
+from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training
 from selfloop.tasks.reading import table_format
 from selfloop.tasks.run_config import load_tokenizer
-from selfloop.tasks.watched import Watched, facts_of_texts
+from selfloop.tasks.watched import Watched, check_steps, facts_of_texts
 from selfloop.training import Run
 
 WATCHED, JUDGED = 64, 32
