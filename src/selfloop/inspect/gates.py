@@ -10,7 +10,6 @@ from torch import Tensor
 
 from selfloop.inspect.probes import Followed, followed
 from selfloop.language.graph import Graph
-from selfloop.layers import State
 from selfloop.layers.straight_path import straight_path
 from selfloop.tasks.watched import Watched
 
@@ -129,7 +128,7 @@ def gates(watched: Watched, steps: int) -> Gates:
     for place, suffix in enumerate(s for layer in range(rnn.num_layers) for s in rnn._suffixes(layer)):
         backwards = suffix.endswith("_reverse")
         states = {name: seen[name + suffix] for name in graph.states}
-        before = _before(states, State(**{n: s[place] for n, s in first.tensors.items()}), backwards)
+        before = _before(states, {name: s[place] for name, s in first.tensors.items()}, backwards)
         x = seen.get(graph.inputs[0] + suffix)
         path = {} if x is None else straight_path(rnn, suffix, x.flatten(0, 1), before)
         layers[suffix] = Layer(
@@ -162,11 +161,11 @@ def _gates(graph: Graph) -> dict[str, bool]:
     return own | {local[of]: False for k, of in sigmoids.items() if k not in local and of in local}
 
 
-def _before(states: Mapping[str, Tensor], first: State, backwards: bool) -> dict[str, Tensor]:
+def _before(states: Mapping[str, Tensor], first: Mapping[str, Tensor], backwards: bool) -> dict[str, Tensor]:
     """The states before each step, (T · B, n)."""
     found = {}
     for name, s in states.items():
-        start = first.tensors[name][None].to(s)
+        start = first[name][None].to(s)
         shifted = torch.cat([s[1:], start]) if backwards else torch.cat([start, s[:-1]])
         found[name] = shifted.flatten(0, 1)
     return found

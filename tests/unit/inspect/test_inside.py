@@ -33,7 +33,7 @@ def watched(rnn, lengths, *, texts=None, facts=None, unit="step", losses=None, t
     """Noise as a task would show it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(max(lengths), len(lengths), rnn.input_size, generator=generator)
-    x = x.to(next(rnn.parameters()).dtype)
+    x = x.to(next(iter(rnn.zero_state(1))).dtype)
     targets = torch.zeros(0, 2).long() if targets is None else targets
     names = names or [f"sequence {k}" for k in range(len(lengths))]
     return Watched(rnn, x, torch.tensor(lengths), unit, names, texts or [], facts or {}, targets, losses, start)
@@ -41,9 +41,11 @@ def watched(rnn, lengths, *, texts=None, facts=None, unit="step", losses=None, t
 
 # Gates
 
+RATES = np.array([0.5, 0.9, 0.99])
+
 
 @sl.cell
-def leak(x, h, *, W=param("h x"), rate=param("h", init=np.array([0.5, 0.9, 0.99]))):
+def leak(x, h, *, W=param("h x"), rate=param("h", init=RATES)):
     h = rate * h + W @ x
     return h
 
@@ -59,7 +61,7 @@ def test_the_time_constants_of_a_leak_are_known():
     found = gates(watched(sl.Recurrent(leak, 2, 3), [30, 7]), 20)
     (layer,) = found.layers.values()
     assert layer.remembers == "h" and not layer.gates
-    np.testing.assert_allclose(layer.time_constants("h"), -1 / np.log([0.5, 0.9, 0.99]), rtol=1e-4)
+    np.testing.assert_allclose(layer.time_constants("h"), -1 / np.log(RATES), rtol=1e-4)
     assert layer.order().tolist() == [2, 1, 0]
 
 

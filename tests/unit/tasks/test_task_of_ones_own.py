@@ -87,6 +87,8 @@ def test_from_the_command_line(selfloop, tmp_path):
     header, first, *_ = said.out.splitlines()
     assert header == "input,number" and first.startswith('"walks.jsonl, line 1",')
     assert selfloop("inspect", "run", "--gradient-flow", "--steps", 4, "--json").status == 0
+    facts = json.loads(selfloop("inspect", "run", "walks.jsonl", "--json").out)
+    assert facts["memory"]["loss_unit"] == "squared error" and facts["memory"]["losses"][-1] >= 0
     for words, able in (("generate run", "lm"), ("predict run x --stream", "label"), ("evaluate run a b", "translate")):
         said = selfloop(*words.split())
         assert said.status == 2 and f"is for runs of {able}. run is of estimate: use selfloop predict run" in said.err
