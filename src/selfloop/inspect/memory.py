@@ -58,7 +58,7 @@ class Memory:
     @property
     def is_open(self) -> bool:
         """Whether the loss still falls where the longest span ends, though there is more to see."""
-        return self.uses == self.spans[-1] and not self.is_whole
+        return self.uses == int(self.spans[-1]) and not self.is_whole
 
 
 @torch.no_grad()

@@ -108,7 +108,7 @@ def test_what_cannot_be_looked_into_is_said_in_one_sentence(play, selfloop, tmp_
     (tmp_path / "file").touch()
     for words, message in (
         ((play, "--gates", "--steps", "100000"), "are needed to look at 100,000 steps. Ask for fewer"),
-        ((play, tmp_path / "file"), "file"),
+        ((play, tmp_path / "file"), "The text has 0 tokens, and 232 are needed"),
         ((play, "--gates", "--steps", "9", "--out", tmp_path / "file" / "folder"), "cannot be written"),
         ((tmp_path / "gone", "--gradient-flow"), "gone"),
         ((play, "--memory", "--steps", "1"), "1"),
