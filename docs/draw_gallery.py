@@ -53,7 +53,7 @@ def inside(folder: Path, text: Path) -> None:
     draw_memory(memory(watched, 200), folder / "memory.png", flows=flows, before=fresh, gates=found)
     for name in ("gates", "units", "memory", "classes"):
         with Image.open(folder / f"{name}.png") as picture:
-            picture.convert("RGB").quantize(96).save(GALLERY / f"inside_{name}.png", optimize=True)
+            picture.convert("RGB").quantize(240).save(GALLERY / f"inside_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
