@@ -107,6 +107,14 @@ def gates(watched: Watched, steps: int) -> Gates:
     Args:
         watched: what a task shows of its stack.
         steps: how many of each sequence, at the most.
+
+    Example:
+        >>> import selfloop as sl
+        >>> x, lengths = torch.randn(20, 2, 3), torch.tensor([20, 12])
+        >>> watched = Watched(sl.LSTM(3, 8), x, lengths, "step", ["one", "two"])  # or model.watched(20)
+        >>> layer = gates(watched, 20).layers["_l0"]
+        >>> sorted(layer.gates), layer.states["c"].shape, layer.time_constants("c").shape
+        (['f', 'i', 'o'], (20, 2, 8), (8,))
     """
     rnn = watched.rnn
     T = min(steps, len(watched.x))

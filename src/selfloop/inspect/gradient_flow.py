@@ -179,6 +179,13 @@ def gradient_flow_of(watched: Watched, steps: int) -> GradientFlow:
 
     Raises:
         ArgumentError: the stack is bidirectional, or `steps` is below 1.
+
+    Example:
+        >>> import selfloop as sl
+        >>> x, lengths = torch.randn(20, 2, 3), torch.tensor([20, 12])
+        >>> watched = Watched(sl.LSTM(3, 8), x, lengths, "step", ["one", "two"])  # or model.watched(20)
+        >>> gradient_flow_of(watched, 10).norms.shape
+        (10,)
     """
     check_steps(steps)
     seen = watched.longest(steps)

@@ -50,6 +50,16 @@ def draw_gates(gates: Gates, path: str | Path) -> Figure:
 
     Raises:
         ArgumentError: the picture cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> import selfloop as sl
+        >>> from selfloop.inspect import Watched, gates
+        >>> x, lengths = torch.randn(20, 2, 3), torch.tensor([20, 12])
+        >>> found = gates(Watched(sl.LSTM(3, 8), x, lengths, "step", ["one", "two"]), 20)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     figure = draw_gates(found, f"{folder}/gates.png")
     """
     row = int(gates.lengths.argmax())
     axis = _Axis.of(gates.steps[row] if gates.steps else None, int(gates.lengths[row]), gates.unit)

@@ -48,6 +48,14 @@ def draw_memory(
 
     Raises:
         ArgumentError: the picture cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> memory = Memory(np.array([1, 2, 4]), np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.1, 0]), "word")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     figure = draw_memory(memory, f"{folder}/memory.png")
+        >>> figure.axes[0].get_xlabel()
+        'words that the model sees'
     """
     remembering = {
         suffix: layer for suffix, layer in (gates.layers if gates is not None else {}).items() if layer.remembers

@@ -1,7 +1,7 @@
 """Sequences that a trained stack reads, with what is known of each step: what `selfloop inspect` looks at."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +56,10 @@ class Watched:
     lengths: Int[Tensor, " B"]
     unit: str
     names: Sequence[str]
-    steps: Sequence[Sequence[str]]
-    facts: Facts
-    targets: Int[Tensor, "N 2"]
-    losses: Losses | None
+    steps: Sequence[Sequence[str]] = ()
+    facts: Facts = field(default_factory=dict)
+    targets: Int[Tensor, "N 2"] = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    losses: Losses | None = None
     start: State | None = None
     loss_unit: str = "nats"
 
