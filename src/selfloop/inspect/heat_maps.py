@@ -19,8 +19,8 @@ from selfloop.inspect.gates import Gates, Layer, Values
 UNITS = 48
 """Rows of a map at the most: of more units so many are shown, evenly from their order."""
 
-WIDEST, STEP = 12.6, 0.3
-"""Of a map, and of a step at the most, in inches."""
+NARROWEST, WIDEST, STEP = 6.4, 12.6, 0.3
+"""Of a map, whose title and scale need room, and of a step unless there are few, in inches."""
 
 CHARACTER, WORD = 0.115, 0.21
 """The width of a character's step and of a word's at the least; what does not fit into the widest map is left out."""
@@ -112,7 +112,7 @@ class _Axis:
         least = 0.0 if texts is None else CHARACTER if _are_characters(texts) else WORD
         shown = min(length, int(WIDEST / least)) if least else length
         step = min(STEP, max(least, WIDEST / shown))
-        step = max(step, 3.6 / shown)  # headings have room
+        step = max(step, NARROWEST / shown)  # headings have room
         return cls([_visible(text) for text in (texts or [])[:shown]], shown, length, unit, step)
 
     @property

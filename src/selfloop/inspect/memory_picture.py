@@ -123,7 +123,7 @@ def _losses(axes: Axes, memory: Memory) -> None:
     )  # fmt: skip
     _log_steps(axes)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    sees = "sees on either side, the target's own among them" if memory.is_both_ways else "sees"
+    sees = "sees on either side" if memory.is_both_ways else "sees"
     axes.set_xlabel(f"{memory.unit}s that the model {sees}", fontsize=13, color=INK)
     axes.set_ylabel(f"loss, {memory.loss_unit}", fontsize=13, color=INK)
     _plain(axes)

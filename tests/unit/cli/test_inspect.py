@@ -111,7 +111,7 @@ def test_what_cannot_be_looked_into_is_said_in_one_sentence(play, selfloop, tmp_
         ((play, tmp_path / "file"), "The text has 0 tokens, and 232 are needed"),
         ((play, "--gates", "--steps", "9", "--out", tmp_path / "file" / "folder"), "cannot be written"),
         ((tmp_path / "gone", "--gradient-flow"), "gone"),
-        ((play, "--memory", "--steps", "1"), "1"),
+        ((play, "--memory", "--steps", "1"), "greater than or equal to 2"),
     ):
         said = selfloop("inspect", *words)
         assert said.status == 2 and message in " ".join(said.err.split()), said.err
