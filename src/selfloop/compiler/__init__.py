@@ -2,6 +2,7 @@
 
     Graph  --lower-->  Step  --schedule-->  Program  --lay_out-->  KernelLayout  --emit-->  LLVM  --build-->  Code
            `lower`: no processor, no LLVM                    |     `cpu`: layout, emission, build, cache
+                                                             '--->  C99 source, by `c99`
 
 Glossary, in the order of the levels:
 
