@@ -30,6 +30,7 @@ _HOMES = {
     **dict.fromkeys((*_TRAINED, "load"), "selfloop.tasks"),
     **dict.fromkeys(("resume", "train"), "selfloop.app"),
     "Batches": "selfloop.data.batches",
+    "export": "selfloop.exporting",
     "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
 }
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from selfloop.compiler import show as show
     from selfloop.data.batches import Batches as Batches
     from selfloop.errors import SelfloopError as SelfloopError
+    from selfloop.exporting import export as export
     from selfloop.language import *  # noqa: F403
     from selfloop.language.words import *  # noqa: F403  mypy reads no computed __all__
     from selfloop.layers import *  # noqa: F403

@@ -5,6 +5,7 @@ reduction loop, which computes reductions, scans, and scalars that depend on a r
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from selfloop.compiler.lower.operations import CHEAP, COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS
@@ -50,7 +51,35 @@ def schedule(step: Step) -> Program:
         if scalars_and_scans:
             stages.append(ReductionLoop(_sweeps(step, phases, demand.reductions, phase), scalars_and_scans))
             loadable_from |= {s.value: len(stages) for s in scalars_and_scans}
-    return Program(step.with_stores(stores), tuple(stages), {k: (loadable_from[k], at) for k, at in location.items()})
+    stored = {k: (loadable_from[k], at) for k, at in location.items()}
+    return _without_dead_stores(Program(step.with_stores(stores), tuple(stages), stored))
+
+
+def _without_dead_stores(program: Program) -> Program:
+    """The same loops without what they store to the workspace and none of them loads.
+
+    The demand of a value that a loop might recompute is one of its arguments, too, which nobody loads where the value
+    itself is stored.
+    """
+    loaded: set[int] = set()
+    for number, stage in enumerate(program.stages):
+        for loop in stage if isinstance(stage, tuple) else (stage,):
+            reached = program.inputs((store.value for store in loop.stores), number)
+            loaded |= {k for k in reached if k in program.stored and program.stored[k][0] <= number}
+
+    def lives(store: Store) -> bool:
+        return store.location.buffer != "workspace" or store.value in loaded
+
+    if all(map(lives, program.step.stores)):
+        return program
+    stages = tuple(
+        tuple(replace(loop, stores=tuple(filter(lives, loop.stores))) for loop in stage)
+        if isinstance(stage, tuple)
+        else replace(stage, stores=tuple(filter(lives, stage.stores)))
+        for stage in program.stages
+    )
+    stored = {k: found for k, found in program.stored.items() if found[1].buffer != "workspace" or k in loaded}
+    return _without_dead_stores(Program(program.step.with_stores(filter(lives, program.step.stores)), stages, stored))
 
 
 class _Phases:

@@ -6,10 +6,27 @@ are the largest of a sweep over all numbers by benchmarks/ulp.py, elsewhere the 
 """
 
 from collections.abc import Callable, Sequence
-from math import factorial, log, pi, sqrt
+from math import log, pi, sqrt
 
 from llvmlite import ir
 
+from selfloop.compiler.coefficients import (
+    COSINE,
+    ERF,
+    ERF_NEAR,
+    ERFC_FAR,
+    ERFC_MIDDLE,
+    EXP,
+    LN2,
+    LOG,
+    LOG1P,
+    LOG2_E,
+    MILLS,
+    NEAR,
+    QUARTER,
+    SINE,
+    TANH,
+)
 from selfloop.compiler.cpu.emit.arithmetic import (
     Whole,
     absolute,
@@ -21,22 +38,6 @@ from selfloop.compiler.cpu.emit.arithmetic import (
     with_sign,
 )
 from selfloop.compiler.cpu.emit.vectors import I32, Vectors
-
-LOG2_E = 1.4426950408889634
-LN2 = {32: (0.693359375, -2.12194440054690583e-4), 64: (6.93147180369123816490e-01, 1.90821492927058770002e-10)}
-"""ln 2 in two parts, of which the first times a whole number is exact (Cephes; fdlibm)."""
-EXP = {
-    32: (
-        1.3843370580464746e-3,
-        8.374397796967185e-3,
-        4.166801828905603e-2,
-        1.666642847364328e-1,
-        4.999999410365264e-1,
-        1.000000032731475,
-    ),
-    64: tuple(1 / factorial(k) for k in range(13, 0, -1)),
-}
-"""(exp(r) - 1) / r for |r| < ln 2 / 2: the best polynomial, by linear programming; Taylor's series in float64."""
 
 
 def exp(v: Vectors, x: ir.Value) -> ir.Value:
@@ -72,22 +73,6 @@ def _exp(
     return v.fma(polynomial(v, r, signed), r, v.const(1.0)), n
 
 
-TANH = {
-    32: (1.310935346407168e-1, -3.3331248356012694e-1),
-    64: (
-        6404582 / 10854718875,
-        -929569 / 638512875,
-        21844 / 6081075,
-        -1382 / 155925,
-        62 / 2835,
-        -17 / 315,
-        2 / 15,
-        -1 / 3,
-    ),
-}
-"""(tanh(r) / r - 1) / r² for |r| < ln 2 / 4, by powers of r²: the best polynomial; Taylor's series in float64."""
-
-
 def tanh(v: Vectors, x: ir.Value) -> ir.Value:
     """(t + w) / (1 + t w), with x = n ln 2 / 2 + r, w = tanh(r) and t = (2^n - 1) / (2^n + 1): near 0, w alone.
 
@@ -105,21 +90,6 @@ def tanh(v: Vectors, x: ir.Value) -> ir.Value:
     value = quotient(v, v.fma(more, w, less), v.fma(less, w, more))
     sign = b.and_(v.bits_of(x), v.iconst(-1 << (v.bits - 1)))  # a zero may have lost it
     return v.from_bits(b.or_(v.bits_of(value), sign))
-
-
-LOG = {
-    32: (2.4279078841e-1, 2.8498786688e-1, 4.0000972152e-1, 6.6666662693e-1),
-    64: (
-        1.479819860511658591e-01,
-        1.531383769920937332e-01,
-        1.818357216161805012e-01,
-        2.222219843214978396e-01,
-        2.857142874366239149e-01,
-        3.999999999940941908e-01,
-        6.666666666666735130e-01,
-    ),
-}
-"""2 (artanh(s) / s - 1) / s² for |s| < 0.172, by powers of s² (FreeBSD's `logf`; fdlibm's `log`)."""
 
 
 def logarithm(v: Vectors, x: ir.Value) -> ir.Value:
@@ -152,13 +122,6 @@ def logarithm(v: Vectors, x: ir.Value) -> ir.Value:
     return v.select(b.fcmp_unordered("<", x, v.const(0.0)), v.const(float("nan")), value)
 
 
-LOG1P = (
-    (2.424481894468942e-3, 2.8090842112889297e-1, 4.999975867401057e-1),
-    (3.2439901947319566e-1, 1.2283897209682237, 1.0),
-)
-"""(e - log(1 + e)) / e² for 0 <= e <= 1 in float32: the best rational function, by linear programming."""
-
-
 def softplus(v: Vectors, x: ir.Value) -> ir.Value:
     """max(x, 0) + log(1 + exp(-|x|)); in float64, what 1 + e loses of a small e is given back. To 2.71 ulp."""
     b = v.builder
@@ -169,33 +132,6 @@ def softplus(v: Vectors, x: ir.Value) -> ir.Value:
     one = b.fadd(v.const(1.0), e)
     lost = b.fsub(e, b.fsub(one, v.const(1.0)))
     return b.fadd(relu(v, x), b.fadd(logarithm(v, one), b.fdiv(lost, one)))
-
-
-QUARTER = (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21)
-"""π/2 in three parts, of which the first two times a whole number below 2^20 are exact (fdlibm)."""
-SINE = {
-    32: (-1.951463277854211e-4, 8.332156061601407e-3, -1.6666654536784786e-1),
-    64: (
-        1.58969099521155010221e-10,
-        -2.50507602534068634195e-08,
-        2.75573137070700676789e-06,
-        -1.98412698298579493134e-04,
-        8.33333333332248946124e-03,
-        -1.66666666666666324348e-01,
-    ),
-}
-COSINE = {
-    32: (2.443241203414876e-5, -1.388730985684798e-3, 4.1666645554223995e-2),
-    64: (
-        -1.13596475577881948265e-11,
-        2.08757232129817482790e-09,
-        -2.75573143513906633035e-07,
-        2.48015872894767294178e-05,
-        -1.38888888888741095749e-03,
-        4.16666666666666019037e-02,
-    ),
-}
-"""(sin(r) / r - 1) / r² and (cos(r) - 1 + r²/2) / r^4 for |r| < π/4: the best polynomials; fdlibm's in float64."""
 
 
 def sin(v: Vectors, x: ir.Value) -> ir.Value:
@@ -228,85 +164,12 @@ def _turn(v: Vectors, x: ir.Value, ahead: int) -> ir.Value:
     return v.from_bits(b.xor(v.bits_of(v.select(is_odd, cosine, sine)), sign))
 
 
-ERF = (
-    -6.535391074334779e-4,
-    5.085150784692191e-3,
-    -2.682081982410638e-2,
-    1.1283111317214e-1,
-    -3.761260143115677e-1,
-    1.1283791637145697,
-)
-"""erf(x) / x for |x| < 0.8 in float32, by powers of x²: the best polynomial, by linear programming."""
-MILLS = (
-    (4.11633135923742e-3, 4.063338240794104e-2, 1.8323560698917646e-1, 4.382955927563705e-1, 5.000000029491694e-1),
-    (1.0317992834133016e-2, 1.0185923208462712e-1, 4.6947186580209704e-1, 1.202505105021889, 1.6744761666705346, 1.0),
-)
-"""exp(a²/2) Φ(-a) for 0 <= a <= 14.5 in float32: the best rational function, by linear programming."""
-ERF_NEAR = (
-    (
-        1.85777706184603153e-1,
-        3.16112374387056560e00,
-        1.13864154151050156e02,
-        3.77485237685302021e02,
-        3.20937758913846947e03,
-    ),
-    (1.0, 2.36012909523441209e01, 2.44024637934444173e02, 1.28261652607737228e03, 2.84423683343917062e03),
-)
-ERFC_MIDDLE = (
-    (
-        2.15311535474403846e-8,
-        5.64188496988670089e-1,
-        8.88314979438837594e0,
-        6.61191906371416295e01,
-        2.98635138197400131e02,
-        8.81952221241769090e02,
-        1.71204761263407058e03,
-        2.05107837782607147e03,
-        1.23033935479799725e03,
-    ),
-    (
-        1.0,
-        1.57449261107098347e01,
-        1.17693950891312499e02,
-        5.37181101862009858e02,
-        1.62138957456669019e03,
-        3.29079923573345963e03,
-        4.36261909014324716e03,
-        3.43936767414372164e03,
-        1.23033935480374942e03,
-    ),
-)
-ERFC_FAR = (
-    (
-        1.63153871373020978e-2,
-        3.05326634961232344e-1,
-        3.60344899949804439e-1,
-        1.25781726111229246e-1,
-        1.60837851487422766e-2,
-        6.58749161529837803e-4,
-    ),
-    (
-        1.0,
-        2.56852019228982242e00,
-        1.87295284992346047e00,
-        5.27905102951428412e-1,
-        6.05183413124413191e-2,
-        2.33520497626869185e-3,
-    ),
-)
-"""For float64: Cody 1969, "Rational Chebyshev approximations for the error function"."""
-
-
 def erf(v: Vectors, x: ir.Value) -> ir.Value:
     """The error function. To 2.47 ulp (4 in float64)."""
     b = v.builder
     size = absolute(v, x)
     far = with_sign(v, v.fma(v.const(-2.0), _tail(v, b.fmul(size, v.const(sqrt(2)))), v.const(1.0)), x)
     return v.select(b.fcmp_ordered("<", size, v.const(NEAR[v.bits])), _erf_near(v, x), far)
-
-
-NEAR = {32: 0.8, 64: 0.46875}
-"""Where erf has its own series."""
 
 
 def gelu(v: Vectors, x: ir.Value) -> ir.Value:

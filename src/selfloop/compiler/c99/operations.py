@@ -1,0 +1,50 @@
+"""The operations of a step as C expressions of float: a row each."""
+
+from collections.abc import Callable
+
+from selfloop.compiler.c99.mathematics import FUNCTIONS, number
+
+Expression = Callable[..., str]
+
+
+def _infix(symbol: str) -> Expression:
+    return lambda a, b: f"{a} {symbol} {b}"
+
+
+def _closer(symbol: str) -> Expression:
+    """The smaller or larger; NaN where either is NaN."""
+    return lambda a, b: f"{a} != {a} || {a} {symbol} {b} ? {a} : {b}"
+
+
+def _power(a: str, exponent: float) -> str:
+    """By repeated multiplication."""
+    n = int(exponent)
+    product = " * ".join([a] * abs(n)) or "1.0f"
+    return f"1.0f / ({product})" if n < 0 else product
+
+
+def _function(name: str) -> Expression:
+    return lambda a: f"sl_{name}({a})"
+
+
+OPERATIONS: dict[str, Expression] = {
+    **{name: _function(name) for name in FUNCTIONS},
+    "const": number,
+    "zeros": lambda: "0.0f",
+    "broadcast": lambda a: a,
+    "stop_gradient": lambda a: a,
+    "spike": lambda a, slope: f"{a} != {a} ? {a} : {a} > 0.0f ? 1.0f : 0.0f",
+    "add": _infix("+"),
+    "sub": _infix("-"),
+    "mul": _infix("*"),
+    "div": _infix("/"),
+    "pow": _power,
+    "lt": _infix("<"),
+    "le": _infix("<="),
+    "gt": _infix(">"),
+    "ge": _infix(">="),
+    "eq": _infix("=="),
+    "minimum": _closer("<"),
+    "maximum": _closer(">"),
+    "where": lambda condition, a, b: f"{condition} ? {a} : {b}",
+}
