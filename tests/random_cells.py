@@ -241,9 +241,14 @@ class Call:
         return entry.layer(self.sizes["I"], self.sizes["H"], **self.options)
 
 
-def check(number: int) -> None:
-    """Raise AssertionError unless all is as it must be: numbers, gradients, bits, single steps."""
-    call = Call.draw(number)
+def check(number: int, call: Call | None = None) -> None:
+    """Raise AssertionError unless all is as it must be: numbers, gradients, bits, single steps.
+
+    Args:
+        number: that of the call, from which its tensors are drawn, too.
+        call: in the place of the number's.
+    """
+    call = call or Call.draw(number)
     torch.manual_seed(number)
     with _forced(call):
         _check(call, call.layer())
