@@ -105,7 +105,7 @@ def resume(
         RunError: there is no run, it is finished or of another task, another process trains it, or its data or files
             have changed.
     """
-    found = Run.open(Path(run))
+    found = Run.open(Run.folder(run))
     entry = kind_of(found, task)
     screen = Screen(str(found.config()["task"]), entry, quiet=quiet, listener=listener)
     outcome = go_on(found, screen, budget, cell=cell, encoder=encoder, device=device)

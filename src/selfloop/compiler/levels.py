@@ -45,8 +45,10 @@ def show(cell: Cell, level: str = "program", target: str | None = None, sizes: M
     %9 = tanh %8 : h
     h = %9
     """
+    if not isinstance(cell, Cell):
+        raise ArgumentError(f"The 'cell' of show must be made by @selfloop.cell. Got {type(cell).__name__} instead.")
     if level not in LEVELS:
-        hint = nearest(level, LEVELS)
+        hint = nearest(str(level), LEVELS)
         raise ArgumentError(f"The 'level' must be one of {', '.join(LEVELS)}. Got '{level}' instead{hint or '.'}")
     chosen, own = _sizes(cell, sizes or {}), targets.named(target) if target else None
     if level == "equations":

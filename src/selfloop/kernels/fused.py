@@ -86,6 +86,12 @@ def step(
     return new if isinstance(new, tuple) else (new,)
 
 
+def has_step(graph: Graph, like: Tensor) -> bool:
+    """Whether torch has a function for one step of a cell, in this dtype and on this device."""
+    fused = _row(graph)
+    return fused is not None and fused.step is not None and like.dtype in _STEPS_IN and like.is_cpu
+
+
 _STEPS_IN = (torch.float32, torch.float64)
 
 

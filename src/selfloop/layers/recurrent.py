@@ -454,6 +454,10 @@ class Recurrent(nn.Module):
             f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
+        if fused.has_step(self.cell.graph, self._like) and self.backend in ("auto", "torch") and not self.bidirectional:
+            lines.append(
+                f"  a step     of up to {fused.FEW_ROWS} sequences: torch's own function for one step of this cell"
+            )
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 

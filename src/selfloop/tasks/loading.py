@@ -42,7 +42,7 @@ def load(
 
     Raises:
         RunError: there is no run, or it is damaged, of another version, of another task, or needs its cell.
-        ArgumentError: torch has no such device here, or the model has no image encoder.
+        ArgumentError: `path` is no path, torch has no such device here, or the model has no image encoder.
     """
     check_device("load", device)
     run = Run.open(_folder(path))
@@ -87,7 +87,7 @@ def kind_of_model(model: object) -> TaskEntry:
 
 def _folder(path: str | Path) -> Path:
     """The folder itself, or a copy of the repository of that name."""
-    folder = Path(path)
+    folder = Run.folder(path)
     if exists(folder) or str(path).count("/") != 1 or str(path).startswith((".", "runs/")):
         return folder
     try:

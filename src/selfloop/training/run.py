@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from selfloop.atomic import remove_leftovers
 from selfloop.config import LARGEST
-from selfloop.errors import RunError, SelfloopError
+from selfloop.errors import ArgumentError, RunError, SelfloopError
 from selfloop.training.checkpoint import (
     Shapes,
     Tensors,
@@ -104,6 +104,17 @@ class Run:
         facts = {"selfloop": __version__, "format": FORMAT, "task": task, **config}
         write_bytes(run.path / "config.json", (json.dumps(facts, indent=2) + "\n").encode())
         return run
+
+    @staticmethod
+    def folder(path: object) -> Path:
+        """A run's folder as it was given from Python.
+
+        Raises:
+            ArgumentError: it is no path.
+        """
+        if not isinstance(path, str | Path):
+            raise ArgumentError(f"A run must be given by its folder, such as 'runs/play'. Got {short(path)} instead.")
+        return Path(path)
 
     @classmethod
     def open(cls, path: Path) -> "Run":

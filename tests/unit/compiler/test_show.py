@@ -78,3 +78,10 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for each in CELLS:
         (GOLDEN / f"{each}.txt").write_text(prints(each), encoding="utf-8")
+
+
+def test_what_is_no_cell_or_no_level_is_said():
+    with pytest.raises(ArgumentError, match="of show must be made by @selfloop"):
+        sl.show(3)
+    with pytest.raises(ArgumentError, match="level. must be one of"):
+        sl.show(sl.cells.lstm, 3)

@@ -170,6 +170,13 @@ Recurrent(lstm, 3 → 4) on cpu, float16, backend='auto'
   not as     native: compiled kernels take float32, float64 or bfloat16, and this is float16""",
     ),
     (
+        lambda: sl.GRU(3, 4).explain(),
+        """\
+GRU(gru, 3 → 4) on cpu, float32, backend='auto'
+  runs as    native: machine code compiled for this cell and processor, 1 time a call
+  a step     of up to 8 sequences: torch's own function for one step of this cell""",
+    ),
+    (
         lambda: lstm(backend="interpret").explain(),
         """\
 Recurrent(lstm, 3 → 4) on cpu, float32, backend='interpret'
@@ -178,7 +185,7 @@ Recurrent(lstm, 3 → 4) on cpu, float32, backend='interpret'
 ]
 
 
-@pytest.mark.parametrize(("explain", "text"), EXPLAINED, ids=["native", "resets", "own", "fused", "by name"])
+@pytest.mark.parametrize(("explain", "text"), EXPLAINED, ids=["native", "resets", "own", "fused", "step", "by name"])
 def test_explain_says_what_runs_and_why_nothing_faster(explain, text):
     assert explain() == text
 

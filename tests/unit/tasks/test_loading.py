@@ -132,3 +132,10 @@ def test_a_configuration_that_was_changed_is_refused(make_run, section, values):
 def test_no_source_of_selfloop(pattern):
     sources = Path(selfloop.__file__).parent.rglob("*.py")
     assert [str(file) for file in sources if re.search(pattern, file.read_text())] == []
+
+
+@pytest.mark.parametrize("opened", [load, selfloop.resume], ids=["load", "resume"])
+@pytest.mark.parametrize("path", [3, None, ["runs/play"]])
+def test_what_is_no_path_is_said(opened, path):
+    with pytest.raises(ArgumentError, match="A run must be given by its folder"):
+        opened(path)
