@@ -70,7 +70,7 @@ class Problem:
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the tensors, without time and batch; numbers, also where a trace has symbols."""
-        states = [tuple(s.shape[1:]) for s in self.state]
+        states = [s.shape[1:] for s in self.state]
         shapes = ((self.x.shape[-1],), *states, *[tuple(w.shape) for w in self.params.values()])
         return tuple(tuple(map(int, shape)) for shape in shapes) if isinstance(self.x, FakeTensor) else shapes
 
