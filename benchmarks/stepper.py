@@ -5,6 +5,12 @@
 Each takes one vector of float32 a step and carries its state; I = H. Each uses as many threads as it chooses; ONNX
 Runtime (ORT) also runs on one. A round is so many steps of each; printed are the median and the quartiles of the
 rounds, in µs a step, and the ratios of medians.
+
+    python benchmarks/stepper.py --cells [--sizes 16 64 128 256 512] [--batches 1 2 4 8]
+
+instead compares what has no copy of the weights: `sl.LSTM.step` and `sl.LSTMCell` with torch.nn.LSTMCell, on batches,
+under no_grad and with gradients; and `sl.Recurrent.step` of an LSTM with peepholes, which torch has no function for.
+Printed is the best round of each.
 """
 
 import argparse
@@ -12,10 +18,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 import selfloop as sl
 
@@ -31,6 +34,10 @@ def ours(rnn: sl.LSTM, x: np.ndarray, form: str) -> Step:
 
 def ort(rnn: sl.LSTM, x: np.ndarray, threads: int) -> Step:
     """ONNX Runtime's own LSTM, with T = 1; its gates stand in the order i, o, f, c. 0 threads: as many as it likes."""
+    import onnx  # noqa: PLC0415  (not wanted by --cells)
+    import onnxruntime  # noqa: PLC0415
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
+
     size, layers = rnn.hidden_size, rnn.num_layers
     order = np.concatenate([np.arange(size) + k * size for k in (0, 3, 1, 2)])
     nodes, weights, inputs, outputs = [], [], [], []
@@ -107,14 +114,53 @@ def time_all(steps: dict[str, Step], rounds: int, count: int) -> dict[str, np.nd
     return {name: np.array(times) for name, times in found.items()}
 
 
+def compare_cells(size: int, batch: int, gradients: bool, rounds: int, count: int) -> None:
+    """One line: µs a step of each, the best round, and the ratios to torch.nn.LSTMCell."""
+    torch.manual_seed(0)
+    theirs = torch.nn.LSTMCell(size, size)
+    layer, cell = sl.LSTM(size, size), sl.LSTMCell(size, size)
+    peephole = sl.Recurrent(sl.cells.peephole_lstm, size, size)
+    cell.load_state_dict(theirs.state_dict())
+    layer.load_state_dict({f"{name}_l0": weight for name, weight in theirs.state_dict().items()})
+    x, h, c = torch.randn(3, batch, size)
+    stacked, state = (h[None], c[None]), sl.State(h=h[None], c=c[None])
+    steps: dict[str, Step] = {
+        "nn.LSTMCell": lambda: theirs(x, (h, c))[0],
+        "LSTMCell": lambda: cell(x, (h, c))[0],
+        "LSTM.step": lambda: layer.step(x, stacked)[0],
+        "peepholes": lambda: peephole.step(x, state)[0],
+    }
+    with torch.set_grad_enabled(gradients):
+        for name in ("LSTMCell", "LSTM.step"):
+            torch.testing.assert_close(steps[name](), steps["nn.LSTMCell"]())
+        best = {name: own.min() for name, own in time_all(steps, rounds, count).items()}
+    least = best["nn.LSTMCell"]
+    print(
+        f"{size:4} {batch:3}  {'yes' if gradients else 'no':>9}"
+        + "".join(
+            f"  {best[name]:8.1f}" + (f" ({best[name] / least:.2f})" if name != "nn.LSTMCell" else "") for name in steps
+        )
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--cells", action="store_true")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=1000)
     chosen = parser.parse_args()
-    for size in chosen.sizes:
+    if chosen.cells:
+        print("µs a step (times that of nn.LSTMCell); I = H")
+        print("   H   B  gradients  nn.LSTMCell    LSTMCell         LSTM.step        peepholes")
+        for gradients in (False, True):
+            for size in chosen.sizes or [16, 64, 128, 256, 512]:
+                for batch in chosen.batches:
+                    compare_cells(size, batch, gradients, chosen.rounds, chosen.steps)
+        return
+    for size in chosen.sizes or [64, 128, 256]:
         torch.manual_seed(0)
         rnn = sl.LSTM(size, size, chosen.layers)
         x = np.random.default_rng(0).standard_normal(size, dtype=np.float32)

@@ -1,6 +1,6 @@
 """Trains a small model of each task and copies its pictures to docs/gallery: minutes on an idle machine.
 
-python docs/draw_gallery.py DATA    # a folder that holds ud_english_ewt_pos
+python docs/draw_gallery.py DATA    # a folder that holds ud_english_ewt_pos and tinyshakespeare
 """
 
 import shutil
@@ -8,8 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 import selfloop as sl
-from selfloop.inspect import draw_gradient_flow, gradient_flow
+from selfloop.inspect import draw_gates, draw_gradient_flow, draw_memory, draw_units, gates, gradient_flow_of, memory
 
 GALLERY = Path(__file__).with_name("gallery")
 RUNS: dict[str, tuple[str, int, dict[str, int]]] = {
@@ -33,9 +35,25 @@ def main(data: Path) -> None:
             shutil.copy(Path(folder) / name / f"{picture}.png", GALLERY / f"{name}_{picture}.png")
             if name == "classify":
                 before, after = (
-                    {"lstm": gradient_flow(*model.recurrent_inputs(64, fresh=fresh))} for fresh in (True, False)
+                    {"lstm": gradient_flow_of(model.watched(64, fresh=fresh), 64)} for fresh in (True, False)
                 )
                 draw_gradient_flow(after, GALLERY / "gradient_flow.png", before)
+                draw_units(gates(model.watched(64), 64), Path(folder) / "classes.png")
+        inside(Path(folder), data / "tinyshakespeare" / "input.txt")
+
+
+def inside(folder: Path, text: Path) -> None:
+    """The pictures of `selfloop inspect`, in few colours, which make small files."""
+    model = sl.train("lm", text, run=folder / "shakespeare", minutes=8)
+    watched, before = model.watched(200), model.watched(200, fresh=True)
+    found = gates(watched, 200)
+    draw_gates(found, folder / "gates.png")
+    draw_units(found, folder / "units.png")
+    flows, fresh = ({"layer 1": gradient_flow_of(one, 200)} for one in (watched, before))
+    draw_memory(memory(watched, 200), folder / "memory.png", flows=flows, before=fresh, gates=found)
+    for name in ("gates", "units", "memory", "classes"):
+        with Image.open(folder / f"{name}.png") as picture:
+            picture.convert("RGB").quantize(240).save(GALLERY / f"inside_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from selfloop.data.examples import BadItems, Items, together
 from selfloop.data.media.series import as_series
@@ -64,6 +65,7 @@ class SeriesReader(Reader):
 class Estimator(ExamplesPredictor):
     NETWORK = ManyToOne
     BATCH = 64
+    LOSS_UNIT = "squared error"
 
     @classmethod
     def num_outputs(cls, inputs):
@@ -90,3 +92,13 @@ class Estimator(ExamplesPredictor):
 
     def answer(self, batch, lengths):
         return self.model(batch, lengths).float().cpu().unbind()
+
+    def targets(self, part, lengths):
+        last = torch.stack([torch.arange(len(part)), lengths - 1], dim=1)
+        return last, torch.from_numpy(self.truth(self.inputs, part.labels)), {}
+
+    def read_out(self, model, y, lengths, at):
+        return model.readout(model.pooling(y, lengths))[:, 0]
+
+    def losses(self, logits, truth):
+        return F.mse_loss(logits, truth, reduction="none")

@@ -15,7 +15,7 @@ import selfloop as sl
 from selfloop import Matrix, Vector, param, sigmoid, split, tanh
 from selfloop.decoding import Sampling
 from selfloop.errors import RunError
-from selfloop.inspect import draw_gradient_flow, gradient_flow
+from selfloop.inspect import draw_gradient_flow, gradient_flow_of
 
 REVIEWS = "text,label\n" + "a good day,good\nan evil day,bad\n" * 30
 SENTENCES = "the\tDET\ncat\tNOUN\nsat\tVERB\n\na\tDET\ndog\tNOUN\nran\tVERB\n\n" * 20
@@ -116,8 +116,8 @@ def write(text: Path) -> str:
             logits, state = model.model.step(token, state)
             token = logits.argmax(-1)
     assert model.score("the cat").bits_per_character is not None
-    stack, inputs = model.recurrent_inputs(8)
-    flow = gradient_flow(stack, inputs)
+    watched = model.watched(8)
+    flow = gradient_flow_of(watched, 8)
     draw_gradient_flow({"trained": flow}, "flow.png")
     assert flow.reach() >= 0
     return story

@@ -1,6 +1,8 @@
 """``selfloop inspect RUN``."""
 
 import json
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,8 +10,11 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from selfloop.inspect import Gates, GradientFlow, Memory
+    from rich.table import Table
+
+    from selfloop.inspect import Gates, GradientFlow
     from selfloop.tasks.predictor import Inspectable
+    from selfloop.tasks.watched import Watched
 
 
 def inspect(
@@ -51,21 +56,29 @@ def inspect(
     from rich.console import Console
 
     from selfloop.cli.open_run import open_for
+    from selfloop.inspect import gates as record_gates
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
-    if not (gates or memory or flow):
-        gates = memory = True
     model = open_for("inspect", Inspectable, run, cell=cell)
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
-    found: dict[str, Any] = {}
+    what_there_is = not (gates or memory or flow)
+    found: dict[str, tuple[dict[str, Any], list[Any]]] = {}
     with Console(stderr=True, quiet=as_json).status("looking …"):
-        if gates:
-            found["gates"] = _gates(model, steps, data, folder)
-        if memory:
-            found["memory"] = _memory(model, steps, data, folder)
-        if flow:
-            found["gradient_flow"] = _flow(model, steps, data, folder)
+        watched = model.watched(steps, data)
+        if what_there_is:
+            gates, memory = True, watched.losses is not None
+        flows = None
+        if flow or (memory and not watched.rnn.bidirectional):
+            flows = _Flows.of(model, watched, steps, data)
+        if gates or memory:
+            seen = record_gates(watched, steps)
+            if gates:
+                found["gates"] = _gates(seen, folder)
+            if memory:
+                found["memory"] = _memory(watched, steps, seen, flows, folder)
+        if flow and flows is not None:
+            found["gradient_flow"] = _flow(flows, folder)
     if as_json:
         typer.echo(json.dumps({name: facts for name, (facts, _) in found.items()}))
         return
@@ -75,3 +88,144 @@ def inspect(
             console.print(one)
         for picture in facts["pictures"]:
             typer.echo(f"The picture: {picture}")
+        typer.echo()
+
+
+@dataclass(frozen=True)
+class _Flows:
+    """The gradient flow of each layer by name, the top one first."""
+
+    after: "dict[str, GradientFlow]"
+    before: "dict[str, GradientFlow]"
+
+    @classmethod
+    def of(cls, model: "Inspectable", watched: "Watched", steps: int, data: str | None) -> "_Flows":
+        """Of the model as it is, and before its training."""
+        from selfloop.inspect import gradient_flow_of
+
+        after = gradient_flow_of(watched, steps)
+        before = gradient_flow_of(model.watched(steps, data, fresh=True), steps)
+        layers = {f"layer {layer + 1}": layer for layer in reversed(range(after.num_layers))}
+        return cls(*({name: flow.of_layer(layer) for name, layer in layers.items()} for flow in (after, before)))
+
+
+def _gates(seen: "Gates", folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
+    """How long units remember, how often gates are saturated, and which units follow something."""
+    import numpy as np
+    from rich.table import Table
+
+    from selfloop.inspect import draw_gates, draw_units
+    from selfloop.inspect.confusion import percent
+
+    pictures = [folder / "gates.png"]
+    draw_gates(seen, pictures[0])
+    if seen.followed:
+        pictures.append(folder / "units.png")
+        draw_units(seen, pictures[1])
+    layers: dict[str, Any] = {}
+    for layer in seen.layers.values():
+        constants = {
+            state: {"median": _finite(np.median(own)), "90%": _finite(np.quantile(own, 0.9, method="nearest"))}
+            for state, own in ((state, layer.time_constants(state)) for state in layer.kept)
+        }
+        shares = {gate: [float(share.mean()) for share in layer.saturation(gate)] for gate in layer.gates}
+        saturation = {gate: {"shut": shut, "open": opened} for gate, (shut, opened) in shares.items()}
+        layers[layer.title] = {"time_constants": constants, "saturation": saturation}
+    follows = [
+        {
+            "what": one.what,
+            "layer": seen.layers[one.layer].title,
+            "state": one.state,
+            "unit": one.unit,
+            "measure": one.measure,
+            "score": one.score,
+            "score_of_all_units": one.by_all,
+        }
+        for one in seen.followed
+    ]
+    remember = _table("remembers for", f"median, {seen.unit}s", "90% up to")
+    saturated = _table("gate", "shut, below 0.1", "open, above 0.9")
+    for title, own in layers.items():
+        for state, constant in own["time_constants"].items():
+            remember.add_row(f"{state} of {title}", *(_steps(value) for value in constant.values()))
+        for gate, share in own["saturation"].items():
+            saturated.add_row(f"{gate} of {title}", *(percent(value) for value in share.values()))
+    units = _table("follows", "score", "all units together")
+    for one in seen.followed:
+        name = f"{one.what}: unit {one.unit} of {one.state}, {seen.layers[one.layer].title}"
+        units.add_row(name, f"{one.measure} {one.score:.2f}", f"{one.by_all:.2f}")
+    shown: list[Table | str] = [table for table in (remember, saturated, units) if table.row_count]
+    if not remember.row_count:
+        shown.insert(0, "This cell hands nothing of a state straight on from step to step.")
+    if not seen.followed:
+        shown.append("No unit alone follows anything that is known of the steps.")
+    return {"layers": layers, "follows": follows, "pictures": [str(picture) for picture in pictures]}, shown
+
+
+def _memory(
+    watched: "Watched", steps: int, seen: "Gates", flows: _Flows | None, folder: "Path"
+) -> "tuple[dict[str, Any], list[Any]]":
+    """How many steps the model uses."""
+    from selfloop.inspect import draw_memory, memory
+    from selfloop.inspect.memory_picture import uses
+
+    found = memory(watched, steps)
+    picture = folder / "memory.png"
+    after, before = (None, None) if flows is None else (flows.after, flows.before)
+    draw_memory(found, picture, flows=after, before=before, gates=seen)
+    at = dict(zip(found.spans.tolist(), found.losses.tolist(), strict=True))
+    said = f"The model {uses(found)}. Its loss, in {found.loss_unit}, by how many it sees:"
+    table = _table(f"{found.unit}s", *(f"{span:,}" for span in (*found.spans[:-1:3], found.spans[-1])))
+    table.add_row("loss", *(f"{at[span]:.3f}" for span in (*found.spans[:-1:3].tolist(), int(found.spans[-1]))))
+    shown: list[Table | str] = [said, table]
+    if flows is None:
+        shown.append("There is no gradient flow beside it: the stack reads both ways.")
+    facts = {
+        "uses": found.uses,
+        "or_more": found.is_open,
+        "unit": found.unit,
+        "spans": found.spans.tolist(),
+        "losses": found.losses.tolist(),
+        "errors": found.errors.tolist(),
+        "loss_unit": found.loss_unit,
+        "pictures": [str(picture)],
+    }
+    return facts, shown
+
+
+def _flow(flows: _Flows, folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
+    """How far back the gradient reaches."""
+    from selfloop.inspect import draw_gradient_flow
+
+    picture = folder / "gradient_flow.png"
+    draw_gradient_flow(flows.after, picture, before=flows.before)
+    norms = {
+        name: {"before": flows.before[name].relative.tolist(), "after": flow.relative.tolist()}
+        for name, flow in flows.after.items()
+    }
+    longest = next(iter(flows.after.values())).lags
+    lags = [lag for lag in (1, 10, 30, 100, 300, 1000) if lag < len(longest)]
+    table = _table("gradient norm, steps back", *map(str, lags), "1% reaches")
+    for name, flow in flows.after.items():
+        for when, one in (("before training", flows.before[name]), ("after", flow)):
+            shown = [f"{one.relative[lag]:.1e}" for lag in lags]
+            table.add_row(f"{name}, {when}", *shown, f"{one.reach()} steps")
+    return {"lags": longest.tolist(), "relative_norms": norms, "pictures": [str(picture)]}, [table]
+
+
+def _table(first: str, *numbers: str) -> "Table":
+    """A table whose first column are names, and the others numbers."""
+    from rich.table import Table
+
+    table = Table(first, *numbers, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def _steps(value: float | None) -> str:
+    return "∞" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"

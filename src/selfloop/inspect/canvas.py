@@ -2,16 +2,18 @@
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from warnings import catch_warnings, filterwarnings
 
+import numpy as np
 from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from numpy.typing import ArrayLike
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
@@ -28,6 +30,11 @@ RIGHT, WRONG = "#0072B2", "#D55E00"
 BLUES = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", "#56B4E9", "#0072B2", "#00304D"])
 REDS = LinearSegmentedColormap.from_list("reds", ["#FFFFFF", "#F4A261", "#D55E00", "#5C2800"])
 
+# What is below and above the middle: dark vermilion, white, dark blue.
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#5C2800", "#D55E00", "#F4A261", "#FFFFFF", "#56B4E9", "#0072B2", "#00304D"]
+)
+
 # Fonts that many systems have, for the scripts that matplotlib's own lacks; those that are missing are left out.
 _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
@@ -36,6 +43,12 @@ _FONTS = (
 DPI = 130
 
 _RULER = RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def monospaced() -> list[str]:
+    """Fonts for characters that stand in columns."""
+    return ["DejaVu Sans Mono", *_fonts()]
 
 
 @functools.cache
@@ -119,6 +132,27 @@ def shorten(text: str, longest: int) -> str:
         return line
     head = longest // 2
     return f"{line[:head]}…{line[len(line) - (longest - head - 1) :]}"
+
+
+def beside(picture: str | Path, arrays: Mapping[str, ArrayLike], about: Mapping[str, str]) -> Path:
+    """Write a picture's data beside it, as .npz.
+
+    Args:
+        picture: its path, with another suffix.
+        arrays: by name.
+        about: what each is, in the same names; kept as the text ``about``, a line an array.
+
+    Raises:
+        ArgumentError: the file cannot be written.
+    """
+    path = Path(picture).with_suffix(".npz")
+    lines = "\n".join(f"{name}: {about[name]}" for name in arrays)
+    try:
+        with replacing(path) as file:
+            np.savez_compressed(file, allow_pickle=False, about=np.array(lines), **dict(arrays))
+    except OSError as error:
+        raise ArgumentError(f"The data '{path}' cannot be written: {error.strerror}.") from None
+    return path
 
 
 def ink_on(red: float, green: float, blue: float) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.inspect.probes import Followed, followed
-from selfloop.layers import State
+from selfloop.language.graph import Graph
 from selfloop.layers.straight_path import straight_path
 from selfloop.tasks.watched import Watched
 
@@ -32,7 +32,7 @@ class Layer:
     Attributes:
         title: ``"layer 1"``, ``"layer 2, backwards"``.
         gates: the values of each, (T, B, n), from 0 to 1: the local variables of the cell's function that a sigmoid
-            makes.
+            makes, or that it is taken of, as in ``sigmoid(o) * tanh(c)``.
         states: the new values of each, (T, B, n).
         kept: of each state what goes straight on, (T, B, n), as `straight_path` has it: of an LSTM's c the forget gate.
             States of which nothing does are left out.
@@ -84,6 +84,7 @@ class Gates:
     Attributes:
         layers: by the suffix of their weights: ``"_l0"``, ``"_l0_reverse"``.
         followed: the units that follow something that is known of the steps, the most skilled first.
+        facts: what is known of each step, (T, B), by name; NaN where it is not.
         steps: for each sequence the text of its steps; none where they are numbers.
         names: of the sequences.
         lengths: of the sequences, (B,).
@@ -92,6 +93,7 @@ class Gates:
 
     layers: Mapping[str, Layer]
     followed: list[Followed]
+    facts: Mapping[str, NDArray[np.float64]]
     steps: list[list[str]]
     names: list[str]
     lengths: NDArray[np.int64]
@@ -105,17 +107,26 @@ def gates(watched: Watched, steps: int) -> Gates:
     Args:
         watched: what a task shows of its stack.
         steps: how many of each sequence, at the most.
+
+    Example:
+        >>> import selfloop as sl
+        >>> x, lengths = torch.randn(20, 2, 3), torch.tensor([20, 12])
+        >>> watched = Watched(sl.LSTM(3, 8), x, lengths, "step", ["one", "two"])  # or model.watched(20)
+        >>> layer = gates(watched, 20).layers["_l0"]
+        >>> sorted(layer.gates), layer.states["c"].shape, layer.time_constants("c").shape
+        (['f', 'i', 'o'], (20, 2, 8), (8,))
     """
     rnn = watched.rnn
     T = min(steps, len(watched.x))
     rows = torch.arange(watched.x.shape[1])[: max(2, STEPS // T)]
     lengths = watched.lengths[rows].clamp(max=T)
     graph = rnn.cell.graph.per_step
-    gate_names = [n for n, k in graph.recordable.items() if graph.nodes[k].op == "sigmoid" and n not in graph.states]
-    names = tuple(dict.fromkeys([*graph.states, *gate_names, *(n for n in graph.inputs if n in graph.recordable)]))
+    is_squashed = _gates(graph)
+    vectors = [name for name in graph.states if name in graph.recordable]  # a matrix state is not recorded
+    names = tuple(dict.fromkeys([*vectors, *is_squashed, *(n for n in graph.inputs if n in graph.recordable)]))
     start = None if watched.start is None else watched.start.select(rows)
     _, _, seen = rnn(watched.x[:T, rows.to(watched.x.device)], start, lengths=lengths, record=names)
-    first = start or rnn.zero_state(len(rows))
+    first = tuple(start or rnn.initial_state(len(rows)))
     there = (torch.arange(T)[:, None] < lengths)[..., None]
 
     def known(v: Tensor) -> Values:
@@ -123,15 +134,20 @@ def gates(watched: Watched, steps: int) -> Gates:
         return values
 
     layers: dict[str, Layer] = {}
-    for place, suffix in enumerate(s for layer in range(rnn.num_layers) for s in rnn._suffixes(layer)):
-        backwards = suffix.endswith("_reverse")
-        states = {name: seen[name + suffix] for name in graph.states}
-        before = _before(states, State(**{n: s[place] for n, s in first.tensors.items()}), backwards)
+    for place, (suffix, one) in enumerate(rnn._pass_of.items()):
+        states = {name: seen[name + suffix] for name in vectors}
+        starts = {name: first[k][row] for name, (k, row) in zip(graph.states, one.rows, strict=True)}
+        before = _before(states, starts, one.reverse)
         x = seen.get(graph.inputs[0] + suffix)
-        path = {} if x is None else straight_path(rnn, suffix, x.flatten(0, 1), before)
+        path = (
+            {} if x is None or len(vectors) < len(graph.states) else straight_path(rnn, suffix, x.flatten(0, 1), before)
+        )
         layers[suffix] = Layer(
-            title=f"layer {1 + place // len(rnn._passes[0])}" + (", backwards" if backwards else ""),
-            gates={name: known(seen[name + suffix]) for name in gate_names},
+            title=f"layer {1 + place // len(rnn._passes[0])}" + (", backwards" if one.reverse else ""),
+            gates={
+                name: known(seen[name + suffix] if done else seen[name + suffix].sigmoid())
+                for name, done in is_squashed.items()
+            },
             states={name: known(s) for name, s in states.items()},
             kept={name: known(p.view_as(states[name])) for name, p in path.items() if bool(p.any())},
         )
@@ -140,6 +156,7 @@ def gates(watched: Watched, steps: int) -> Gates:
     return Gates(
         layers=layers,
         followed=followed(found, facts),
+        facts=facts,
         steps=[list(watched.steps[row][:T]) for row in rows.tolist()] if watched.steps else [],
         names=[watched.names[row] for row in rows.tolist()],
         lengths=lengths.numpy(),
@@ -147,11 +164,19 @@ def gates(watched: Watched, steps: int) -> Gates:
     )
 
 
-def _before(states: Mapping[str, Tensor], first: State, backwards: bool) -> dict[str, Tensor]:
+def _gates(graph: Graph) -> dict[str, bool]:
+    """The local variables that are gates: True where the sigmoid is in the variable, False where it is taken of it."""
+    local = {k: name for name, k in graph.recordable.items() if name not in graph.states}
+    sigmoids = {k: node.args[0] for k, node in enumerate(graph.nodes) if node.op == "sigmoid"}
+    own = {local[k]: True for k in sigmoids if k in local}
+    return own | {local[of]: False for k, of in sigmoids.items() if k not in local and of in local}
+
+
+def _before(states: Mapping[str, Tensor], first: Mapping[str, Tensor], backwards: bool) -> dict[str, Tensor]:
     """The states before each step, (T · B, n)."""
     found = {}
     for name, s in states.items():
-        start = first.tensors[name][None].to(s)
+        start = first[name][None].to(s)
         shifted = torch.cat([s[1:], start]) if backwards else torch.cat([start, s[:-1]])
         found[name] = shifted.flatten(0, 1)
     return found

@@ -21,6 +21,7 @@ from selfloop.errors import ArgumentError
 from selfloop.inspect.canvas import INK, OKABE_ITO, PALE, RULE, canvas
 from selfloop.layers import Recurrent, State
 from selfloop.layers.layout import Lengths, Sequences, arrange
+from selfloop.tasks.watched import Watched, check_steps
 
 Norms = NDArray[np.float64]
 
@@ -106,6 +107,7 @@ def gradient_flow(
     layer: int = -1,
     lengths: Lengths = None,
     loss: Callable[[Float[Tensor, "B H"]], Float[Tensor, " B"]] | None = None,
+    start: State | None = None,
 ) -> GradientFlow:
     r"""Measure how the gradient of a loss at the last step runs back through the states.
 
@@ -122,6 +124,7 @@ def gradient_flow(
             the sequences that have it.
         loss: from the last outputs of the B sequences to a loss each, (B,). By default the output's component in a
             fixed direction, drawn once at random, with a gradient of norm 1.
+        start: the state before the first step; zeros if None.
 
     Raises:
         ArgumentError: the stack is bidirectional, `x` or `lengths` do not fit it, there is no such layer, or the loss
@@ -150,7 +153,7 @@ def gradient_flow(
             f"last. Got lengths {length.tolist()} instead."
         )
     with _evaluating(rnn), torch.enable_grad():
-        states, output = _unrolled(rnn, layout.x.detach(), length)
+        states, output = _unrolled(rnn, layout.x.detach(), length, start or rnn.zero_state(B))
         at_output = _gradient_of(loss or _in_a_direction, output)
         carried = [s for state in states for s in state]
         gradients = torch.autograd.grad(output, carried, at_output, materialize_grads=True)
@@ -167,6 +170,29 @@ def gradient_flow(
         at_output=float(_squared(at_output).sqrt().mean()),
     )
     return flow.of_layer(layer)
+
+
+def gradient_flow_of(watched: Watched, steps: int) -> GradientFlow:
+    """How the gradient runs back on the longest sequences of a task, 16 at the most, cut to so many steps.
+
+    Args:
+        watched: what a task shows of its stack: ``model.watched(steps)``; with ``fresh=True``, before its training.
+        steps: of a sequence, at the most.
+
+    Raises:
+        ArgumentError: the stack is bidirectional, or `steps` is below 1.
+
+    Example:
+        >>> import selfloop as sl
+        >>> x, lengths = torch.randn(20, 2, 3), torch.tensor([20, 12])
+        >>> watched = Watched(sl.LSTM(3, 8), x, lengths, "step", ["one", "two"])  # or model.watched(20)
+        >>> gradient_flow_of(watched, 10).norms.shape
+        (10,)
+    """
+    check_steps(steps)
+    seen = watched.longest(steps)
+    x = seen.x.transpose(0, 1) if seen.rnn.batch_first else seen.x
+    return gradient_flow(seen.rnn, x, lengths=seen.lengths, start=seen.start)
 
 
 def draw_gradient_flow(
@@ -203,25 +229,29 @@ def draw_gradient_flow(
             f"The 'before' of draw_gradient_flow must have the names of 'flows', {', '.join(flows)}. "
             f"Got '{unknown[0]}' instead."
         )
-    colors = {name: COLORS[k % len(COLORS)] for k, name in enumerate(flows)}
     with canvas(path, WIDTH, HEIGHT) as figure:
-        axes = figure.add_axes((0, 0, 1, 1))
-        _scales(axes, [*flows.values(), *(before or {}).values()])
-        for name, flow in (before or {}).items():
-            axes.plot(flow.lags, _positive(flow), color=colors[name], linewidth=1.6, linestyle=(0, (4, 2.5)), zorder=2)
-        for name, flow in flows.items():
-            axes.plot(flow.lags, _positive(flow), color=colors[name], linewidth=2.6, zorder=3)
-        _line_ends(axes, flows, colors)
-        if before:
-            styles: list[dict[str, Any]] = [
-                {"linewidth": 1.6, "linestyle": (0, (4, 2.5)), "label": "before training"},
-                {"linewidth": 2.6, "label": "after"},
-            ]
-            axes.legend(
-                handles=[Line2D([], [], color=PALE, **style) for style in styles], ncols=2, frameon=False, fontsize=13,
-                labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderpad=0.2, handlelength=2.4,
-            )  # fmt: skip
+        plot_gradient_flow(figure.add_axes((0, 0, 1, 1)), flows, before or {})
     return figure
+
+
+def plot_gradient_flow(axes: Axes, flows: Mapping[str, GradientFlow], before: Mapping[str, GradientFlow]) -> None:
+    """Draw on axes what `draw_gradient_flow` draws."""
+    colors = {name: COLORS[k % len(COLORS)] for k, name in enumerate(flows)}
+    _scales(axes, [*flows.values(), *before.values()])
+    for name, flow in before.items():
+        axes.plot(flow.lags, _positive(flow), color=colors[name], linewidth=1.6, linestyle=(0, (4, 2.5)), zorder=2)
+    for name, flow in flows.items():
+        axes.plot(flow.lags, _positive(flow), color=colors[name], linewidth=2.6, zorder=3)
+    _line_ends(axes, flows, colors)
+    if before:
+        styles: list[dict[str, Any]] = [
+            {"linewidth": 1.6, "linestyle": (0, (4, 2.5)), "label": "before training"},
+            {"linewidth": 2.6, "label": "after"},
+        ]
+        axes.legend(
+            handles=[Line2D([], [], color=PALE, **style) for style in styles], ncols=2, frameon=False, fontsize=13,
+            labelcolor=INK, loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderpad=0.2, handlelength=2.4,
+        )  # fmt: skip
 
 
 def _scales(axes: Axes, flows: list[GradientFlow]) -> None:
@@ -315,9 +345,9 @@ def _evaluating(rnn: Recurrent) -> Iterator[None]:
             module.training = training
 
 
-def _unrolled(rnn: Recurrent, x: Tensor, length: Tensor) -> tuple[list[State], Tensor]:
+def _unrolled(rnn: Recurrent, x: Tensor, length: Tensor, start: State) -> tuple[list[State], Tensor]:
     """The states after each step, all in one graph of derivatives, and each sequence's last output (B, H)."""
-    state = State(**{name: s.requires_grad_() for name, s in rnn.zero_state(x.shape[1]).tensors.items()})
+    state = State(**{name: s.detach().requires_grad_() for name, s in start.tensors.items()})
     states, output = [], torch.zeros((), dtype=x.dtype, device=x.device)
     for t in range(int(length.max())):
         y, state = rnn.step(x[t], state)

@@ -26,30 +26,39 @@ class Memory:
 
     Attributes:
         spans: the numbers of steps, of which the target's own is one; the last is the longest.
-        losses: for each the mean loss, in nats.
+        losses: for each the mean loss.
         errors: the standard error of each mean's difference from the last.
         unit: what a step is, in the singular.
+        is_whole: whether the longest span is a whole sequence, so that there is no more to see.
+        loss_unit: what the losses are counted in.
+        is_both_ways: whether the model sees as many steps after the target.
     """
 
     spans: NDArray[np.int64]
     losses: NDArray[np.float64]
     errors: NDArray[np.float64]
     unit: str
+    is_whole: bool = False
+    loss_unit: str = "nats"
+    is_both_ways: bool = False
 
     @property
     def uses(self) -> int:
         """The fewest steps with which the loss, and with all longer spans, is within 0.01 nats of that with the most.
 
+        Of a loss that is not in nats it is 1 % of the loss with one step.
+
         >>> Memory(np.array([1, 2, 4, 8]), np.array([3, 2, 1.005, 1]), np.zeros(4), "word").uses
         4
         """
-        worse = np.flatnonzero(self.losses > self.losses[-1] + ENOUGH)
+        enough = ENOUGH if self.loss_unit == "nats" else ENOUGH * self.losses[0]
+        worse = np.flatnonzero(self.losses > self.losses[-1] + enough)
         return int(self.spans[worse[-1] + 1]) if len(worse) else int(self.spans[0])
 
     @property
     def is_open(self) -> bool:
-        """Whether the loss still falls where the longest span ends, so that more steps may be of use."""
-        return self.uses == self.spans[-1] and len(self.spans) > 1
+        """Whether the loss still falls where the longest span ends, though there is more to see."""
+        return self.uses == int(self.spans[-1]) and not self.is_whole
 
 
 @torch.no_grad()
@@ -83,6 +92,9 @@ def memory(watched: Watched, steps: int) -> Memory:
         losses=found.mean(1),
         errors=worse.std(1) / np.sqrt(found.shape[1]),
         unit=watched.unit,
+        is_whole=longest == int(watched.lengths.max()),
+        loss_unit=watched.loss_unit,
+        is_both_ways=watched.rnn.bidirectional,
     )
 
 

@@ -1,6 +1,6 @@
 """Linear probes: which units follow something that is known of each step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +46,13 @@ class Followed:
         """The score from 0, which is chance, to 1."""
         return max(0.0, self.score if self.is_number else 2 * self.score - 1)
 
+    @property
+    def measure(self) -> str:
+        """What the scores are: ``"R²"`` of a number, ``"AUC"`` of something that is or is not."""
+        return "R²" if self.is_number else "AUC"
+
     def __str__(self) -> str:
-        measure = "R²" if self.is_number else "AUC"
-        return f"{self.what}: unit {self.unit} of {self.state}{self.layer}, {measure} {self.score:.2f}"
+        return f"{self.what}: unit {self.unit} of {self.state}{self.layer}, {self.measure} {self.score:.2f}"
 
 
 def followed(
@@ -56,51 +60,67 @@ def followed(
 ) -> list[Followed]:
     """For everything that is known of the steps the unit that follows it best, the most skilled first.
 
-    A unit is chosen on the even sequences, and scored on the odd ones; a single sequence is cut in the middle.
+    A unit is chosen on the even sequences, and scored on the odd ones; a single sequence is cut in the middle. It is
+    named where its skill is 0.25 or more, and beyond chance: of something that is or is not, three standard errors
+    (Hanley & McNeil 1982) from an AUC of 0.5, where a stretch of steps in which it stays so counts as one.
 
     Args:
         states: by layer and name, (T, B, n); NaN beyond a sequence's end.
         facts: by name, (T, B); NaN where nothing is known.
     """
-    found = []
-    for what, values in facts.items():
-        best = max(_probes(what, values, states), key=lambda one: one.skill, default=None)
-        if best is not None and best.skill >= SKILLED:
-            found.append(best)
-    return sorted(found, key=lambda one: -one.skill)
+    found = (_best(what, values, states) for what, values in facts.items())
+    named = [one for one in found if one is not None and one.skill >= SKILLED]
+    return sorted(named, key=lambda one: -one.skill)
 
 
-def _probes(
+def _best(
     what: str, values: NDArray[np.float64], states: Mapping[tuple[str, str], NDArray[np.floating]]
-) -> Iterator[Followed]:
-    """The best unit of each state."""
+) -> Followed | None:
+    """The unit that follows it best where it is learnt; None where too little is known, or it may be chance."""
     learn, judge = _halves(values)
     is_number = bool(len(np.setdiff1d(values[np.isfinite(values)], (0, 1))))
-    for half in (values[learn], values[judge]):
-        counts = np.unique(half, return_counts=True)[1]
-        if len(counts) < 2 or (not is_number and counts.min() < FEWEST) or len(half) < 2 * FEWEST:
-            return
-    for (layer, state), units in states.items():
-        known, truth = units[learn].astype(np.float64), values[learn]
-        others, others_truth = units[judge].astype(np.float64), values[judge]
-        mean, spread = known.mean(0), known.std(0)
+    for half in (learn, judge):
+        counts = np.unique(values[half], return_counts=True)[1]
+        if len(counts) < 2 or (not is_number and counts.min() < FEWEST) or half.sum() < 2 * FEWEST:
+            return None
+    truth, others_truth = values[learn], values[judge]
+    centred = truth - truth.mean()
+    correlations = {}
+    for where, units in states.items():
+        known = units[learn].astype(np.float64)
+        spread = known.std(0)
         live = spread > 1e-8
-        scale = np.where(live, spread, 1)
-        known, others = (known - mean) / scale, (others - mean) / scale
-        centred = truth - truth.mean()
-        correlation = np.where(live, known.T @ centred / (len(truth) * max(truth.std(), 1e-12)), 0)
-        unit = int(np.abs(correlation).argmax())
-        alone = known[:, unit : unit + 1]
-        yield Followed(
-            what=what,
-            layer=layer,
-            state=state,
-            unit=unit,
-            score=_score(_predict(alone, centred, others[:, unit : unit + 1]), others_truth - truth.mean(), is_number),
-            by_all=_score(_predict(known, centred, others), others_truth - truth.mean(), is_number),
-            is_number=is_number,
-            sign=1 if correlation[unit] >= 0 else -1,
-        )
+        covariance = known.T @ centred / len(truth)
+        correlations[where] = np.where(live, covariance / (np.where(live, spread, 1) * truth.std()), 0)
+    layer, state = where = max(correlations, key=lambda where: float(np.abs(correlations[where]).max()))
+    unit = int(np.abs(correlations[where]).argmax())
+    known, others = states[where][learn].astype(np.float64), states[where][judge].astype(np.float64)
+    mean, spread = known.mean(0), known.std(0)
+    scale = np.where(spread > 1e-8, spread, 1)
+    known, others = (known - mean) / scale, (others - mean) / scale
+    alone = _predict(known[:, [unit]], centred, others[:, [unit]])
+    score = _score(alone, others_truth - truth.mean(), is_number)
+    if not is_number and score - 0.5 < 3 * _chance(values, judge):
+        return None
+    return Followed(
+        what=what,
+        layer=layer,
+        state=state,
+        unit=unit,
+        score=score,
+        by_all=_score(_predict(known, centred, others), others_truth - truth.mean(), is_number),
+        is_number=is_number,
+        sign=1 if correlations[where][unit] >= 0 else -1,
+    )
+
+
+def _chance(values: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
+    """The standard error of the AUC of something that knows nothing, where a stretch of equal values counts as one."""
+    seen = np.where(judged, values, np.nan)
+    before = np.concatenate([np.full_like(seen[:1], np.nan), seen[:-1]])
+    begins = judged & (seen != before)
+    positive, negative = int((begins & (seen > 0)).sum()), int((begins & (seen == 0)).sum())
+    return float(np.sqrt((positive + negative + 1) / (12 * positive * negative)))
 
 
 def _halves(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

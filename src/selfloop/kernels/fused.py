@@ -80,9 +80,8 @@ def step(
         return None
     if type(x) is not Tensor or torch.is_autocast_enabled("cpu"):
         return None
-    for v in (x, *state, *weights):
-        if not v.data_ptr():  # its memory has been freed, where torch would read
-            return None
+    if not all(map(Tensor.data_ptr, (x, *state, *weights))):  # memory has been freed, where torch would read
+        return None
     new = fused.step(x, state if len(state) > 1 else state[0], *weights)
     return new if isinstance(new, tuple) else (new,)
 

@@ -308,7 +308,7 @@ class Recurrent(nn.Module):
         if is_one:
             x = x.unsqueeze(0)
         check_input(self._title, x, self._joint_size, cast(Tensor, self._buffers["_like"]))
-        names = record_names(self._title, record)
+        names = () if record is None else record_names(self._title, record)
         y, last, recorded = self._run(x, self._first_state(state, x, is_one), names=names)
         result = y[0] if is_one else y, self._as_given(state, last, is_one)
         return result if record is None else (*result, {n: v[0] if is_one else v for n, v in recorded.items()})
@@ -353,13 +353,13 @@ class Recurrent(nn.Module):
             outputs = []
             for one in passes:
                 before = tuple([first[k][row] for k, row in one.rows])
-                widths = graph.output_sizes(one.sizes) if names else []
-                room = (read.new_zeros(read.shape[-2], sum(widths)),) if names else ()
                 after = self._quick_step(graph, one, read, before) if is_step and not names else None
                 if after is not None:
                     output, final = after[0], after
                 else:
                     read = read if read.dim() == 3 else read.unsqueeze(0)
+                    widths = graph.output_sizes(one.sizes) if names else []
+                    room = (read.new_zeros(read.shape[-2], sum(widths)),) if names else ()
                     problem = Problem(
                         graph=graph,
                         params=self._weights(one.suffix),

@@ -19,9 +19,9 @@ from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import FromExamples, Inspectable, before_training, check_steps
+from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
 from selfloop.tasks.score import Score
-from selfloop.tasks.watched import Facts, Watched, side_by_side, text_facts
+from selfloop.tasks.watched import Facts, Watched, check_steps, facts_of_texts, side_by_side
 from selfloop.training import Run
 
 WATCHED, CHANNELS = 256, 16
@@ -43,6 +43,9 @@ class ExamplesPredictor(
 
     BATCH: ClassVar[int]
     """Examples in one call of a prediction; it changes the speed, not the figures."""
+
+    LOSS_UNIT: ClassVar[str] = "nats"
+    """What `losses` counts in."""
 
     @classmethod
     def load_inputs(cls, run: Run, config: Any, encoder: str | None) -> Inputs:
@@ -119,20 +122,18 @@ class ExamplesPredictor(
         if lengths is None:
             lengths = torch.full((len(arrays),), len(batch))
         written = self.inputs.written(part)
-        rows = [{**text_facts(_spaced(row)), "step": [*range(len(row))]} for row in written] or [
-            {"step": [*range(len(array))]} for array in arrays
-        ]
+        known = facts_of_texts(written) if written else [{} for _ in arrays]
+        rows = [{**facts, "step": [*range(len(array))]} for facts, array in zip(known, arrays, strict=True)]
         facts = side_by_side(rows, len(batch))
         if self.inputs.kind == "series":
             for channel in range(min(CHANNELS, batch.shape[2])):
-                known = torch.arange(len(batch))[:, None] < lengths
-                facts[f"channel {channel + 1}"] = batch[..., channel].double().where(known, torch.nan).numpy()
-        targets, own = self.targets(part, lengths)
-        truth = targets[:, 2]
+                there = torch.arange(len(batch))[:, None] < lengths
+                facts[f"channel {channel + 1}"] = batch[..., channel].double().where(there, torch.nan).numpy()
+        targets, truth, own = self.targets(part, lengths)
 
         def losses(y: Tensor, lengths: Tensor, at: Tensor, rows: Tensor) -> Tensor:
             logits = self.read_out(model, y, lengths, at)
-            return F.cross_entropy(logits.float(), truth[rows].to(logits.device), reduction="none")
+            return self.losses(logits.float(), truth[rows].to(logits.device))
 
         return Watched(
             rnn=model.rnn,
@@ -142,17 +143,22 @@ class ExamplesPredictor(
             names=part.places,
             steps=written,
             facts={**facts, **own},
-            targets=targets[:, :2],
+            targets=targets,
             losses=losses,
+            loss_unit=self.LOSS_UNIT,
         )
 
     @abstractmethod
-    def targets(self, part: Examples, lengths: Tensor) -> tuple[Tensor, Facts]:
-        """Where examples are judged, (N, 3): sequence, step and class; and the classes as facts of the steps."""
+    def targets(self, part: Examples, lengths: Tensor) -> tuple[Tensor, Tensor, Facts]:
+        """Where examples are judged, (N, 2): sequence and step; what is true there, (N,); and facts of the steps."""
 
     @abstractmethod
     def read_out(self, model: Network, y: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
         """The logits (N, K) of the stack's outputs (L, N, H) of sequences of these lengths, at a step of each."""
+
+    def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """The loss of each of N logits (N, K), (N,)."""
+        return F.cross_entropy(logits, truth, reduction="none")
 
     @torch.inference_mode()
     def answers(self, arrays: Sequence[npt.NDArray[Any]], report: Report | None = None) -> list[Tensor]:
@@ -163,8 +169,3 @@ class ExamplesPredictor(
             said = self.answer(batch.to(self.device), None if lengths is None else lengths.to(self.device))
             found |= zip(rows.tolist(), said, strict=True)
         return [found[row] for row in range(len(arrays))]
-
-
-def _spaced(words: Sequence[str]) -> Iterable[str]:
-    """Words as a text has them, with spaces between; characters as they are."""
-    return words if all(len(word) <= 1 for word in words) else [f" {word}" for word in words]

@@ -325,12 +325,6 @@ class Inspectable(ABC):
         """
 
 
-def check_steps(steps: int) -> None:
-    """Raise ArgumentError where there is no such number of steps to look at."""
-    if steps < 1:
-        raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
-
-
 def before_training(opened: Predictor[Network, Any, Any, Any]) -> Network:
     """The network as it was made, with the run's seed, in evaluation mode; other randomness is left alone."""
     config, network = opened.config, opened.model

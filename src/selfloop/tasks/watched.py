@@ -1,7 +1,7 @@
 """Sequences that a trained stack reads, with what is known of each step: what `selfloop inspect` looks at."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from selfloop.errors import ArgumentError
 from selfloop.layers import Recurrent, State
 from selfloop.models.decoder import Decoder, DecoderState
 
@@ -23,10 +24,13 @@ each where the target stands, and the indices of the targets."""
 QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}
 """Marks that begin a quotation, and those that end it."""
 
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
 CLASSES = 12
 """Classes that are facts of the steps; the rest are rare."""
 
-BRACKETS = {"(": ")", "[": "]", "{": "}"}
+LONGEST = 16
+"""Sequences that the gradient runs back through, which takes the memory of every step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,7 @@ class Watched:
         targets: (N, 2), the sequence and the step of each loss.
         losses: the loss of each target; None where the stack's outputs alone do not make it.
         start: the state that it starts from; zeros if None.
+        loss_unit: what the loss is counted in: ``"nats"``, or ``"squared error"``.
     """
 
     rnn: Recurrent
@@ -51,11 +56,34 @@ class Watched:
     lengths: Int[Tensor, " B"]
     unit: str
     names: Sequence[str]
-    steps: Sequence[Sequence[str]]
-    facts: Facts
-    targets: Int[Tensor, "N 2"]
-    losses: Losses | None
+    steps: Sequence[Sequence[str]] = ()
+    facts: Facts = field(default_factory=dict)
+    targets: Int[Tensor, "N 2"] = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    losses: Losses | None = None
     start: State | None = None
+    loss_unit: str = "nats"
+
+    def longest(self, steps: int) -> "Watched":
+        """The longest sequences, 16 at the most, cut to so many steps; without what is known of them."""
+        rows = self.lengths.sort(descending=True, stable=True).indices[:LONGEST]
+        lengths = self.lengths[rows].clamp(max=steps)
+        return replace(
+            self,
+            x=self.x[: int(lengths.max()), rows.to(self.x.device)],
+            lengths=lengths,
+            names=[self.names[row] for row in rows.tolist()],
+            steps=[self.steps[row][:steps] for row in rows.tolist()] if self.steps else [],
+            facts={},
+            targets=self.targets[:0],
+            losses=None,
+            start=None if self.start is None else self.start.select(rows),
+        )
+
+
+def check_steps(steps: int) -> None:
+    """Raise ArgumentError where there is no such number of steps to look at."""
+    if steps < 1:
+        raise ArgumentError(f"The 'steps' to look at must be at least 1. Got {steps} instead.")
 
 
 def of_decoder(
@@ -80,8 +108,8 @@ def of_decoder(
     """
     steps = [[written(token) for token in row[:n]] for row, n in zip(tokens.T.tolist(), lengths.tolist(), strict=True)]
     rows = [
-        {**text_facts(f" {word}" for word in row), "step": [*range(len(row))], "steps left": [*range(len(row))][::-1]}
-        for row in steps
+        {**facts, "step": [*range(len(row))], "steps left": [*range(len(row))][::-1]}
+        for row, facts in zip(steps, facts_of_texts(steps), strict=True)
     ]
     there = torch.arange(len(tokens))[:, None] < lengths
     judged = there.T.nonzero()
@@ -145,6 +173,24 @@ def text_facts(tokens: Iterable[str]) -> dict[str, list[float]]:
         for name, value in zip(names, values, strict=True):
             found[name].append(float(value))
     return found
+
+
+def facts_of_texts(texts: Sequence[Sequence[str]]) -> list[dict[str, list[float]]]:
+    """What is true of each token of some texts, whose tokens are characters, parts of words or words.
+
+    Words have spaces between them, and no position in themselves. There is no position in the line where no line ends.
+
+    >>> [sorted(facts) for facts in facts_of_texts([["Oh", "no"]])]
+    [['digit', 'inside brackets', 'inside quotes', 'upper case']]
+    """
+    tokens = {token for text in texts for token in text}
+    are_words = any(len(token) > 1 for token in tokens) and not any(token[:1].isspace() for token in tokens - {"\n"})
+    left_out = {
+        *(() if any("\n" in token for token in tokens) else ("position in the line",)),
+        *(("position in the word",) if are_words else ()),
+    }
+    found = (text_facts(f" {token}" for token in text) if are_words else text_facts(text) for text in texts)
+    return [{name: values for name, values in facts.items() if name not in left_out} for facts in found]
 
 
 def side_by_side(rows: Sequence[Mapping[str, Sequence[float]]], steps: int) -> dict[str, npt.NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from unit.training.toy import Watcher
 
 from selfloop.errors import SelfloopError
-from selfloop.inspect import draw_gradient_flow, gradient_flow
+from selfloop.inspect import draw_gradient_flow, gradient_flow_of
 from selfloop.options import LanguageModelConfig
 from selfloop.tasks import load
 from selfloop.tasks.lm.task import LanguageModelling
@@ -202,6 +202,6 @@ def test_a_run_that_cannot_be_written_is_read_and_not_resumed(whole, read_only):
         pass
     with pytest.raises(SelfloopError, match=r"new cannot be made: (Read-only file system|Permission denied)\. Choose"):
         Run.create(read_only / "new", "lm", {})
-    flow = gradient_flow(*load(read_only).recurrent_inputs(20))
+    flow = gradient_flow_of(load(read_only).watched(20), 20)
     with pytest.raises(SelfloopError, match=r"flow\.png' cannot be written: (Read-only|Permission)"):
         draw_gradient_flow({"it": flow}, read_only / "flow.png")

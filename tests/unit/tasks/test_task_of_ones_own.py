@@ -9,7 +9,7 @@ from estimate import EstimateConfig, Estimator
 
 import selfloop as sl
 from selfloop.errors import ArgumentError, RunError
-from selfloop.inspect import gradient_flow
+from selfloop.inspect import gradient_flow_of
 from selfloop.tasks.table import TASKS, TaskEntry
 
 ROW = TaskEntry(
@@ -56,7 +56,7 @@ def test_from_python(tmp_path):
     assert len(model.parts("walks.jsonl")["walks.jsonl"].labels) == 120
     (found,) = model.predict([1.0, 1.0, 0.5])
     assert abs(found.number - 2.5) < 1
-    assert gradient_flow(*model.recurrent_inputs(5, fresh=True)).reach() >= 0
+    assert gradient_flow_of(model.watched(5, fresh=True), 5).reach() >= 0
     results = json.loads((tmp_path / "whole" / "results.json").read_text())
     assert results["valid"] == pytest.approx(score.metrics())
     assert set(results["data"]) == {"training series", "validation series"}
@@ -87,6 +87,8 @@ def test_from_the_command_line(selfloop, tmp_path):
     header, first, *_ = said.out.splitlines()
     assert header == "input,number" and first.startswith('"walks.jsonl, line 1",')
     assert selfloop("inspect", "run", "--gradient-flow", "--steps", 4, "--json").status == 0
+    facts = json.loads(selfloop("inspect", "run", "walks.jsonl", "--json").out)
+    assert facts["memory"]["loss_unit"] == "squared error" and facts["memory"]["losses"][-1] >= 0
     for words, able in (("generate run", "lm"), ("predict run x --stream", "label"), ("evaluate run a b", "translate")):
         said = selfloop(*words.split())
         assert said.status == 2 and f"is for runs of {able}. run is of estimate: use selfloop predict run" in said.err

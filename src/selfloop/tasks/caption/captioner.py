@@ -26,11 +26,11 @@ from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Prediction, Score
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
-from selfloop.tasks.predictor import FromExamples, Inspectable, before_training, check_steps
+from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
-from selfloop.tasks.watched import Watched, of_decoder
+from selfloop.tasks.watched import Watched, check_steps, of_decoder
 from selfloop.training import Run
 from selfloop.untrusted import written
 

@@ -157,13 +157,17 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassS
         nats = F.cross_entropy(logits.double(), torch.from_numpy(truth), reduction="sum")
         return ClassScore(float(nats), Confusion.of(self.inputs.classes, truth, logits.argmax(-1).numpy()))
 
-    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, Facts]:
-        """The last step of each example; and whether its class is one of the most frequent."""
+    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Facts]:
+        """The last step of each example, its class, and whether it is of one of the most frequent classes.
+
+        This is known in the last quarter of its steps: at the first ones no model could tell.
+        """
         classes = torch.from_numpy(self.truth(self.inputs, part.labels))
-        last = torch.stack([torch.arange(len(part)), lengths - 1, classes], dim=1)
-        there = np.arange(int(lengths.max()))[:, None] < lengths.numpy()
+        last = torch.stack([torch.arange(len(part)), lengths - 1], dim=1)
+        step = np.arange(int(lengths.max()))[:, None]
+        late = (step < lengths.numpy()) & (step >= lengths.numpy() * 3 // 4)
         facts = class_facts(part.labels, "class", CLASSES)
-        return last, {name: np.where(there, values, np.nan) for name, values in facts.items()}
+        return last, classes, {name: np.where(late, values, np.nan) for name, values in facts.items()}
 
     def read_out(self, model: ManyToOne, y: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """The logits of each sequence."""

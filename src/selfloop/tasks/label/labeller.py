@@ -250,22 +250,23 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             examples.inputs if self.inputs.kind == "words" else (),
         )
 
-    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, Facts]:
-        """Every step that is judged; and whether its label is one of the most frequent."""
+    def targets(self, part: Examples, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Facts]:
+        """Every step that is judged, its label, and whether it has one of the most frequent labels."""
         del lengths
-        found = [
+        judged = [
             (row, step, number)
             for row, numbers in enumerate(self.truth(self.inputs, part.labels))
             for step, number in enumerate(numbers.tolist())
             if number >= 0
         ]
+        found = torch.tensor(judged).view(-1, 3)
         flat = class_facts([name for names in part.labels for name in names], "label", CLASSES)
         cuts = np.cumsum([len(names) for names in part.labels])[:-1]
         rows = [dict[str, Sequence[float]]() for _ in part.labels]
         for name, values in flat.items():
             for row, own in zip(rows, np.split(values, cuts), strict=True):
                 row[name] = own.tolist()
-        return torch.tensor(found), side_by_side(rows, max(map(len, part.labels)))
+        return found[:, :2], found[:, 2], side_by_side(rows, max(map(len, part.labels)))
 
     def read_out(self, model: ManyToMany, y: torch.Tensor, lengths: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """The logits of a step of each sequence."""

@@ -18,14 +18,17 @@ from selfloop.layers import State
 from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
-from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training, check_steps
+from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training
 from selfloop.tasks.reading import table_format
 from selfloop.tasks.run_config import load_tokenizer
-from selfloop.tasks.watched import Watched, text_facts
+from selfloop.tasks.watched import Watched, check_steps, facts_of_texts
 from selfloop.training import Run
 
 WATCHED, JUDGED = 64, 32
 """Places of a text that are looked at, and the tokens of each whose loss is."""
+
+MOST_TOKENS = 1_000_000
+"""Tokens of a text, the first ones, that these places are in: what is known of each is found one by one."""
 
 SAMPLE_TOKENS = 300
 """How long the text is that is shown at the end of training."""
@@ -148,19 +151,21 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         check_steps(steps)
         (text,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
         tokens = tokenize(text, self.tokenizer)
+        ids = np.asarray(tokens.ids[:MOST_TOKENS])
         length = steps + JUDGED
-        places = min(WATCHED, len(tokens) // length)
+        places = min(WATCHED, len(ids) // length)
         if not places:
             raise DataError(
-                f"The text has {len(tokens):,} tokens, and {length:,} are needed to look at {steps:,} steps. Ask for "
+                f"The text has {len(ids):,} tokens, and {length:,} are needed to look at {steps:,} steps. Ask for "
                 "fewer steps, or give a longer text."
             )
-        streams = Streams(tokens.ids, batch_size=places, window=length, start_id=self.tokenizer.start_id)
+        streams = Streams(ids, batch_size=places, window=length, start_id=self.tokenizer.start_id)
         inputs, targets = (v.to(self.device) for v in streams.window(0, 0))
         model = before_training(self) if fresh else self.model
-        read = np.concatenate([[self.tokenizer.start_id], tokens.ids[:-1].astype(np.int64)])
+        read = np.concatenate([[self.tokenizer.start_id], ids[:-1].astype(np.int64)])
         written = [self.tokenizer.decode([token]) for token in range(self.tokenizer.vocab_size)]
-        facts = {name: np.array(row) for name, row in text_facts(written[token] for token in read).items()}
+        (known,) = facts_of_texts([[written[token] for token in read]])
+        facts = {name: np.array(row) for name, row in known.items()}
         starts = np.arange(places) * streams.steps_per_epoch
         where = np.arange(length)[:, None] + starts
         last = torch.cartesian_prod(torch.arange(places), torch.arange(steps, length))
@@ -171,12 +176,13 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
             sequence, step = last[rows].unbind(1)
             return F.cross_entropy(logits.float(), targets[step, sequence], reduction="none")
 
+        unit = {"char": "character", "word": "word"}.get(self.tokenizer.kind, "token")
         return Watched(
             rnn=model.rnn,
             x=model.embedding(inputs),
             lengths=torch.full((places,), length),
-            unit={"char": "character", "word": "word"}.get(self.tokenizer.kind, "token"),
-            names=[f"from token {start:,} on" for start in starts],
+            unit=unit,
+            names=[f"the text from {unit} {start + 1:,} on" for start in starts],
             steps=[[written[token] for token in row] for row in inputs.T.tolist()],
             facts={name: values[where] for name, values in facts.items()},
             targets=last,

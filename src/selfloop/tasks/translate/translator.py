@@ -19,12 +19,12 @@ from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import TEXTS, as_examples
-from selfloop.tasks.predictor import FromExamples, Inspectable, ScoresPairs, before_training, check_steps
+from selfloop.tasks.predictor import FromExamples, Inspectable, ScoresPairs, before_training
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.score import Alignment, TokenScore
 from selfloop.tasks.translate.languages import Languages, Tokens, plain
 from selfloop.tasks.translate.score import Score
-from selfloop.tasks.watched import Watched, of_decoder
+from selfloop.tasks.watched import Watched, check_steps, of_decoder
 from selfloop.training import Run
 
 BATCH = 64
