@@ -187,8 +187,9 @@ def _evaluate(
 
 def _beside(value: Tensor | None, node: Node, user: Node) -> Tensor | None:
     """An argument; a scalar, which has a last dimension of one, gets another beside a matrix."""
-    is_scalar = len(user.shape) == 2 and not node.shape and value is not None and value.dim() > 0
-    return value[..., None] if is_scalar and value is not None else value
+    if len(user.shape) != 2 or len(node.shape) != 0 or value is None or value.dim() == 0:
+        return value
+    return value[..., None]
 
 
 def _zeroed(problem: Problem) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -67,12 +66,17 @@ class Problem:
             return self.tensors
         return (*self.tensors, *[v for v in (self.lengths, self.resets) if v is not None])
 
-    @cached_property
+    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the tensors, without time and batch; numbers, also where a trace has symbols."""
-        states = [tuple(s.shape[1:]) for s in self.state]
-        shapes = ((self.x.shape[-1],), *states, *[tuple(w.shape) for w in self.params.values()])
-        return tuple(tuple(map(int, shape)) for shape in shapes) if isinstance(self.x, FakeTensor) else shapes
+        known: tuple[tuple[int, ...], ...] | None = self.__dict__.get("_shapes")  # see `is_plain`
+        if known is None:
+            states = [s.shape[1:] for s in self.state]
+            known = ((self.x.shape[-1],), *states, *[tuple(w.shape) for w in self.params.values()])
+            if isinstance(self.x, FakeTensor):
+                known = tuple(tuple(map(int, shape)) for shape in known)
+            self.__dict__["_shapes"] = known
+        return known
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -85,7 +89,7 @@ class Problem:
         """Whether kernels can be called directly, without torch's dispatcher: see `are_plain`."""
         if torch.compiler.is_compiling():
             return False
-        known: bool | None = self.__dict__.get("_is_plain")  # cached_property takes a lock, which costs 2 µs
+        known: bool | None = self.__dict__.get("_is_plain")  # cached_property takes a lock: 2 µs, and no trace
         if known is None:
             known = self.__dict__["_is_plain"] = are_plain(self.given)
         return known

@@ -24,8 +24,6 @@ calls = {
     "lengths": (fused, (x,), {"lengths": torch.tensor([4, 2])}),
     "a list of lengths": (fused, (x,), {"lengths": [4, 2]}),
     "resets": (sl.Recurrent(sl.cells.gru, 3, 4), (x,), {"resets": torch.zeros(4, 2, dtype=torch.bool)}),
-    "a matrix as state": (sl.Recurrent(sl.cells.delta_net, 3, 4, bidirectional=True), (x,), {"lengths": [4, 2]}),
-    "heads": (sl.Recurrent(sl.cells.slstm, 3, 4, heads=2, backend="interpret"), (x,), {}),
     "a cell of one's own": (sl.Recurrent(own, 3, 4), (x,), {}),
     "layers of sizes": (
         sl.Recurrent(sl.cells.lstm, 3, [5, 4], layer_norm=True, learn_state=True, bidirectional=True),
