@@ -19,7 +19,7 @@ from selfloop.inspect.gates import Gates, Layer, Values
 UNITS = 48
 """Rows of a map at the most: of more units so many are shown, evenly from their order."""
 
-NARROWEST, WIDEST, STEP = 6.4, 12.6, 0.3
+NARROWEST, WIDEST, STEP = 6.8, 12.6, 0.3
 """Of a map, whose title and scale need room, and of a step unless there are few, in inches."""
 
 CHARACTER, WORD = 0.115, 0.21
@@ -166,7 +166,7 @@ class _Map:
         constants: of each row the time constant, where it is the state that remembers.
         shares: of each row the share of the steps where it is shut, and open, where it is a gate.
         all: how many units there are.
-        is_sorted: whether the rows are in the order of the layer.
+        ends: what the upper and the lower rows are, where they are in the order of the layer.
     """
 
     title: str
@@ -175,7 +175,7 @@ class _Map:
     low: float
     high: float
     all: int
-    is_sorted: bool
+    ends: tuple[str, str] | None
     constants: NDArray[np.float64] | None = None
     shares: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     means: tuple[float, float] = (0.0, 0.0)
@@ -190,14 +190,15 @@ def _maps(layer: Layer, row: int) -> Iterator[_Map]:
     """The states and gates of a layer on one sequence: what remembers, what it keeps, the gates, the other states."""
     order, remembers = layer.order(), layer.remembers
     first = remembers or next(iter(layer.states))
+    ends = ("long", "short") if remembers else ("varied", "level")
 
-    def rows(n: int) -> tuple[NDArray[np.int64], bool]:
+    def rows(n: int) -> tuple[NDArray[np.int64], tuple[str, str] | None]:
         own = order if n == len(order) else np.arange(n)
-        return own[np.linspace(0, n - 1, min(n, UNITS)).round().astype(int)], n == len(order)
+        return own[np.linspace(0, n - 1, min(n, UNITS)).round().astype(int)], ends if n == len(order) else None
 
     def state(name: str) -> _Map:
         values = layer.states[name][:, row]
-        units, is_sorted = rows(values.shape[-1])
+        units, own_ends = rows(values.shape[-1])
         own = values / np.nanmax(np.abs(values), axis=0, initial=1e-12)
         title = f"{name}, the state that remembers" if name == remembers else f"{name}, a state"
         constants = layer.time_constants(name)[units] if name == remembers else None
@@ -208,16 +209,16 @@ def _maps(layer: Layer, row: int) -> Iterator[_Map]:
             -1,
             1,
             values.shape[-1],
-            is_sorted,
+            own_ends,
             constants,
         )
 
     def gate(name: str, title: str) -> _Map:
         values = layer.gates[name][:, row]
-        units, is_sorted = rows(values.shape[-1])
+        units, own_ends = rows(values.shape[-1])
         shut, opened = layer.saturation(name)
         return _Map(
-            title, values[:, units].T, BLUES, 0, 1, values.shape[-1], is_sorted, shares=(shut[units], opened[units]),
+            title, values[:, units].T, BLUES, 0, 1, values.shape[-1], own_ends, shares=(shut[units], opened[units]),
             means=(float(shut.mean()), float(opened.mean())),
         )  # fmt: skip
 
@@ -225,13 +226,13 @@ def _maps(layer: Layer, row: int) -> Iterator[_Map]:
     straight = None if remembers is None else layer.kept[remembers]
     told = {name: _tells(values, straight, first) for name, values in layer.gates.items()}
     if straight is not None and not any(told.values()):
-        units, is_sorted = rows(straight.shape[-1])
+        units, own_ends = rows(straight.shape[-1])
         title = f"what {remembers} keeps of itself from one step to the next"
         end = max(1.0, float(np.nanquantile(np.abs(straight), 0.99)))
         signed = bool((straight < -1e-3).any())
         yield _Map(
             title, straight[:, row][:, units].T, SIGNED if signed else BLUES, -end if signed else 0, end,
-            straight.shape[-1], is_sorted,
+            straight.shape[-1], own_ends,
         )  # fmt: skip
     for name in sorted(layer.gates, key=lambda name: not told[name]):
         yield gate(name, f"{name}, a gate{told[name]}")
@@ -261,9 +262,9 @@ def _map(axes: Axes, one: _Map, shown: int, width: float) -> None:
     across = axes.transAxes
     axes.text(0, 1 + 0.08 / one.height, one.title, transform=across, fontsize=12, color=INK, va="bottom")
     style: dict[str, Any] = {"transform": across, "fontsize": 10, "color": PALE, "ha": "right"}
-    if one.is_sorted:
-        axes.text(-0.1 / width, 1, "long", va="top", **style)
-        axes.text(-0.1 / width, 0, "short", va="bottom", **style)
+    if one.ends is not None:
+        axes.text(-0.1 / width, 1, one.ends[0], va="top", **style)
+        axes.text(-0.1 / width, 0, one.ends[1], va="bottom", **style)
     scale = axes.inset_axes((1 - 1.5 / width, 1 + 0.11 / one.height, 0.9 / width, 0.09 / one.height))
     scale.imshow(np.linspace(0, 1, 128)[None], cmap=one.colors, aspect="auto", interpolation="none")
     scale.set_xticks([])

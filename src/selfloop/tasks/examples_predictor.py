@@ -27,6 +27,9 @@ from selfloop.training import Run
 WATCHED, CHANNELS = 256, 16
 """Examples, and channels of series, that are looked at to see what the stack does."""
 
+MOST_STEPS = 200_000
+"""Steps of these together, with padding; with 256 numbers each they take 200 MB."""
+
 Network = TypeVar("Network", bound=SequenceModel)
 Config = TypeVar("Config", bound=Section)
 Said = TypeVar("Said", bound=Answer)
@@ -118,6 +121,8 @@ class ExamplesPredictor(
         if fresh and isinstance(model.encoder, NumberEncoder):  # it knew the scale of the numbers from the beginning
             model.encoder.load_state_dict(self.model.encoder.state_dict())
         arrays = self.inputs.arrays(part)
+        most = max(2, MOST_STEPS // max(map(len, arrays)))
+        part, arrays = part.select(range(min(most, len(part)))), arrays[:most]
         batch, lengths = pad(arrays)
         if lengths is None:
             lengths = torch.full((len(arrays),), len(batch))
