@@ -136,7 +136,10 @@ def unfinish(run):
             "config.json sets 'training.stepz', which does not exist; did you mean 'steps'? It was ",
         ),
         ({"model": 3}, "config.json sets 'model' wrongly: it must be a section. Got 3 instead. It was changed since"),
-        ({"extra": 3}, "config.json sets 'extra', which does not exist; known are: data, model, training. It was"),
+        (
+            {"extra": 3},
+            "config.json sets 'extra', which does not exist; known are: data, model, loss, training. It was",
+        ),
         ({"model_0_hidden_size": 24}, "config.json was changed since the run was begun: model.hidden_size was 16 and"),
         (
             {"model_0_cell": "gru"},

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
-
 ETA = 8
 """Update t counts (ETA + 1) / (t + ETA) in the average, so that this reaches back over about a tenth of the updates so
 far (polynomial-decay averaging, Shamir & Zhang 2013)."""
@@ -18,7 +16,7 @@ far (polynomial-decay averaging, Shamir & Zhang 2013)."""
 
 def average_of(model: nn.Module) -> AveragedModel:
     """The average of a model's weights and buffers, which begins with the first `update_parameters`."""
-    return AveragedModel(model, multi_avg_fn=_average, use_buffers=True)
+    return AveragedModel(model, avg_fn=_average, use_buffers=True)
 
 
 @contextmanager
@@ -37,15 +35,12 @@ def with_average(model: nn.Module, average: AveragedModel | None) -> Iterator[No
 
 
 @torch.no_grad()
-def _average(averages: Tensors, values: Tensors, count: Tensor | int) -> None:
-    if averages[0].is_floating_point():
-        torch._foreach_lerp_(averages, values, (ETA + 1) / (int(count) + 1 + ETA))
-    else:
-        _copy(values, averages)
+def _average(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+    return torch.lerp(average, value, (ETA + 1) / (int(count) + 1 + ETA)) if value.is_floating_point() else value
 
 
 @torch.no_grad()
-def _copy(sources: Tensors, targets: Tensors) -> None:
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
     for source, target in zip(sources, targets, strict=True):
         target.copy_(source)
 

@@ -39,7 +39,6 @@ def test_a_verb_that_the_task_has_not_names_the_one_it_has(runs, task, selfloop)
         ("generate",): ["lm"],
         ("predict", "x"): ["classify", "label", "translate", "caption"],
         ("predict", "--stream", "x"): ["label"],
-        ("inspect", "--gradient-flow"): ["lm", "classify", "label"],
         ("evaluate", "a", "b"): ["translate"],
     }
     for (verb, *rest), tasks in able.items():
@@ -90,7 +89,7 @@ def test_a_device_that_is_not_there(runs, device):
         f"train classify {LONG}",
         f"train caption --encoder {LONG}.py:{LONG}",
         f"evaluate RUN {LONG}",
-        f"inspect RUN --gradient-flow --plot {LONG}.png",
+        f"inspect RUN --gradient-flow --out {LONG}",
         f"bench --plot {LONG}.png",
     ],
     ids=lambda words: words.replace(LONG, "LONG"),

@@ -83,5 +83,5 @@ if __name__ == "__main__":
 def test_what_is_no_cell_or_no_level_is_said():
     with pytest.raises(ArgumentError, match="of show must be made by @selfloop"):
         sl.show(3)
-    with pytest.raises(ArgumentError, match="level. must be one of"):
+    with pytest.raises(ArgumentError, match="must be one of equations"):
         sl.show(sl.cells.lstm, 3)
