@@ -2,7 +2,7 @@
 
     python docs/write_cells.py
 
-Times are those that `selfloop bench` printed, in benchmarks/results/bench.txt; run this again after a new one.
+Times are those that `selfloop bench` printed, in benchmarks/results/zoo.txt; run this again after a new one.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from selfloop.language import Cell
 
 HERE = Path(__file__).parent
 PAGE, PICTURES = HERE / "cells_gallery.md", HERE / "cells"
-RESULT = HERE.parent / "benchmarks" / "results" / "bench.txt"
+RESULT = HERE.parent / "benchmarks" / "results" / "zoo.txt"
 SIZE = 64
 HEAD = r"""# The cells
 
@@ -43,7 +43,7 @@ def page() -> str:
     head = HEAD.replace("SIZE", str(SIZE)).replace("MACHINE", machine)
     rows, sections = [], []
     for name, cell in ZOO.items():
-        time = f"[{times[name]} ms](../benchmarks/results/bench.txt)" if name in times else ""
+        time = f"[{times[name]} ms](../benchmarks/results/zoo.txt)" if name in times else ""
         rows.append(f"| [{name}](#{name}) | {parameters(cell):,} | {time} |")
         sections.append(section(cell))
     return head + "\n".join(rows) + "\n\n" + "\n".join(sections)
