@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from catalogue import CELLS, WITH_FURTHER_INPUTS, assert_close
+from catalogue import CELLS, STAGES, WITH_FURTHER_INPUTS, assert_close
 
 import selfloop as sl
 
 each_cell = pytest.mark.parametrize("entry", [*CELLS, *WITH_FURTHER_INPUTS], ids=str)
+each_kind = pytest.mark.parametrize("entry", [e for e in CELLS if str(e) in STAGES] + [*WITH_FURTHER_INPUTS], ids=str)
 
 
 def names_of(rnn):
@@ -41,7 +42,7 @@ def test_compiled_and_interpreted_are_the_same(entry, bidirectional, options):
         assert_close(got, wanted)
 
 
-@each_cell
+@each_kind
 def test_to_record_changes_no_output(entry):
     rnn = entry.layer(bidirectional=True)
     x = torch.randn(5, 4, 3, dtype=torch.float64)
@@ -55,7 +56,7 @@ def test_to_record_changes_no_output(entry):
         assert_close(s, wanted)
 
 
-@each_cell
+@each_kind
 @pytest.mark.parametrize("backend", ["native", "interpret"])
 def test_steps_record_what_sequences_do(entry, backend):
     rnn = entry.layer(backend=backend, num_layers=2 if entry in CELLS and entry.can_stack else 1).eval()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selfloop.errors import ArgumentError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -66,6 +68,11 @@ def inspect(
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}
     with Console(stderr=True, quiet=as_json).status("looking …"):
         watched = model.watched(steps, data)
+        if flow and watched.rnn.bidirectional:
+            raise ArgumentError(
+                "The gradient runs back from a last step, and a model that reads both ways has none. Train one with "
+                "--no-bidirectional."
+            )
         if what_there_is:
             gates, memory = True, watched.losses is not None
         flows = None

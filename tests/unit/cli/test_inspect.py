@@ -82,7 +82,7 @@ def test_a_labeller_forwards_and_in_both_directions(selfloop, tmp_path):
     facts = facts_of(selfloop, tmp_path / "forwards", "--gradient-flow", "--steps", "9")["gradient_flow"]
     assert facts["lags"] == list(range(9))
     said = selfloop("inspect", tmp_path / "both", "--gradient-flow")
-    assert said.status == 2 and "must read forwards alone" in " ".join(said.err.split())
+    assert said.status == 2 and "Train one with --no-bidirectional" in " ".join(said.err.split())
     said = selfloop("inspect", tmp_path / "both", "--steps", "12")
     assert said.status == 0 and "the stack reads both ways" in said.out and "c of layer 1, backwards" in said.out
 

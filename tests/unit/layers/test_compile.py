@@ -32,6 +32,7 @@ calls = {
     ),
     "residuals": (sl.Recurrent(sl.cells.gru, 3, 4, 2, residual=True), (x,), {}),
     "a step": (sl.LSTMCell(3, 4), (x[0],), {}),
+    "a matrix state": (sl.Recurrent(sl.cells.mlstm, 3, 4), (x,), {}),
     "a drop-in": (sl.LSTM(3, 4), (x, (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))), {}),
 }
 for name, (rnn, args, options) in calls.items():
