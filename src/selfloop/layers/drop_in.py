@@ -254,6 +254,22 @@ _PROJECTED = {**ONE_BIAS, "weight_hr": "W_hr"}
 NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
 
 
+def vanilla_of(title: str, nonlinearity: str) -> Cell:
+    """The vanilla cell of a nonlinearity, for a layer called `title`.
+
+    Raises:
+        ArgumentError: torch.nn has no such nonlinearity.
+    """
+    if nonlinearity not in NONLINEARITIES:
+        raise ArgumentError(f"The 'nonlinearity' of {title} must be 'tanh' or 'relu'. Got {nonlinearity!r} instead.")
+    return NONLINEARITIES[nonlinearity]
+
+
+def nonlinearity_of(cell: Cell) -> str:
+    """The nonlinearity of a vanilla cell."""
+    return next(name for name, own in NONLINEARITIES.items() if own is cell)
+
+
 class RNN(_DropIn[Tensor]):
     """The vanilla RNN in the place of `torch.nn.RNN`: same arguments, `state_dict` and outputs.
 
@@ -300,10 +316,8 @@ class RNN(_DropIn[Tensor]):
         backend: str = "auto",
         **unknown: NoReturn,
     ) -> None:
-        if nonlinearity not in NONLINEARITIES:
-            raise ArgumentError(f"The 'nonlinearity' of RNN must be 'tanh' or 'relu'. Got {nonlinearity!r} instead.")
         super().__init__(
-            NONLINEARITIES[nonlinearity],
+            vanilla_of("RNN", nonlinearity),
             ONE_BIAS,
             bias,
             input_size,
@@ -323,7 +337,7 @@ class RNN(_DropIn[Tensor]):
     @property
     def nonlinearity(self) -> str:
         """``"tanh"`` or ``"relu"``."""
-        return next(name for name, cell in NONLINEARITIES.items() if cell is self.cell)
+        return nonlinearity_of(self.cell)
 
 
 class LSTM(_DropIn[tuple[Tensor, Tensor]]):

@@ -1,15 +1,14 @@
 """``RNNCell``, ``LSTMCell``, ``GRUCell``: one step of a layer, under torch.nn's names."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
 
 from selfloop import cells
-from selfloop.errors import ArgumentError
 from selfloop.language import Cell
-from selfloop.layers.drop_in import NONLINEARITIES, ONE_BIAS, TWO_BIASES, Hidden, _DropIn
+from selfloop.layers.drop_in import ONE_BIAS, TWO_BIASES, Hidden, _DropIn, nonlinearity_of, vanilla_of
 from selfloop.layers.typed_call import typed_as
 
 
@@ -103,21 +102,38 @@ class RNNCell(_CellDropIn[Tensor]):
         backend: str = "auto",
         **unknown: NoReturn,
     ) -> None:
-        if nonlinearity not in NONLINEARITIES:
-            raise ArgumentError(
-                f"The 'nonlinearity' of RNNCell must be 'tanh' or 'relu'. Got {nonlinearity!r} instead."
-            )
-        cell = NONLINEARITIES[nonlinearity]
+        cell = vanilla_of("RNNCell", nonlinearity)
         options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype, "unknown": unknown}
         super().__init__(cell, ONE_BIAS, bias, input_size, hidden_size, **options)
 
     @property
     def nonlinearity(self) -> str:
         """``"tanh"`` or ``"relu"``."""
-        return next(name for name, cell in NONLINEARITIES.items() if cell is self.cell)
+        return nonlinearity_of(self.cell)
 
 
-class LSTMCell(_CellDropIn[tuple[Tensor, Tensor]]):
+class _GatedCell(_CellDropIn[Hidden]):
+    """A cell that torch.nn has in one kind."""
+
+    CELL: ClassVar[Cell]
+    NAMES: ClassVar[dict[str, str]]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+        **unknown: NoReturn,
+    ) -> None:
+        options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype, "unknown": unknown}
+        super().__init__(self.CELL, self.NAMES, bias, input_size, hidden_size, **options)
+
+
+class LSTMCell(_GatedCell[tuple[Tensor, Tensor]]):
     """One step of an LSTM in the place of `torch.nn.LSTMCell`: same arguments, `state_dict` and outputs.
 
     Args:
@@ -138,22 +154,10 @@ class LSTMCell(_CellDropIn[tuple[Tensor, Tensor]]):
     (torch.Size([2, 5]), torch.Size([2, 5]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        backend: str = "auto",
-        **unknown: NoReturn,
-    ) -> None:
-        options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype, "unknown": unknown}
-        super().__init__(cells.lstm, ONE_BIAS, bias, input_size, hidden_size, **options)
+    CELL, NAMES = cells.lstm, ONE_BIAS
 
 
-class GRUCell(_CellDropIn[Tensor]):
+class GRUCell(_GatedCell[Tensor]):
     """One step of a GRU in the place of `torch.nn.GRUCell`: same arguments, `state_dict` and outputs.
 
     Args:
@@ -173,16 +177,4 @@ class GRUCell(_CellDropIn[Tensor]):
     torch.Size([5])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        backend: str = "auto",
-        **unknown: NoReturn,
-    ) -> None:
-        options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype, "unknown": unknown}
-        super().__init__(cells.gru, TWO_BIASES, bias, input_size, hidden_size, **options)
+    CELL, NAMES = cells.gru, TWO_BIASES
