@@ -271,6 +271,26 @@ def everything(rnn: sl.Recurrent, x: torch.Tensor, start: sl.State, run) -> list
     return outputs + list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 
 
+def outputs_and_gradients(
+    rnn: sl.Recurrent,
+    backend: str,
+    x: torch.Tensor,
+    further: dict[str, torch.Tensor],
+    *,
+    materialize_grads: bool = False,
+    **options: Any,
+) -> list[torch.Tensor]:
+    """Outputs, last states, what is recorded, and the gradients of all inputs and weights, by one backend."""
+    rnn.backend = backend
+    of = [x.clone().requires_grad_(), *(v.clone().requires_grad_() for v in further.values())]
+    torch.manual_seed(3)
+    y, final, *recorded = rnn(of[0], **dict(zip(further, of[1:], strict=True)), **options)
+    values = [y, *final, *(v for seen in recorded for v in seen.values())]
+    torch.manual_seed(2)
+    total = sum((v * torch.randn_like(v)).sum() for v in values)
+    return values + list(torch.autograd.grad(total, (*of, *rnn.parameters()), materialize_grads=materialize_grads))
+
+
 def ragged(T: int, B: int) -> dict[str, Any]:
     """Lengths and resets: every length that is special, and resets at the first step, the last and two in a row."""
     lengths = [T, 1, 0, T, 2, T - 1, 3][:B] + [T] * (B - 7)

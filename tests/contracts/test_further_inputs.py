@@ -2,21 +2,11 @@
 
 import pytest
 import torch
-from catalogue import WITH_FURTHER_INPUTS, assert_close
+from catalogue import WITH_FURTHER_INPUTS, assert_close, outputs_and_gradients
 
 import selfloop as sl
 
 each_cell = pytest.mark.parametrize("entry", WITH_FURTHER_INPUTS, ids=str)
-
-
-def everything(rnn, backend, x, further, options):
-    """Outputs, last states, and the gradients of all inputs and weights."""
-    rnn.backend = backend
-    of = [x.clone().requires_grad_(), *(v.clone().requires_grad_() for v in further.values())]
-    y, final = rnn(of[0], **dict(zip(further, of[1:], strict=True)), **options)
-    torch.manual_seed(2)
-    total = sum((v * torch.randn_like(v)).sum() for v in (y, *final))
-    return [y, *final, *torch.autograd.grad(total, (*of, *rnn.parameters()))]
 
 
 @each_cell
@@ -30,8 +20,8 @@ def test_compiled_and_interpreted_are_the_same(entry, bidirectional, options):
     if "resets" in options:
         options = {"resets": torch.rand(5, 4) < 0.4}
     further = entry.further(x)
-    expected = everything(rnn, "interpret", x, further, options)
-    for got, wanted in zip(everything(rnn, "native", x, further, options), expected, strict=True):
+    expected = outputs_and_gradients(rnn, "interpret", x, further, **options)
+    for got, wanted in zip(outputs_and_gradients(rnn, "native", x, further, **options), expected, strict=True):
         assert_close(got, wanted)
 
 
@@ -57,7 +47,9 @@ def test_what_was_not_measured_may_be_nan():
     missing = torch.where(further["mask"] > 0, x, torch.nan)
     for backend in ("native", "interpret"):
         for got, wanted in zip(
-            everything(rnn, backend, missing, further, {}), everything(rnn, backend, x, further, {}), strict=True
+            outputs_and_gradients(rnn, backend, missing, further),
+            outputs_and_gradients(rnn, backend, x, further),
+            strict=True,
         ):
             if wanted.shape != further["mask"].shape:  # the gradient of the mask itself
                 assert_close(got, wanted)

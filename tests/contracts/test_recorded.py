@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from catalogue import CELLS, STAGES, WITH_FURTHER_INPUTS, assert_close
+from catalogue import CELLS, STAGES, WITH_FURTHER_INPUTS, assert_close, outputs_and_gradients
 
 import selfloop as sl
 
@@ -12,18 +12,6 @@ each_kind = pytest.mark.parametrize("entry", [e for e in CELLS if str(e) in STAG
 
 def names_of(rnn):
     return tuple(rnn.cell.graph.per_step.recordable)
-
-
-def everything(rnn, backend, x, further, options):
-    """Outputs, what was recorded, last states, and the gradients of all of these."""
-    rnn.backend = backend
-    of = [x.clone().requires_grad_(), *(v.clone().requires_grad_() for v in further.values())]
-    torch.manual_seed(3)
-    y, final, recorded = rnn(of[0], record=names_of(rnn), **dict(zip(further, of[1:], strict=True)), **options)
-    torch.manual_seed(2)
-    values = [y, *final, *recorded.values()]
-    total = sum((v * torch.randn_like(v)).sum() for v in values)
-    return values + list(torch.autograd.grad(total, (*of, *rnn.parameters()), materialize_grads=True))
 
 
 @each_cell
@@ -37,8 +25,9 @@ def test_compiled_and_interpreted_are_the_same(entry, bidirectional, options):
     if "resets" in options:
         options = {"resets": torch.rand(5, 4) < 0.4}
     further = entry.further(x)
-    expected = everything(rnn, "interpret", x, further, options)
-    for got, wanted in zip(everything(rnn, "native", x, further, options), expected, strict=True):
+    options = options | {"record": names_of(rnn), "materialize_grads": True}
+    expected = outputs_and_gradients(rnn, "interpret", x, further, **options)
+    for got, wanted in zip(outputs_and_gradients(rnn, "native", x, further, **options), expected, strict=True):
         assert_close(got, wanted)
 
 
