@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[demo,video,vision]' --group test
+	$(PIP) install --quiet -c constraints.txt -e '.[demo,video,vision,export,convert]' --group test
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
