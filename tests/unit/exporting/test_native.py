@@ -11,6 +11,7 @@ from catalogue import CELLS, STAGES
 
 import selfloop as sl
 from selfloop import SelfloopError, cells, models
+from selfloop.decoding import Sampling
 from selfloop.exporting import Tried
 from selfloop.exporting.native import export as native
 
