@@ -59,9 +59,26 @@ class TokenBatches:
 def share_of(rows: npt.NDArray[np.integer], share: slice, batch_size: int) -> npt.NDArray[np.integer]:
     """The rows of one process: of a batch of any number of rows, what `share` is of `batch_size`; one at the least.
 
+    Of fewer rows than processes, several have the same, and it belongs to one: see `is_own`.
+
     >>> share_of(np.arange(10), slice(2, 4), batch_size=4)
     array([5, 6, 7, 8, 9])
     """
+    first, end = _borders(len(rows), share, batch_size)
+    first = min(first, len(rows) - 1)
+    return rows[first : max(end, first + 1)]
+
+
+def is_own(rows: npt.NDArray[np.integer], share: slice, batch_size: int) -> bool:
+    """Whether the rows that `share_of` gives a process are its own, and not one that belongs to another.
+
+    >>> [is_own(np.arange(1), share, batch_size=4) for share in (slice(0, 2), slice(2, 4))]
+    [False, True]
+    """
+    first, end = _borders(len(rows), share, batch_size)
+    return first < end
+
+
+def _borders(count: int, share: slice, batch_size: int) -> tuple[int, int]:
     start, stop, _ = share.indices(batch_size)
-    first = min(len(rows) * start // batch_size, len(rows) - 1)
-    return rows[first : max(len(rows) * stop // batch_size, first + 1)]
+    return count * start // batch_size, count * stop // batch_size

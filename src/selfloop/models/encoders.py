@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError
+from selfloop.models.batch_norm import BatchNorm2d
 
 
 class TokenEncoder(nn.Module):
@@ -135,7 +136,7 @@ class FrameEncoder(nn.Module):
         blocks: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
             convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
-            blocks += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+            blocks += [convolution, BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
         self.convolutions = nn.Sequential(*blocks)
         self.projection = nn.Linear(widths[-1] * (height // 8) * (width // 8), size)
 

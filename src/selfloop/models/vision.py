@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError, ConfigError
+from selfloop.models.batch_norm import BatchNorm2d
 
 
 class SmallVision(nn.Module):
@@ -33,7 +34,7 @@ class SmallVision(nn.Module):
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise([3, filters, 2 * filters, 4 * filters, 8 * filters]):
             convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)  # pooling takes 5 times as long
-            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [convolution, BatchNorm2d(after), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F h w"]:

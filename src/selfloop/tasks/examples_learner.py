@@ -86,9 +86,14 @@ class ExamplesLearner(Learner[Inputs, Config, Opened]):
     def _of(self, examples: Examples) -> tuple[Any, Any]:
         return self.inputs.arrays(examples), self.OPENED.truth(self.inputs, examples.labels)
 
+    def _rows(self, step: int) -> npt.NDArray[np.integer]:
+        """The examples of an update, of all processes."""
+        rows: npt.NDArray[np.integer] = self._batches.rows(*divmod(step, self.steps_per_epoch))
+        return rows
+
     def _batch(self, step: int, share: slice, device: torch.device) -> tuple[Any, Tensor, Tensor | None]:
-        """The rows of an update, and their arrays side by side with their lengths."""
-        rows: npt.NDArray[np.integer] = self._batches.rows(*divmod(step, self.steps_per_epoch))[share]
+        """The rows of a share of an update, and their arrays side by side with their lengths."""
+        rows = self._rows(step)[share]
         batch, lengths = pad([self._train[0][row] for row in rows])
         return rows, batch.to(device), None if lengths is None else lengths.to(device)
 
@@ -108,8 +113,17 @@ class ClassesLearner(ExamplesLearner[Config, Opened]):
         self._weights = class_weights(kind, np.hstack(self._train[1]), len(self.inputs.classes))
         return per_epoch
 
-    def cross_entropy(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """The mean cross-entropy of logits (N, K) at classes (N,); those of -1 are left out."""
-        device, smoothing = logits.device, self.config.loss.label_smoothing  # type: ignore[attr-defined]
-        weights = None if self._weights is None else self._weights.to(device)
-        return F.cross_entropy(logits.float(), truth.to(device), weights, ignore_index=-1, label_smoothing=smoothing)
+    def cross_entropy(self, logits: Tensor, truth: Tensor, divisor: float) -> Tensor:
+        """The sum of the cross-entropies of logits (N, K) at classes (N,), but those of -1, by `divisor`."""
+        smoothing, logits = self.config.loss.label_smoothing, logits.float()  # type: ignore[attr-defined]
+        weights = None if self._weights is None else self._weights.to(logits)
+        options: Any = {"ignore_index": -1, "reduction": "sum", "label_smoothing": smoothing}
+        return F.cross_entropy(logits, truth.to(logits.device), weights, **options) / divisor
+
+    def divisor(self, step: int, share: slice) -> float:
+        """What makes of a share's sum of cross-entropies its part of the batch's mean; see `Task.loss`."""
+        rows = self._rows(step)
+        classes = np.hstack([self._train[1][row] for row in rows])
+        classes = classes[classes >= 0]
+        weight = len(classes) if self._weights is None else float(self._weights[classes].double().sum())
+        return (weight or 1.0) * len(rows[share]) / len(rows)

@@ -83,7 +83,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
 
     @abstractmethod
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
-        """The mean loss of an update, over how many targets, and the state for the next; see `selfloop.training`."""
+        """What a share of a batch adds to its loss, its targets, and the state for the next; see `training.loop`."""
 
     @abstractmethod
     def validate(self, model: nn.Module) -> Mapping[str, float]:

@@ -43,8 +43,11 @@ class Task(Protocol):
         """What is trained."""
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, State | None]:
-        """The mean loss of update `step` over the rows `share` of its batch, over how many targets, and the state for
-        the next update, cut off from its past.
+        """Of update `step`, what the rows `share` of its batch add to its loss, how many targets they have, and the
+        state for the next update, cut off from its past.
+
+        The mean over the processes' shares is the loss of the batch: each is its sum over the share, times the number
+        of processes, divided by the number of targets in the whole batch, or by what these weigh.
         """
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
@@ -132,13 +135,15 @@ def _train(
             average.update_parameters(task.model)
 
         progress.step += 1
-        progress.targets += targets * accelerator.num_processes
         elapsed = time.perf_counter() - started
-        progress.elapsed, mean, stop = _agree(accelerator, elapsed, loss.item(), main and listener.stop())
+        progress.elapsed, mean, targets, stop = _agree(
+            accelerator, elapsed, loss.item(), targets, main and listener.stop()
+        )
+        progress.targets += targets
         _check_finite(mean)
         spent = budget.spent(progress.step, progress.elapsed)
         if log:
-            log.add(progress.step, progress.elapsed, spent, mean, targets * accelerator.num_processes, rate)
+            log.add(progress.step, progress.elapsed, spent, mean, targets, rate)
 
         due = passed(spent, options.validations)
         validate = due > progress.validations
@@ -162,13 +167,17 @@ def _train(
     return progress
 
 
-def _agree(accelerator: Accelerator, elapsed: float, loss: float, stop: bool) -> tuple[float, float, bool]:
-    """For all processes, which must take the same steps: the first one's clock, the mean loss, and whether to stop."""
+def _agree(
+    accelerator: Accelerator, elapsed: float, loss: float, targets: int, stop: bool
+) -> tuple[float, float, int, bool]:
+    """For all processes, which must take the same steps: the first one's clock, the loss and the number of targets of
+    the whole batch, and whether to stop.
+    """
     if accelerator.num_processes == 1:
-        return elapsed, loss, stop
-    said = torch.tensor([[elapsed, loss, float(stop)]], dtype=torch.float64, device=accelerator.device)
+        return elapsed, loss, targets, stop
+    said = torch.tensor([[elapsed, loss, targets, float(stop)]], dtype=torch.float64, device=accelerator.device)
     everyone = gather(said)
-    return float(everyone[0, 0]), float(everyone[:, 1].mean()), bool(everyone[0, 2])
+    return float(everyone[0, 0]), float(everyone[:, 1].mean()), int(everyone[:, 2].sum()), bool(everyone[0, 3])
 
 
 def _validate(task: Task, optimizer: Any, accelerator: Accelerator) -> Mapping[str, float]:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfloop.data.token_batches import TokenBatches, share_of
+from selfloop.data.token_batches import TokenBatches, is_own, share_of
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
 
@@ -47,3 +47,11 @@ def test_the_shares_of_processes_are_the_batch(rows, processes):
 
 def test_a_process_always_has_a_row():
     assert share_of(np.arange(1), slice(6, 12), 12).tolist() == [0]
+
+
+@given(st.integers(1, 30), st.integers(1, 5))
+def test_each_row_belongs_to_one_process(rows, processes):
+    size = 6 * processes
+    shares = [slice(6 * p, 6 * (p + 1)) for p in range(processes)]
+    own = [share_of(np.arange(rows), share, size).tolist() for share in shares if is_own(np.arange(rows), share, size)]
+    assert [row for share in own for row in share] == list(range(rows))

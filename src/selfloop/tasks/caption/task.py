@@ -92,7 +92,8 @@ class Captioning(Learner[Sight, CaptionConfig, Captioner]):
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The cross-entropy of the tokens of one batch of captions; nothing is carried."""
-        rows = self._batches.rows(*divmod(step, self.steps_per_epoch))[share]
+        batch = self._batches.rows(*divmod(step, self.steps_per_epoch))
+        rows = batch[share]
         device = next(model.parameters()).device
         mirror = torch.rand(len(rows)).numpy() < 0.5 if self.config.data.mirror else None
         seen, inputs, targets, lengths = self._train.batch(rows, mirror)
@@ -105,10 +106,15 @@ class Captioning(Learner[Sight, CaptionConfig, Captioner]):
             seen, inputs, lengths
         )  # captions of like length share a batch: of Flickr8k's logits 6 % mean nothing
         smoothing = self.config.loss.label_smoothing
-        loss = F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            targets.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+            label_smoothing=smoothing,
         )
-        return loss, int((targets != IGNORED).sum()), None
+        tokens = sum(len(self._train.tokens[row]) for row in batch)
+        return total * (len(batch) / len(rows) / tokens), int((targets != IGNORED).sum()), None
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """All captions of the validation images, each token given those before it."""

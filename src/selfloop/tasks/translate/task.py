@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from selfloop.data.examples import Examples
-from selfloop.data.token_batches import TokenBatches, share_of
+from selfloop.data.token_batches import TokenBatches, is_own, share_of
 from selfloop.errors import DataError
 from selfloop.layers import State
 from selfloop.options.translate import TranslateConfig
@@ -66,10 +66,7 @@ class Translation(Learner[Languages, TranslateConfig, Translator]):
         return opened
 
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
-        """The cross-entropy of the target's tokens, each given the true ones before it (teacher forcing).
-
-        A share of a batch is weighed by its tokens, so that the mean over processes is that over the batch.
-        """
+        """The cross-entropy of the target's tokens, each given the true ones before it (teacher forcing)."""
         rows = self._batches.rows(*divmod(step, self.steps_per_epoch))
         size = self.config.training.batch_size
         mine = share_of(rows, share, size)
@@ -78,7 +75,8 @@ class Translation(Learner[Languages, TranslateConfig, Translator]):
         total = batch.loss(model, self.config.loss.label_smoothing)
         processes = size / len(range(*share.indices(size)))
         tokens = sum(len(self._targets[row]) - 1 for row in rows)
-        return total * (processes / tokens), len(batch.truth), None
+        counts = is_own(rows, share, size)
+        return total * (counts * processes / tokens), counts * len(batch.truth), None
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The surprise at all validation pairs, given the true tokens; BLEU waits for the end."""

@@ -112,7 +112,11 @@ def test_padding_is_not_learnt(make_task):
     losses = [task.loss(task.model, 0, slice(k, k + 1), None)[:2] for k in range(16)]
     whole, targets, _ = task.loss(task.model, 0, slice(None), None)
     assert targets == sum(n for _, n in losses)
-    torch.testing.assert_close(whole, sum(loss * n for loss, n in losses) / targets)
+    torch.testing.assert_close(whole, sum(loss for loss, _ in losses) / 16)  # of shares the mean is that of the batch
+    alone = [task.opened().score(task.dataset.train.select([row])) for row in task._batches.rows(0, 0).tolist()]
+    assert [n for _, n in losses] == [score.count for score in alone]
+    for (loss, n), score in zip(losses, alone, strict=True):
+        assert loss.item() == pytest.approx(score.loss * n * 16 / targets, rel=1e-5)
 
 
 def test_a_label_to_ignore_is_left_out(make_task):

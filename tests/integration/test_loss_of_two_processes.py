@@ -1,0 +1,181 @@
+"""Two processes optimise the loss that one does: after some updates their weights are the same, in every task."""
+
+import json
+import os
+import random
+import socket
+
+import pytest
+import torch
+from integration.launch import Launched
+from PIL import Image
+
+from selfloop.models.encoders import WordEncoder
+from selfloop.training.checkpoint import read_tensors
+
+STEPS = 12
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "red", "dogs"]
+
+
+def sentence(draw, least, most):
+    return draw.choices(WORDS, k=draw.randint(least, most))
+
+
+def reviews(folder):
+    """Texts of two classes, one of which is rare."""
+    draw = random.Random(1)
+    rows = [f"{' '.join(sentence(draw, 1, 9))},{'rare' if k % 7 == 0 else 'usual'}" for k in range(70)]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    return [folder / "reviews.csv"]
+
+
+def treebank(folder):
+    """Sentences of very unequal lengths, with rare labels and with words that have none."""
+    draw = random.Random(2)
+    with (folder / "words.jsonl").open("w") as file:
+        for k in range(70):
+            words = sentence(draw, 1, 30 if k % 5 == 0 else 3)
+            labels = [None if word == "the" else "rare" if word == "dogs" else "usual" for word in words]
+            file.write(json.dumps({"words": words, "labels": labels}) + "\n")
+    return [folder / "words.jsonl"]
+
+
+def pairs(folder):
+    draw = random.Random(3)
+    lines = [sentence(draw, 1, 20 if k % 5 == 0 else 3) for k in range(70)]
+    (folder / "train.en").write_text("".join(" ".join(line) + "\n" for line in lines))
+    (folder / "train.de").write_text("".join(" ".join(line[::-1]) + "\n" for line in lines))
+    return [folder / "train.en", folder / "train.de"]
+
+
+def text(folder):
+    draw = random.Random(4)
+    (folder / "play.txt").write_text("\n".join(" ".join(sentence(draw, 9, 9)) for _ in range(110)))
+    return [folder / "play.txt"]
+
+
+def pictures(folder):
+    """Of one colour each, with captions of unequal lengths."""
+    draw = random.Random(5)
+    rows = []
+    for number in range(40):
+        Image.new("RGB", (32, 32), tuple(draw.choices(range(256), k=3))).save(folder / f"{number}.png")
+        rows.append({"file_name": f"{number}.png", "captions": [" ".join(sentence(draw, 1, 12))]})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return [folder]
+
+
+SIZES = ("model.hidden_size=16", "model.embedding_size=8", "model.input_dropout=0", "model.output_dropout=0")
+PLAIN = ("training.patience=0", "training.optimizer=sgd", "training.learning_rate=0.1", "training.average=false")
+"""Where Adam makes a step of a gradient of rounding."""
+
+CASES = {
+    "lm": (text, ["training.batch_size=4", "data.window=8"]),
+    "lm with penalties": (text, ["training.batch_size=4", "data.window=8", "loss.activity=2", "loss.slowness=1"]),
+    "classify": (reviews, ["training.batch_size=8", "loss.class_weights=none"]),
+    "classify balanced": (reviews, ["training.batch_size=8", "loss.class_weights=balanced"]),
+    "label": (treebank, ["training.batch_size=4", "loss.class_weights=none", "loss.label_smoothing=0.1"]),
+    "label balanced": (treebank, ["training.batch_size=4", "loss.class_weights=balanced"]),
+    "translate": (pairs, ["training.batch_size=4"]),
+    "translate a pair at a time": (
+        pairs,
+        ["training.batch_size=2"],
+    ),  # a batch of one long pair has none for the second
+    "caption": (pictures, ["training.batch_size=4", "model.image_dropout=0", "model.feature_size=8"]),
+}
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def be_exact():
+    """In float64, and without words that are unknown at random, which each process would draw for itself."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+    WordEncoder.UNKNOWN = 0.0
+
+
+def be_one_of(rank, world_size, port):
+    """As torchrun has it."""
+    be_exact()
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    os.environ |= {name: str(value) for name, value in places.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def weights(run):
+    tensors, facts = read_tensors(run / "resume" / "last.safetensors")
+    assert facts["progress"]["step"] == STEPS
+    return {name: own for name, own in tensors.items() if name.startswith("model/")}, facts["progress"]["targets"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_learn_what_one_learns(case, tmp_path):
+    data, more = CASES[case]
+    task = case.partition(" ")[0]
+    settings = [word for each in (*SIZES, *more, *PLAIN) for word in ("--set", each)]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    arguments = ["train", task, *data(folder), *settings, "--steps", STEPS, "--run"]
+    folders = [tmp_path / name for name in ("first", "second", "alone")]
+    for folder in folders:
+        folder.mkdir()
+    ended = Launched(folders[2], *arguments, tmp_path / "one", prepare=(be_exact,)).end()
+    assert ended.status == 0, ended.err
+    port = free_port()
+    pair = [
+        Launched(folders[rank], *arguments, tmp_path / "two", prepare=(be_one_of, rank, 2, port)) for rank in range(2)
+    ]
+    for process in pair:
+        ended = process.end()
+        assert ended.status == 0, ended.err
+    (one, targets), (two, of_both) = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-9, msg=lambda text, name=name: name + text)
+    assert targets == of_both
+
+
+SHARED = """
+import torch
+from torch import distributed, nn
+from selfloop.models.batch_norm import BatchNorm2d
+
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+torch.manual_seed(0)
+x, along = torch.randn(2, 7, 3, 4, 5, dtype=torch.float64)
+whole, shared = nn.BatchNorm2d(3).double(), BatchNorm2d(3).double()
+share = slice(0, 2) if rank == 0 else slice(2, 7)
+for norm, rows in ((whole, slice(None)), (shared, share)):
+    nn.init.constant_(norm.weight, 1.5)
+    read = x[rows].clone().requires_grad_()
+    y = norm(read)
+    (y.square() * along[rows]).sum().backward()
+    norm.found = {"y": y, "dx": read.grad, "dw": norm.weight.grad, "db": norm.bias.grad}
+for name in ("dw", "db"):
+    distributed.all_reduce(shared.found[name])
+for name, own in shared.found.items():
+    expected = whole.found[name]
+    torch.testing.assert_close(own, expected[share] if name in ("y", "dx") else expected)
+for name, own in whole.state_dict().items():
+    torch.testing.assert_close(shared.state_dict()[name], own)
+torch.testing.assert_close(shared.eval()(x), whole.eval()(x))
+"""
+
+
+def test_batch_normalisation_is_over_the_batches_of_both(tmp_path):
+    """In float64, of shares of unequal sizes."""
+    program, port = tmp_path / "shared.py", free_port()
+    program.write_text(SHARED)
+    pair = []
+    for rank in range(2):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        pair.append(Launched(folder, program=program, prepare=(be_one_of, rank, 2, port)))
+    for process in pair:
+        ended = process.end()
+        assert ended.status == 0, ended.err
