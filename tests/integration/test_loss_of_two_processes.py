@@ -77,10 +77,8 @@ CASES = {
     "label": (treebank, ["training.batch_size=4", "loss.class_weights=none", "loss.label_smoothing=0.1"]),
     "label balanced": (treebank, ["training.batch_size=4", "loss.class_weights=balanced"]),
     "translate": (pairs, ["training.batch_size=4"]),
-    "translate a pair at a time": (
-        pairs,
-        ["training.batch_size=2"],
-    ),  # a batch of one long pair has none for the second
+    # A batch of one long pair has none for the second process.
+    "translate a pair at a time": (pairs, ["training.batch_size=2"]),
     "caption": (pictures, ["training.batch_size=4", "model.image_dropout=0", "model.feature_size=8"]),
 }
 
