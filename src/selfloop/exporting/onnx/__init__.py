@@ -3,18 +3,16 @@
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfloop.errors import BackendError
+from selfloop.exporting.exported import Exported
 from selfloop.layers import Recurrent
-
-if TYPE_CHECKING:
-    from selfloop.exporting.onnx.export import Exported
 
 __all__ = ["export_onnx", "onnx_translations"]
 
 
-def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> "Exported":
+def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> Exported:
     """Write a stack as ONNX, tried in ONNX Runtime before it is written: whole sequences, and one step.
 
     The folder gets two files. Batch and time are free in both; numbers are float32.
@@ -49,7 +47,7 @@ def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> "E
         ...     made = export_onnx(GRU(3, 8), f"{folder}/gru")
         >>> [path.name for path in made.files]
         ['model.onnx', 'step.onnx']
-        >>> made.state
+        >>> made.sizes["state"]
         32
     """
     return _module("export").export_onnx(model, out, name=name)  # type: ignore[no-any-return]
