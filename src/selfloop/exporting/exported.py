@@ -11,6 +11,11 @@ TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
 
 
+def tolerated(own_difference: float) -> float:
+    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
+    return max(TOLERANCE, 4 * own_difference)
+
+
 @dataclass(frozen=True)
 class Tried:
     """What was made, run on input.
