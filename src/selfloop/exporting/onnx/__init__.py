@@ -1,0 +1,1 @@
+"""ONNX: a run's network as files that ONNX Runtime runs."""
