@@ -107,7 +107,7 @@ def run(problem: Problem) -> Output:
                 size = node.shape[0].value(sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x)
-    in_loop = _in_loop(graph)
+    in_loop = in_loop(graph)
     hoisted = sorted({*range(len(graph.nodes))} - {*in_loop})
     _evaluate(graph.nodes, sizes, hoisted, values, x)
     varies = [k for k in hoisted if not graph.constant[k]]
@@ -134,7 +134,7 @@ def run(problem: Problem) -> Output:
     return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
 
 
-def _in_loop(graph: Graph) -> list[int]:
+def in_loop(graph: Graph) -> list[int]:
     """The nodes that each step makes: what depends on a state, and matrices, which for all steps would take memory."""
     found: set[int] = set()
     for k, node in enumerate(graph.nodes):
