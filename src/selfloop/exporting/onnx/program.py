@@ -1,26 +1,64 @@
-"""STAND-IN until the translation table is merged."""
+"""The graph of a part, by torch.onnx with our translations."""
+
+import contextlib
+import logging
 import warnings
-import numpy as np, torch
-from torch import Tensor
-import onnxscript
-from onnxscript import opset18 as op
+from collections.abc import Iterator
+from typing import Any
 
-def _forward(cell, x, state, params, lengths=None, resets=None, reverse=False, recompute=0, seed=None, bfloat16=False, single_row=False, needs_gradient=False):
-    import onnxscript
-    h0, c0 = state
-    W, U, b = params[:3]
-    H = h0.shape[1]
-    def perm(v):
-        i, f, g, o = op.Split(v, num_outputs=4, axis=0)
-        return op.Unsqueeze(op.Concat(i, o, f, g, axis=0), [0])
-    B = perm(b)
-    B = op.Concat(B, op.Mul(B, 0.0), axis=1)
-    seq = None if lengths is None else op.Cast(lengths, to=6)
-    y, h, c = op.LSTM(x, perm(W), perm(U), B, seq, op.Unsqueeze(h0,[0]), op.Unsqueeze(c0,[0]), None, hidden_size=H, direction="reverse" if reverse else "forward")
-    return [op.Squeeze(y,[1]), op.Squeeze(h,[0]), op.Squeeze(c,[0])]
+import numpy as np
+import torch
 
-def translate(module, tensors, shapes, inputs, outputs):
-    import selfloop.kernels.operators
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        return torch.onnx.export(module, tensors, dynamo=True, verbose=False, input_names=inputs, output_names=outputs, dynamic_shapes=shapes, custom_translation_table={torch.ops.selfloop.forward.default: _forward})
+from selfloop.exporting.onnx import onnx_translations
+from selfloop.exporting.onnx.calls import RANDOM
+from selfloop.exporting.onnx.parts import Part
+
+def program(part: Part) -> Any:
+    """A part as an `onnx_ir.Model`, whose named axes are free."""
+    draw = np.random.default_rng(0)
+    tensors = tuple(torch.from_numpy(port.random(draw, RANDOM[0])) for port in part.inputs.values())
+    axes: dict[str, Any] = {}
+    shapes = tuple(
+        {k: axes.setdefault(axis, torch.export.Dim(axis)) for k, axis in enumerate(port.shape) if isinstance(axis, str)}
+        for port in part.inputs.values()
+    )
+    with _quiet(), torch.no_grad():
+        made: Any = torch.onnx.export(
+            part.eval(),
+            tensors,
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=(shapes,),
+            input_names=[*part.inputs],
+            output_names=[*part.outputs],
+            custom_translation_table=onnx_translations(),
+        )
+    return _plain(made.model)
+
+
+def _plain(model: Any) -> Any:
+    """The model without where in torch each node is from, which takes more room than small weights do."""
+    for node in model.graph.all_nodes():
+        for one in (node, *node.outputs):
+            one.metadata_props.clear()
+        node.doc_string = None
+    for value in (*model.graph.initializers.values(), *model.graph.inputs):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch and onnxscript say to those who work on them."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -14,15 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
 from selfloop.exporting.folder import check_new, made_whole
-from selfloop.exporting.onnx.calls import RANDOM, random_calls, real_calls, validation_data
+from selfloop.exporting.onnx.calls import random_calls, real_calls, validation_data
 from selfloop.exporting.onnx.parts import Part, parts_of
-from selfloop.exporting.onnx.program import translate
+from selfloop.exporting.onnx.program import program
 from selfloop.exporting.onnx.proof import Proof, prove
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
@@ -145,23 +144,18 @@ def digest(model: torch.nn.Module) -> str:
 
 def _write(part: Part, file: Path, facts: Mapping[str, Any]) -> None:
     """The ONNX file of a part, with its sizes and states as metadata."""
-    draw = np.random.default_rng(0)
-    tensors = tuple(torch.from_numpy(port.random(draw, RANDOM[0])) for port in part.inputs.values())
-    axes: dict[str, Any] = {}
-    shapes = tuple(
-        {k: axes.setdefault(axis, torch.export.Dim(axis)) for k, axis in enumerate(port.shape) if isinstance(axis, str)}
-        for port in part.inputs.values()
-    )
-    program = translate(part.eval(), tensors, (shapes,), [*part.inputs], [*part.outputs])
+    import onnx_ir  # noqa: PLC0415  (an extra)
+
+    model = program(part)
     states = {name: port.shape[1:] for name, port in part.inputs.items() if name.startswith("state.")}
-    program.model.metadata_props.update(
+    model.metadata_props.update(
         {
             **{name: str(facts[name]) for name in ("task", "selfloop", "run")},
             "states": json.dumps(states),
             "parameters": str(sum(p.numel() for p in part.parameters())),
         }
     )
-    program.save(file)
+    onnx_ir.save(model, file)
 
 
 def _manifest(opened: TrainedModel, folder: Path) -> dict[str, Any]:
