@@ -41,10 +41,14 @@ def export(
     from selfloop.untrusted import is_folder
 
     if to not in FORMS:
-        raise ArgumentError(f"The --to must be one of {', '.join(FORMS)}. Got '{to}' instead{nearest(to, FORMS) or '.'}")
+        raise ArgumentError(
+            f"The --to must be one of {', '.join(FORMS)}. Got '{to}' instead{nearest(to, FORMS) or '.'}"
+        )
     form = FORMS[to]
     if weights not in form.weights:
-        raise ArgumentError(f"The --weights for {to} must be one of {', '.join(form.weights)}. Got '{weights}' instead.")
+        raise ArgumentError(
+            f"The --weights for {to} must be one of {', '.join(form.weights)}. Got '{weights}' instead."
+        )
     if out is None:
         out = (Path(run) if is_folder(Path(run)) else Path()) / f"export-{to}"
     model = load(run, cell=cell, encoder=encoder)

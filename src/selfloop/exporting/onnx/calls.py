@@ -145,4 +145,4 @@ def _zeros(part: Part, given: Arrays) -> dict[str, Array]:
     name = next(iter(given))
     batch = given[name].shape[part.inputs[name].shape.index("batch")]
     states = {name: port.shape for name, port in part.inputs.items() if name not in given}
-    return {name: np.zeros((batch, *shape[1:]), np.float32) for name, shape in states.items() if "time" not in shape}  # type: ignore[arg-type]
+    return {name: np.zeros((batch, *shape[1:]), np.float32) for name, shape in states.items() if "time" not in shape}

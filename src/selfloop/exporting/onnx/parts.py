@@ -17,9 +17,8 @@ from selfloop.data.text.vocabulary import LONGEST
 from selfloop.layers import Recurrent, State
 from selfloop.layers.attention import Memory
 from selfloop.layers.recurrent import stacked
-from selfloop.models import EncoderDecoder, NumberEncoder
+from selfloop.models import NumberEncoder
 from selfloop.models.decoder import Decoder, DecoderState
-from selfloop.models.image_writer import ImageWriter
 from selfloop.tasks.caption.captioner import Captioner
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.inputs import Inputs
@@ -145,23 +144,28 @@ class ExamplesStep(Part):
 
 
 class Encoder(Part):
-    """What reads a source or sees an image: from there to what the decoder starts from."""
+    """What reads a source or sees an image: from there to what the decoder starts from.
+
+    Args:
+        decoder: that starts.
+        ends: whether what is read may end before its batch does.
+    """
 
     file = "encoder.onnx"
 
-    def __init__(self, model: EncoderDecoder | ImageWriter) -> None:
+    def __init__(self, decoder: Decoder, ends: bool) -> None:
         super().__init__()
-        self.model = model
-        self.outputs = [*_state_ports(model.decoder.rnn), *_memory_ports(model.decoder, self.has_lengths)]
-
-    @property
-    def has_lengths(self) -> bool:
-        """Whether what is read may end before its batch does."""
-        return isinstance(self.model, EncoderDecoder)
+        self.decoder = decoder
+        self.outputs = [*_state_ports(decoder.rnn), *_memory_ports(decoder, ends)]
 
     def compute(self, given: Tensors) -> dict[str, Tensor]:
         """The decoder's first state, and what it attends to."""
-        found = split_decoder(self.model.decoder, self.encode(given))
+        state = self.encode(given)
+        found = _split(self.decoder.rnn, state.recurrent)
+        if state.memory is not None:
+            found |= {"memory.values": state.memory.values, "memory.keys": state.memory.keys}
+            if state.memory.valid is not None:
+                found["memory.valid"] = state.memory.valid
         return {name: found[name] for name in self.outputs}
 
     @abstractmethod
@@ -173,7 +177,8 @@ class Reader(Encoder):
     """What reads a source text."""
 
     def __init__(self, opened: Translator) -> None:
-        super().__init__(opened.model)
+        super().__init__(opened.model.decoder, ends=True)
+        self.model = opened.model
         self.inputs = {"source": _tokens(("time", "batch"), opened.inputs.source.vocab_size), "lengths": _LENGTHS}
 
     def encode(self, given: Tensors) -> DecoderState:
@@ -185,40 +190,43 @@ class Viewer(Encoder):
     """What sees an image, of bytes."""
 
     def __init__(self, opened: Captioner) -> None:
-        super().__init__(opened.model)
-        self._vision = opened.vision
+        super().__init__(opened.model.decoder, ends=False)
+        self.model, self._vision = opened.model, opened.vision
         self.network = opened.vision.network  # also a frozen one, which is no part of the model
         self.inputs = {"images": Port(("batch", *opened.vision.size, 3), _bytes)}
 
     def encode(self, given: Tensors) -> DecoderState:
         """What was seen."""
         images = given["images"]
-        return self.model.encode(self._vision.grid(images) if self.model.vision is None else images)
+        return self.model.encode(self._vision.grid(images) if self._vision.frozen else images)
 
 
 class DecoderStep(Part):
-    """One token of a decoder."""
+    """One token of a decoder.
+
+    Args:
+        decoder: that writes.
+        ends: whether what it attends to may end before its batch does.
+    """
 
     file = "decoder_step.onnx"
 
-    def __init__(self, model: EncoderDecoder | ImageWriter) -> None:
+    def __init__(self, decoder: Decoder, ends: bool) -> None:
         super().__init__()
-        self.decoder = model.decoder
-        states = _state_ports(self.decoder.rnn)
-        fed = {"attentional": Port(("batch", self.decoder.attentional_size), _numbers)}
-        memory = _memory_ports(self.decoder, isinstance(model, EncoderDecoder))
+        self.decoder = decoder
+        states = _state_ports(decoder.rnn)
+        fed = {"attentional": Port(("batch", decoder.attentional_size), _numbers)} if decoder.input_feeding else {}
         self.inputs = {
-            "tokens": _tokens(("batch",), self.decoder.vocab_size),
+            "tokens": _tokens(("batch",), decoder.vocab_size),
             **states,
-            **(fed if self.decoder.input_feeding else {}),
-            **memory,
+            **fed,
+            **_memory_ports(decoder, ends),
         }
-        self.outputs = ["logits", *_renewed(states), *(["new_attentional"] if self.decoder.input_feeding else [])]
+        self.outputs = ["logits", *_renewed({**states, **fed})]
 
     def compute(self, given: Tensors) -> dict[str, Tensor]:
         """The logits of the next token."""
-        values = given.get("memory.values")
-        memory = None
+        values, memory = given.get("memory.values"), None
         if values is not None:
             memory = Memory(values, given.get("memory.keys", values), given.get("memory.valid"))
         state = DecoderState(_joined(self.decoder.rnn, given), memory, given.get("attentional"))
@@ -237,8 +245,8 @@ PARTS: dict[type[TrainedModel], Callable[[Any], list[Part]]] = {
     TextModel: lambda opened: [Text(opened), TextStep(opened)],
     Classifier: lambda opened: [Examples(opened)],
     Labeller: lambda opened: [Examples(opened), *([] if opened.model.rnn.bidirectional else [ExamplesStep(opened)])],
-    Translator: lambda opened: [Reader(opened), DecoderStep(opened.model)],
-    Captioner: lambda opened: [Viewer(opened), DecoderStep(opened.model)],
+    Translator: lambda opened: [Reader(opened), DecoderStep(opened.model.decoder, ends=True)],
+    Captioner: lambda opened: [Viewer(opened), DecoderStep(opened.model.decoder, ends=False)],
 }
 
 
@@ -270,7 +278,7 @@ def _renewed(states: Mapping[str, Port]) -> list[str]:
     return [f"new_{name}" for name in states]
 
 
-def _memory_ports(decoder: Decoder, has_lengths: bool) -> dict[str, Port]:
+def _memory_ports(decoder: Decoder, ends: bool) -> dict[str, Port]:
     """What a decoder attends to; keys are given where they are others than the values."""
     if decoder.attention is None:
         return {}
@@ -279,19 +287,9 @@ def _memory_ports(decoder: Decoder, has_lengths: bool) -> dict[str, Port]:
     ports = {"memory.values": Port(("time", "batch", attention.memory_size), _numbers)}
     if keys is not None:
         ports["memory.keys"] = Port(("time", "batch", keys), _numbers)
-    if has_lengths:
+    if ends:
         ports["memory.valid"] = Port(("batch", "time"), _valid)
     return ports
-
-
-def split_decoder(decoder: Decoder, state: DecoderState) -> dict[str, Tensor]:
-    """What a decoder starts from, by name; its first attentional vector is zero."""
-    found = _split(decoder.rnn, state.recurrent)
-    if state.memory is not None:
-        found |= {"memory.values": state.memory.values, "memory.keys": state.memory.keys}
-        if state.memory.valid is not None:
-            found["memory.valid"] = state.memory.valid
-    return found
 
 
 def _port_of(inputs: Inputs, encoder: nn.Module, axes: tuple[str, ...]) -> Port:

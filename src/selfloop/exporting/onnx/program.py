@@ -13,6 +13,7 @@ from selfloop.exporting.onnx import onnx_translations
 from selfloop.exporting.onnx.calls import RANDOM
 from selfloop.exporting.onnx.parts import Part
 
+
 def program(part: Part) -> Any:
     """A part as an `onnx_ir.Model`, whose named axes are free."""
     draw = np.random.default_rng(0)

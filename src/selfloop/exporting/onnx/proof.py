@@ -72,7 +72,7 @@ def in_float64(opened: Predictor[Any, Any, Any, Any]) -> Predictor[Any, Any, Any
         if isinstance(module, Recurrent):
             module.backend = "interpret"
     if isinstance(opened, Captioner):
-        inputs = replace(opened.inputs, vision=model._vision)  # type: ignore[union-attr]
+        inputs = replace(opened.inputs, vision=model._vision)
         inputs.vision.network.double()
     return type(opened)(model, inputs, opened.config)
 

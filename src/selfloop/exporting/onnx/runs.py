@@ -1,8 +1,8 @@
 """A run as a folder of ONNX files: written, tried on the run's data, and then put in place.
 
-    run ─ parts ─ program ─> model.onnx, step.onnx …
-        └ manifest ────────> export.json, labels.json, tokenizer.json …
-          calls ─ proof      nothing is put in place that does not give selfloop's numbers
+run ─ parts ─ program ─> model.onnx, step.onnx …
+    └ manifest ────────> export.json, labels.json, tokenizer.json …
+      calls ─ proof      nothing is put in place that does not give selfloop's numbers
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from selfloop.exporting.onnx.proof import Proof, prove
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
-from selfloop.tasks.loading import kind_of_model
 from selfloop.tasks.lm.text_model import TextModel
+from selfloop.tasks.loading import kind_of_model
 from selfloop.tasks.predictor import Predictor, TrainedModel
 from selfloop.tasks.table import TASKS
 from selfloop.tasks.translate.translator import Translator
