@@ -107,8 +107,8 @@ def run(problem: Problem) -> Output:
                 size = node.shape[0].value(sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x)
-    looped = in_loop(graph)
-    hoisted = sorted({*range(len(graph.nodes))} - {*looped})
+    inside = in_loop(graph)
+    hoisted = sorted({*range(len(graph.nodes))} - {*inside})
     _evaluate(graph.nodes, sizes, hoisted, values, x)
     varies = [k for k in hoisted if not graph.constant[k]]
     active, zeroed = problem.active, _zeroed(problem)
@@ -121,7 +121,7 @@ def run(problem: Problem) -> Output:
             state = tuple(s.masked_fill(_rows(zeroed[t], s), 0) for s in state)
         for name, s in zip(graph.states, state, strict=True):
             now[graph.leaves[name]] = s
-        _evaluate(graph.nodes, sizes, looped, now, x)
+        _evaluate(graph.nodes, sizes, inside, now, x)
         new = tuple(_known(now[k]).to(old.dtype).expand_as(old) for k, old in zip(graph.outputs, state, strict=True))
         if active is not None:
             outputs.append(torch.where(active[t, :, None], new[0], 0))

@@ -17,8 +17,8 @@ from selfloop.data import Tokenizer
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.decoding import Sampling
 from selfloop.errors import BackendError
-from selfloop.exporting.onnx import proof
-from selfloop.exporting.onnx.runs import export_run
+from selfloop.exporting.onnx.runs import proof
+from selfloop.exporting.onnx.runs.export import export_run
 from selfloop.tasks.caption.captioner import Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.inputs import Inputs
@@ -90,7 +90,7 @@ def test_a_language_model_writes_as_selfloop_does(exported, folder):
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["task"] == "lm" and json.loads(metadata["states"]) == {"state.h.0": [6], "state.h.1": [6]}
     assert metadata["run"] == json.loads((made.folder / "export.json").read_text())["run"]
-    (want,) = opened.write(["the né "], max_tokens=30, sampling=Sampling(temperature=0))
+    (want,) = opened.write(["the né "], max_tokens=30, sampling=Sampling(temperature=0.0))
     assert run(made, "--prompt", "the né ", "--temperature", 0, "--max-tokens", 30) == f"the né {want}\n"
     drawn = [run(made, "--seed", 7, "--top-k", 5, "--max-tokens", 20) for _ in range(2)]
     assert drawn[0] == drawn[1] and len(drawn[0]) == 21
@@ -106,7 +106,7 @@ def test_words_are_drawn_with_the_probability_that_selfloop_gives_them(exported,
         data={"source": str(folder / "words.txt"), "tokenizer": "word"},
     )
     for prompt in ("to be", "to be "):
-        (want,) = opened.write([prompt], max_tokens=9, sampling=Sampling(temperature=0))
+        (want,) = opened.write([prompt], max_tokens=9, sampling=Sampling(temperature=0.0))
         assert run(made, "--prompt", prompt, "--temperature", 0, "--max-tokens", 9) == f"{prompt}{want}\n"
     step = proof.session_of(made.folder / "step.onnx")
     states = {one.name: np.zeros((1, 6), np.float32) for one in step.get_inputs()[1:]}

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from selfloop.cells import gru, gru_reset_before, lstm, peephole_lstm, vanilla, vanilla_relu
-from selfloop.exporting.onnx.operations import Operand, evaluate
+from selfloop.exporting.onnx.operations import Operand, evaluate, is_comparison
 from selfloop.exporting.onnx.writer import Writer
 from selfloop.kernels.interpret import in_loop
 from selfloop.language.graph import Graph
@@ -175,9 +175,10 @@ def _by_scan(w: Writer, call: Call) -> Output:
     body = Writer(outer=w)
     dims = [len(graph.shape(name)) for name in graph.states]
     given = [body.unknown(call.dtype, [None] * (1 + n)) for n in dims]
-    now = {k: body.unknown(call.dtype, [None] * (1 + values[k].dims)) for k in scanned}
-    masks = {"active": _active(w, call), "resets": call.resets}
-    masks = {name: w.op("Unsqueeze", mask, w.constant([2])) for name, mask in masks.items() if mask is not None}
+    kinds = {k: ir.DataType.BOOL if is_comparison(graph.nodes[k]) else call.dtype for k in scanned}
+    now = {k: body.unknown(kinds[k], [None] * (1 + values[k].dims)) for k in scanned}
+    masks = {} if call.lengths is None else {"active": active(w, call.x, call.lengths)}
+    masks |= {} if call.resets is None else {"resets": w.op("Unsqueeze", call.resets, w.constant([2]))}
     marks = {name: body.unknown(ir.DataType.BOOL, [None, 1]) for name in masks}
 
     def where(name: str, yes: Sequence[ir.Value], no: Sequence[ir.Value]) -> list[ir.Value]:
@@ -206,10 +207,9 @@ def _by_scan(w: Writer, call: Call) -> Output:
     return w.op("Where", masks["active"], y, w.constant(0, dtype)) if "active" in masks else y, final
 
 
-def _active(w: Writer, call: Call) -> ir.Value | None:
-    """Which steps lie within their sequences, (T, B)."""
-    if call.lengths is None:
-        return None
-    steps = w.op("Squeeze", w.op("Shape", call.x, start=0, end=1), w.constant([0]))
+def active(w: Writer, x: ir.Value, lengths: ir.Value) -> ir.Value:
+    """Which steps of (T, B, ·) lie within their sequences, (T, B, 1)."""
+    steps = w.op("Squeeze", w.op("Shape", x, start=0, end=1), w.constant([0]))
     time = w.op("Range", w.constant(0), steps, w.constant(1))
-    return w.op("Less", w.op("Unsqueeze", time, w.constant([1])), call.lengths)
+    before = w.op("Less", w.op("Unsqueeze", time, w.constant([1])), lengths)
+    return w.op("Unsqueeze", before, w.constant([2]))

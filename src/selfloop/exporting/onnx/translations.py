@@ -1,4 +1,4 @@
-"""What torch.onnx makes of our layers inside a module of the user's: `selfloop::forward` in operators of ONNX."""
+"""What torch.onnx makes of our layers inside a module of the user's: the operators of `selfloop.kernels.operators`."""
 
 from collections.abc import Callable
 from itertools import count
@@ -19,16 +19,18 @@ _NUMBERS = count()
 
 def table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """For each operator of ours, the function that writes it."""
-    return {torch.ops.selfloop.forward.default: _forward}
+    ours = torch.ops.selfloop
+    return {ours.forward.default: _recurrence, ours.interpret.default: _recurrence}
 
 
-def _forward(*arguments: Any) -> Any:
+def _recurrence(*arguments: Any) -> Any:
     """The output and the final states; where a gradient is asked for, what it would need is left empty.
 
     Args:
-        arguments: those of `selfloop.kernels.operators.ARGUMENTS`, tensors as values of ONNX, and `needs_gradient`.
+        arguments: those of `selfloop.kernels.operators.ARGUMENTS`, tensors as values of ONNX; and of `forward` whether
+            it needs a gradient.
     """
-    cell, x, state, params, lengths, resets, reverse, _, seed, _, _, needs_gradient = arguments
+    cell, x, state, params, lengths, resets, reverse, _, seed, _, _, *needs_gradient = arguments
     graph = Graph.read(cell)
     if seed is not None:
         raise ArgumentError(f"'{graph.name}' draws at random while training. Call eval() before the model is exported.")
@@ -54,7 +56,7 @@ def _forward(*arguments: Any) -> Any:
     )
     outputs = w.distinct([w.op("Unsqueeze", y, first) if is_step else y, *final])
     evaluator.default().nodes.extend(w.needed(outputs))
-    return [*outputs, *(ir.Value() for _ in state if needs_gradient)]
+    return [*outputs, *(ir.Value() for _ in state if any(needs_gradient))]
 
 
 def _numbers(v: ir.Value) -> tuple[int, ...]:

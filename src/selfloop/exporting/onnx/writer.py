@@ -63,6 +63,7 @@ class Writer:
         if key not in self._written:
             (made,) = self._add("Constant", (), 1, {"value": ir.tensor(array)})
             made.const_value, made.shape = ir.tensor(array), ir.Shape(array.shape)
+            made.type = ir.TensorType(made.const_value.dtype)
             self._written[key] = None, made
         return self._written[key][1]
 

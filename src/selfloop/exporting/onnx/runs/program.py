@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from selfloop.exporting.onnx import onnx_translations
-from selfloop.exporting.onnx.calls import RANDOM
-from selfloop.exporting.onnx.parts import Part
+from selfloop.exporting.onnx.runs.calls import RANDOM
+from selfloop.exporting.onnx.runs.parts import Part
 
 
 def program(part: Part) -> Any:
@@ -24,12 +24,11 @@ def program(part: Part) -> Any:
         for port in part.inputs.values()
     )
     with _quiet(), torch.no_grad():
+        traced = torch.export.export(part.eval(), tensors, dynamic_shapes=(shapes,), strict=False)
         made: Any = torch.onnx.export(
-            part.eval(),
-            tensors,
+            traced,
             dynamo=True,
             verbose=False,
-            dynamic_shapes=(shapes,),
             input_names=[*part.inputs],
             output_names=[*part.outputs],
             custom_translation_table=onnx_translations(),

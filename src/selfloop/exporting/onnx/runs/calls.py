@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from selfloop.data.batches import pad
-from selfloop.exporting.onnx.parts import Array, Part
+from selfloop.exporting.onnx.runs.parts import Array, Part
 from selfloop.tasks.caption.captioner import Captioner
 from selfloop.tasks.caption.gallery import plain
 from selfloop.tasks.classify.classifier import Classifier

@@ -18,11 +18,11 @@ import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
-from selfloop.exporting.folder import check_new, made_whole
-from selfloop.exporting.onnx.calls import random_calls, real_calls, validation_data
-from selfloop.exporting.onnx.parts import Part, parts_of
-from selfloop.exporting.onnx.program import program
-from selfloop.exporting.onnx.proof import Proof, prove
+from selfloop.exporting.folder import check_folder, made_whole
+from selfloop.exporting.onnx.runs.calls import random_calls, real_calls, validation_data
+from selfloop.exporting.onnx.runs.parts import Part, parts_of
+from selfloop.exporting.onnx.runs.program import program
+from selfloop.exporting.onnx.runs.proof import Proof, prove
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
@@ -104,7 +104,7 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRu
         ConfigError: a package is missing.
         BackendError: what was made does not give selfloop's numbers.
     """
-    check_new(folder)
+    check_folder(folder)
     check_packages()
     task = next(name for name, kind in TASKS.items() if kind is kind_of_model(opened))
     parts = parts_of(opened)
