@@ -28,6 +28,7 @@ def program(part: Part) -> Any:
         made: Any = torch.onnx.export(
             traced,
             dynamo=True,
+            dynamic_shapes=(shapes,),
             verbose=False,
             input_names=[*part.inputs],
             output_names=[*part.outputs],
