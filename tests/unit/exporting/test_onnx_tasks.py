@@ -278,7 +278,7 @@ def frozen():
 
 @pytest.mark.parametrize(
     ("encoder", "model"),
-    [("small", {"condition": "attend"}), ("own", {"condition": "input"}), ("own", {"condition": "state"})],
+    [("small", {"condition": "attend"}), ("own", {"condition": "input"})],
 )
 def test_a_captioner_says_what_selfloop_says(folder, encoder, model):
     photos = folder / "photos"

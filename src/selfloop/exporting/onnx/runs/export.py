@@ -8,6 +8,7 @@ run ─ parts ─ program ─> model.onnx, step.onnx …
 import hashlib
 import importlib.util
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -76,19 +77,20 @@ class ExportedRun:
         """What is printed of it."""
         width = max(len(proof.file) for proof in self.proofs)
         real, random = (sum(getattr(proof, name) for proof in self.proofs) for name in ("real", "random"))
-        tried = f"over {real} calls with validation data and {random} with random numbers"
-        if self.without_data is not None:
-            tried = f"over {random} calls with random numbers; the run's data are not at hand: {self.without_data}"
-        return [
+        tried = f"{real} calls with validation data and {random} with random numbers"
+        lines = [
             f"{self.folder}:",
             *(
                 f"  {proof.file:{width}}  {proof.size / 1e6:8.2f} MB  {proof.ms:8.3f} ms for an input of "
                 f"{' × '.join(map(str, proof.shape))}"
                 for proof in self.proofs
             ),
-            f"The largest difference from selfloop is {self.difference:.1e} of the largest output, {tried}.",
-            f"Try it: python {self.folder / RUNNER.name} --help",
+            f"The largest difference from selfloop is {self.difference:.1e} of the largest output, over {tried}.",
+            f"Try it: python {shlex.quote(str(self.folder / RUNNER.name))} --help",
         ]
+        if self.without_data is not None:
+            lines.insert(-1, f"There was no validation data to try it with. {self.without_data}")
+        return lines
 
 
 def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRun:
