@@ -39,7 +39,7 @@ class Form:
 FORMS = {
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
-        home="selfloop.exporting.onnx.runs.export",
+        home="selfloop.exporting.onnx.tasks.export",
         weights=("f32",),
     ),
 }

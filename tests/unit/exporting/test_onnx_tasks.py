@@ -18,9 +18,9 @@ from selfloop.data import Tokenizer
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.decoding import Sampling
 from selfloop.errors import BackendError
-from selfloop.exporting.onnx.runs import export, proof
-from selfloop.exporting.onnx.runs.export import export_run
-from selfloop.exporting.onnx.runs.program import program
+from selfloop.exporting.onnx.tasks import export, proof
+from selfloop.exporting.onnx.tasks.export import export_run
+from selfloop.exporting.onnx.tasks.program import program
 from selfloop.tasks.caption.captioner import Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.inputs import Inputs

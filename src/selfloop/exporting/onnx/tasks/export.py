@@ -20,21 +20,19 @@ import torch
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
 from selfloop.exporting.folder import check_folder, made_whole
-from selfloop.exporting.onnx.runs.calls import random_calls, real_calls, validation_data
-from selfloop.exporting.onnx.runs.parts import Part, parts_of
-from selfloop.exporting.onnx.runs.program import program
-from selfloop.exporting.onnx.runs.proof import Proof, prove
+from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, validation_data
+from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
+from selfloop.exporting.onnx.tasks.program import program
+from selfloop.exporting.onnx.tasks.proof import Proof, prove
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
 from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.loading import kind_of_model
-from selfloop.tasks.predictor import Predictor, TrainedModel
+from selfloop.tasks.predictor import TrainedModel
 from selfloop.tasks.table import TASKS
 from selfloop.tasks.translate.translator import Translator
 from selfloop.version import __version__
-
-Opened = Predictor[Any, Any, Any, Any]
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -109,6 +107,7 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRu
     check_folder(folder)
     check_packages()
     task = next(name for name, kind in TASKS.items() if kind is kind_of_model(opened))
+    opened = copied(opened, torch.float32, "auto")
     parts = parts_of(opened)
     data, without_data = None, None
     try:

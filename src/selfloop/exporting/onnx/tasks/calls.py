@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from selfloop.data.batches import pad
-from selfloop.exporting.onnx.runs.parts import Array, Part
+from selfloop.exporting.onnx.tasks.parts import Array, Part
 from selfloop.tasks.caption.captioner import Captioner
 from selfloop.tasks.caption.gallery import plain
 from selfloop.tasks.classify.classifier import Classifier
@@ -20,7 +20,7 @@ from selfloop.tasks.translate.translator import Translator
 EXAMPLES = 8
 """Validation examples that files are tried with."""
 
-MOST_STEPS = 256
+MOST_STEPS = 64
 """Of each of them that are read: rounding errors grow along a sequence."""
 
 STEPS = 4
