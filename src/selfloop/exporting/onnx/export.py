@@ -75,10 +75,6 @@ def _check(rnn: Recurrent, folder: Path, name: str) -> None:
         raise ArgumentError(
             f"The 'name' of export_onnx must be a name of a file such as 'model', and not 'step'. Got {name!r} instead."
         )
-    if "lengths" in rnn.cell.inputs:
-        raise ArgumentError(
-            f"The cell '{rnn.cell.name}' has an input 'lengths', which ONNX needs for another. Rename it."
-        )
     check_folder(folder)
 
 
