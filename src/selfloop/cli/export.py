@@ -1,6 +1,7 @@
 """``selfloop export RUN --to FORM``."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -57,4 +58,4 @@ def export(
     if as_json:
         typer.echo(json.dumps(made.facts()))
     else:
-        typer.echo("\n".join(made.lines()))
+        typer.echo(f"{out}: {made}{form.next.format(folder=shlex.quote(str(out)))}")

@@ -1,11 +1,9 @@
-"""What an export has made, and the rules of its folder."""
+"""What an export has made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from selfloop.atomic import replacing
-from selfloop.errors import ArgumentError
+from typing import Any
 
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
@@ -19,14 +17,16 @@ class Tried:
         by: what ran it, such as ``gcc`` or ``ONNX Runtime``.
         difference: the largest from selfloop, relative to the largest output.
         microseconds: a step took; None where it was not timed.
+        timed: what was timed, where it is more than a step.
     """
 
     by: str
     difference: float
     microseconds: float | None = None
+    timed: str = "a step"
 
     def __str__(self) -> str:
-        time = "" if self.microseconds is None else f", a step takes {self.microseconds:.3g} µs"
+        time = "" if self.microseconds is None else f", {self.timed} takes {_time(self.microseconds)}"
         return f"by {self.by}: largest difference from selfloop {self.difference:.1e}{time}"
 
 
@@ -58,22 +58,16 @@ class Exported:
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
         return "\n".join(lines)
 
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "files": [str(path) for path in self.files],
+            "difference": self.difference,
+            "tried": [asdict(one) for one in self.tried],
+            "not_tried": [*self.not_tried],
+            "sizes": {**self.sizes},
+        }
 
-def check_folder(folder: Path) -> None:
-    """Raise ArgumentError where a folder cannot take an export."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
 
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """All of them, or a reason."""
-    check_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            with replacing(folder / name) as writer:
-                writer.write(content)
-    except OSError as error:
-        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
-    return tuple(folder / name for name in files)
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"

@@ -17,14 +17,16 @@ def check_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write files of these names, each whole or not at all.
+    """Write files of these names to a folder that is new or empty, each whole or not at all.
 
     Raises:
-        ArgumentError: the folder cannot be written, or the disk is full.
+        ArgumentError: the folder is not empty or cannot be written, or the disk is full.
     """
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             with replacing(folder / name) as writer:
                 writer.write(content)
     except OSError as error:

@@ -18,7 +18,8 @@ from torch import Tensor
 from selfloop.compiler import Target, host_target
 from selfloop.compiler.native import data_object, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import Exported, Tried
+from selfloop.exporting.folder import write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.files import Source, Words, makefile, tolerated
 from selfloop.exporting.native.packing import rounded

@@ -8,10 +8,8 @@ run ─ parts ─ program ─> model.onnx, step.onnx …
 import hashlib
 import importlib.util
 import json
-import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,12 @@ import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
+from selfloop.exporting.exported import Exported
 from selfloop.exporting.folder import check_folder, made_whole
 from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, validation_data
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program
-from selfloop.exporting.onnx.tasks.proof import Proof, prove
+from selfloop.exporting.onnx.tasks.proof import prove
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
@@ -40,58 +39,7 @@ RUNNER = Path(__file__).with_name("run.py")
 """The file that runs what is exported: it needs neither torch nor selfloop."""
 
 
-@dataclass(frozen=True)
-class ExportedRun:
-    """What `export_run` has made.
-
-    Attributes:
-        folder: the files are in it.
-        task: of the run.
-        proofs: what came of trying each ONNX file.
-        without_data: why they were not tried on the run's data; None where they were.
-    """
-
-    folder: Path
-    task: str
-    proofs: Sequence[Proof]
-    without_data: str | None
-
-    @property
-    def difference(self) -> float:
-        """The largest from selfloop, relative to the largest number of an output."""
-        return max(proof.difference for proof in self.proofs)
-
-    def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return {
-            "folder": str(self.folder),
-            "task": self.task,
-            "difference": self.difference,
-            "without_data": self.without_data,
-            "files": [asdict(proof) for proof in self.proofs],
-        }
-
-    def lines(self) -> list[str]:
-        """What is printed of it."""
-        width = max(len(proof.file) for proof in self.proofs)
-        real, random = (sum(getattr(proof, name) for proof in self.proofs) for name in ("real", "random"))
-        tried = f"{real} calls with validation data and {random} with random numbers"
-        lines = [
-            f"{self.folder}:",
-            *(
-                f"  {proof.file:{width}}  {proof.size / 1e6:8.2f} MB  {proof.ms:8.3f} ms for an input of "
-                f"{' × '.join(map(str, proof.shape))}"
-                for proof in self.proofs
-            ),
-            f"The largest difference from selfloop is {self.difference:.1e} of the largest output, over {tried}.",
-            f"Try it: python {shlex.quote(str(self.folder / RUNNER.name))} --help",
-        ]
-        if self.without_data is not None:
-            lines.insert(-1, f"There was no validation data to try it with. {self.without_data}")
-        return lines
-
-
-def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRun:
+def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
     """Write a trained model as ONNX files, beside what is needed to run them.
 
     Args:
@@ -121,8 +69,14 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRu
             _write(part, made / part.file, facts)
         (made / "export.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(RUNNER, made / RUNNER.name)
-        proofs = prove(opened, made, calls)
-    return ExportedRun(folder, task, proofs, without_data)
+        tried = prove(opened, made, calls)
+        sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+    return Exported(
+        files=tuple(folder / name for name in sizes),
+        tried=tuple(tried),
+        not_tried=() if without_data is None else (f"with the run's data. {without_data}",),
+        sizes={name: size for name, size in sizes.items() if name.endswith(".onnx")},
+    )
 
 
 def check_packages() -> None:

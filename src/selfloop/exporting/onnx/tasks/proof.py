@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +10,19 @@ import numpy as np
 import torch
 
 from selfloop.errors import BackendError
+from selfloop.exporting.exported import TOLERANCE, Tried
 from selfloop.exporting.onnx.tasks.calls import Arrays, Call
 from selfloop.exporting.onnx.tasks.parts import Array, Part, copied, parts_of
 from selfloop.tasks.predictor import Predictor
 
-TOLERANCE = 1e-5
-"""How far an output may be from selfloop's, relative to the largest number of it."""
-
 MAGNIFIED = 1e-3
-"""The same for a network that magnifies roundings, and is itself as far away in float32: half as far at the least."""
+"""How far an output may be from selfloop's at the most, of a network that magnifies roundings."""
 
 TIMED = 5
 """How often a call is timed; the best counts."""
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What came of trying a file.
-
-    Attributes:
-        file: its name.
-        size: its bytes.
-        difference: the largest, relative to the largest number of its output.
-        real, random: the calls with data of the run, and with random numbers.
-        ms: milliseconds of the largest call.
-        shape: of the first input of that call.
-    """
-
-    file: str
-    size: int
-    difference: float
-    real: int
-    random: int
-    ms: float
-    shape: tuple[int, ...]
-
-
-def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[Call]) -> list[Proof]:
+def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[Call]) -> list[Tried]:
     """Run the files of a folder, and compare them with the network in float64.
 
     What is more than `TOLERANCE` away may be rounding that a network magnifies: up to twice what it does itself in
@@ -73,17 +48,15 @@ def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[C
                 f"The {part.file} of {opened} differs from selfloop by {difference:.1e} of the largest output, and at "
                 f"most {allowed:.1e} is rounding, so nothing was written. Please report this model."
             )
-        longest = max(own, key=lambda inputs: sum(array.size for array in inputs.values()))
         real = sum(call.real for call in calls if call.part == number)
+        calls_made = f"calls with validation data {real}, with random numbers {len(own) - real}"
+        longest = max(own, key=lambda inputs: sum(array.size for array in inputs.values()))
         found.append(
-            Proof(
-                file=part.file,
-                size=(folder / part.file).stat().st_size,
+            Tried(
+                by=f"ONNX Runtime ({part.file}; {calls_made})",
                 difference=difference,
-                real=real,
-                random=len(own) - real,
-                ms=min(_timed(session, longest) for _ in range(TIMED)),
-                shape=next(iter(longest.values())).shape,
+                microseconds=min(_timed(session, longest) for _ in range(TIMED)),
+                timed=f"an input of {' × '.join(map(str, next(iter(longest.values())).shape))}",
             )
         )
     return found
@@ -125,7 +98,7 @@ def _relative(got: Array, want: Array) -> float:
 def _timed(session: Any, inputs: Arrays) -> float:
     start = time.perf_counter()
     session.run(None, dict(inputs))
-    return (time.perf_counter() - start) * 1e3
+    return (time.perf_counter() - start) * 1e6
 
 
 @contextmanager
