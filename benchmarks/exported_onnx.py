@@ -4,6 +4,7 @@ python benchmarks/exported_onnx.py
 """
 
 import io
+import logging
 import os
 import tempfile
 import time
@@ -43,6 +44,7 @@ def by_torch(module: torch.nn.Module, x: torch.Tensor) -> bytes:
     free = torch.export.Dim.DYNAMIC
     axes = {1: free} if module.bidirectional else {0: free, 1: free}
     written = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module.eval(), (x,), dynamo=True, dynamic_shapes=(axes,), verbose=False)
@@ -53,7 +55,7 @@ def by_torch(module: torch.nn.Module, x: torch.Tensor) -> bytes:
 def main() -> None:
     print(f"onnxruntime {onnxruntime.__version__}; H = I = {HIDDEN}, B {BATCH}, T {STEPS}")
     print(f"milliseconds of a call, the best of {ROUNDS} in turns; load of the machine {os.getloadavg()[0]:.1f}")
-    print("                    threads   selfloop's   torch's   selfloop's / torch's   largest difference")
+    print("                       threads   selfloop's   torch's   selfloop's / torch's   largest difference")
     x = np.random.default_rng(0).standard_normal((STEPS, BATCH, HIDDEN), dtype=np.float32)
     lengths = np.full(BATCH, STEPS)
     for theirs, ours in ((torch.nn.LSTM, sl.LSTM), (torch.nn.GRU, sl.GRU)):
@@ -76,7 +78,7 @@ def main() -> None:
                 times = best(runs)
                 title = f"{theirs.__name__}{', both directions' if options else ''}"
                 print(
-                    f"{title:20} {threads:6d} {times['own']:12.2f} {times['other']:9.2f} "
+                    f"{title:22} {threads:7d} {times['own']:12.2f} {times['other']:9.2f} "
                     f"{times['own'] / times['other']:22.2f} {difference:20.1e}"
                 )
 

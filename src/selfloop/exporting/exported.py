@@ -1,12 +1,23 @@
-"""What an export has made."""
+"""What an export has made, and the rules of its folder."""
 
-from collections.abc import Mapping
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from selfloop.atomic import replacing
+from selfloop.errors import ArgumentError
+
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
+
+
+def tolerated(own_difference: float) -> float:
+    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
+    return max(TOLERANCE, 4 * own_difference)
 
 
 @dataclass(frozen=True)
@@ -71,3 +82,45 @@ class Exported:
 
 def _time(microseconds: float) -> str:
     return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ArgumentError where a folder cannot take an export."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """All of them, or a reason."""
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            with replacing(folder / name) as writer:
+                writer.write(content)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
+    return tuple(folder / name for name in files)
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside this one that takes its place when the block ends, and vanishes when it raises.
+
+    Raises:
+        ArgumentError: there is something at `folder`, or it cannot be written, or the disk is full.
+    """
+    check_folder(folder)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        check_folder(folder)
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -17,8 +17,7 @@ import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
-from selfloop.exporting.exported import Exported
-from selfloop.exporting.folder import check_folder, made_whole
+from selfloop.exporting.exported import Exported, check_folder, made_whole
 from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, validation_data
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program

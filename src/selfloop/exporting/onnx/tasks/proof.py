@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from selfloop.errors import BackendError
-from selfloop.exporting.exported import TOLERANCE, Tried
+from selfloop.exporting.exported import TOLERANCE, Tried, tolerated
 from selfloop.exporting.onnx.tasks.calls import Arrays, Call
 from selfloop.exporting.onnx.tasks.parts import Array, Part, copied, parts_of
 from selfloop.tasks.predictor import Predictor
@@ -25,8 +25,8 @@ TIMED = 5
 def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[Call]) -> list[Tried]:
     """Run the files of a folder, and compare them with the network in float64.
 
-    What is more than `TOLERANCE` away may be rounding that a network magnifies: up to twice what it does itself in
-    float32, and up to `MAGNIFIED`.
+    What is more than `TOLERANCE` away may be rounding that a network magnifies: see `tolerated`, and up to
+    `MAGNIFIED`.
 
     Raises:
         BackendError: one of the files does not give the numbers of the network.
@@ -42,7 +42,7 @@ def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[C
         allowed = TOLERANCE
         if difference > TOLERANCE:
             itself = _largest([_computed(part, inputs) for inputs in own], truth)
-            allowed = min(max(TOLERANCE, 2 * itself), MAGNIFIED)
+            allowed = min(tolerated(itself), MAGNIFIED)
         if not difference <= allowed:
             raise BackendError(
                 f"The {part.file} of {opened} differs from selfloop by {difference:.1e} of the largest output, and at "
