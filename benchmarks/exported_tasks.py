@@ -6,6 +6,7 @@ A model of each task, an LSTM of 128 units, on 32 sequences. torch's export is o
 torch.nn.LSTM in the place of each recurrent stack, which takes no lengths, so all sequences are whole.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -122,6 +123,7 @@ def difference(some: list[np.ndarray], others: list[np.ndarray]) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)  # torch.onnx tells what it does not fold
     print(f"onnxruntime {onnxruntime.__version__}, one thread; an LSTM of H {HIDDEN}, B {BATCH}, T {STEPS}")
     print(f"milliseconds of a call, the best of {ROUNDS} in turns; load of the machine {os.getloadavg()[0]:.1f}")
     print(f"{'':28}{'ONNX':>8}{'selfloop':>10}{'torch':>9}{'ONNX / torch':>14}   largest difference")
