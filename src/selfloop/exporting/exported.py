@@ -50,12 +50,14 @@ class Exported:
         tried: how it was run before it was handed over.
         not_tried: what could not be run, and why.
         sizes: in bytes, of code, weights and state, as far as there are such.
+        notes: what else is to be said, such as what shorter weights cost.
     """
 
     files: tuple[Path, ...]
     tried: tuple[Tried, ...]
     not_tried: tuple[str, ...]
     sizes: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -67,6 +69,7 @@ class Exported:
         lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
         lines += [f"  tried {one}" for one in self.tried]
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
     def facts(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Exported:
             "tried": [asdict(one) for one in self.tried],
             "not_tried": [*self.not_tried],
             "sizes": {**self.sizes},
+            "notes": [*self.notes],
         }
 
 

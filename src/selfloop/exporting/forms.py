@@ -34,7 +34,7 @@ FORMS = {
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
         home="selfloop.exporting.onnx.tasks.export",
-        weights=("f32",),
+        weights=("f32", "bf16", "int8"),
         next="\nTry it: python {folder}/run.py --help",
     ),
 }

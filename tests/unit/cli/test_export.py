@@ -65,7 +65,7 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
         (("{runs}", "--to", "onnx"), "has no config.json, so it is not a run."),
         (("{runs}/play", "--to", "onxx"), "The --to must be one of onnx. Got 'onxx' instead; did you mean 'onnx'?"),
         (("{runs}/play", "--to", "tflite"), "The --to must be one of onnx. Got 'tflite' instead."),
-        (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32"),
+        (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32, bf16, int8."),
         (("{runs}/play", "--to", "onnx", "--encoder", "small"), "looks at no images, and has no encoder."),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}"), "is not empty, and export overwrites nothing"),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py"), "is not empty, and export overwrites nothing"),

@@ -21,6 +21,7 @@ from selfloop.errors import BackendError
 from selfloop.exporting.onnx.tasks import export, proof
 from selfloop.exporting.onnx.tasks.export import export_run
 from selfloop.exporting.onnx.tasks.program import program
+from selfloop.exporting.onnx.tasks.weights import round_weights
 from selfloop.tasks.caption.captioner import Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.inputs import Inputs
@@ -321,6 +322,52 @@ def test_a_captioner_says_what_selfloop_says(folder, encoder, model):
     for one, other in zip(found, opened.predict([photos / f"{number}.png" for number in range(6)]), strict=True):
         assert one["caption"] == other.caption
         assert one["log_probability"] == pytest.approx(other.log_probability, abs=precision)
+
+
+@pytest.mark.parametrize(("kind", "share", "dtype"), [("bf16", 0.55, "BFLOAT16"), ("int8", 0.35, "INT8")])
+def test_shorter_weights_are_rounded_once_and_cost_what_is_said(folder, kind, share, dtype):
+    with (folder / "steps.jsonl").open("w") as file:
+        for x in np.random.default_rng(0).standard_normal((40, 5)).round(3).tolist():
+            file.write(json.dumps({"series": x, "label": "up" if x[-1] > x[0] else "down"}) + "\n")
+    if not (folder / "steps").exists():
+        model = {"hidden_size": 64, "bidirectional": True, "pooling": "attention"}
+        inputs = Inputs("series", (1,), ("down", "up"))
+        make("classify", folder / "steps", inputs=inputs, data={"source": str(folder / "steps.jsonl")}, model=model)
+    opened = sl.load(folder / "steps")
+    before = {name: tensor.clone() for name, tensor in opened.model.state_dict().items()}
+    made = export_run(opened, folder / f"steps-{kind}", kind)
+    whole = sum(4 * tensor.numel() for tensor in before.values())
+    assert made.sizes["model.onnx"] < share * whole
+    assert made.difference < proof.TOLERANCE
+    assert f"what {kind} weights cost on validation data: " in made.notes[0] and "accuracy" in made.notes[0]
+    assert all(torch.equal(before[name], tensor) for name, tensor in opened.model.state_dict().items())
+    kept = onnx.load(folder / f"steps-{kind}" / "model.onnx").graph.initializer
+    shortened = [one for one in kept if one.data_type == getattr(onnx.TensorProto, dtype)]
+    assert {len(one.dims) for one in shortened} == {2, 3} and all(one.name.endswith(f".{kind}") for one in shortened)
+    about = json.loads((folder / f"steps-{kind}" / "export.json").read_text())
+    assert about["run"] == export.digest(opened.model)
+    walk = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    (found,) = proof.session_of(folder / f"steps-{kind}" / "model.onnx").run(
+        None, {"inputs": walk[:, None], "lengths": np.array([5])}
+    )
+    with torch.no_grad():
+        want = opened.model(torch.from_numpy(walk)[:, None])
+    torch.testing.assert_close(torch.from_numpy(found), want, atol=2e-2, rtol=0)
+    assert not torch.equal(torch.from_numpy(found), want)
+
+
+def test_rounding_to_int8_keeps_zeros_and_the_largest_of_each_row():
+    linear = torch.nn.Linear(5, 3)
+    linear.weight.data[1] = 0
+    before, bias = linear.weight.clone(), linear.bias.clone()
+    round_weights(linear, "int8")
+    scale = before.abs().amax(1, keepdim=True) / 127
+    assert (linear.weight - before).abs().le(0.501 * scale).all() and linear.weight[1].eq(0).all()
+    torch.testing.assert_close(linear.weight.abs().amax(1), before.abs().amax(1), rtol=1e-4, atol=0)
+    assert torch.equal(linear.bias, bias)
+    again = linear.weight.clone()
+    round_weights(linear, "int8")
+    assert torch.equal(linear.weight, again)
 
 
 def test_what_gives_other_numbers_is_not_handed_over(folder, monkeypatch):

@@ -71,13 +71,12 @@ def real_calls(parts: Sequence[Part], data: Data) -> Iterator[Call]:
             carried |= {name.removeprefix("new_"): v.numpy() for name, v in found.items() if name != "logits"}
 
 
-def validation_data(opened: TrainedModel) -> Data:
+def some_of(opened: TrainedModel, part: Any) -> Data:
     """Some of a run's validation data, as its files read them.
 
     Raises:
-        SelfloopError: they are not at hand.
+        SelfloopError: they are not what the model reads.
     """
-    part: Any = opened.parts()["valid"]
     if not isinstance(opened, TextModel):
         part = part.select(range(0, len(part), -(-len(part) // EXAMPLES)))
     found: Data = next(read(opened, part) for kind, read in READ.items() if isinstance(opened, kind))

@@ -18,10 +18,11 @@ import torch
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
 from selfloop.exporting.exported import Exported, check_folder, made_whole
-from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, validation_data
+from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, some_of
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program
 from selfloop.exporting.onnx.tasks.proof import prove
+from selfloop.exporting.onnx.tasks.weights import round_weights, shorten
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
@@ -34,6 +35,9 @@ from selfloop.version import __version__
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
+SCORED = 20_000
+"""Validation targets, about, that tell what shorter weights cost."""
+
 RUNNER = Path(__file__).with_name("run.py")
 """The file that runs what is exported: it needs neither torch nor selfloop."""
 
@@ -44,7 +48,7 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
     Args:
         opened: the model, as `selfloop.load` gives it.
         folder: new or empty.
-        weights: ``"f32"``.
+        weights: of matrices: ``"f32"``, ``"bf16"`` (half the size) or ``"int8"`` with a scale for each row (a quarter).
 
     Raises:
         ArgumentError: the folder is not empty, or cannot be written.
@@ -53,19 +57,30 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
     """
     check_folder(folder)
     check_packages()
-    task = next(name for name, kind in TASKS.items() if kind is kind_of_model(opened))
+    kind = kind_of_model(opened)
+    task = next(name for name, one in TASKS.items() if one is kind)
     opened = copied(opened, torch.float32, "auto")
-    parts = parts_of(opened)
-    data, without_data = None, None
+    data, part, without_data = None, None, None
     try:
-        data = validation_data(opened)
+        part = opened.parts()["valid"]
+        data = some_of(opened, part)
     except SelfloopError as error:
         without_data = str(error)
+    run, notes = digest(opened.model), list[str]()
+    if weights != "f32":
+        before = None if part is None else opened.score(part, sample=SCORED).metrics()
+        round_weights(opened.model, weights)
+        cost = "is not known"
+        if before is not None:
+            after = opened.score(part, sample=SCORED).metrics()
+            cost = f"on validation data: {kind.show(after)}, and with float32: {kind.show(before)}"
+        notes.append(f"what {weights} weights cost {cost}")
+    parts = parts_of(opened)
     calls = [*random_calls(parts), *(real_calls(parts, data) if data is not None else [])]
     with made_whole(folder) as made:
-        facts = {"task": task, "selfloop": __version__, "run": digest(opened.model), **_manifest(opened, made)}
-        for part in parts:
-            _write(part, made / part.file, facts)
+        facts = {"task": task, "selfloop": __version__, "run": run, **_manifest(opened, made)}
+        for one in parts:
+            _write(one, made / one.file, facts, weights)
         (made / "export.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(RUNNER, made / RUNNER.name)
         tried = prove(opened, made, calls)
@@ -74,6 +89,7 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
         files=tuple(folder / name for name in sizes),
         tried=tuple(tried),
         not_tried=() if without_data is None else (f"with the run's data. {without_data}",),
+        notes=tuple(notes),
         sizes={name: size for name, size in sizes.items() if name.endswith(".onnx")},
     )
 
@@ -96,11 +112,12 @@ def digest(model: torch.nn.Module) -> str:
     return whole.hexdigest()
 
 
-def _write(part: Part, file: Path, facts: Mapping[str, Any]) -> None:
+def _write(part: Part, file: Path, facts: Mapping[str, Any], weights: str) -> None:
     """The ONNX file of a part, with its sizes and states as metadata."""
     import onnx_ir  # noqa: PLC0415  (an extra)
 
     model = program(part)
+    shorten(model, weights)
     states = {name: port.shape[1:] for name, port in part.inputs.items() if name.startswith("state.")}
     model.metadata_props.update(
         {
