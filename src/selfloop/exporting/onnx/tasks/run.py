@@ -217,10 +217,10 @@ def steps_of(source: str) -> Array:
         steps = np.load(file, allow_pickle=False)
     elif file.suffix in (".csv", ".tsv"):
         steps = read_table(file)
-    elif "image" in ABOUT:
+    elif "image" in ABOUT and file.suffix.lower() in IMAGES:
         steps = scanned(pixels(file, ABOUT["image"][:2], colour=len(ABOUT["image"]) == 3))
     else:
-        fail(f"this model reads .npy, .csv and .tsv. Got {source}")
+        fail(f"this model reads .npy, .csv and .tsv{' and images' if 'image' in ABOUT else ''}. Got {source}")
     if ABOUT["kind"] == "series":
         if "image" in ABOUT and list(steps.shape) == ABOUT["image"]:
             steps = scanned(steps)
@@ -229,6 +229,8 @@ def steps_of(source: str) -> Array:
         fail(f"{source} must hold frames, bytes (T, {', '.join(map(str, ABOUT['shape']))}). It holds {steps.shape}")
     return np.asarray(steps)
 
+
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 
 WORD = re.compile(r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]", re.IGNORECASE)
 """A word of a sentence, or a mark."""
