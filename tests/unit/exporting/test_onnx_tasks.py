@@ -213,7 +213,7 @@ def test_a_labeller_of_words_gives_tags_whose_spans_begin(exported, folder):
     assert (done.returncode, done.stdout) == (2, "") and "reads in both directions" in done.stderr
 
 
-def test_a_labeller_in_one_direction_labels_steps_as_they_come(exported, folder):
+def test_a_labeller_in_one_direction_labels_steps_as_they_come(folder, capsys):
     own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
     (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
     name = f"{folder / 'own.py'}:mine"
@@ -242,6 +242,11 @@ def test_a_labeller_in_one_direction_labels_steps_as_they_come(exported, folder)
     assert found["labels"] == want.labels
     streamed = run(made, "--stream", given="".join(f"{x},{y}\n" for x, y in walk))
     assert streamed.split() == want.labels == list(opened.stream(walk))
+    runner = runpy.run_path(str(made.files[0].parent / "run.py"))
+    for line, message in (("1,x", "a line must hold numbers. Got '1,x'."), ("1,2,3", "must hold steps of 2 numbers")):
+        with pytest.raises(SystemExit):
+            list(runner["label_stream"](["0.5,1\n", "\n", line]))
+        assert message in capsys.readouterr().err
 
 
 def test_a_labeller_of_frames(exported, folder):

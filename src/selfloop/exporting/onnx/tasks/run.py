@@ -152,13 +152,18 @@ def label_stream(lines: Iterable[str]) -> Iterator[str]:
     """The label of each step when it has come, a word or a row of numbers a line."""
     if not (HERE / "step.onnx").exists():
         fail("this labeller reads in both directions, so it must see the end first: leave out --stream")
+    if ABOUT["kind"] == "frames":
+        fail("frames do not come as lines: leave out --stream")
     model = model_of("step.onnx")
     state, names = model.start(1), labels()
-    for line in lines:
+    for line in filter(str.strip, lines):
         if ABOUT["kind"] == "words":
             steps = rows_of_words([line.strip()])
         else:
-            steps = as_series(np.array([line.replace(",", " ").split()], np.float32), "a line")
+            try:
+                steps = as_series(np.array([line.replace(",", " ").split()], np.float32), f"the line {line.strip()!r}")
+            except ValueError:
+                fail(f"a line must hold numbers. Got {line.strip()!r}")
         logits, state = model.step({"inputs": steps}, state)
         yield names[int(logits[0].argmax())]
 
