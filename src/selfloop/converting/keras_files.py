@@ -271,11 +271,9 @@ def _stack(key: str, one: _Described, owners: Mapping[Paths, _Owner], where: str
             "config": {**forward["config"], "go_backwards": not forward["config"].get("go_backwards")},
         }
         layers = [(str(each["class_name"]), each["config"]) for each in (forward, backward)]
-    named = [own for own in owners.values() if own.name == one.name]
-    owner = named[0] if len(named) == 1 else owners.get(one.path)
-    if owner is None or len(owner.cells) != len(layers):
-        raise DataError(f"{where}: its weights are not in the file, which its configuration describes.")
-    forms = [_form(*layer, owner.cells[way], where) for way, layer in enumerate(layers)]
+    kinds = [_kind(*layer, where) for layer in layers]
+    owner = _owner(one, layers, owners, where)
+    forms = [_form(*kind, owner.cells[way], where) for way, kind in enumerate(kinds)]
     notes = []
     if len(forms) == 2 and (forms[0].cell is not forms[1].cell or [one.is_reverse for one in forms] != [False, True]):
         raise DataError(f"{where}: its directions must be layers of one kind, the first forward and the second back.")
@@ -283,12 +281,29 @@ def _stack(key: str, one: _Described, owners: Mapping[Paths, _Owner], where: str
         notes.append("It reads from the end (go_backwards=True): flip the sequences in time, and call the layer.")
     if one.has_state:
         notes.append("The model gives it states to start from: give them to the layer as hx.")
-    for _, own in layers:
-        if (units := _cell_config(own).get("units")) != (hidden := len(owner.cells[0][1])):
+    for _, own in kinds:
+        if (units := own.get("units")) != (hidden := len(owner.cells[0][1])):
             raise DataError(f"{where}: it should have {short(units)} units, and its weights are of {hidden}.")
     return _made(
         key, forms, owner, where, reads=one.reads, batch_first=not config.get("time_major"), notes=tuple(notes)
     )
+
+
+def _owner(
+    one: _Described, layers: Sequence[tuple[str, Mapping[str, Any]]], owners: Mapping[Paths, _Owner], where: str
+) -> _Owner:
+    """The weights of a layer, by its name or where Keras 3 keeps them, or by the names of its two directions."""
+
+    def named(name: object) -> _Owner | None:
+        found = [own for own in owners.values() if own.name == name]
+        return found[0] if len(found) == 1 else None
+
+    parts = [named(own.get("name")) for _, own in layers]
+    both = _Owner(one.name, {way: part.cells[0] for way, part in enumerate(parts) if part and 0 in part.cells})
+    for owner in (named(one.name), owners.get(one.path), both):
+        if owner is not None and {*owner.cells} == {*range(len(layers))}:
+            return owner
+    raise DataError(f"{where}: its weights are not in the file, which its configuration describes.")
 
 
 def _stack_of_weights(name: str, owner: _Owner, where: str, nonlinearity: str | None) -> Stack:
@@ -317,24 +332,26 @@ def _stack_of_weights(name: str, owner: _Owner, where: str, nonlinearity: str | 
     return _made(name, forms, owner, where, batch_first=True, notes=(note,) if class_name != "SimpleRNN" else ())
 
 
-def _cell_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments of the cell in an `RNN`, or the layer's own."""
-    cell = config.get("cell")
-    return cell.get("config", {}) if isinstance(cell, Mapping) else config
+def _kind(class_name: str, config: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:
+    """The class of a layer, and its arguments; those of the cell that an `RNN` has.
+
+    Raises:
+        DataError: it is of another class.
+    """
+    if class_name == "RNN" and isinstance(cell := config.get("cell"), Mapping):
+        class_name = str(cell.get("class_name")).removesuffix("Cell")
+        config = {**cell.get("config", {}), "go_backwards": config.get("go_backwards")}
+    if class_name not in GATES:
+        raise DataError(
+            f"{where}: a layer of {written(class_name)} is not converted; only LSTM, GRU and SimpleRNN are, an RNN of "
+            "one of their cells, and Bidirectional."
+        )
+    return class_name, config
 
 
 def _form(class_name: str, config: Mapping[str, Any], weights: Sequence[Tensor], where: str) -> _Form:
     """The equations of a layer, if selfloop has them."""
     is_reverse = bool(config.get("go_backwards"))
-    if class_name == "RNN":
-        cell = config.get("cell")
-        class_name = str(cell.get("class_name")).removesuffix("Cell") if isinstance(cell, Mapping) else ""
-    if class_name not in GATES:
-        raise DataError(
-            f"{where}: a layer of {written(class_name) or 'several cells'} is not converted; only LSTM, GRU and "
-            "SimpleRNN are, an RNN of one of their cells, and Bidirectional."
-        )
-    config = _cell_config(config)
     activation = config.get("activation")
     if class_name == "SimpleRNN":
         if activation not in ("tanh", "relu"):

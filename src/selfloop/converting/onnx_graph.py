@@ -16,7 +16,7 @@ from selfloop.language import Cell
 from selfloop.untrusted import bound, short, written
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-ACTIVATIONS = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
+ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 ORDERS = {
@@ -260,9 +260,9 @@ class _Node:
 
     def _cell(self, peepholes: Tensor | None) -> Cell:
         """The cell with the node's equations."""
-        activations = tuple(str(one).lower() for one in self.attributes.get("activations", ()))
+        activations = tuple(self.attributes.get("activations", ()))
         directions, default = DIRECTIONS[self.direction], ACTIVATIONS[self.op]
-        is_relu = self.op == "RNN" and activations == ("relu",) * directions
+        is_relu = self.op == "RNN" and activations == ("Relu",) * directions
         if activations not in ((), default * directions) and not is_relu:
             raise self._refused(f"its activations are {short(list(activations))}")
         if "clip" in self.attributes:
@@ -296,7 +296,7 @@ class _Node:
         def reference(x: Numbers) -> list[Numbers]:
             onnx, runtime = _package("onnx"), _package("onnxruntime")
             helper = onnx.helper
-            inputs = ["X", "W", "R", *("B" if "B" in given else "", "", "", "", "P")[: 5 if "P" in given else 1]]
+            inputs = ["X", "W", "R", "B" if "B" in given else "", *(["", "", "", "P"] if "P" in given else [])]
             outputs = ["Y", "Y_h", *(["Y_c"] if self.op == "LSTM" else [])]
             node = helper.make_node(self.op, inputs, outputs)
             node.attribute.extend(one for one in self.node.attribute if one.name != "layout")
@@ -309,7 +309,7 @@ class _Node:
             )
             model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
             options = runtime.SessionOptions()
-            options.intra_op_num_threads, options.log_severity_level = 1, 3
+            options.intra_op_num_threads, options.log_severity_level = 1, 4
             is_reverse = self.direction == "reverse"
             read = np.ascontiguousarray(x[::-1] if is_reverse else x, np.float32)
             try:
