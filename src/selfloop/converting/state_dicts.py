@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from selfloop import cells
 from selfloop.converting.stack import Found, Numbers, Reference, Stack, Weights, checked
 from selfloop.errors import ArgumentError, DataError, first_line
 from selfloop.language import Cell
-from selfloop.untrusted import written
+from selfloop.untrusted import check_expansion, written
 
 NAME = re.compile(
     r"(?:(?P<module>.*)\.)?(?P<name>(?:weight|bias)_(?:ih|hh|hr))(?:_l(?P<layer>\d{1,9})(?P<end>_reverse)?)?"
@@ -42,6 +43,10 @@ def load(path: Path) -> Mapping[str, Any]:
             with safe_open(path, framework="pt") as file:
                 own = {name: NAME.fullmatch(name) for name in file.keys()}  # noqa: SIM118
                 return {name: file.get_tensor(name) for name, matched in own.items() if matched}
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+            check_expansion(path.stat().st_size, size, "unzip")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} cannot be read ({first_line(error)}).") from error

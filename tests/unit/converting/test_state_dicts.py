@@ -1,6 +1,7 @@
 """State dicts: the layer gives torch.nn's numbers, and what weights do not tell is asked for."""
 
 import struct
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import selfloop as sl
+from selfloop import untrusted
 from selfloop.errors import ArgumentError, BackendError, DataError
 
 T, B = 7, 2
@@ -182,6 +184,15 @@ def test_a_header_that_is_too_large_is_not_read(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(struct.pack("<Q", 1 << 40) + b"{}")
     with pytest.raises(DataError, match=r"m\.safetensors cannot be read"):
         sl.convert(tmp_path / "m.safetensors")
+
+
+def test_a_zip_bomb_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(untrusted, "ALWAYS", 1 << 20)
+    torch.save(nn.LSTM(3, 4).state_dict(), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data/99", bytes(8 << 20))
+    with pytest.raises(DataError, match="expands to more than"):
+        sl.convert(tmp_path / "m.pt")
 
 
 def test_a_file_of_no_dict_is_one_sentence(tmp_path):
