@@ -2,7 +2,7 @@
 
     Graph  --lower-->  Step  --schedule-->  Program  --lay_out-->  KernelLayout  --emit-->  LLVM  --build-->  Code
            `lower`: no processor, no LLVM                    |     `cpu`: layout, emission, build, cache
-                                                             '--->  C99 source, by `c99`
+                                                             '--->  `native`: whole models as C99 and objects
 
 Glossary, in the order of the levels:
 
@@ -23,7 +23,7 @@ Glossary, in the order of the levels:
     Target          a family of processors
 """
 
-from selfloop.compiler.c99 import LANES, Panel, StepSource, c_functions, c_step
+from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
 from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER
@@ -43,7 +43,6 @@ from selfloop.compiler.levels import LEVELS, show
 from selfloop.compiler.lower import VARIES
 
 __all__ = [
-    "LANES",
     "LAUNCH",
     "LAUNCHES_HEADER",
     "LEVELS",
@@ -61,18 +60,15 @@ __all__ = [
     "KernelLayout",
     "Kernels",
     "Packing",
-    "Panel",
-    "StepSource",
     "Target",
     "WeightGradient",
-    "c_functions",
-    "c_step",
     "cache_state",
     "compile",
     "emit_object",
     "host_target",
     "multiplies_bfloat16",
     "named_target",
+    "native",
     "peak_code",
     "processor_name",
     "show",
