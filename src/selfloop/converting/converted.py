@@ -1,7 +1,7 @@
 """``convert``: recurrent layers of other libraries' files as selfloop's, with proof."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import torch
 from selfloop.atomic import replacing
 from selfloop.converting import keras_files, onnx_graph, state_dicts
 from selfloop.converting.parity import difference
-from selfloop.converting.stack import Found, stacked
-from selfloop.errors import ArgumentError, DataError, nearest
+from selfloop.converting.stack import Found, Stack, stacked
+from selfloop.errors import ArgumentError, DataError, SelfloopError, first_line, nearest
 from selfloop.layers import Recurrent
+from selfloop.layers.drop_in import NONLINEARITIES
 from selfloop.untrusted import exists, is_file, short, written
 
 SUFFIXES = (".onnx", ".keras", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -167,7 +168,7 @@ def convert(
         >>> converted.row().difference < 1e-5
         True
     """
-    if nonlinearity not in (None, *state_dicts.NONLINEARITIES):
+    if nonlinearity not in (None, *NONLINEARITIES):
         raise ArgumentError(
             f"The 'nonlinearity' of convert must be 'tanh' or 'relu'. Got {short(nonlinearity)} instead."
         )
@@ -178,8 +179,9 @@ def convert(
         raise DataError(
             f"{where} has no LSTM, GRU or RNN that can be converted; an RNN that was unrolled into products is none."
         )
+    chosen = [_stack(name, found[name], where) for name in _chosen(layer, found, where)]
     rows = []
-    for as_found in stacked([found[name]() for name in _chosen(layer, found, where)]):
+    for as_found in stacked(chosen):
         stack = as_found if batch_first is None else replace(as_found, batch_first=batch_first)
         made = stack.layer()
         row = ConvertedLayer(stack.name, stack.was, made, stack.code(), difference(stack, made, where), stack.notes)
@@ -209,6 +211,17 @@ def _read(source: object, nonlinearity: str | None) -> tuple[str, Found]:
     if suffix in SUFFIXES:
         return where, state_dicts.read(state_dicts.load(path), where, nonlinearity)
     raise DataError(f"{where} must be a file of {', '.join(SUFFIXES)}. Got '{suffix}' instead.")
+
+
+def _stack(name: str, read: Callable[[], Stack], where: str) -> Stack:
+    """A layer of the file, which may hold anything where its own library holds something else."""
+    try:
+        return read()
+    except SelfloopError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(f"{where}: the layer {written(name)} is not as its library writes it ({reason}).") from error
 
 
 def _chosen(layer: str | Sequence[str] | None, found: Found, where: str) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """ONNX files: their LSTM, GRU and RNN nodes, in the order of the graph, and its subgraphs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from selfloop import cells
-from selfloop.converting.stack import DROP_INS, Found, Numbers, Reference, Stack, Weights, checked, reordered
+from selfloop.converting.stack import DROP_INS, GATES, Found, Numbers, Reference, Stack, Weights, checked, reordered
 from selfloop.errors import DataError, first_line
 from selfloop.language import Cell
 from selfloop.untrusted import bound, short, written
 
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
@@ -63,7 +62,7 @@ def read(path: Path, where: str) -> Found:
                 while name in found:
                     name += "_"
                 graph.names[id(node)] = name
-                found[name] = partial(_Node(graph, node, name).stack)
+                found[name] = _Node(graph, node, name).stack
     return found
 
 
@@ -203,9 +202,21 @@ class _Node:
         self.graph, self.node, self.name = graph, node, name
         self.where = f"{graph.file.where}, node {written(name)}"
         self.op = node.op_type
-        self.attributes = {one.name: _attribute(one) for one in node.attribute}
-        self.direction = str(self.attributes.get("direction", "forward"))
-        self.layout = self.attributes.get("layout", 0)
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """By name."""
+        return {one.name: _attribute(one) for one in self.node.attribute}
+
+    @property
+    def direction(self) -> str:
+        """As ONNX names it."""
+        return str(self.attributes.get("direction", "forward"))
+
+    @property
+    def layout(self) -> int:
+        """0 where time comes first, 1 where the batch does."""
+        return int(self.attributes.get("layout", 0))
 
     def stack(self) -> Stack:
         """As selfloop's layer takes it.

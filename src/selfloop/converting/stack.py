@@ -27,6 +27,9 @@ Reference = Callable[[Numbers], Sequence[Numbers]]
 Found = dict[str, Callable[[], "Stack"]]
 """What a file holds: recurrent layers by name, each read when it is asked for."""
 
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+"""How many matrices are stacked in a weight."""
+
 DROP_INS: dict[str, type[Recurrent]] = {
     "lstm": LSTM,
     "projected_lstm": LSTM,

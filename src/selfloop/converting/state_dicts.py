@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from selfloop import cells
-from selfloop.converting.stack import Found, Numbers, Reference, Stack, Weights, checked
+from selfloop.converting.stack import GATES, Found, Numbers, Reference, Stack, Weights, checked
 from selfloop.errors import ArgumentError, DataError, first_line
 from selfloop.language import Cell
+from selfloop.layers.drop_in import NONLINEARITIES
 from selfloop.untrusted import check_expansion, written
 
 NAME = re.compile(
@@ -25,8 +26,6 @@ NAME = re.compile(
 
 DEEPEST = 8
 """How many dicts a checkpoint may have in one another around a state dict."""
-
-NONLINEARITIES = {"tanh": cells.vanilla, "relu": cells.vanilla_relu}
 
 Place = tuple[int, int]
 """The layer and the direction."""
@@ -112,7 +111,7 @@ def _stack(name: str, found: Mapping[Place, Weights], where: str, nonlinearity: 
         for one, tensor in own.items():
             _check_plain(where, one, tensor)
     title, hidden_size, proj_size = _kind(first, where)
-    input_size, output, rows = first["weight_ih"].shape[1], proj_size or hidden_size, _GATES[title] * hidden_size
+    input_size, output, rows = first["weight_ih"].shape[1], proj_size or hidden_size, GATES[title] * hidden_size
     shapes = {
         "weight_hh": (rows, output),
         "bias_ih": (rows,),
@@ -137,9 +136,6 @@ def _stack(name: str, found: Mapping[Place, Weights], where: str, nonlinearity: 
     )
 
 
-_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-
-
 def _check_plain(where: str, name: str, tensor: Tensor) -> None:
     """Raise DataError unless a tensor is dense and in memory: a file may say that one number is a trillion."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
@@ -155,7 +151,7 @@ def _kind(weights: Weights, where: str) -> tuple[str, int, int]:
         raise DataError(f"{where}: weight_ih and weight_hh must be matrices. Got shape {shape} of weight_hh.")
     if projection is not None and projection.dim() == 2:
         return "LSTM", int(projection.shape[1]), int(projection.shape[0])
-    for title, gates in _GATES.items():
+    for title, gates in GATES.items():
         if shape[0] == gates * shape[1]:
             return title, shape[1], 0
     raise DataError(

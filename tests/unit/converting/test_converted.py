@@ -2,15 +2,19 @@
 
 import builtins
 import json
+import random
 from contextlib import nullcontext
 
+import h5py
 import numpy as np
+import onnx
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import selfloop as sl
-from selfloop.errors import ArgumentError, DataError
+from selfloop.errors import ArgumentError, DataError, SelfloopError
 
 
 @pytest.fixture
@@ -96,6 +100,51 @@ def test_weights_of_zeros_are_no_division_by_zero():
     assert sl.convert(state).row().difference == 0
 
 
+def recurrent_onnx(path):
+    helper = onnx.helper
+    arrays = {"W": np.ones((1, 4, 3), np.float32), "R": np.ones((1, 4, 4), np.float32)}
+    graph = helper.make_graph(
+        [helper.make_node("RNN", ["X", "W", "R"], ["Y"], name="back", hidden_size=4, direction="reverse")],
+        "graph",
+        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ("t", "b", 3))],
+        [helper.make_empty_tensor_value_info("Y")],
+        [onnx.numpy_helper.from_array(own, name) for name, own in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph), path)
+
+
+def recurrent_h5(path):
+    with h5py.File(path, "w") as file:
+        for name, shape in {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,)}.items():
+            file[f"gru/gru/{name}:0"] = np.random.default_rng(0).standard_normal(shape)
+
+
+def recurrent_pt(path):
+    torch.save(nn.GRU(3, 5).state_dict(), path)
+
+
+def recurrent_safetensors(path):
+    save_file(nn.GRU(3, 5).state_dict(), path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("write", [recurrent_onnx, recurrent_h5, recurrent_pt, recurrent_safetensors])
+def test_a_file_with_damaged_bytes_is_one_sentence_or_a_layer(write, tmp_path):
+    path = tmp_path / f"m.{write.__name__.removeprefix('recurrent_')}"
+    write(path)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(draw.choice([1, 5, 20])):
+            at = draw.randrange(len(damaged))
+            damaged[at : at + draw.choice([1, 9])] = draw.randbytes(draw.choice([0, 1, 9]))
+        path.write_bytes(damaged)
+        try:
+            sl.convert(path)
+        except SelfloopError as error:
+            assert "\n" not in str(error)
+
+
 # The command line.
 
 
@@ -112,10 +161,7 @@ def test_the_weights_that_are_written_are_loaded_by_the_lines_that_are_printed(s
     torch.save(state, source := tmp_path / "m.pt")
     if reset_before:
         source = tmp_path / "m.h5"
-        h5py = pytest.importorskip("h5py")
-        with h5py.File(source, "w") as file:
-            for name, shape in {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,)}.items():
-                file[f"gru/gru/{name}:0"] = np.random.default_rng(0).standard_normal(shape)
+        recurrent_h5(source)
     out = tmp_path / "w.safetensors"
     said = selfloop("convert", source, "--out", out)
     assert (said.status, said.err) == (0, "")
@@ -167,17 +213,7 @@ def test_what_goes_wrong_is_one_sentence_and_status_2(selfloop, two, words):
 
 
 def test_notes_are_printed_and_no_warnings(selfloop, tmp_path):
-    onnx = pytest.importorskip("onnx")
-    helper = onnx.helper
-    arrays = {"W": np.ones((1, 4, 3), np.float32), "R": np.ones((1, 4, 4), np.float32)}
-    graph = helper.make_graph(
-        [helper.make_node("RNN", ["X", "W", "R"], ["Y"], name="back", hidden_size=4, direction="reverse")],
-        "graph",
-        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ("t", "b", 3))],
-        [helper.make_empty_tensor_value_info("Y")],
-        [onnx.numpy_helper.from_array(own, name) for name, own in arrays.items()],
-    )
-    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    recurrent_onnx(tmp_path / "m.onnx")
     said = selfloop("convert", tmp_path / "m.onnx")
     assert (said.status, said.err) == (0, "")
     assert "back: It reads from the end" in said.out

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import random
+import shutil
 import warnings
 import zipfile
 
@@ -478,6 +480,33 @@ def test_a_damaged_configuration_is_one_sentence_or_does_not_matter(config, tmp_
         assert len(sl.convert(path)) in (1, 2)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+def places(value):
+    """Every place in a configuration."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in [*items]:
+        yield value, key
+        yield from places(inner)
+
+
+@pytest.mark.filterwarnings("ignore:.*(The file has weights alone|reads from the end|gives it states)")
+def test_a_configuration_that_holds_anything_is_one_sentence_or_does_not_matter(tmp_path):
+    path = saved(functional(other_states), tmp_path / "whole.keras")
+    draw, other = random.Random(0), [None, -1, "x", [], {}, True, [["first", 0, 0]], {"config": 3}, 2**70]
+
+    def change(config):
+        for _ in range(2):
+            parent, key = draw.choice([*places(config)])
+            parent[key] = draw.choice(other)
+
+    for _ in range(60):
+        damaged = shutil.copy(path, tmp_path / "m.keras")
+        edited(damaged, lambda file: None, change)
+        try:
+            sl.convert(damaged)
+        except DataError as error:
+            assert "\n" not in str(error)
 
 
 def test_a_zip_bomb_is_one_sentence(tmp_path, monkeypatch):

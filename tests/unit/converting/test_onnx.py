@@ -376,6 +376,28 @@ def test_constants_that_grow_without_end_are_refused(tmp_path):
         sl.convert(save(tmp_path / "m.onnx", [*nodes, made], weights))
 
 
+def test_constants_that_are_nested_too_deeply_are_one_sentence(tmp_path):
+    made, weights = node("LSTM", name="mine")
+    nodes = [helper.make_node("Identity", [f"a{k}"], [f"a{k + 1}"]) for k in range(2000)]
+    made.input[1] = "a2000"
+    weights = [*weights, numpy_helper.from_array(np.zeros(1, np.float32), "a0")]
+    with pytest.raises(DataError, match=r"the layer mine is not as its library writes it \(RecursionError"):
+        sl.convert(save(tmp_path / "m.onnx", [*nodes, made], weights))
+
+
+@pytest.mark.parametrize(
+    "attribute", [("direction", 3), ("direction", "up"), ("layout", "x"), ("activations", 5), ("hidden_size", "x")]
+)
+def test_attributes_of_another_type_are_one_sentence(attribute, tmp_path):
+    made, weights = node("LSTM", name="mine")
+    for one in [one for one in made.attribute if one.name == attribute[0]]:
+        made.attribute.remove(one)
+    made.attribute.append(helper.make_attribute(*attribute))
+    with pytest.raises(DataError, match="mine") as caught:
+        sl.convert(save(tmp_path / "m.onnx", [made], weights))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_tensor_that_claims_more_than_it_holds_is_one_sentence(tmp_path):
     made, weights = node("LSTM")
     weights[0].dims[2] = 1 << 40
