@@ -132,8 +132,8 @@ def convert(
 ) -> Converted:
     """The recurrent layers of an ONNX or Keras file, or of a state dict of torch.nn, as selfloop's.
 
-    Each layer is run beside the file's own mathematics on random input, by ONNX Runtime, Keras' equations in NumPy or
-    torch.nn, and refused where it differs by more than rounding. Layers that stand on one another become one stack,
+    Each layer is run beside the file's own mathematics on random input, by onnx' evaluator, Keras' equations in NumPy
+    or torch.nn, in float64, and refused where it differs. Layers that stand on one another become one stack,
     where they have one kind and size and nothing else reads what is between them.
 
     - ONNX: the nodes LSTM (peepholes and coupled gates, too), GRU and RNN, whose weights are constants of the file.

@@ -1,6 +1,7 @@
 """ONNX files: their LSTM, GRU and RNN nodes, in the order of the graph, and its subgraphs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ FOLLOWED = {"Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split",
 """Operations that give zeros where their first input is zeros."""
 
 OPSET = 14
-"""Of the model in which ONNX Runtime runs one node; since 7 the nodes mean the same."""
+"""Of the model in which one node is run; since 7 the nodes mean the same."""
 
 
 def read(path: Path, where: str) -> Found:
@@ -243,7 +244,7 @@ class _Node:
             )
             for way in range(directions)
         ]
-        given = {name: own.float().numpy() for name, own in raw.items() if own is not None}
+        given = {name: own.numpy() for name, own in raw.items() if own is not None}
         return Stack(
             names=(self.name,),
             was=f"{self.op} of ONNX",
@@ -302,36 +303,52 @@ class _Node:
             yield "The graph gives it a state to start from (initial_h): give it to the layer as hx."
 
     def _reference(self, given: Mapping[str, Numbers]) -> Reference:
-        """The node itself, in ONNX Runtime."""
+        """The node itself."""
 
         def reference(x: Numbers) -> list[Numbers]:
-            onnx, runtime = _package("onnx"), _package("onnxruntime")
-            helper = onnx.helper
-            inputs = ["X", "W", "R", "B" if "B" in given else "", *(["", "", "", "P"] if "P" in given else [])]
-            outputs = ["Y", "Y_h", *(["Y_c"] if self.op == "LSTM" else [])]
-            node = helper.make_node(self.op, inputs, outputs)
-            node.attribute.extend(one for one in self.node.attribute if one.name != "layout")
-            graph = helper.make_graph(
-                [node],
-                "node",
-                [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, x.shape)],
-                [helper.make_empty_tensor_value_info(name) for name in outputs],
-                [onnx.numpy_helper.from_array(own, name) for name, own in given.items()],
-            )
-            model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-            options = runtime.SessionOptions()
-            options.intra_op_num_threads, options.log_severity_level = 1, 4
             is_reverse = self.direction == "reverse"
-            read = np.ascontiguousarray(x[::-1] if is_reverse else x, np.float32)
-            try:
-                session = runtime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-                y, *states = session.run(None, {"X": read})
-            except Exception as error:  # as the runtime raises them
-                raise DataError(f"{self.where}: ONNX Runtime does not run it ({first_line(error)}).") from error
+            y, *states = self._run(x[::-1] if is_reverse else x, given)
             y = y.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1)  # T, directions, B, H
             return [y[::-1] if is_reverse else y, *states]
 
         return reference
+
+    def _run(self, x: Numbers, given: Mapping[str, Numbers]) -> list[Numbers]:
+        """The outputs of the node, by onnx' evaluator in float64, or by ONNX Runtime in float32 if that alone can."""
+        special = self.attributes.get("input_forget", 0) or "Relu" in self.attributes.get("activations", ())
+        if not special:  # the evaluator would pass over these
+            with suppress(Exception), np.errstate(over="ignore"):  # it need not know every node
+                evaluator = _package("onnx").reference.ReferenceEvaluator(self._model(x, given, np.float64))
+                found: list[Numbers] = evaluator.run(None, {"X": x.astype(np.float64)})
+                return found
+        runtime = _package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        model = self._model(x, given, np.float32).SerializeToString()
+        try:
+            session = runtime.InferenceSession(model, options, ["CPUExecutionProvider"])
+            outputs: list[Numbers] = session.run(None, {"X": x.astype(np.float32)})
+        except Exception as error:  # as the runtime raises them
+            raise DataError(f"{self.where}: ONNX Runtime does not run it ({first_line(error)}).") from error
+        return outputs
+
+    def _model(self, x: Numbers, given: Mapping[str, Numbers], dtype: type[np.floating[Any]]) -> Any:
+        """The node alone, with its weights, from X to its outputs, time first."""
+        onnx = _package("onnx")
+        helper = onnx.helper
+        inputs = ["X", "W", "R", "B" if "B" in given else "", *(["", "", "", "P"] if "P" in given else [])]
+        outputs = ["Y", "Y_h", *(["Y_c"] if self.op == "LSTM" else [])]
+        node = helper.make_node(self.op, inputs, outputs)
+        node.attribute.extend(one for one in self.node.attribute if one.name != "layout")
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        graph = helper.make_graph(
+            [node],
+            "node",
+            [helper.make_tensor_value_info("X", kind, x.shape)],
+            [helper.make_empty_tensor_value_info(name) for name in outputs],
+            [onnx.numpy_helper.from_array(own.astype(dtype), name) for name, own in given.items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
 
     def _reads(self) -> str | None:
         """The node whose output, its directions side by side, this one reads, and nothing else does."""
