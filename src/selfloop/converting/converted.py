@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -124,7 +123,7 @@ def _missing(name: str | None) -> ConvertedLayer:
 
 
 def convert(
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Mapping[str, object],
     *,
     layer: str | Sequence[str] | None = None,
     nonlinearity: str | None = None,

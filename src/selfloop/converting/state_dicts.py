@@ -61,7 +61,7 @@ def load(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def read(state: Mapping[str, Any], where: str, nonlinearity: str | None) -> Found:
+def read(state: Mapping[str, object], where: str, nonlinearity: str | None) -> Found:
     """The recurrent modules of a state dict, or of a checkpoint that holds some.
 
     Args:
