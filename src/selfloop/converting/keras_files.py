@@ -109,16 +109,22 @@ def read(path: Path, where: str, nonlinearity: str | None) -> Found:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{where}: its configuration is not one that Keras writes ({first_line(error)}).") from error
     if not described:
+        keys = _keys([(own.name, path) for path, own in owners.items()])
         return {
-            name: partial(_stack_of_weights, name, own, f"{where}, layer {written(name)}", nonlinearity)
-            for name, own in ((own.name, own) for own in owners.values())
+            key: partial(_stack_of_weights, key, own, f"{where}, layer {written(key)}", nonlinearity)
+            for key, own in zip(keys, owners.values(), strict=True)
         }
-    names = [one.name for one in described]
-    keys = [name if names.count(name) == 1 else "/".join(one.path) for name, one in zip(names, described, strict=True)]
+    keys = _keys([(one.name, one.path) for one in described])
     return {
         key: partial(_stack, key, one, owners, f"{where}, layer {written(key)}")
         for key, one in zip(keys, described, strict=True)
     }
+
+
+def _keys(layers: Sequence[tuple[str, Paths]]) -> list[str]:
+    """What layers are called: by their names, or their paths where names are not unique."""
+    names = [name for name, _ in layers]
+    return [name if names.count(name) == 1 else "/".join(path) for name, path in layers]
 
 
 def _unzip(path: Path, where: str, weights: Any) -> str:
@@ -314,22 +320,23 @@ def _stack_of_weights(name: str, owner: _Owner, where: str, nonlinearity: str | 
     if class_name is None or {*owner.cells} != {*range(len(owner.cells))}:
         raise DataError(f"{where}: its weights are not those of an LSTM, a GRU or a SimpleRNN.")
     config: dict[str, Any] = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-    assumed = "tanh and sigmoid"
+    assumed = ["tanh and sigmoid"]
     if class_name == "SimpleRNN":
         if nonlinearity is None:
             raise ArgumentError(
                 f"{where}: the weights of a SimpleRNN do not tell its activation. Give nonlinearity='tanh', which is "
                 "Keras' default, or 'relu' (--nonlinearity)."
             )
-        config, assumed = {"activation": nonlinearity}, nonlinearity
+        config, assumed = {"activation": nonlinearity}, []
     if class_name == "GRU" and len(own) < 3:
         raise DataError(
             f"{where}: the weights of a GRU without bias do not tell its reset_after; save the whole model as .keras."
         )
-    merged = ", directions that are concatenated" if len(owner.cells) == 2 else ""
-    note = f"The file has weights alone, so Keras' defaults are assumed: {assumed}{merged}."
+    if len(owner.cells) == 2:
+        assumed.append("directions that are concatenated")
+    note = f"The file has weights alone, so Keras' defaults are assumed: {', '.join(assumed)}."
     forms = [_form(class_name, config, own, where) for own in owner.cells.values()]
-    return _made(name, forms, owner, where, batch_first=True, notes=(note,) if class_name != "SimpleRNN" else ())
+    return _made(name, forms, owner, where, batch_first=True, notes=(note,) if assumed else ())
 
 
 def _kind(class_name: str, config: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:

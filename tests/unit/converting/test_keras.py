@@ -296,6 +296,14 @@ def test_weights_alone_do_not_tell_the_activation_of_a_simple_rnn(tmp_path):
         equal(sl.convert(tmp_path / "m.weights.h5", nonlinearity="relu").layer(x)[0], output(made, x))
 
 
+@pytest.mark.filterwarnings("ignore:.*The file has weights alone")
+def test_weights_of_one_name_in_two_models_are_both_there(tmp_path):
+    weights = model(layers.LSTM(5)).get_weights()
+    names = [f"{outer}/lstm/lstm_cell/{own}" for outer in ("a", "b") for own in ("kernel", "recurrent_kernel", "bias")]
+    path = legacy(tmp_path / "m.h5", dict(zip(names, weights * 2, strict=True)))
+    assert [*sl.convert(path)] == ["a/lstm", "b/lstm"]
+
+
 def test_weights_of_a_gru_without_bias_do_not_tell_when_it_resets(tmp_path):
     model(layers.GRU(5, use_bias=False)).save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(DataError, match=r"do not tell its reset_after; save the whole model as \.keras"):
