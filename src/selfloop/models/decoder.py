@@ -13,6 +13,7 @@ from selfloop.language import Cell
 from selfloop.layers import Attention, Recurrent, State
 from selfloop.layers.attention import Memory
 from selfloop.layers.dropout import check_rate
+from selfloop.layers.read_out import ReadOut
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ class Decoder(nn.Module):
         state: DecoderState,
         lengths: Int[Tensor, " B"] | None = None,
         where: Bool[Tensor, "T B"] | None = None,
-    ) -> tuple[Float[Tensor, "*steps V"], DecoderState]:
+        loss: ReadOut | None = None,
+    ) -> tuple[Float[Tensor, "*steps"], DecoderState]:
         """The logits of the token after each step, (T, B, V), and the state after the last.
 
         Args:
@@ -171,10 +173,11 @@ class Decoder(nn.Module):
             state: where to start.
             lengths: how many steps each sequence has; all of them if None. Logits beyond mean nothing.
             where: the N steps to read out, which may be most of the work; logits are then (N, V), in the order of time.
+            loss: made of what is read out and returned in place of the logits, such as `cross_entropy` of `layers`.
         """
         read, _, state = self._run(tokens, state, lengths)
-        read = read if where is None else read[where]
-        return self.readout(self.output_dropout(read)), state
+        read = self.output_dropout(read if where is None else read[where])
+        return (self.readout(read) if loss is None else loss(read, self.readout)), state
 
     def step(self, tokens: Int[Tensor, " B"], state: DecoderState) -> tuple[Float[Tensor, "B V"], DecoderState]:
         """The logits of the next token, one step at a time."""
