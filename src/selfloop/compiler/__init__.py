@@ -27,6 +27,7 @@ from selfloop.compiler.c99 import LANES, Panel, StepSource, c_functions, c_step
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
 from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
+from selfloop.compiler.cpu.emit.dropout import DROPOUT_BLOCK
 from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
@@ -36,6 +37,7 @@ from selfloop.compiler.cpu.kernels import (
     WeightGradient,
     compile,
     cross_entropy_code,
+    dropout_code,
     peak_code,
     stack_code,
     tools,
@@ -54,6 +56,7 @@ from selfloop.compiler.lower import VARIES
 __all__ = [
     "CROSS_ENTROPY_ADDRESSES",
     "CROSS_ENTROPY_SIZES",
+    "DROPOUT_BLOCK",
     "LANES",
     "LAUNCH",
     "LAUNCHES_HEADER",
@@ -81,6 +84,7 @@ __all__ = [
     "cache_state",
     "compile",
     "cross_entropy_code",
+    "dropout_code",
     "emit_object",
     "host_target",
     "multiplies_bfloat16",

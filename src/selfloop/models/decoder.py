@@ -12,7 +12,7 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Attention, Recurrent, State
 from selfloop.layers.attention import Memory
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.read_out import ReadOut
 
 
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
             raise ArgumentError("The 'memory_size' of a decoder with attention must be given. Got None instead.")
         own_sizes: dict[str, Any] = {**(sizes or {})}
         self.embedding = nn.Embedding(vocab_size, embedding_size) if embedding is None else embedding
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.input_dropout = Dropout(check_rate("input_dropout", input_dropout))
         self.attentional_size = (embedding_size if tied else hidden_size) if attention is not None else 0
         self.rnn = Recurrent(
             cell,
@@ -128,7 +128,7 @@ class Decoder(nn.Module):
         if attention is not None and memory_size is not None:
             self.attention = Attention(size, memory_size, attention)
             self.combine = nn.Sequential(nn.Linear(memory_size + size, self.attentional_size), nn.Tanh())
-        self.output_dropout = nn.Dropout(check_rate("output_dropout", output_dropout))
+        self.output_dropout = Dropout(check_rate("output_dropout", output_dropout))
         self.readout = nn.Linear(embedding_size if tied else self.attentional_size or size, vocab_size)
         nn.init.zeros_(self.readout.bias)
         if tied:  # one scale that suits both: torch's own for a table would make logits too large

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.bridge import Bridge
@@ -98,7 +98,7 @@ class EncoderDecoder(nn.Module):
             )
         own_sizes: dict[str, Any] = {**(sizes or {})}
         self.source_embedding = nn.Embedding(source_vocab_size, embedding_size)
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.input_dropout = Dropout(check_rate("input_dropout", input_dropout))
         self.encoder = Recurrent(
             cell,
             embedding_size,

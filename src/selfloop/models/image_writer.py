@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
+from selfloop.layers.dropout import Dropout
 from selfloop.layers.read_out import ReadOut
 from selfloop.models.decoder import Decoder, DecoderState
 from selfloop.models.one_to_many import OneToMany
@@ -55,7 +56,7 @@ class ImageWriter(nn.Module):
         places, features = vision.shape
         self._vision = vision
         self.vision = None if vision.frozen else vision.network
-        self.project = nn.Sequential(nn.Dropout(image_dropout), nn.Linear(features, feature_size), nn.ReLU())
+        self.project = nn.Sequential(Dropout(image_dropout), nn.Linear(features, feature_size), nn.ReLU())
         self.places = nn.Parameter(torch.zeros(places, 1, feature_size)) if condition == "attend" else None
         self.writer = OneToMany(feature_size, vocab_size, cell, condition=condition, **options)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 
@@ -69,7 +69,7 @@ class LanguageModel(nn.Module):
             if size < 1:
                 raise ArgumentError(f"The '{name}' of LanguageModel must be at least 1. Got {size} instead.")
         own_sizes: dict[str, Any] = {**(sizes or {})}
-        dropout = VariationalDropout if variational else nn.Dropout
+        dropout = VariationalDropout if variational else Dropout
         table = nn.Embedding(vocab_size, embedding_size)
         self.embedding = EmbeddingDropout(table, check_rate("embedding_dropout", embedding_dropout))
         self.input_dropout = dropout(check_rate("input_dropout", input_dropout))
