@@ -60,7 +60,7 @@ class WordEncoder(nn.Module):
         known = words[..., 0]
         if self.training:
             known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
-        different, place = words[..., 1:].reshape(T * B, -1).unique(dim=0, return_inverse=True)
+        different, place = _different(words[..., 1:].reshape(T * B, -1))
         grams = torch.cat([self._hashes(spelling) for spelling in different.chunk(2, dim=1)], dim=1)
         spelt = self.grams(grams) / (grams > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
         vectors: Tensor = self.embedding(known) + spelt[place].view(T, B, -1)
@@ -78,6 +78,32 @@ class WordEncoder(nn.Module):
             hashes = (runs * powers).sum(-1) % (self.grams.num_embeddings - 1) + 1
             grams.append(hashes.masked_fill(runs[..., -1] == 0, 0))
         return torch.cat(grams, dim=1)
+
+
+SCATTERED = 0x9E3779B97F4A7C15 - (1 << 64)
+"""An odd number whose powers have bits all over 64."""
+
+
+def _different(rows: Int[Tensor, "N C"]) -> tuple[Int[Tensor, "M C"], Int[Tensor, " N"]]:
+    """The rows without those that are there already, in any order, and where each is among them.
+
+    They are told apart by a number each, which takes a tenth of the time of `unique(dim=0)`.
+    """
+    factors = [1]
+    for _ in range(rows.shape[1] - 1):
+        factors.append(_wrapped(factors[-1] * SCATTERED))
+    numbers, place = (rows * torch.tensor(factors, device=rows.device)).sum(1).unique(return_inverse=True)
+    found = torch.arange(len(rows), device=rows.device)
+    different = rows[found.new_zeros(len(numbers)).scatter_(0, place, found)]
+    if torch.equal(different[place], rows):
+        return different, place
+    different, place = rows.unique(dim=0, return_inverse=True)  # two rows have one number
+    return different, place
+
+
+def _wrapped(number: int) -> int:
+    """As 64 bits with a sign hold it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class NumberEncoder(nn.Module):
