@@ -55,7 +55,7 @@ def linear_cross_entropy(
     class_weights: Tensor | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    divisor: float | None = None,
+    divisor: float | int | None = None,
 ) -> Float[Tensor, ""]:
     """The cross-entropy of the logits ``x @ weight.T + bias``, as `torch.nn.functional.cross_entropy` has it.
 
@@ -105,7 +105,7 @@ def of_logits(
     class_weights: Float[Tensor, " V"] | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    divisor: float | None = None,
+    divisor: float | int | None = None,
 ) -> Float[Tensor, ""]:
     """The same loss, by torch's own functions."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse for a sum
@@ -165,7 +165,7 @@ class _Result(NamedTuple):
     dbias: Tensor | None
 
 
-Options = tuple[int, float, float | None]
+Options = tuple[int, float, float | int | None]
 """Of `linear_cross_entropy`: ignore_index, label_smoothing and divisor."""
 
 

@@ -20,7 +20,7 @@ def cross_entropy(
     class_weights: Float[Tensor, " V"] | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
-    divisor: float | None = None,
+    divisor: float | int | None = None,
 ) -> ReadOut:
     """The cross-entropy of the logits at labels, as `linear_cross_entropy` has it.
 

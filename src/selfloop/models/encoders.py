@@ -61,7 +61,8 @@ class WordEncoder(nn.Module):
         if self.training:
             known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
         different, place = _different(words[..., 1:].reshape(T * B, -1))
-        grams = torch.cat([self._hashes(spelling) for spelling in different.chunk(2, dim=1)], dim=1)
+        halves = different.view(2 * len(different), -1)  # spelling, shape, spelling, …
+        grams = self._hashes(halves).view(len(different), -1)
         spelt = self.grams(grams) / (grams > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
         vectors: Tensor = self.embedding(known) + spelt[place].view(T, B, -1)
         return vectors
@@ -71,12 +72,11 @@ class WordEncoder(nn.Module):
         border = 1  # no word holds this character
         end = (spelt > 0).sum(1, keepdim=True) + 1
         bordered = F.pad(F.pad(spelt, (1, 0), value=border), (0, 1)).scatter(1, end, border)
-        grams = []
-        for n in range(1, 1 + self.LONGEST):
-            runs = bordered.unfold(1, n, 1)
-            powers = torch.tensor([1_000_003**k for k in range(n)], device=spelt.device)
-            hashes = (runs * powers).sum(-1) % (self.grams.num_embeddings - 1) + 1
-            grams.append(hashes.masked_fill(runs[..., -1] == 0, 0))
+        grams, sums = [], torch.zeros_like(bordered)
+        for n in range(self.LONGEST):
+            last = bordered[:, n:]
+            sums = sums[:, : last.shape[1]] + last * 1_000_003**n
+            grams.append((sums % (self.grams.num_embeddings - 1) + 1).masked_fill(last == 0, 0))
         return torch.cat(grams, dim=1)
 
 

@@ -227,6 +227,16 @@ def test_under_autocast_torch_multiplies_in_bfloat16():
     torch.testing.assert_close(loss.double(), expected(tensors, labels)[0], rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_losses_are_summed_in_float32_at_least(dtype):
+    logits = torch.tensor([[0.0, 1.0, 2.0]], dtype=dtype)
+    got = linear_cross_entropy(
+        torch.ones(1000, 1, dtype=dtype), logits.T.contiguous(), None, torch.full((1000,), 2), divisor=1
+    )
+    assert got.dtype == torch.promote_types(dtype, torch.float32)
+    assert float(got) == pytest.approx(1000 * (math.log(1 + math.e + math.e**2) - 2), rel=1e-5)
+
+
 def test_rows_may_lie_apart():
     tensors, labels, options = problem((30, 20, 40), torch.float32)
     apart = [torch.stack([t.detach(), t.detach() * math.nan], dim=0 if t.dim() == 1 else 1)[:, 0] for t in tensors[:2]]

@@ -70,6 +70,23 @@ def test_a_word_is_its_vector_and_the_scaled_sum_of_those_of_its_n_grams():
     torch.testing.assert_close(vectors(encoder, "to")[0], expected)
 
 
+def wrapped(number):
+    """As 64 bits with a sign hold it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def test_the_number_of_an_n_gram_is_that_of_its_characters():
+    encoder = WordEncoder(3, 4, buckets=50)
+    (row,) = encoder._hashes(torch.from_numpy(VOCABULARY.encode(["añb"]))[:, 1 : 1 + LONGEST]).tolist()
+    bordered = [1, *map(ord, "añb"), 1]
+    expected = [
+        wrapped(sum(c * 1_000_003**k for k, c in enumerate(bordered[start : start + n]))) % 50 + 1
+        for n in range(1, 5)
+        for start in range(6 - n)
+    ]
+    assert [number for number in row if number] == expected
+
+
 def test_an_unknown_word_is_told_by_how_it_is_written_and_capitals_by_their_shape():
     encoder = WordEncoder(3, 4).eval()
     unseen, again, other, capital = vectors(encoder, "unseen", "unseen", "unsene", "Unseen")
