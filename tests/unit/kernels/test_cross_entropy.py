@@ -98,7 +98,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_logits(shape, options, dtyp
 def test_rows_come_in_blocks(options, in_blocks):
     shape = (130, 66, 17)
     check(*problem(shape, torch.float32, **options))
-    assert len(cross_entropy._plan(32, *shape, 66, 66, 1).blocks) == 3
+    assert len(cross_entropy._plan(32, *shape, 66, 66, 1).blocks) >= 3
 
 
 def test_gradients_are_those_of_differences():
@@ -106,7 +106,7 @@ def test_gradients_are_those_of_differences():
     assert torch.autograd.gradcheck(lambda x, w, b: linear_cross_entropy(x, w, b, labels, **options), tensors)
 
 
-@pytest.mark.parametrize("shape", [(130, 66, 200), (300, 33, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(130, 66, 200), (300, 33, 3), (300, 200, 3)], ids=str)
 def test_the_same_bits_on_any_number_of_threads(shape, in_blocks, monkeypatch):
     tensors, labels, options = problem(shape, torch.float32, weighted=True, label_smoothing=0.1)
     found, before = [], torch.get_num_threads()

@@ -154,10 +154,12 @@ class _Readout(Function):
             with self.loop(0, here) as lane:
                 b.store(b.load(of_label(lane), typ=v.float_type), self.at(own, lane))
             chosen = self.load(own)
-            first = self.load(base)
-            (largest,) = self.fold(
-                0, given["outputs"], [first], lambda k, most: [v.intrinsic("maxnum", most[0], self.load(of_output(k)))]
-            )
+
+            def larger(k: ir.Value, most: list[ir.Value]) -> list[ir.Value]:
+                value = self.load(of_output(k))
+                return [v.select(b.fcmp_ordered(">", value, most[0]), value, most[0])]
+
+            (largest,) = self.fold(0, given["outputs"], [self.load(base)], larger)
 
             def chunk(low: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
                 def turn(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
@@ -249,7 +251,11 @@ class _Readout(Function):
         logits, packed, dweight = (self.address_of(key) for key in ("logits", "by_row", "dweight"))
         is_first = b.icmp_signed("!=", given["is_first"], self.index(0))
         with self.blocks() as (low, high):
-            with b.if_then(b.icmp_signed("==", given["first_panel"], self.index(0))):
+            # Of several threads whose panels begin at 0, one has any.
+            begins, some = (
+                b.icmp_signed(op, given[key], self.index(0)) for op, key in (("==", "first_panel"), ("!=", "end_panel"))
+            )
+            with b.if_then(b.and_(begins, some)):
                 begin, end = (self.least(self.times(tile, self.height), given["outputs"]) for tile in (low, high))
                 with self.loop(begin, end) as output:
                     self.bias_gradient(output, is_first)
