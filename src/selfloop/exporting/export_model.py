@@ -26,10 +26,10 @@ def export(
     target: str | None = None,
     weights: str = "f32",
 ) -> Exported:
-    """Write a model as C99, as an object file or as WebAssembly: no allocation, no library, all memory the caller's.
+    """Write a model as C99, an object file or WebAssembly: no allocation, no library, all memory the caller's.
 
-    Of C and objects the folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files for a linker),
-    ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try them on, and a
+    Of C and objects the folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files
+    for a linker), ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try them on, and a
     Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
 
         model_state state;
@@ -37,7 +37,8 @@ def export(
         for (;;) { model_step(&model_trained, &state, x, y); }
 
     Of WebAssembly it gets ``NAME.wasm`` and ``NAME.weights``, ``NAME.mjs``, which runs them in browsers, Node and Deno,
-    ``index.html``, a page that does, and ``check.mjs``. A web server must hand them out, such as ``python -m http.server``.
+    ``index.html``, a page that does, and ``check.mjs``. Browsers take them from a web server alone, such as
+    ``python -m http.server``.
 
     Args:
         model: a `Recurrent` of any cell that the compiler takes, of any depth and direction, or a model of `lm`,
@@ -45,8 +46,8 @@ def export(
         out: a folder, new or empty.
         to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly.
         name: of the files, and what all names in them begin with.
-        target: of an object file, see `selfloop export --target list`; this processor's if None. Of WebAssembly ``simd``,
-            which is what None means, ``relaxed-simd``, which engines of 2024 and later have, or ``plain`` for those before 2021.
+        target: of an object file, see `selfloop export --target list`; this processor's if None. Of WebAssembly
+            ``simd``, which is what None means, ``relaxed-simd`` for new engines, or ``plain`` for old ones.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:

@@ -32,9 +32,9 @@ UNROLLED = 4
 """Columns of a product in one turn of its loop."""
 
 ENGINE_UNROLLED, ENGINE_SUMS = 2, 4
-"""The same for the engines of WebAssembly, and the vectors of sums that they keep in registers. V8 loads all that a turn
-reads before it multiplies, and with 8 sums puts some of them on the stack: a step of an LSTM of 128 units takes 7.2 µs in
-Node with 8 sums and 2 columns a turn, 7.4 with 4 and 4, and 6.0 with 4 and 2.
+"""The same for the engines of WebAssembly, and the vectors of sums that they keep in registers. V8 loads all that a
+turn reads before it multiplies, and with 8 sums puts some of them on the stack: a step of an LSTM of 128 units takes
+7.2 µs in Node with 8 sums and 2 columns a turn, 7.4 with 4 and 4, and 6.0 with 4 and 2.
 """
 
 
@@ -315,7 +315,7 @@ class Llvm(Writer):
         turn: Value,
         sums: Sequence[ir.Value],
     ) -> list[ir.Value]:
-        """Some columns more. With few sums, these are added up first, so that an addition need not wait for the last."""
+        """Some columns more. With few sums, the columns are added up first: no addition waits for the one before."""
         first, weights = turn * columns, self.at(start, turn * (columns * step))
         own: Sequence[ir.Value | None] = [None] * len(sums) if self._is_engine else sums
         for n in range(columns):

@@ -1,8 +1,8 @@
 """A model as a WebAssembly module: what a linker does, for the one object file of a model.
 
-LLVM's object imports its memory and its stack pointer, and says in custom sections which functions have names and where
-indices stand in the code (https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md). The module defines both,
-exports the functions that are public, and imports nothing.
+LLVM's object imports its memory and its stack pointer, and says in custom sections which functions have names and
+where indices stand in the code (https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md). The module
+defines both, exports the functions that are public, and imports nothing.
 """
 
 from collections.abc import Mapping

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from importlib import import_module
 from importlib.resources import files as resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,8 +33,9 @@ MILLISECONDS = 50
 LONG = 256
 """Steps of a call that is timed."""
 
-RELAXED = ("--import", "data:text/javascript,import v8 from 'v8'; v8.setFlagsFromString('--experimental-wasm-relaxed-simd')")
-"""Of Node before version 21."""
+_SET = "import v8 from 'v8'; v8.setFlagsFromString('--experimental-wasm-relaxed-simd')"
+RELAXED = ("--import", f"data:text/javascript,{_SET}")
+"""Options of Node before version 21, whose engine has relaxed SIMD behind a flag."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,33 +154,31 @@ def _short(x: NDArray[np.generic]) -> list[float]:
 
 def by_wasmtime(web: Web) -> Tried:
     """The module, run by wasmtime in this process."""
-    import wasmtime  # noqa: PLC0415  # it need not be there
-
+    wasmtime: Any = import_module("wasmtime")
     model = web.source.model
     name, (code, weights) = model.name, web._code
-    engine = wasmtime.Engine()
-    store = wasmtime.Store(engine)
-    exports = wasmtime.Instance(store, wasmtime.Module(engine, code), []).exports(store)
-    memory, functions = exports["memory"], {key: exports[f"{name}_{key}"] for key in ("run", "check")}
+    store = wasmtime.Store()
+    exports: Any = wasmtime.Instance(store, wasmtime.Module(store.engine, code), []).exports(store)
+    memory, run = exports["memory"], exports[f"{name}_run"]
     x = np.ascontiguousarray(web.x, np.int32 if model.vocabulary else np.float32)
     long = np.concatenate([x] * -(-LONG // len(x)))
-    rooms = [len(weights), 4 * max(len(long) * model.room, web.facts["state"], 1), long.nbytes, 4 * len(long) * model.output_size]
+    session = 4 * max(len(long) * model.room, web.facts["state"])
     places = [exports["__heap_base"].value(store)]
-    for size in rooms:
+    for size in (len(weights), session, long.nbytes, 4 * len(long) * model.output_size):
         places.append(places[-1] + -(-size // 64) * 64)
-    w, room, given, y, end = places
+    w, state, given, y, end = places
     memory.grow(store, -(-end // PAGE))
     memory.write(store, weights, w)
     memory.write(store, long.tobytes(), given)
-    if functions["check"](store, w, len(weights)) != 0:
+    if exports[f"{name}_check"](store, w, len(weights)) != 0:
         raise BackendError("The module refuses its own weights, which is a bug. Please report it.")
     if not model.is_two_way:
-        exports[f"{name}_reset"](store, w, room)
-    functions["run"](store, w, room, given, y, len(x))
+        exports[f"{name}_reset"](store, w, state)
+    run(store, w, state, given, y, len(x))
     got = np.frombuffer(bytes(memory.read(store, y, y + web.y.nbytes)), np.float32).reshape(web.y.shape)
     start, best = time.perf_counter(), float("inf")
     while (before := time.perf_counter()) - start < MILLISECONDS / 1000:
-        functions["run"](store, w, room, given, y, len(long))
+        run(store, w, state, given, y, len(long))
         best = min(best, time.perf_counter() - before)
     difference = np.abs(got - web.y).max() / max(np.abs(web.y).max(), 1e-30)
     return Tried("wasmtime", float(difference), best * 1e6 / len(long))
