@@ -29,8 +29,8 @@ def export(
     """Write a model as C99, an object file or WebAssembly: no allocation, no library, all memory the caller's.
 
     Of C and objects the folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files
-    for a linker), ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try them on, and a
-    Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
+    for a linker), ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try
+    them on, and a Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
 
         model_state state;
         model_reset(&model_trained, &state);
