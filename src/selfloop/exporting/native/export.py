@@ -19,9 +19,9 @@ from selfloop.compiler import Target, host_target
 from selfloop.compiler.native import data_object, loaded, native_object, wasm_target
 from selfloop.data import Tokenizer
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
-from selfloop.exporting.native.files import Source, Words, makefile, tolerated
+from selfloop.exporting.native.files import Source, Words, makefile
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent

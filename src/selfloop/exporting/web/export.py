@@ -23,8 +23,8 @@ from selfloop.compiler import Target
 from selfloop.compiler.native import HEAD, PAGE, wasm_module
 from selfloop.data import Tokenizer
 from selfloop.errors import BackendError
-from selfloop.exporting.exported import Tried
-from selfloop.exporting.native.files import Source, tolerated
+from selfloop.exporting.exported import Tried, tolerated
+from selfloop.exporting.native.files import Source
 from selfloop.exporting.web.texts import tokenizer_facts
 
 MILLISECONDS = 50
