@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfloop.config import Section
 from selfloop.data.batches import Batches, pad, suited_size
 from selfloop.data.examples import Examples
 from selfloop.errors import ConfigError
 from selfloop.language import Cell
+from selfloop.layers.read_out import ReadOut, cross_entropy
 from selfloop.options.fields import filled
 from selfloop.options.sections import ClassWeights, WordOptions
 from selfloop.tasks.examples_predictor import ExamplesPredictor
@@ -113,12 +113,21 @@ class ClassesLearner(ExamplesLearner[Config, Opened]):
         self._weights = class_weights(kind, np.hstack(self._train[1]), len(self.inputs.classes))
         return per_epoch
 
-    def cross_entropy(self, logits: Tensor, truth: Tensor, divisor: float) -> Tensor:
-        """The sum of the cross-entropies of logits (N, K) at classes (N,), but those of -1, by `divisor`."""
-        smoothing, logits = self.config.loss.label_smoothing, logits.float()  # type: ignore[attr-defined]
-        weights = None if self._weights is None else self._weights.to(logits)
-        options: Any = {"ignore_index": -1, "reduction": "sum", "label_smoothing": smoothing}
-        return F.cross_entropy(logits, truth.to(logits.device), weights, **options) / divisor
+    def cross_entropy(
+        self, truth: Tensor, device: torch.device, divisor: float, where: Tensor | None = None
+    ) -> ReadOut:
+        """The sum of the cross-entropies at classes, but -1, by `divisor`: of the vectors `where` chose, or of all."""
+        smoothing = self.config.loss.label_smoothing  # type: ignore[attr-defined]
+        weights = None if self._weights is None else self._weights.to(device)
+        where = None if where is None else where.to(device)
+        return cross_entropy(
+            truth.to(device),
+            where,
+            class_weights=weights,
+            ignore_index=-1,
+            label_smoothing=smoothing,
+            divisor=divisor,
+        )
 
     def divisor(self, step: int, share: slice) -> float:
         """What makes of a share's sum of cross-entropies its part of the batch's mean; see `Task.loss`."""

@@ -4,6 +4,7 @@ from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.wasm import PAGE, WASM_TARGETS, linked, wasm_module, wasm_target
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -12,6 +13,8 @@ __all__ = [
     "FORMS",
     "HEAD",
     "MAGIC",
+    "PAGE",
+    "WASM_TARGETS",
     "Layer",
     "Linear",
     "Model",
@@ -23,7 +26,10 @@ __all__ = [
     "WeightLayout",
     "data_object",
     "form",
+    "linked",
     "loaded",
     "native_object",
     "structs",
+    "wasm_module",
+    "wasm_target",
 ]

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import data_object, loaded, native_object
+from selfloop.compiler.native import data_object, loaded, native_object, wasm_target
+from selfloop.data import Tokenizer
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
-from selfloop.exporting.native.files import Source, Words, makefile, tolerated
+from selfloop.exporting.native.files import Source, Words, makefile
 from selfloop.exporting.native.packing import rounded
+from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
@@ -45,19 +47,21 @@ def export_native(
     targets: tuple[Target, ...] = (),
     about: str = "",
     words: Words | None = None,
+    tokenizer: Tokenizer | None = None,
     inputs: Tensor | None = None,
 ) -> Exported:
-    """Write a model as C source or as object files.
+    """Write a model as C source, as object files or as a module of WebAssembly.
 
     Args:
         module: see `described`.
         folder: new or empty.
-        to: ``c`` or ``object``.
+        to: ``c``, ``object`` or ``wasm``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files; that of this processor if none.
+        targets: of object files or of a module; if none, this processor's, and engines with SIMD.
         about: the model's input in words, for the header.
         words: what the numbers of its answers stand for.
+        tokenizer: from text to what the model reads, for a page.
         inputs: to try it on, (T, numbers), or (T,) of tokens; random if None.
 
     Raises:
@@ -69,7 +73,7 @@ def export_native(
     source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
     x = _random(own) if inputs is None else inputs
     truth = _Truth.of(module, source, x)
-    maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_target(),))
+    maker = MAKERS[to](source, truth, targets, tokenizer)
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -208,6 +212,19 @@ class _Objects:
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
+
+
+def _web(source: Source, truth: _Truth, targets: tuple[Target, ...], tokenizer: Tokenizer | None) -> Web:
+    (target,) = targets or (wasm_target("simd"),)
+    return Web(source, truth.x, truth.y, truth.own_difference, target, tokenizer)
+
+
+MAKERS: dict[str, Callable[[Source, _Truth, tuple[Target, ...], Tokenizer | None], _C | _Objects | Web]] = {
+    "c": lambda source, truth, targets, tokenizer: _C(source, truth),
+    "object": lambda source, truth, targets, tokenizer: _Objects(source, truth, targets or (host_target(),)),
+    "wasm": _web,
+}
+"""What makes the files of a kind."""
 
 
 def _sizes(source: Source, files: Mapping[str, bytes]) -> dict[str, int]:

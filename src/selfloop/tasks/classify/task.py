@@ -42,7 +42,8 @@ class Classification(ClassesLearner[ClassifyConfig, Classifier]):
         """The cross-entropy of the classes of one batch; nothing is carried."""
         rows, batch, lengths = self._batch(step, share, next(model.parameters()).device)
         truth = torch.from_numpy(self._train[1][rows])
-        return self.cross_entropy(model(batch, lengths), truth, self.divisor(step, share)), len(rows), None
+        loss = self.cross_entropy(truth, batch.device, self.divisor(step, share))
+        return model(batch, lengths, loss=loss), len(rows), None
 
     def suited(self, config: ClassifyConfig) -> ClassifyConfig:
         """Also the tokenizer, and what goes with it."""
