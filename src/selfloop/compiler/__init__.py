@@ -2,7 +2,7 @@
 
     Graph  --lower-->  Step  --schedule-->  Program  --lay_out-->  KernelLayout  --emit-->  LLVM  --build-->  Code
            `lower`: no processor, no LLVM                    |     `cpu`: layout, emission, build, cache
-                                                             '--->  C99 source, by `c99`
+                                                             '--->  `native`: whole models as C99 and objects
 
 Glossary, in the order of the levels:
 
@@ -23,7 +23,7 @@ Glossary, in the order of the levels:
     Target          a family of processors
 """
 
-from selfloop.compiler.c99 import LANES, Panel, StepSource, c_functions, c_step
+from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
 from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
@@ -57,7 +57,6 @@ __all__ = [
     "CROSS_ENTROPY_ADDRESSES",
     "CROSS_ENTROPY_SIZES",
     "DROPOUT_BLOCK",
-    "LANES",
     "LAUNCH",
     "LAUNCHES_HEADER",
     "LEVELS",
@@ -75,12 +74,8 @@ __all__ = [
     "KernelLayout",
     "Kernels",
     "Packing",
-    "Panel",
-    "StepSource",
     "Target",
     "WeightGradient",
-    "c_functions",
-    "c_step",
     "cache_state",
     "compile",
     "cross_entropy_code",
@@ -89,6 +84,7 @@ __all__ = [
     "host_target",
     "multiplies_bfloat16",
     "named_target",
+    "native",
     "peak_code",
     "processor_name",
     "show",

@@ -1,5 +1,6 @@
-"""Shipping: a trained stack as source that any C compiler takes."""
+"""Shipping: a trained model as what programs without Python, or without selfloop, can run."""
 
-from selfloop.exporting.c import export
+from selfloop.exporting.export_model import export
+from selfloop.exporting.exported import Exported, Tried
 
-__all__ = ["export"]
+__all__ = ["Exported", "Tried", "export"]

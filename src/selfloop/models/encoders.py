@@ -60,12 +60,25 @@ class WordEncoder(nn.Module):
         known = words[..., 0]
         if self.training:
             known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
-        different, place = _different(words[..., 1:].reshape(T * B, -1))
-        halves = different.view(2 * len(different), -1)  # spelling, shape, spelling, …
-        grams = self._hashes(halves).view(len(different), -1)
-        spelt = self.grams(grams) / (grams > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
-        vectors: Tensor = self.embedding(known) + spelt[place].view(T, B, -1)
+        spellings = words[..., 1:].reshape(T * B, -1)
+        if torch.compiler.is_exporting():  # how many words differ is no size that a graph can know
+            spelt = self._spelt(spellings)
+        else:
+            different, place = _different(spellings)
+            spelt = self._spelt(different)[place]
+        vectors: Tensor = self.embedding(known) + spelt.view(T, B, -1)
         return vectors
+
+    def _spelt(self, spellings: Int[Tensor, "N C"]) -> Float[Tensor, "N I"]:
+        """What the n-grams of words tell of them: the sum of their vectors, over the root of their number."""
+        grams = torch.cat([self._hashes(spelt) for spelt in spellings.chunk(2, dim=1)], dim=1)
+        count = (grams > 0).sum(1, keepdim=True).clamp(min=1)
+        if torch.compiler.is_exporting():  # a bag becomes a loop in ONNX; the vector of no n-gram is zero
+            parts = [F.embedding(some, self.grams.weight).sum(1) for some in grams.split(32, dim=1)]
+            total: Tensor = torch.stack(parts).sum(0)
+        else:
+            total = self.grams(grams)
+        return total / count.to(total.dtype).sqrt()
 
     def _hashes(self, spelt: Int[Tensor, "N C"]) -> Int[Tensor, "N G"]:
         """The n-grams of words by the number of their vector, with zeros where a word is shorter."""

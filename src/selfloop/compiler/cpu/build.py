@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from selfloop.compiler.cpu import cache
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import Target, host
 
 Emit = Callable[[ir.Module], None]
 """What writes functions into a module."""
@@ -54,19 +54,34 @@ def build(key: str, target: Target, emit: Emit) -> Code:
     if code is None:
         code = bytes(machine.emit_object(_optimised(machine, triple, emit)))
         cache.store(name, code)
+    return _in_process(code, machine)
+
+
+def of_object(code: bytes) -> Code:
+    """An object file for this processor, in this process."""
+    return _in_process(code, _machine(llvm.get_process_triple(), *_processor(host())))
+
+
+def _in_process(code: bytes, machine: llvm.TargetMachine) -> Code:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_OWN_MEMORY_MANAGER)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Code(engine)
 
 
-def object_file(target: Target, emit: Emit) -> bytes:
+def object_file(target: Target, emit: Emit, passes: Sequence[str] | None = None) -> bytes:
     """The functions as a relocatable object file for any processor of the target's family.
 
     It depends on nothing of this processor, and calls no library.
+
+    Args:
+        target: the processor's family.
+        emit: what writes them.
+        passes: of LLVM; None for those of kernels.
     """
     machine = _machine_of(target)
-    return bytes(machine.emit_object(_optimised(machine, target.triple, emit, is_freestanding=True)))
+    optimised = _optimised(machine, target.triple, emit, is_freestanding=True, names=passes or _PASSES)
+    return bytes(machine.emit_object(optimised))
 
 
 def assembly(target: Target, emit: Emit) -> str:
@@ -102,7 +117,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _optimised(machine: llvm.TargetMachine, triple: str, emit: Emit, is_freestanding: bool = False) -> llvm.ModuleRef:
+def _optimised(
+    machine: llvm.TargetMachine, triple: str, emit: Emit, is_freestanding: bool = False, names: Sequence[str] = ()
+) -> llvm.ModuleRef:
     with _collector_paused():
         module = _module(triple, emit)
         module.data_layout = str(machine.target_data)
@@ -116,7 +133,7 @@ def _optimised(machine: llvm.TargetMachine, triple: str, emit: Emit, is_freestan
     parsed = llvm.parse_assembly(text)
     parsed.verify()
     passes = llvm.create_new_module_pass_manager()
-    for name in _PASSES:
+    for name in names or _PASSES:
         getattr(passes, f"add_{name}_pass")()
     passes.run(parsed, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
     return parsed

@@ -43,13 +43,22 @@ HELPERS = f"""
 #else
 #define SL_BYTES 16
 #endif
-#if defined(__GNUC__)  /* sums of {LANES} units stay in registers */
+#if defined(__GNUC__) && !defined(SL_PLAIN)  /* sums of {LANES} units stay in registers */
 typedef float sl_vector __attribute__((vector_size(SL_BYTES), aligned(4), may_alias));
+typedef int8_t sl_bytes __attribute__((vector_size(SL_BYTES / 4), aligned(1), may_alias));
+typedef uint16_t sl_halves __attribute__((vector_size(SL_BYTES / 2), aligned(2), may_alias));
+typedef uint32_t sl_words __attribute__((vector_size(SL_BYTES), aligned(4), may_alias));
 #define SL_SUM(s) sl_vector s[{4 * LANES} / SL_BYTES] = {{{{0.0f}}}}
-#define SL_ADD(s, v, p) for (int i = 0; i < {4 * LANES} / SL_BYTES; i++) s[i] += (v) * ((const sl_vector *)(p))[i]
+#define SL_ALL for (int i = 0; i < {4 * LANES} / SL_BYTES; i++)
+#define SL_f32(p) ((const sl_vector *)(p))[i]
+#define SL_int8(p) __builtin_convertvector(((const sl_bytes *)(p))[i], sl_vector)
+#define SL_bf16(p) ((sl_vector)(__builtin_convertvector(((const sl_halves *)(p))[i], sl_words) << 16))
 #else
 #define SL_SUM(s) float s[{LANES}] = {{0.0f}}
-#define SL_ADD(s, v, p) for (int i = 0; i < {LANES}; i++) s[i] += (v) * (p)[i]
+#define SL_ALL for (int i = 0; i < {LANES}; i++)
+#define SL_f32(p) (p)[i]
+#define SL_int8(p) ((float)(p)[i])
+#define SL_bf16(p) sl_from_bits((uint32_t)(p)[i] << 16)
 #endif
 
 typedef union {{ float f; int32_t i; uint32_t u; }} sl_word;

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from selfloop.compiler.c99.mathematics import FUNCTIONS, number
+from selfloop.compiler.native.c_mathematics import FUNCTIONS
 
 Expression = Callable[..., str]
 
@@ -27,9 +27,11 @@ def _function(name: str) -> Expression:
     return lambda a: f"sl_{name}({a})"
 
 
+COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}
+
 OPERATIONS: dict[str, Expression] = {
     **{name: _function(name) for name in FUNCTIONS},
-    "const": number,
+    **{name: _infix(symbol) for name, symbol in COMPARISONS.items()},
     "zeros": lambda: "0.0f",
     "broadcast": lambda a: a,
     "stop_gradient": lambda a: a,
@@ -39,12 +41,19 @@ OPERATIONS: dict[str, Expression] = {
     "mul": _infix("*"),
     "div": _infix("/"),
     "pow": _power,
-    "lt": _infix("<"),
-    "le": _infix("<="),
-    "gt": _infix(">"),
-    "ge": _infix(">="),
-    "eq": _infix("=="),
     "minimum": _closer("<"),
     "maximum": _closer(">"),
     "where": lambda condition, a, b: f"{condition} ? {a} : {b}",
 }
+
+WHOLE: dict[str, str] = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "xor": "^",
+    "and": "&",
+    "shl": "<<",
+    "shr": ">>",
+    **COMPARISONS,
+}
+"""Of whole numbers."""

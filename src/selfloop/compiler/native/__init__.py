@@ -1,0 +1,29 @@
+"""Code that runs without Python: a model's Program as C99 and as object files, by one Writer."""
+
+from selfloop.compiler.lower.step import Submatrix
+from selfloop.compiler.native.c99 import C99
+from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
+from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.weights import Vector, WeightLayout
+from selfloop.compiler.native.writer import FORMS, Panel
+
+__all__ = [
+    "C99",
+    "FORMS",
+    "HEAD",
+    "MAGIC",
+    "Layer",
+    "Linear",
+    "Model",
+    "ModelWriter",
+    "Panel",
+    "Pass",
+    "Submatrix",
+    "Vector",
+    "WeightLayout",
+    "data_object",
+    "form",
+    "loaded",
+    "native_object",
+    "structs",
+]

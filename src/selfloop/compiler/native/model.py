@@ -1,0 +1,640 @@
+"""A whole model as code: what stands before a recurrent stack, the stack, and what stands after it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from selfloop.compiler.lower import lower
+from selfloop.compiler.lower.step import Submatrix
+from selfloop.compiler.native.step import write_step
+from selfloop.compiler.native.weights import Vector, WeightLayout
+from selfloop.compiler.native.writer import Products, Struct, Value, Variable, Writer
+from selfloop.language.graph import Graph
+
+HEAD = 16
+"""Words before the weights, and before a saved state: `MAGIC`, the hash of the model's form (2 words), the hash of its
+weights (2), the bytes of all, zeros."""
+
+MAGIC = 0x31574C53
+"""``SLW1``."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One layer in one direction.
+
+    Attributes:
+        name: of the layer and its direction, such as ``l0`` or ``l0_reverse``.
+        graph: of the cell, without anything random.
+        sizes: the number of each of its named sizes.
+    """
+
+    name: str
+    graph: Graph
+    sizes: Mapping[str, int]
+
+    @property
+    def states(self) -> dict[str, int]:
+        """The size of each state; the first is the output."""
+        return {name: self.graph.shape(name)[0].value(self.sizes) for name in self.graph.states}
+
+    @property
+    def output(self) -> int:
+        """Its size."""
+        return next(iter(self.states.values()))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        passes: forward, and backward where the stack has two directions.
+        adds_input: whether what it reads is added to its output.
+        norm: the epsilon of the layer norm that follows; None where none does.
+    """
+
+    passes: Sequence[Pass]
+    adds_input: bool = False
+    norm: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Of its output."""
+        return sum(one.output for one in self.passes)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A matrix and a bias: ``name.weight`` and ``name.bias``."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is written.
+
+    Attributes:
+        name: what all names begin with.
+        layers: of the stack.
+        input_size: of the vector that layer 0 reads, without the cell's further inputs.
+        further: the size of all further inputs of the cell, side by side.
+        vocabulary: of tokens that a table gives a vector each; 0 where the input is numbers.
+        is_standardised: whether numbers are shifted by ``front.mean`` and divided by ``front.deviation``.
+        readouts: one after the other, over the outputs of the stack.
+        pooling: of all steps to one vector: ``last``, ``mean``, ``max``, ``attention``; None for an answer a step.
+        starts_learnt: whether ``start.LAYER.STATE`` is where sequences begin, instead of zeros.
+        form: of the matrices' weights, see `FORMS`.
+        samples: whether tokens are drawn from the answers.
+    """
+
+    name: str
+    layers: Sequence[Layer]
+    input_size: int
+    further: int = 0
+    vocabulary: int = 0
+    is_standardised: bool = False
+    readouts: Sequence[Linear] = ()
+    pooling: str | None = None
+    starts_learnt: bool = False
+    form: str = "f32"
+    samples: bool = False
+
+    @property
+    def is_two_way(self) -> bool:
+        """Whether it must see the end of a sequence before it answers."""
+        return len(self.layers[0].passes) > 1
+
+    @property
+    def numbers(self) -> int:
+        """Floats of input a step."""
+        return self.further + (0 if self.vocabulary else self.input_size)
+
+    @property
+    def output_size(self) -> int:
+        """Of an answer."""
+        return self.readouts[-1].outputs if self.readouts else self.layers[-1].size
+
+    @property
+    def states(self) -> dict[str, int]:
+        """The fields of a session's state, in floats: of a model in one direction."""
+        own = {
+            f"{state}_{one.name}": n for layer in self.layers for one in layer.passes for state, n in one.states.items()
+        }
+        return own | self.pooled
+
+    @property
+    def pooled(self) -> dict[str, int]:
+        """What pooling keeps from step to step."""
+        return {name: size or self.layers[-1].size for name, size in POOLED[self.pooling].items()}
+
+    @property
+    def room(self) -> int:
+        """Floats that a run in two directions needs for each step."""
+        return 2 * self.width if self.is_two_way else 0
+
+    @property
+    def width(self) -> int:
+        """Of the widest vector between layers."""
+        return max([self.input_size + self.further, *(layer.size + self.further for layer in self.layers)])
+
+
+POOLED: dict[str | None, dict[str, int]] = {
+    None: {},
+    "last": {"pooled": 0},
+    "mean": {"pooled": 0, "pooled_steps": 1},
+    "max": {"pooled": 0, "pooled_steps": 1},
+    "attention": {"pooled": 0, "pooled_score": 1, "pooled_weight": 1},
+}
+"""What each pooling keeps from step to step, and its size; 0 for that of an output."""
+
+LOWEST = -3.0e38
+
+
+def form(model: Model, kind: str) -> tuple[int, int]:
+    """Two words that differ between models whose weights cannot stand for one another.
+
+    Args:
+        model: whose weights they are.
+        kind: of the writer of the code.
+    """
+    digest = hashlib.blake2b(repr((model, kind)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def structs(model: Model, floats: int = 0) -> dict[str, Struct]:
+    """The structs of a model: its weights, of which so many are floats, and a session's state."""
+    fields = {"head": (0, "constant_words"), "f": (4 * HEAD, "floats"), "q": (4 * (HEAD + floats), model.form)}
+    at, own = 0, {}
+    for name, size in model.states.items():
+        own[name] = (at, "room")
+        at += 4 * size
+    return {
+        "weights": Struct(f"{model.name}_weights", fields, is_constant=True),
+        "state": Struct(f"{model.name}_state", own, is_constant=False),
+    }
+
+
+@dataclass
+class ModelWriter:
+    """Writes the functions of a model.
+
+    Attributes:
+        model: what is written.
+        writer: of the code.
+        layout: of the weights, filled as code is written.
+    """
+
+    model: Model
+    writer: Writer
+    layout: WeightLayout
+
+    def write(self) -> None:
+        """All of them: layers, the step or the run, the state's and the weights' care."""
+        model = self.model
+        self._layers()
+        self._readouts()
+        if model.is_two_way:
+            self._run_both_ways()
+        else:
+            self._reset()
+            self._step()
+            self._run()
+            self._save()
+        self._check_weights()
+        if model.samples:
+            self._sample()
+
+    # Parts
+
+    @property
+    def _pointers(self) -> list[tuple[str, str]]:
+        return [("floats", "w"), *([(self.layout.form, "q")] if self.layout.form != "f32" else [])]
+
+    def _weights(self, given: Value) -> list[Value]:
+        """The arguments for `_pointers` from the struct of weights."""
+        return [self.writer.field(given, "f" if name == "w" else "q") for _, name in self._pointers]
+
+    def _call(self, name: str, *arguments: Value) -> None:
+        self.writer.call(f"{self.model.name}_{name}", *arguments)
+
+    def _layers(self) -> None:
+        for layer in self.model.layers:
+            for one in layer.passes:
+                lowered = lower(one.graph, one.sizes, hoist_above=None)
+                step = one.graph.per_step
+                shapes = {p: [size.value(one.sizes) for size in step.shape(p)] for p in step.params}
+                vectors = {p: (shape or [1])[0] for p, shape in shapes.items() if len(shape) < 2}
+                part = self.layout.part(f"{one.name}.")
+                write_step(self.writer, f"{self.model.name}_{one.name}", lowered.infer, lowered.states, vectors, part)
+            if layer.norm is not None:
+                self._norm(layer)
+
+    def _norm(self, layer: Layer) -> None:
+        """``void NAME_norm_LAYER(w, y)``: (y - mean) / deviation, times a weight, plus a bias."""
+        w, part, size = self.writer, self.layout.part(f"norm_{layer.passes[0].name}."), layer.size
+        weight, bias = part.vector("weight", size), part.vector("bias", size)
+        with w.function(f"{self.model.name}_norm_{layer.passes[0].name}", [("floats", "w"), ("room", "y")]) as (f, y):
+            total = w.sweep(size, [0.0], lambda u, s: [s[0] + w.one(y, u)])[0]
+            mean = w.variable(total * w.const(1 / size))
+            held = w.room("held", 2)
+            w.store_one(mean.get(), held, 0)
+
+            def squared(u: Value, s: list[Value]) -> list[Value]:
+                off = w.one(y, u) - w.one(held, 0)
+                return [s[0] + off * off]
+
+            variance = w.sweep(size, [0.0], squared)[0] * w.const(1 / size)
+            w.store_one(w.const(1.0) / w.op("sqrt", variance + w.const(layer.norm or 0.0)), held, 1)
+
+            def scaled(u: Value, _: list[Value]) -> None:
+                normal = (w.load(y, u) - w.one(held, 0)) * w.one(held, 1)
+                w.store(normal * w.load(w.at(f, weight), u) + w.load(w.at(f, bias), u), y, u)
+
+            w.each(size, scaled)
+
+    def _readouts(self) -> None:
+        own = [*self.model.readouts]
+        if self.model.pooling == "attention":
+            size = self.model.layers[-1].size
+            own += [Linear("score", size, size)]
+        for linear in own:
+            self._linear_function(linear)
+        if self.model.pooling == "attention":
+            self.attention = self.layout.part("").vector("attention", size)
+
+    def _linear_function(self, linear: Linear) -> None:
+        """``void NAME_READOUT(w, x, y)``: y = W x + b."""
+        w, part = self.writer, self.layout.part(f"{linear.name}.")
+        parameters = [*self._pointers, ("floats", "x"), ("room", "y")]
+        with w.function(f"{self.model.name}_{linear.name}", parameters) as given:
+            bias = part.vector("bias", linear.outputs)
+            lanes = w.lanes(linear.outputs, 1)
+            panel = part.panel(((Submatrix("weight", 0, 0),),), (linear.inputs,), linear.outputs, lanes)
+            f, x, y = given[0], given[-2], given[-1]
+            codes = given[1] if self.layout.form != "f32" else None
+            w.each(
+                linear.outputs,
+                lambda u, sums: w.store(sums[0] + w.load(w.at(f, bias), u), y, u),
+                [Products(panel, f, codes, [x])],
+            )
+
+    # One step
+
+    def _front(self, weights: Value, given: Value, x: Value) -> None:
+        """From what a step is given to what layer 0 reads."""
+        w, model = self.writer, self.model
+        if model.vocabulary:
+            known = w.variable(0)
+            with w.when(w.op("ge", given, 0)), w.when(w.op("lt", given, model.vocabulary)):
+                known.set(given)
+            table = self._table
+            pointers = self._weights(weights)
+            rows = w.at(pointers[-1], known.get() * model.input_size + table.start)
+
+            def read(u: Value, _: list[Value]) -> None:
+                value = w.load(rows, u)
+                if table.scale is not None:
+                    value = value * w.one(w.at(pointers[0], table.scale), known.get())
+                w.store(value, x, u)
+
+            w.each(model.input_size, read)
+        elif model.is_standardised:
+            f = self._weights(weights)[0]
+            mean, rate = (w.at(f, self._standard[name]) for name in ("mean", "rate"))
+            w.each(
+                model.input_size,
+                lambda u, _: w.store((w.load(given, u) - w.load(mean, u)) * w.load(rate, u), x, u),
+            )
+        else:
+            w.copy(given, x, model.input_size + model.further)
+
+    def _front_weights(self) -> None:
+        model, part = self.model, self.layout.part("front.")
+        if model.vocabulary:
+            self._table: Vector = part.table("table", model.vocabulary, model.input_size)
+        elif model.is_standardised:
+            self._standard = {name: part.vector(name, model.input_size) for name in ("mean", "rate")}
+
+    def _layer(self, weights: Value, one: Pass, x: Value, states: Sequence[Value]) -> None:
+        self._call(one.name, *self._weights(weights), x, *states)
+
+    def _after(self, weights: Value, layer: Layer, below: Value, y: Value) -> None:
+        """What follows a layer: the residual, and the norm."""
+        w = self.writer
+        if layer.adds_input:
+            w.each(layer.size, lambda u, _: w.store(w.load(y, u) + w.load(below, u), y, u))
+        if layer.norm is not None:
+            self._call(f"norm_{layer.passes[0].name}", self._weights(weights)[0], y)
+
+    def _answer(self, weights: Value, h: Value, y: Value) -> None:
+        """From a vector to an answer."""
+        w, readouts = self.writer, self.model.readouts
+        if not readouts:
+            w.copy(h, y, self.model.output_size)
+            return
+        for number, linear in enumerate(readouts):
+            is_last = number == len(readouts) - 1
+            to = y if is_last else w.room(f"between{number}", linear.outputs)
+            self._call(linear.name, *self._weights(weights), h, to)
+            h = to
+
+    @property
+    def _input(self) -> tuple[str, str]:
+        return ("int", "token") if self.model.vocabulary else ("floats", "x")
+
+    @property
+    def _inputs(self) -> tuple[str, str]:
+        return ("ints", "tokens") if self.model.vocabulary else ("floats", "x")
+
+    def _step(self) -> None:
+        model, w = self.model, self.writer
+        self._front_weights()
+        parameters = [("weights", "w"), ("state", "s"), self._input, ("room", "y")]
+        with w.function(f"{model.name}_step", parameters, is_public=True) as (weights, state, given, y):
+            further = w.at(given, model.input_size) if model.further and not model.vocabulary else None
+            x = w.room("x0", model.input_size + model.further)
+            self._front(weights, given, x)
+            below = x
+            for number, layer in enumerate(model.layers):
+                (one,) = layer.passes
+                states = [w.field(state, f"{name}_{one.name}") for name in one.states]
+                self._layer(weights, one, below, states)
+                is_last = number == len(model.layers) - 1
+                if not layer.adds_input and layer.norm is None and (is_last or further is None):
+                    below = states[0]
+                    continue
+                above = w.room(f"x{number + 1}", layer.size + model.further)
+                w.copy(states[0], above, layer.size)
+                self._after(weights, layer, below, above)
+                if further is not None:
+                    w.copy(further, w.at(above, layer.size), model.further)
+                below = above
+            if model.pooling:
+                fields = {name: w.field(state, name) for name in model.pooled}
+                self._pool(weights, below, fields)
+                with w.when(w.is_given(y)):
+                    self._answer(weights, self._of_pool(fields), y)
+            else:
+                with w.when(w.is_given(y)):
+                    self._answer(weights, below, y)
+
+    # Pooling
+
+    def _pool(self, weights: Value, h: Value, kept: Mapping[str, Value]) -> None:
+        """One more step."""
+        w, size, kind = self.writer, self.model.layers[-1].size, self.model.pooling
+        pooled = kept["pooled"]
+        if kind == "last":
+            w.copy(h, pooled, size)
+        elif kind in ("mean", "max"):
+            op = "add" if kind == "mean" else "maximum"
+            w.each(size, lambda u, _: w.store(w.op(op, w.load(pooled, u), w.load(h, u)), pooled, u))
+            w.store_one(w.one(kept["pooled_steps"]) + w.const(1.0), kept["pooled_steps"])
+        else:  # softmax over the steps so far, as Milakov and Gimelshein 2018 compute it in one pass
+            hidden = w.room("score", size)
+            self._call("score", *self._weights(weights), h, hidden)
+            attention = w.at(self._weights(weights)[0], self.attention)
+            score = w.sweep(size, [0.0], lambda u, s: [s[0] + w.op("tanh", w.one(hidden, u)) * w.one(attention, u)])[0]
+            before = w.one(kept["pooled_score"])
+            highest = w.op("maximum", before, score)
+            factors = w.room("factors", 2)
+            w.store_one(w.op("exp", before - highest), factors, 0)
+            w.store_one(w.op("exp", score - highest), factors, 1)
+            w.store_one(highest, kept["pooled_score"])
+            total = w.one(kept["pooled_weight"]) * w.one(factors, 0) + w.one(factors, 1)
+            w.store_one(total, kept["pooled_weight"])
+            w.each(
+                size,
+                lambda u, _: w.store(
+                    w.load(pooled, u) * w.one(factors, 0) + w.load(h, u) * w.one(factors, 1), pooled, u
+                ),
+            )
+
+    def _of_pool(self, kept: Mapping[str, Value]) -> Value:
+        """The vector that stands for all steps so far; zeros before the first."""
+        w, size, kind = self.writer, self.model.layers[-1].size, self.model.pooling
+        if kind == "last":
+            return kept["pooled"]
+        total = {"mean": "pooled_steps", "max": "pooled_steps", "attention": "pooled_weight"}[kind or ""]
+        vector, pooled = w.room("vector", size), kept["pooled"]
+
+        def divided(u: Value, _: list[Value]) -> None:
+            value, n = w.load(pooled, u), w.one(kept[total])
+            is_there = w.op("gt", n, w.const(0.0))
+            shown = value if kind == "max" else value / w.op("where", is_there, n, w.const(1.0))
+            w.store(w.op("where", is_there, shown, w.const(0.0)), vector, u)
+
+        w.each(size, divided)
+        return vector
+
+    def _empty_pool(self, kept: Mapping[str, Value]) -> None:
+        w = self.writer
+        for name, pointer in kept.items():
+            is_lowest = name == "pooled_score" or (name == "pooled" and self.model.pooling == "max")
+            w.fill(pointer, self.model.pooled[name], LOWEST if is_lowest else 0.0)
+
+    # Sessions
+
+    def _starts(self, weights: Value, one: Pass, states: Mapping[str, Value]) -> None:
+        """Where a layer begins."""
+        w = self.writer
+        for name, size in one.states.items():
+            if self.model.starts_learnt:
+                start = self._start[f"{one.name}.{name}"]
+                w.copy(w.at(self._weights(weights)[0], start), states[name], size)
+            else:
+                w.fill(states[name], size, 0.0)
+
+    def _start_weights(self) -> None:
+        part = self.layout.part("start.")
+        self._start = {
+            f"{one.name}.{name}": part.vector(f"{one.name}.{name}", size)
+            for layer in self.model.layers
+            for one in layer.passes
+            for name, size in one.states.items()
+            if self.model.starts_learnt
+        }
+
+    def _reset(self) -> None:
+        w, model = self.writer, self.model
+        self._start_weights()
+        with w.function(f"{model.name}_reset", [("weights", "w"), ("state", "s")], is_public=True) as (weights, state):
+            for layer in model.layers:
+                for one in layer.passes:
+                    self._starts(weights, one, {n: w.field(state, f"{n}_{one.name}") for n in one.states})
+            self._empty_pool({name: w.field(state, name) for name in model.pooled})
+
+    def _run(self) -> None:
+        """Step after step; with pooling, one answer after the last."""
+        w, model = self.writer, self.model
+        parameters = [("weights", "w"), ("state", "s"), self._inputs, ("room", "y"), ("int", "steps")]
+        function = w.function(f"{model.name}_run", parameters, is_public=True)
+        with function as (weights, state, given, y, steps), w.loop(steps) as t:
+            x = w.one(given, t) if model.vocabulary else w.at(given, t * model.numbers)
+            is_last = w.op("eq", t, steps - 1)
+            own = w.pointer_if(is_last, y) if model.pooling else w.at(y, t * model.output_size)
+            self._call("step", weights, state, x, own)
+
+    # Two directions
+
+    def _run_both_ways(self) -> None:
+        """The whole sequence, layer after layer, in the caller's room."""
+        w, model = self.writer, self.model
+        self._front_weights()
+        self._start_weights()
+        width = model.width
+        parameters = [("weights", "w"), ("room", "room"), self._inputs, ("room", "y"), ("int", "steps")]
+        with w.function(f"{model.name}_run", parameters, is_public=True) as (weights, room, given, y, steps):
+            read, write = room, w.at(room, steps * width)
+            with w.loop(steps) as t:
+                x = w.one(given, t) if model.vocabulary else w.at(given, t * model.numbers)
+                self._front(weights, x, w.at(read, t * width))
+            for number, layer in enumerate(model.layers):
+                first = 0
+                for one in layer.passes:
+                    states = {name: w.room(f"{name}_{one.name}", size) for name, size in one.states.items()}
+                    self._starts(weights, one, states)
+                    with w.loop(steps, is_reversed=one.name.endswith("_reverse")) as t:
+                        self._layer(weights, one, w.at(read, t * width), list(states.values()))
+                        output = next(iter(states.values()))
+                        w.copy(output, w.at(write, t * width + first), one.output)
+                    first += one.output
+                is_last = number == len(model.layers) - 1
+                if layer.adds_input or layer.norm is not None or (model.further and not is_last):
+                    with w.loop(steps) as t:
+                        here, below = w.at(write, t * width), w.at(read, t * width)
+                        self._after(weights, layer, below, here)
+                        if model.further and not is_last:
+                            below_size = model.input_size if number == 0 else model.layers[number - 1].size
+                            w.copy(w.at(below, below_size), w.at(here, layer.size), model.further)
+                read, write = write, read
+            self._answers_both_ways(weights, read, y, steps)
+
+    def _answers_both_ways(self, weights: Value, read: Value, y: Value, steps: Value) -> None:
+        w, model = self.writer, self.model
+        if model.pooling is None:
+            with w.loop(steps) as t:
+                self._answer(weights, w.at(read, t * model.width), w.at(y, t * model.output_size))
+            return
+        kept = {name: w.room(name, size) for name, size in model.pooled.items()}
+        self._empty_pool(kept)
+        if model.pooling == "last":  # where each direction ends
+            forward = model.layers[-1].passes[0].output
+            with w.when(w.op("gt", steps, 0)):
+                w.copy(w.at(read, (steps - 1) * model.width), kept["pooled"], forward)
+                w.copy(w.at(read, forward), w.at(kept["pooled"], forward), model.layers[-1].size - forward)
+        else:
+            with w.loop(steps) as t:
+                self._pool(weights, w.at(read, t * model.width), kept)
+        self._answer(weights, self._of_pool(kept), y)
+
+    # Bytes
+
+    def _save(self) -> None:
+        """A session's state as bytes, behind the head of its weights; and back, if they are those of the same model."""
+        w, model = self.writer, self.model
+        first, size = next(iter(model.states)), sum(model.states.values())
+        saved = [("weights", "w"), ("state", "s"), ("words", "saved")]
+        with w.function(f"{model.name}_save", saved, is_public=True) as (weights, state, to):
+            self._copy_words(w.field(weights, "head"), to, HEAD)
+            self._copy_words(w.cast(w.field(state, first), "words"), w.at(to, HEAD), size)
+        loaded = [("weights", "w"), ("state", "s"), ("constant_words", "saved")]
+        with w.function(f"{model.name}_load", loaded, result="int", is_public=True) as (weights, state, given):
+            head, is_other = w.field(weights, "head"), w.variable(0)
+            with w.loop(HEAD) as k, w.when(w.op("gt", w.one(head, k) ^ w.one(given, k), 0)):
+                is_other.set(1)
+            with w.when(w.op("eq", is_other.get(), 0)):
+                self._copy_words(w.at(given, HEAD), w.cast(w.field(state, first), "words"), size)
+            w.give(is_other.get())
+
+    def _copy_words(self, source: Value, to: Value, count: int) -> None:
+        with self.writer.loop(count) as k:
+            self.writer.store_one(self.writer.one(source, k), to, k)
+
+    def _check_weights(self) -> None:
+        """0 if a file holds weights of this model, 1 if of another, 2 if it is too short."""
+        w, model = self.writer, self.model
+        given = [("constant_words", "file"), ("word", "bytes")]
+        with w.function(f"{model.name}_check", given, result="int", is_public=True) as (head, size):
+            wrong = w.variable(2)
+            with w.when(w.op("ge", size, 4 * HEAD)):
+                wrong.set(0)
+                with w.when(w.op("lt", size, w.one(head, 5))):
+                    wrong.set(2)
+                for place, word in enumerate((MAGIC, *form(model, self.writer.kind))):
+                    with w.when(w.op("gt", w.one(head, place) ^ word, 0)):
+                        wrong.set(1)
+            w.give(wrong.get())
+
+    # Drawing
+
+    def _sample(self) -> None:
+        """A token by the softmax of logits / temperature, among the most probable; the first largest at 0.
+
+        Random numbers are those of PCG RXS M XS 32 (O'Neill 2014).
+        """
+        w, size = self.writer, self.model.output_size
+        given = [("floats", "logits"), ("float", "temperature"), ("int", "top_k"), ("words", "seed")]
+        with w.function(f"{self.model.name}_sample", given, result="int", is_public=True) as (
+            logits,
+            heat,
+            top_k,
+            seed,
+        ):
+            best, highest, lowest = w.variable(0), w.variable(w.one(logits)), w.variable(w.one(logits))
+            with w.loop(size) as k:
+                value = w.one(logits, k)
+                with w.when(w.op("gt", value, highest.get())):
+                    highest.set(value)
+                    best.set(k)
+                lowest.set(w.op("minimum", value, lowest.get()))
+            with w.when(w.op("gt", heat, w.const(0.0))):
+                with w.when(w.op("gt", top_k, 0)), w.when(w.op("lt", top_k, size)):
+                    self._at_least(logits, size, top_k, lowest, highest.get())
+                total = w.variable(0.0)
+                with w.loop(size) as k:
+                    total.set(total.get() + self._weight(logits, k, heat, highest.get(), lowest.get()))
+                left = w.variable(self._uniform(seed) * total.get())
+                is_open = w.variable(1)
+                with w.loop(size) as k:
+                    weight = self._weight(logits, k, heat, highest.get(), lowest.get())
+                    left.set(left.get() - weight)
+                    with w.when(w.op("lt", left.get(), w.const(0.0))), w.when(w.op("eq", is_open.get(), 1)):
+                        best.set(k)
+                        is_open.set(0)
+            w.give(best.get())
+
+    def _at_least(self, logits: Value, size: int, top_k: Value, low: Variable, high: Value) -> None:
+        """Raises `low` to the k-th largest logit, by bisection."""
+        w = self.writer
+        upper = w.variable(high)
+        with w.loop(BISECTIONS):
+            middle = w.variable((low.get() + upper.get()) * w.const(0.5))
+            above = w.variable(0)
+            with w.loop(size) as k, w.when(w.op("ge", w.one(logits, k), middle.get())):
+                above.set(above.get() + 1)
+            with w.when(w.op("ge", above.get(), top_k)):
+                low.set(middle.get())
+            with w.when(w.op("lt", above.get(), top_k)):
+                upper.set(middle.get())
+
+    def _weight(self, logits: Value, k: Value, heat: Value, highest: Value, lowest: Value) -> Value:
+        w = self.writer
+        value = w.one(logits, k)
+        weight = w.op("exp", (value - highest) / heat)
+        return w.op("where", w.op("ge", value, lowest), weight, w.const(0.0))
+
+    def _uniform(self, seed: Value) -> Value:
+        """In [0, 1)."""
+        w = self.writer
+        state = w.variable(w.one(seed) * 747796405 + 2891336453)
+        w.store_one(state.get(), seed)
+        word = w.variable(((state.get() >> ((state.get() >> 28) + 4)) ^ state.get()) * 277803737)
+        return w.to("float", ((word.get() >> 22) ^ word.get()) >> 8) * w.const(2.0**-24)
+
+
+BISECTIONS = 32

@@ -1,0 +1,186 @@
+"""Program -> code: one time step of a cell, by a Writer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from selfloop.compiler.lower.operations import OPERATIONS
+from selfloop.compiler.lower.program import Program, ReductionLoop, TileLoop
+from selfloop.compiler.lower.step import SCALAR, Location, Store
+from selfloop.compiler.native.weights import PartLayout
+from selfloop.compiler.native.writer import Products, Value, Writer
+
+
+def write_step(
+    writer: Writer,
+    name: str,
+    program: Program,
+    states: Mapping[str, int],
+    params: Mapping[str, int],
+    layout: PartLayout,
+) -> None:
+    """The function ``void name(weights, const float *x, float *h, …)``: a step that reads states and renews them.
+
+    Args:
+        writer: of the code.
+        name: of the function.
+        program: the step, for inference, in one piece.
+        states: the size of each state.
+        params: the size of each vector or scalar parameter.
+        layout: of the layer's weights.
+    """
+    pointers = [("floats", "w"), *([(layout.layout.form, "q")] if layout.layout.form != "f32" else [])]
+    parameters = [*pointers, ("floats", "x"), *(("room", state) for state in states)]
+    with writer.function(name, parameters) as given:
+        named = {parameter: value for (_, parameter), value in zip(parameters, given, strict=True)}
+        step = _Step(writer, program, layout, layout.vectors(params), named, {}, {})
+        step.make_room(states)
+        for number, stage in enumerate(program.stages):
+            for loop in stage if isinstance(stage, tuple) else (stage,):
+                step.reductions(number, loop) if isinstance(loop, ReductionLoop) else step.tiles(number, loop)
+        for state, size in states.items():
+            keep(writer, step.new[state], named[state], size)
+
+
+def keep(writer: Writer, new: Value, state: Value, size: int) -> None:
+    """The new state in the place of the old one, with 0 for numbers below 1e-30: those below 1e-38 are slow."""
+
+    def body(u: Value, _: list[Value]) -> None:
+        value = writer.load(new, u)
+        is_small = writer.op("lt", writer.op("abs", value), writer.const(1e-30))
+        writer.store(writer.op("where", is_small, writer.const(0.0), value), state, u)
+
+    writer.each(size, body)
+
+
+@dataclass
+class _Step:
+    writer: Writer
+    program: Program
+    layout: PartLayout
+    vectors: Mapping[str, int]
+    named: Mapping[str, Value]
+    new: dict[str, Value]
+    room: dict[tuple[str, int], Value]
+
+    def make_room(self, states: Mapping[str, int]) -> None:
+        """For new states, and for what lives for the step."""
+        for state, size in states.items():
+            self.new[state] = self.writer.room(f"new_{state}", size)
+        step = self.program.step
+        sizes = step.sizes("workspace")
+        for name, offset in sorted({s.location[1:] for s in step.stores if s.location.buffer == "workspace"}):
+            self.room[name, offset] = self.writer.room(f"t{name}_{offset}", max(1, sizes[name, offset]))
+
+    # Loops
+
+    def tiles(self, stage: int, loop: TileLoop) -> None:
+        """For each block of units the products, then what follows from them."""
+        values = self.program.step.values
+        arguments = {k: tuple(a for _, a in values[k].terms) for k in loop.products}
+        summed, order = [], []
+        for places, group in groupby(sorted(loop.products, key=arguments.__getitem__), key=arguments.__getitem__):
+            products = list(group)
+            terms = tuple(tuple(matrix for matrix, _ in values[k].terms) for k in products)
+            lengths = tuple(values[a].size for a in places)
+            lanes = self.writer.lanes(loop.size, len(products))
+            panel = self.layout.panel(terms, lengths, loop.size, lanes)
+            pointers = [self._pointer(self._place(a)) for a in places]
+            summed.append(Products(panel, self.named["w"], self.named.get("q"), pointers))
+            order += products
+
+        def body(u: Value, sums: list[Value]) -> None:
+            found = _Values(self, stage, u, dict(zip(order, sums, strict=True)))
+            results = [found[store.value] for store in loop.stores]
+            for store, result in zip(loop.stores, results, strict=True):
+                self._store(store, u, result)
+
+        self.writer.each(loop.size, body, summed)
+
+    def reductions(self, stage: int, loop: ReductionLoop) -> None:
+        """Sweeps over vectors, then the scalars that follow."""
+        values = self.program.step.values
+        scalars: dict[int, Value] = {}
+        for sweep in loop.sweeps:
+            operations = [OPERATIONS[values[k].op] for k in sweep]
+            totals = self.writer.sweep(
+                values[values[sweep[0]].args[0]].size,
+                [operation.identity for operation in operations],
+                partial(self._swept, stage, loop.stores, sweep, dict(scalars)),
+                is_reversed=operations[0].is_reversed,
+            )
+            scalars |= {k: v for k, v, o in zip(sweep, totals, operations, strict=True) if o.kind == "reduction"}
+        found = _Values(self, stage, None, scalars)
+        own_stores = [s for s in loop.stores if values[s.value].size == SCALAR]
+        for store, result in zip(own_stores, [found[s.value] for s in own_stores], strict=True):
+            pointer = self._pointer(store.location)
+            self.writer.store_one(result, pointer)
+
+    def _swept(
+        self,
+        stage: int,
+        stores: Sequence[Store],
+        sweep: Sequence[int],
+        scalars: Mapping[int, Value],
+        u: Value,
+        sums: list[Value],
+    ) -> list[Value]:
+        """One unit of a sweep: the next sums."""
+        values = self.program.step.values
+        found = _Values(self, stage, u, scalars)
+        following = []
+        for k, so_far, value in zip(sweep, sums, [found[values[k].args[0]] for k in sweep], strict=True):
+            operation = OPERATIONS[values[k].op]
+            following.append(self.writer.op(operation.combine, so_far, value))
+            for store in stores:
+                if store.value == k and operation.kind == "scan":
+                    self._store(store, u, following[-1])
+        return following
+
+    # Memory
+
+    def _place(self, k: int) -> Location:
+        """Where the argument of a product lies."""
+        return self.program.step.values[k].location or self.program.stored[k][1]
+
+    def _pointer(self, location: Location) -> Value:
+        buffer, name, offset = location
+        if buffer == "workspace":
+            return self.room[name, offset]
+        base = {"x": self.named["x"], "h_prev": self.named.get(name), "h_next": self.new.get(name)}.get(buffer)
+        if buffer == "param":
+            base, offset = self.named["w"], offset + self.vectors[name]
+        assert base is not None, buffer
+        return self.writer.at(base, offset)
+
+    def _store(self, store: Store, u: Value, value: Value) -> None:
+        assert not store.accumulate
+        self.writer.store(value, self._pointer(store.location), u)
+
+
+class _Values:
+    """The values of one unit: loaded where they are stored, else computed."""
+
+    def __init__(self, step: _Step, stage: int, u: Value | None, known: Mapping[int, Value]) -> None:
+        self.step, self.stage, self.u = step, stage, u
+        self.known: dict[int, Value] = dict(known)
+
+    def __getitem__(self, k: int) -> Value:
+        if k not in self.known:
+            self.known[k] = self._compute(k)
+        return self.known[k]
+
+    def _compute(self, k: int) -> Value:
+        program, writer = self.step.program, self.step.writer
+        value = program.step.values[k]
+        first, location = program.stored.get(k, (len(program.stages) + 1, None))
+        place = value.location or (location if first <= self.stage else None)
+        if place is not None:
+            pointer = self.step._pointer(place)
+            return writer.one(pointer) if value.size == SCALAR or self.u is None else writer.load(pointer, self.u)
+        if value.op == "const":
+            number: Any = value.attribute
+            return writer.const(number)
+        return writer.op(value.op, *(self[a] for a in value.args), attribute=value.attribute)

@@ -1,0 +1,129 @@
+"""What an export has made, and the rules of its folder."""
+
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from selfloop.atomic import replacing
+from selfloop.errors import ArgumentError
+
+TOLERANCE = 1e-5
+"""How far what was made may be from selfloop's own numbers, relative to the largest."""
+
+
+def tolerated(own_difference: float) -> float:
+    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
+    return max(TOLERANCE, 4 * own_difference)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was made, run on input.
+
+    Attributes:
+        by: what ran it, such as ``gcc`` or ``ONNX Runtime``.
+        difference: the largest from selfloop, relative to the largest output.
+        microseconds: a step took; None where it was not timed.
+        timed: what was timed, where it is more than a step.
+    """
+
+    by: str
+    difference: float
+    microseconds: float | None = None
+    timed: str = "a step"
+
+    def __str__(self) -> str:
+        time = "" if self.microseconds is None else f", {self.timed} takes {_time(self.microseconds)}"
+        return f"by {self.by}: largest difference from selfloop {self.difference:.1e}{time}"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` has made.
+
+    Attributes:
+        files: that were written.
+        tried: how it was run before it was handed over.
+        not_tried: what could not be run, and why.
+        sizes: in bytes, of code, weights and state, as far as there are such.
+        notes: what else is to be said, such as what shorter weights cost.
+    """
+
+    files: tuple[Path, ...]
+    tried: tuple[Tried, ...]
+    not_tried: tuple[str, ...]
+    sizes: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """The largest of all that was run; None where nothing could be."""
+        return max((one.difference for one in self.tried), default=None)
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{name} {size:,} bytes" for name, size in self.sizes.items())
+        lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
+        lines += [f"  tried {one}" for one in self.tried]
+        lines += [f"  not tried: {reason}" for reason in self.not_tried]
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def facts(self) -> dict[str, object]:
+        """All of it, for JSON."""
+        return {
+            "files": [str(path) for path in self.files],
+            "difference": self.difference,
+            "tried": [asdict(one) for one in self.tried],
+            "not_tried": [*self.not_tried],
+            "sizes": {**self.sizes},
+            "notes": [*self.notes],
+        }
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ArgumentError where a folder cannot take an export."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """All of them, or a reason."""
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            with replacing(folder / name) as writer:
+                writer.write(content)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
+    return tuple(folder / name for name in files)
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside this one that takes its place when the block ends, and vanishes when it raises.
+
+    Raises:
+        ArgumentError: there is something at `folder`, or it cannot be written, or the disk is full.
+    """
+    check_folder(folder)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        check_folder(folder)
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,350 @@
+"""Models as C99 and as object files: they give selfloop's numbers, and call nothing."""
+
+import ctypes
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from catalogue import CELLS, STAGES
+
+import selfloop as sl
+from selfloop import SelfloopError, cells, models
+from selfloop.decoding import Sampling
+from selfloop.exporting import Tried
+from selfloop.exporting.native import export as native
+
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+compiled = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler here")
+KINDS = ("c", "object")
+PARTS = {"c": ["model.c", "model_weights.c"], "object": ["model.o", "model_weights.o"]}
+
+
+def library(folder, to="c", *flags):
+    """What was made as a shared library."""
+    path = folder / "model.so"
+    parts = [folder / part for part in PARTS[to]]
+    subprocess.run([COMPILER, "-std=c99", "-O2", *flags, "-shared", "-fPIC", *parts, "-o", path], check=True)
+    return ctypes.CDLL(str(path))
+
+
+def trained(model):
+    return ctypes.byref(ctypes.c_char.in_dll(model, "model_trained"))
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def numbers_of(module, **options):
+    """How far the machine code of this processor is from selfloop, without a C compiler."""
+    own = native.described(module.eval(), "model", options.get("form", "f32"))
+    source = native.Source(own, "a stack", "")
+    truth = native._Truth.of(module, source, native._random(own))
+    return native.in_process(source, truth).difference, native.tolerated(truth.own_difference)
+
+
+@pytest.mark.parametrize("entry", CELLS, ids=str)
+def test_machine_code_of_every_cell_gives_selfloops_numbers(entry):
+    rnn = entry.layer(5, 20, dtype=torch.float32, num_layers=2 if entry.can_stack else 1)
+    difference, rounding = numbers_of(rnn)
+    assert difference <= rounding
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """C compilers optimise less, which takes a third of the time."""
+    monkeypatch.setattr(native, "FLAGS", ("-std=c99", "-O1"))
+
+
+@compiled
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize("entry", CELLS, ids=str)
+def test_c_of_every_cell_gives_selfloops_numbers(entry, tmp_path):
+    rnn = entry.layer(5, 20, dtype=torch.float32, num_layers=2 if entry.can_stack else 1)
+    made = sl.export(rnn, tmp_path / "made")
+    assert made.tried
+    assert [path.name for path in made.files][:3] == ["model.h", "model.c", "model_weights.c"]
+
+
+STACKS = {
+    "both directions": {"bidirectional": True},
+    "residual": {"residual": True},
+    "layer norm": {"layer_norm": True},
+    "learnt start": {"learn_state": True},
+    "all": {"bidirectional": True, "residual": True, "layer_norm": True, "learn_state": True},
+}
+
+
+def stack(**options):
+    return sl.Recurrent(cells.lstm, 12, 6 if options.get("bidirectional") else 12, 3, **options)
+
+
+def varied(module):
+    """Weights of which none is 0."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(weight.numel()))
+    return module
+
+
+def sequence_models():
+    torch.manual_seed(0)
+    options = {"hidden_size": 19, "num_layers": 2}
+    numbers = models.NumberEncoder(3)
+    numbers.fit([1.0, 2.0, 3.0], [0.5, 1.0, 2.0])
+    yield "lm", models.LanguageModel(23, cells.gru, embedding_size=9, **options)
+    yield "tied lm", models.LanguageModel(23, cells.lstm, embedding_size=9, tied=True, **options)
+    yield "tokens, a label each", models.ManyToMany(models.TokenEncoder(11, 5), cells.lstm, 4, **options)
+    yield "numbers, both ways", models.ManyToMany(numbers, cells.gru, 4, bidirectional=True, **options)
+    for pooling in ("last", "mean", "max", "attention"):
+        for both in (False, True):
+            model = models.ManyToOne(numbers, cells.lstm, 4, pooling=pooling, bidirectional=both, **options)
+            yield f"{pooling}, {'both ways' if both else 'forward'}", model
+
+
+EVERY = {
+    **{
+        name: lambda kw=kw: sl.Recurrent(cells.lstm, 12, 6 if "bidirectional" in kw else 12, 3, **kw)
+        for name, kw in STACKS.items()
+    },
+    "further inputs": lambda: sl.Recurrent(cells.time_lstm, 5, 20, 2),
+    **{name: lambda model=model: model for name, model in sequence_models()},
+}
+
+
+@pytest.mark.parametrize("form", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("name", EVERY)
+def test_machine_code_of_every_model_gives_selfloops_numbers(name, form):
+    difference, rounding = numbers_of(varied(EVERY[name]()), form=form)
+    assert difference <= rounding
+
+
+@compiled
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize("form", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("name", EVERY)
+def test_c_of_every_model_gives_selfloops_numbers(name, form, tmp_path):
+    made = sl.export(varied(EVERY[name]()), tmp_path / "made", weights=form)
+    assert made.difference <= 1e-5
+
+
+def test_shorter_weights_are_shorter(tmp_path):
+    rnn = sl.LSTM(64, 64)
+    sizes = {
+        form: sl.export(rnn, tmp_path / form, to="object", weights=form).sizes["weights"]
+        for form in ("f32", "bf16", "int8")
+    }
+    assert sizes["bf16"] < 0.52 * sizes["f32"]
+    assert sizes["int8"] < 0.28 * sizes["f32"]
+
+
+@compiled
+@pytest.mark.parametrize("to", KINDS)
+@pytest.mark.parametrize("name", STAGES)
+def test_steps_of_a_library_are_a_sequence(name, to, tmp_path):
+    """From Python by ctypes: two sessions with one set of weights, each in its own state."""
+    (entry,) = (e for e in CELLS if str(e) == name)
+    rnn = entry.layer(3, 4, dtype=torch.float32).eval()
+    sl.export(rnn, tmp_path / "made", to=to)
+    model = library(tmp_path / "made", to)
+    weights = trained(model)
+    x = np.random.default_rng(0).standard_normal((2, 9, 3), dtype=np.float32)
+    states = [np.full(1000, np.nan, np.float32) for _ in range(2)]
+    got = np.full((2, 9, rnn.output_size), np.nan, np.float32)
+    for state in states:
+        model.model_reset(weights, pointer(state))
+    for t in range(5):
+        for row, state in enumerate(states):
+            model.model_step(weights, pointer(state), pointer(x[row, t]), pointer(got[row, t]))
+    for row, state in enumerate(states):
+        model.model_run(weights, pointer(state), pointer(x[row, 5:]), pointer(got[row, 5:]), 4)
+    with torch.no_grad():
+        y, _ = rnn(torch.from_numpy(x).transpose(0, 1))
+    torch.testing.assert_close(torch.from_numpy(got).transpose(0, 1), y, rtol=1e-4, atol=1e-5)
+
+
+@compiled
+@pytest.mark.parametrize("to", KINDS)
+def test_a_state_is_saved_and_goes_on_elsewhere(to, tmp_path):
+    sl.export(varied(sl.GRU(3, 7, 2)), tmp_path / "made", to=to)
+    sl.export(sl.GRU(3, 7, 2), tmp_path / "other", to=to)
+    model, other = library(tmp_path / "made", to), library(tmp_path / "other", to)
+    weights = trained(model)
+    x, y, expected = np.ones(3, np.float32), np.zeros(7, np.float32), np.zeros(7, np.float32)
+    state, copy, saved = np.zeros(100, np.float32), np.full(100, np.nan, np.float32), np.zeros(200, np.uint32)
+    model.model_reset(weights, pointer(state))
+    model.model_step(weights, pointer(state), pointer(x), pointer(y))
+    model.model_save(weights, pointer(state), pointer(saved))
+    assert other.model_load(trained(other), pointer(copy), pointer(saved)) == 1
+    assert np.isnan(copy).all()  # as it was
+    assert model.model_load(weights, pointer(copy), pointer(saved)) == 0
+    model.model_step(weights, pointer(state), pointer(x), pointer(expected))
+    model.model_step(weights, pointer(copy), pointer(x), pointer(y))
+    assert (y == expected).all()
+
+
+@compiled
+@pytest.mark.parametrize("to", KINDS)
+def test_weights_are_a_file_to_map(to, tmp_path):
+    sl.export(sl.LSTM(3, 7), tmp_path / "made", to=to)
+    sl.export(sl.LSTM(3, 8), tmp_path / "other", to=to)
+    model = library(tmp_path / "made", to)
+    content = (tmp_path / "made" / "model.weights").read_bytes()
+    own, other = np.frombuffer(content, np.uint8), np.fromfile(tmp_path / "other" / "model.weights", np.uint8)
+    assert model.model_check(pointer(own), len(own)) == 0
+    assert model.model_check(pointer(other), len(other)) == 1
+    assert model.model_check(pointer(own), len(own) - 1) == 2
+    assert model.model_check(pointer(own), 10) == 2
+    assert content == ctypes.string_at(trained(model), len(content))
+
+
+@compiled
+@pytest.mark.parametrize("to", KINDS)
+def test_tokens_are_drawn_as_the_logits_say(to, tmp_path):
+    """By chi-squared of 20,000 draws, at temperature 0.7, of all tokens and of the 3 likeliest."""
+    torch.manual_seed(0)
+    sl.export(models.LanguageModel(6, cells.gru, embedding_size=4, hidden_size=8), tmp_path / "made", to=to)
+    model = library(tmp_path / "made", to)
+    sample = model.model_sample
+    sample.argtypes = [ctypes.c_void_p, ctypes.c_float, ctypes.c_int32, ctypes.c_void_p]
+    logits = np.array([0.1, 2.0, -1.0, 1.5, 0.9, -3.0], np.float32)
+    assert sample(pointer(logits), 0.0, 0, pointer(np.zeros(1, np.uint32))) == 1
+    for top_k in (0, 3, 6):
+        seed = np.array([7], np.uint32)
+        draws = [sample(pointer(logits), 0.7, top_k, pointer(seed)) for _ in range(20_000)]
+        drawn = Sampling(temperature=0.7, top_k=top_k or None).probabilities(torch.from_numpy(logits[None]))
+        expected = 20_000 * drawn[0].double().numpy()
+        counts = np.bincount(draws, minlength=6)
+        assert counts[expected == 0].sum() == 0
+        there = expected > 0
+        assert ((counts - expected)[there] ** 2 / expected[there]).sum() < 20.5  # 99.9 % of chi-squared of 5
+
+
+@compiled
+def test_a_token_outside_the_vocabulary_reads_no_foreign_memory(tmp_path):
+    torch.manual_seed(0)
+    sl.export(models.LanguageModel(6, cells.gru, embedding_size=4, hidden_size=8), tmp_path / "made")
+    model = library(tmp_path / "made")
+    got = {}
+    for token in (0, -1, 6, 2**31 - 1, -(2**31)):
+        state, y = np.zeros(100, np.float32), np.zeros(6, np.float32)
+        model.model_reset(trained(model), pointer(state))
+        model.model_step(trained(model), pointer(state), token, pointer(y))
+        got[token] = y
+    assert all((y == got[0]).all() for y in got.values())
+
+
+@compiled
+@pytest.mark.skipif(shutil.which("nm") is None, reason="there is no nm here")
+@pytest.mark.parametrize("flags", [("-O0",), ("-O2",), ("-O3", "-march=native"), ("-Os",)], ids=" ".join)
+def test_nothing_is_called(flags, tmp_path):
+    sl.export(sl.Recurrent(cells.layer_norm_lstm, 17, 33, 2, layer_norm=True), tmp_path / "made")
+    for source in ("model.c", "model_weights.c"):
+        subprocess.run([COMPILER, "-std=c99", *flags, "-c", source, "-o", "one.o"], cwd=tmp_path / "made", check=True)
+        done = subprocess.run(["nm", "-u", "one.o"], cwd=tmp_path / "made", capture_output=True, text=True, check=True)
+        assert done.stdout.split() == []
+
+
+@compiled
+def test_other_compilers_than_gnus_take_it_too(tmp_path):
+    """Without vector extensions, as a pedantic compiler of C99 sees it."""
+    sl.export(sl.GRU(5, 20), tmp_path / "made")
+    subprocess.run(
+        [
+            COMPILER,
+            *native.FLAGS,
+            *native.WARNINGS,
+            "-pedantic",
+            "-DSL_PLAIN",
+            "check.c",
+            "model.c",
+            "model_weights.c",
+            "-o",
+            "check",
+        ],
+        cwd=tmp_path / "made",
+        check=True,
+    )
+    subprocess.run([tmp_path / "made" / "check"], check=True)
+
+
+@compiled
+def test_functions_are_right_over_their_range(tmp_path):
+    """Every function of the language, of numbers large, small and special."""
+    names = ("exp", "sigmoid", "tanh", "log", "softplus", "gelu", "erf", "sin", "cos", "sqrt", "abs", "floor", "relu")
+
+    @sl.cell
+    def all_functions(x=sl.given("13"), h=sl.state("13")):
+        parts = [sl.abs(v) if name in ("log", "sqrt") else v for name, v in zip(names, sl.split(x, 13), strict=True)]
+        h = sl.concat(*(getattr(sl, name)(v) for name, v in zip(names, parts, strict=True)))
+        return h
+
+    rnn = sl.Recurrent(all_functions, 13, 1, backend="interpret").requires_grad_(False)
+    sl.export(rnn, tmp_path / "made")
+    model = library(tmp_path / "made")
+    weights = trained(model)
+    sizes = np.geomspace(1e-6, 90, 400)
+    for x in np.concatenate([sizes, -sizes, [0.0]]).astype(np.float32):
+        given, got, state = np.full(13, x), np.zeros(13, np.float32), np.zeros(13, np.float32)
+        model.model_step(weights, pointer(state), pointer(given), pointer(got))
+        expected = rnn(torch.from_numpy(given)[None])[0][0].numpy()
+        np.testing.assert_allclose(got, expected, rtol=3e-6, atol=3e-7, err_msg=str(x))
+
+
+def test_without_a_compiler_the_source_is_written_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    made = sl.export(sl.LSTM(3, 4), tmp_path / "made", name="small")
+    assert made.difference is None
+    assert "not tried: there is no C compiler here" in str(made)
+    assert "void small_step(" in (tmp_path / "made" / "small.h").read_text()
+
+
+def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "compiled", lambda *given: Tried("cc", 0.5))
+    with pytest.raises(SelfloopError, match="differs from selfloop by 5"):
+        sl.export(sl.LSTM(3, 4), tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("rnn", "options", "words"),
+    [
+        (torch.nn.LSTM(3, 4), {}, "There is no native code for LSTM; there is for a Recurrent, LSTM, GRU or RNN, and"),
+        (
+            models.ManyToOne(models.FrameEncoder(8, 8, 1, 4), cells.gru, 2, hidden_size=3),
+            {},
+            "no native code for a FrameEnc",
+        ),
+        (sl.LSTM(3, 4), {"to": "rust"}, "'to' of export must be one of c, object"),
+        (sl.LSTM(3, 4), {"weights": "int4"}, "'weights' of export must be one of f32, bf16, int8. Got 'int4'"),
+        (sl.LSTM(3, 4), {"to": "object", "target": "avx513"}, "There is no target 'avx513'"),
+        (sl.LSTM(3, 4), {"target": "neon"}, "C source is for any processor"),
+        (sl.Recurrent(cells.antisymmetric, 4, 4), {"weights": "int8"}, "makes a matrix of its parameters before"),
+        (sl.Recurrent(cells.mlstm, 4, 4), {}, "no native code: C is a matrix that differs"),
+        (sl.LSTM(3, 4), {"name": "My Model"}, "must be a name of C in lower case"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_sentence(rnn, options, words, tmp_path):
+    with pytest.raises(SelfloopError) as error:
+        sl.export(rnn, tmp_path / "made", **options)
+    assert words in str(error.value)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_stack_that_is_not_finite_is_refused(tmp_path):
+    rnn = sl.LSTM(3, 4)
+    with torch.no_grad():
+        rnn.weight_hh_l0[0, 0] = torch.nan
+    with pytest.raises(SelfloopError, match="are not all finite"):
+        sl.export(rnn, tmp_path / "made")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SelfloopError, match="is not empty, and export overwrites nothing"):
+        sl.export(sl.LSTM(3, 4), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(SelfloopError, match="is not empty"):
+        sl.export(sl.LSTM(3, 4), tmp_path / "notes.txt")
