@@ -5,8 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from selfloop.compiler import named_target
-from selfloop.compiler.native import FORMS
+from selfloop.compiler.native import FORMS, object_target
 from selfloop.errors import ArgumentError, nearest
 from selfloop.exporting.exported import Exported, check_folder
 from selfloop.exporting.native.describe import checked
@@ -40,7 +39,8 @@ def export(
         out: a folder, new or empty.
         to: ``c`` for source, ``object`` for machine code.
         name: of the files, and what all names in them begin with.
-        target: of an object file, see `selfloop export --target list`; this processor's if None.
+        target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
+            and those of its family.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:
@@ -75,5 +75,5 @@ def export(
         raise ArgumentError("C source is for any processor: a 'target' is that of to='object'.")
     module = checked(model)
     check_folder(folder)
-    targets = () if target is None else (named_target(target),)
+    targets = () if target is None else (object_target(target),)
     return export_native(module, folder, to=to, name=name, form=weights, targets=targets)

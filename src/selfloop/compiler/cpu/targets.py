@@ -36,6 +36,7 @@ class Target:
 
     Attributes:
         name: how it is called here.
+        about: what it is, in a line; of what object files are made for.
         triple: LLVM's, for object files; kernels for this process use the process's own.
         features: those of LLVM that it has, of which the processor of this process must have all to be of this family.
         options: what LLVM is told beside them.
@@ -60,6 +61,7 @@ class Target:
     registers: int
     columns: int
     options: tuple[str, ...] = ()
+    about: str = ""
     cpu: str = ""
     abi: str = ""
     index_bits: int = 64

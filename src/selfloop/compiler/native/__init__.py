@@ -4,6 +4,7 @@ from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.targets import OBJECT_TARGETS, host_object_target, object_target, target_table
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -12,6 +13,7 @@ __all__ = [
     "FORMS",
     "HEAD",
     "MAGIC",
+    "OBJECT_TARGETS",
     "Layer",
     "Linear",
     "Model",
@@ -23,7 +25,10 @@ __all__ = [
     "WeightLayout",
     "data_object",
     "form",
+    "host_object_target",
     "loaded",
     "native_object",
+    "object_target",
     "structs",
+    "target_table",
 ]

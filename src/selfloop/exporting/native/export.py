@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import data_object, loaded, native_object
+from selfloop.compiler.native import data_object, host_object_target, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
@@ -55,7 +55,7 @@ def export_native(
         to: ``c`` or ``object``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files; that of this processor if none.
+        targets: of object files; that of this processor and its family if none.
         about: the model's input in words, for the header.
         words: what the numbers of its answers stand for.
         inputs: to try it on, (T, numbers), or (T,) of tokens; random if None.
@@ -69,7 +69,7 @@ def export_native(
     source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
     x = _random(own) if inputs is None else inputs
     truth = _Truth.of(module, source, x)
-    maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_target(),))
+    maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_object_target(),))
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -199,7 +199,7 @@ class _Objects:
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
         """Where it is for this processor: by the C compiler, else in this process."""
         compiler, name = c_compiler(), self.source.model.name
-        if self.targets[0] is not host_target():
+        if self.targets[0] is not host_object_target():
             return (), (f"{self.targets[0].name} is not this processor",)
         if compiler is None:
             return (in_process(self.source, self.truth),), ()
