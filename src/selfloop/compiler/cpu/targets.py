@@ -173,7 +173,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m55",
-        triple="thumbv8.1m.main-none-eabihf",
+        triple="thumbv8.1m.main-unknown-none-eabihf",
         features=("mve.fp",),
         cpu="cortex-m55",
         vector_bytes=16,
@@ -185,7 +185,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m7",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("fp-armv8d16",),
         cpu="cortex-m7",
         vector_bytes=4,
@@ -196,7 +196,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m4f",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("vfp4d16sp",),
         cpu="cortex-m4",
         vector_bytes=4,

@@ -64,7 +64,7 @@ OBJECT_TARGETS: tuple[Target, ...] = (
         family("cortex-m4f"),
         name="cortex-m33",
         about="Arm Cortex-M33, M35P with an FPU",
-        triple="thumbv8m.main-none-eabihf",
+        triple="thumbv8m.main-unknown-none-eabihf",
         features=("fp-armv8d16sp",),
         cpu="cortex-m33",
         has_rounding=True,
@@ -112,14 +112,17 @@ def host_object_target() -> Target:
     return _host(host_family())
 
 
+def is_of_host(target: Target) -> bool:
+    """Whether object files of a target run in this process."""
+    has = llvm.get_host_cpu_features()
+    is_here = _system(target.triple) == _system(llvm.get_default_triple())
+    return is_here and all(has.get(feature) for feature in target.features)
+
+
 @cache
 def _host(own: Target) -> Target:
-    here, has = llvm.get_default_triple(), llvm.get_host_cpu_features()
-    for target in OBJECT_TARGETS:
-        is_here = _system(target.triple) == _system(here) and target.vector_bytes <= own.vector_bytes
-        if is_here and all(has.get(feature) for feature in target.features):
-            return target
-    return own
+    fitting = (t for t in OBJECT_TARGETS if is_of_host(t) and t.vector_bytes <= own.vector_bytes)
+    return next(fitting, own)
 
 
 def _system(triple: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from selfloop.compiler.native import data_object, host_object_target, loaded, na
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
+from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
 from selfloop.exporting.native.files import Source, Words, makefile, tolerated
 from selfloop.exporting.native.packing import rounded
 from selfloop.layers import Recurrent
@@ -30,9 +31,14 @@ Floats = NDArray[np.float32]
 CHECKED = 8
 """Steps of random input that the check runs."""
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 """Of the C compiler that tries what was made."""
+
+HERE = Toolchain(flags=NATIVE)
+"""This machine's own."""
+
+PATIENCE = 300
+"""Seconds that a compiler or a program may take."""
 
 
 def export_native(
@@ -157,7 +163,7 @@ class _C:
             f"{name}.c": own.source(),
             f"{name}_weights.c": own.trained(),
             "check.c": own.check(self.truth.x, self.truth.y, self.truth.own_difference),
-            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"]),
+            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"], HERE),
         }
         return {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
 
@@ -166,7 +172,7 @@ class _C:
         compiler = c_compiler()
         if compiler is None:
             return (), ("there is no C compiler here",)
-        return (compiled(compiler, files, [f for f in files if f.endswith(".c")]),), ()
+        return (compiled(replace(HERE, compiler=compiler), files, [f for f in files if f.endswith(".c")]),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -193,17 +199,24 @@ class _Objects:
             found[f"{name}.weights"] = weights.bytes
         check = own.check(self.truth.x, self.truth.y, self.truth.own_difference)
         texts = {f"{name}.h": own.header(weights), "check.c": check}
-        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"])
+        tools = toolchain(target)
+        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"], tools or Toolchain())
+        texts |= tools.files if tools else {}
         return {file: text.encode() for file, text in texts.items()} | found
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-        """Where it is for this processor: by the C compiler, else in this process."""
-        compiler, name = c_compiler(), self.source.model.name
-        if self.targets[0] is not host_object_target():
-            return (), (f"{self.targets[0].name} is not this processor",)
-        if compiler is None:
+        """By a C compiler for its processor, and where that is another, by an emulator; else in this process."""
+        (target,), name = self.targets, self.source.model.name
+        tools = toolchain(target)
+        if tools is None:
+            return (), (f"nothing here runs {target.name}",)
+        if not tools.runner:
+            tools = replace(tools, compiler=c_compiler() or tools.compiler)
+        if tools.missing and not tools.runner and target is host_object_target():
             return (in_process(self.source, self.truth),), ()
-        return (compiled(compiler, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
+        if tools.missing:
+            return (), (f"{tools.missing}, which a program for {target.name} needs, is not installed",)
+        return (compiled(tools, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -221,31 +234,43 @@ def c_compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
-def compiled(compiler: str, files: Mapping[str, bytes], parts: list[str]) -> Tried:
+def compiled(tools: Toolchain, files: Mapping[str, bytes], parts: list[str]) -> Tried:
     """The check, compiled and run."""
     with tempfile.TemporaryDirectory() as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
-        made = subprocess.run(
-            [compiler, *FLAGS, *WARNINGS, *parts, "-o", "check"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        flags = [*FLAGS.split(), *tools.flags.split(), *WARNINGS]
+        made = _ran([tools.compiler, *flags, *parts, *tools.sources, "-o", "check"], folder)
         if made.returncode:
             raise BackendError(
                 f"The C compiler refuses the source of selfloop, which is a bug: {_first_error(made.stderr)}"
             )
-        ran = subprocess.run([str(Path(folder) / "check")], cwd=folder, capture_output=True, text=True, check=False)
-    return _said(Path(compiler).name, ran.stdout)
+        ran = _ran([*tools.runner.split(), str(Path(folder) / "check")], folder)
+    by = Path(tools.compiler).name
+    return _said(f"{by} and {tools.title}" if tools.runner else by, ran.stdout, is_timed=not tools.runner)
 
 
-def _said(by: str, said: str) -> Tried:
-    """What a check has printed."""
+def _ran(command: list[str], folder: str) -> "subprocess.CompletedProcess[str]":
+    """A program with nothing to read; one that hangs is stopped."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"it took more than {PATIENCE} seconds")
+
+
+def _said(by: str, said: str, is_timed: bool = True) -> Tried:
+    """What a check has printed; the time of an emulator says nothing."""
     (difference,) = re.findall(r"difference ([\d.e+-]+|nan|inf)", said) or ["inf"]
     (time,) = re.findall(r"step ([\d.]+) us", said) or [None]
-    return Tried(by, float(difference), None if time is None else float(time))
+    return Tried(by, float(difference), None if time is None or not is_timed else float(time))
 
 
 def in_process(source: Source, truth: _Truth) -> Tried:
