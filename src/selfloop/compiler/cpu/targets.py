@@ -46,6 +46,7 @@ class Target:
         registers: the number of vector registers.
         columns: the most vectors of outputs that a register tile has.
         index_bits: the width of an address, and of the numbers in an argument block.
+        prefetch: how many bytes ahead of the weights of a step its memory is asked for; 0 for never.
         has_fma: whether it multiplies and adds with one rounding.
         has_rounding: whether it has an instruction that rounds to whole numbers.
         has_float64: whether it computes in float64.
@@ -65,6 +66,7 @@ class Target:
     cpu: str = ""
     abi: str = ""
     index_bits: int = 64
+    prefetch: int = 0
     has_fma: bool = True
     has_rounding: bool = True
     has_float64: bool = True

@@ -80,12 +80,12 @@ class _Step:
         """For each block of units the products, then what follows from them."""
         values = self.program.step.values
         arguments = {k: tuple(a for _, a in values[k].terms) for k in loop.products}
+        lanes = self.writer.lanes(loop.size, len(loop.products))  # of all: their blocks are summed together
         summed, order = [], []
         for places, group in groupby(sorted(loop.products, key=arguments.__getitem__), key=arguments.__getitem__):
             products = list(group)
             terms = tuple(tuple(matrix for matrix, _ in values[k].terms) for k in products)
             lengths = tuple(values[a].size for a in places)
-            lanes = self.writer.lanes(loop.size, len(products))
             panel = self.layout.panel(terms, lengths, loop.size, lanes)
             pointers = [self._pointer(self._place(a)) for a in places]
             summed.append(Products(panel, self.named["w"], self.named.get("q"), pointers))

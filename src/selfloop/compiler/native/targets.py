@@ -20,18 +20,21 @@ _V2 = replace(
     about="x86-64 of 2009 and later, for Linux: SSE4.2",
     features=("sse4.2", "popcnt", "cx16", "sahf"),
     has_rounding=True,
+    prefetch=2048,
 )
 _V3 = replace(
     family("avx2"),
     name="x86-64-v3",
     about="x86-64 of 2013 and later, for Linux: AVX2 and FMA",
     features=(*_V2.features, "avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt", "movbe"),
+    prefetch=2048,
 )
 _V4 = replace(
     family("avx512"),
     name="x86-64-v4",
     about="x86-64 with AVX-512, for Linux",
     features=(*_V3.features, *(f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl"))),
+    prefetch=2048,
 )
 _WINDOWS = "x86_64-pc-windows-gnu"
 

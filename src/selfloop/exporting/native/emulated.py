@@ -21,12 +21,14 @@ class Toolchain:
         flags: of it, beside `FLAGS`.
         runner: what the program's path is appended to; empty where the program runs by itself.
         files: of C and the linker, that a program needs beside its own, by name; those of C are compiled with it.
+        room: bytes of code and constants that its processor has room for; None for a whole computer.
     """
 
     compiler: str = "cc"
     flags: str = ""
     runner: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    room: int | None = None
 
     @property
     def title(self) -> str:
@@ -45,14 +47,16 @@ class Toolchain:
         return next((program for program in needed if shutil.which(program) is None), None)
 
 
-def _cortex_m(cpu: str, board: str, rom: int, ram: int, ram_bytes: int) -> Toolchain:
+def _cortex_m(cpu: str, board: str, rom: int, rom_bytes: int, ram: int, ram_bytes: int) -> Toolchain:
     """A board of QEMU's: where its code lies, and its variables."""
     places = " ".join(f"-Wl,--defsym={n}={v:#x}" for n, v in (("ROM", rom), ("RAM", ram), ("RAM_BYTES", ram_bytes)))
     return Toolchain(
         "arm-none-eabi-gcc",
-        f"-mthumb -mcpu={cpu} -mfloat-abi=hard --specs=rdimon.specs -nostartfiles -T link.ld {places}",
+        f"-mthumb -mcpu={cpu} -mfloat-abi=hard --specs=rdimon.specs -nostartfiles "
+        f"-T link.ld -Wl,-z,noexecstack {places}",
         f"qemu-system-arm -M {board} -nographic -semihosting-config enable=on,target=native -kernel",
         {"startup.c": CORTEX_M_STARTUP, "link.ld": CORTEX_M_LINK},
+        rom_bytes,
     )
 
 
@@ -62,10 +66,10 @@ EMULATED: Mapping[str, Toolchain] = {
     "aarch64": Toolchain("aarch64-linux-gnu-gcc", "-static", "qemu-aarch64-static"),
     "rv64gc": _RISCV,
     "rv64gcv": Toolchain(_RISCV.compiler, _RISCV.flags, f"{_RISCV.runner} -cpu rv64,v=true,vext_spec=v1.0"),
-    "cortex-m4": _cortex_m("cortex-m4", "mps2-an386", 0, 0x20000000, 0x400000),
-    "cortex-m7": _cortex_m("cortex-m7", "mps2-an500", 0, 0x20000000, 0x400000),
-    "cortex-m33": _cortex_m("cortex-m33", "mps2-an505", 0x10000000, 0x38000000, 0x200000),
-    "cortex-m55": _cortex_m("cortex-m55", "mps3-an547", 0x10000000, 0x30000000, 0x80000),
+    "cortex-m4": _cortex_m("cortex-m4", "mps2-an386", 0, 0x400000, 0x20000000, 0x400000),
+    "cortex-m7": _cortex_m("cortex-m7", "mps2-an500", 0, 0x400000, 0x20000000, 0x400000),
+    "cortex-m33": _cortex_m("cortex-m33", "mps2-an505", 0x10000000, 0x400000, 0x38000000, 0x200000),
+    "cortex-m55": _cortex_m("cortex-m55", "mps3-an547", 0x10000000, 0x80000, 0x30000000, 0x80000),
 }
 """By the target's name. Debian's packages of them stand in .ci/run."""
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import data_object, host_object_target, loaded, native_object
+from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
@@ -36,6 +36,9 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 HERE = Toolchain(flags=NATIVE)
 """This machine's own."""
+
+INDEXED = 2**31
+"""Numbers that an index of 32 bits with a sign tells apart."""
 
 PATIENCE = 300
 """Seconds that a compiler or a program may take."""
@@ -73,6 +76,7 @@ def export_native(
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
     source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
+    check_size(source, to, targets)
     x = _random(own) if inputs is None else inputs
     truth = _Truth.of(module, source, x)
     maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_object_target(),))
@@ -87,6 +91,23 @@ def export_native(
             )
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
+
+
+def check_size(source: Source, to: str, targets: Sequence[Target] = ()) -> None:
+    """Raise ArgumentError where weights have more elements than an index of the code can number, or a 32-bit processor
+    address.
+    """
+    layout = source.layout
+    codes = FORMS[layout.form] * layout.codes
+    for unit, size, by in (
+        ("numbers", max(layout.floats, layout.codes), ["C source"] if to == "c" else []),
+        ("bytes", 4 * layout.floats + codes, [t.name for t in targets if t.index_bits == 32]),
+    ):
+        if by and size >= INDEXED:
+            raise ArgumentError(
+                f"{source.title} has {size:,} {unit} of weights, and {by[0]} has indices of 32 bits, for less than "
+                f"{INDEXED:,}. Export an object file for a 64-bit processor, or a smaller model."
+            )
 
 
 def _title(module: Trained) -> str:
@@ -216,6 +237,8 @@ class _Objects:
             return (in_process(self.source, self.truth),), ()
         if tools.missing:
             return (), (f"{tools.missing}, which a program for {target.name} needs, is not installed",)
+        if tools.room is not None and sum(map(len, files.values())) > tools.room:
+            return (), (f"{tools.title} has room for {tools.room:,} bytes of a program for {target.name}",)
         return (compiled(tools, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
