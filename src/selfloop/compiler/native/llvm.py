@@ -264,7 +264,8 @@ class Llvm(Writer):
         """As many vectors side by side as keep the processor's multipliers busy, and as registers hold."""
         lanes, products = self.target.lanes(4), max(1, products)
         fitting = (self.target.registers - 2) // products
-        most = max(1, min(fitting, max(2, self.target.registers // 2 // products)))
+        wanted = self.target.registers // 2 if lanes > 1 else 8
+        most = max(1, min(fitting, max(2, wanted // products)))
         vectors = -(-size // lanes)
         return lanes * -(-vectors // -(-vectors // most))
 
