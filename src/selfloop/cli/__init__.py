@@ -10,8 +10,10 @@ from typer.core import TyperGroup
 
 from selfloop import processors
 from selfloop.cli.bench import bench
+from selfloop.cli.convert import convert
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
+from selfloop.cli.export import export
 from selfloop.cli.generate import generate
 from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
@@ -55,7 +57,9 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(generate)
 app.command()(inspect)
+app.command()(export)
 app.command()(show)
+app.command()(convert)
 app.command()(doctor)
 app.command()(bench)
 

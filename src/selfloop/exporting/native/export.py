@@ -18,10 +18,10 @@ from torch import Tensor
 from selfloop.compiler import Target, host_target
 from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
-from selfloop.exporting.native.files import Source, Words, makefile, tolerated
+from selfloop.exporting.native.files import Source, Words, makefile
 from selfloop.exporting.native.packing import rounded
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne

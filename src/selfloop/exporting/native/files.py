@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfloop.compiler.native import C99, HEAD, MAGIC, Model, ModelWriter, WeightLayout, form, structs
-from selfloop.exporting.exported import TOLERANCE
+from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native.describe import Described
 from selfloop.exporting.native.emulated import FLAGS, Toolchain
 from selfloop.exporting.native.packing import Packed, packed
@@ -198,11 +198,6 @@ class Source:
             scale=c_float(max(float(np.abs(y).max()), 1e-30)),
             tolerance=tolerated(own_difference),
         )
-
-
-def tolerated(own_difference: float) -> float:
-    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
-    return max(TOLERANCE, 4 * own_difference)
 
 
 def makefile(name: str, parts: Sequence[str], tools: Toolchain) -> str:
