@@ -17,6 +17,7 @@ import selfloop as sl
 from selfloop.compiler.native import OBJECT_TARGETS, data_object, is_of_host, native_object, target_table
 from selfloop.errors import BackendError, SelfloopError
 from selfloop.exporting.exported import tolerated
+from selfloop.exporting.native import emulated
 from selfloop.exporting.native import export as native
 from selfloop.exporting.native.emulated import FLAGS, Toolchain, toolchain
 from selfloop.exporting.native.files import c_float
@@ -173,8 +174,19 @@ def test_what_cannot_be_run_is_said(tmp_path, monkeypatch):
     assert "not tried: nothing here runs apple-arm64" in str(made)
 
 
+def test_a_cross_compiler_without_its_library_is_said(tmp_path, monkeypatch):
+    for program, said in (("aarch64-linux-gnu-gcc", "libc.a"), ("qemu-aarch64-static", "")):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho {said}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    emulated._has_library.cache_clear()
+    made = sl.export(sl.GRU(3, 4), tmp_path / "made", to="object", target="aarch64")
+    emulated._has_library.cache_clear()
+    assert "not tried: the C library of aarch64-linux-gnu-gcc, which a program for aarch64 needs, is not" in str(made)
+
+
 def test_a_program_that_says_nothing_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(native, "toolchain", lambda target: Toolchain(runner="true"))
+    monkeypatch.setattr(native, "toolchain", lambda target: Toolchain("cc", "", "true"))
     if shutil.which("cc") is None or not is_of_host(TARGETS["x86-64-v2"]):
         pytest.skip("there is no C compiler for x86-64 here")
     with pytest.raises(BackendError, match="differs from selfloop by inf"):

@@ -1,8 +1,11 @@
 """How object files of a target are linked and run here: by the own C compiler, or by a cross compiler and QEMU."""
 
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from selfloop.compiler import Target
 from selfloop.compiler.native import is_of_host
@@ -42,9 +45,20 @@ class Toolchain:
 
     @property
     def missing(self) -> str | None:
-        """The program that is not on this machine; None if none is missing."""
+        """What is not on this machine, a program or the C library of a cross compiler; None if nothing is missing."""
         needed = [self.compiler, *self.runner.split()[:1]]
-        return next((program for program in needed if shutil.which(program) is None), None)
+        lacking = next((program for program in needed if shutil.which(program) is None), None)
+        if lacking is None and self.runner and not _has_library(self.compiler):
+            return f"the C library of {self.compiler}"
+        return lacking
+
+
+@cache
+def _has_library(compiler: str) -> bool:
+    """Whether a compiler finds its C library: Debian has it in a package of its own."""
+    asked = [compiler, "-print-file-name=libc.a"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return Path(found).is_absolute()
 
 
 def _cortex_m(cpu: str, board: str, rom: int, rom_bytes: int, ram: int, ram_bytes: int) -> Toolchain:
