@@ -19,7 +19,7 @@ from selfloop.version import __version__
 
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
-    "Stepper", "VariationalDropout", "Windows",
+    "Stepper", "VariationalDropout", "Windows", "cross_entropy", "linear_cross_entropy",
 )  # fmt: skip
 _MODELS = ("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany")
 _TRAINED = ("Captioner", "Classifier", "Labeller", "TextModel", "TrainedModel", "Translator")

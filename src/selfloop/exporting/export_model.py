@@ -1,17 +1,20 @@
-"""``selfloop.export``: a model as C, or as an object file."""
+"""``selfloop.export``: a model as C, as an object file, or as WebAssembly."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
 
-from selfloop.compiler.native import FORMS, object_target
+from selfloop.compiler import Target
+from selfloop.compiler.native import FORMS, object_target, wasm_target
 from selfloop.errors import ArgumentError, nearest
 from selfloop.exporting.exported import Exported, check_folder
 from selfloop.exporting.native.describe import checked
 from selfloop.exporting.native.export import export_native
 
-KINDS = ("c", "object")
+KINDS: Mapping[str, Callable[[str], Target] | None] = {"c": None, "object": object_target, "wasm": wasm_target}
+"""What can be made, and what knows its targets; C source is for all."""
 
 
 def export(
@@ -23,24 +26,29 @@ def export(
     target: str | None = None,
     weights: str = "f32",
 ) -> Exported:
-    """Write a model as C99 or as an object file: no allocation, no library, all memory the caller's.
+    """Write a model as C99, an object file or WebAssembly: no allocation, no library, all memory the caller's.
 
-    The folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files for a linker),
-    ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try them on, and a
-    Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
+    Of C and objects the folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files
+    for a linker), ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try
+    them on, and a Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
 
         model_state state;
         model_reset(&model_trained, &state);
         for (;;) { model_step(&model_trained, &state, x, y); }
 
+    Of WebAssembly it gets ``NAME.wasm`` and ``NAME.weights``, ``NAME.mjs``, which runs them in browsers, Node and Deno,
+    ``index.html``, a page that does, and ``check.mjs``. Browsers take them from a web server alone, such as
+    ``python -m http.server``.
+
     Args:
         model: a `Recurrent` of any cell that the compiler takes, of any depth and direction, or a model of `lm`,
             `classify` or `label`; in evaluation, in float32.
         out: a folder, new or empty.
-        to: ``c`` for source, ``object`` for machine code.
+        to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly.
         name: of the files, and what all names in them begin with.
         target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
-            and those of its family.
+            and those of its family. Of WebAssembly ``simd``, which is what None means, ``relaxed-simd`` for new
+            engines, or ``plain`` for old ones.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:
@@ -61,7 +69,7 @@ def export(
         64
     """
     folder = Path(out)
-    for title, given, known in (("to", to, KINDS), ("weights", weights, tuple(FORMS))):
+    for title, given, known in (("to", to, tuple(KINDS)), ("weights", weights, tuple(FORMS))):
         if given not in known:
             hint = nearest(str(given), known) or "."
             raise ArgumentError(
@@ -71,9 +79,10 @@ def export(
         raise ArgumentError(
             f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
         )
-    if target is not None and to == "c":
-        raise ArgumentError("C source is for any processor: a 'target' is that of to='object'.")
+    find = KINDS[to]
+    if target is not None and find is None:
+        raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
     module = checked(model)
     check_folder(folder)
-    targets = () if target is None else (object_target(target),)
+    targets = () if target is None or find is None else (find(target),)
     return export_native(module, folder, to=to, name=name, form=weights, targets=targets)

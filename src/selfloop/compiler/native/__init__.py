@@ -11,6 +11,7 @@ from selfloop.compiler.native.targets import (
     object_target,
     target_table,
 )
+from selfloop.compiler.native.wasm import PAGE, WASM_TARGETS, linked, wasm_module, wasm_target
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -20,6 +21,8 @@ __all__ = [
     "HEAD",
     "MAGIC",
     "OBJECT_TARGETS",
+    "PAGE",
+    "WASM_TARGETS",
     "Layer",
     "Linear",
     "Model",
@@ -33,9 +36,12 @@ __all__ = [
     "form",
     "host_object_target",
     "is_of_host",
+    "linked",
     "loaded",
     "native_object",
     "object_target",
     "structs",
     "target_table",
+    "wasm_module",
+    "wasm_target",
 ]

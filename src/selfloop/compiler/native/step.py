@@ -82,6 +82,7 @@ class _Step:
         arguments = {k: tuple(a for _, a in values[k].terms) for k in loop.products}
         lanes = self.writer.lanes(loop.size, len(loop.products))  # of all: their blocks are summed together
         summed, order = [], []
+        lanes = self.writer.lanes(loop.size, max(1, len(loop.products)))  # all are summed at once, block by block
         for places, group in groupby(sorted(loop.products, key=arguments.__getitem__), key=arguments.__getitem__):
             products = list(group)
             terms = tuple(tuple(matrix for matrix, _ in values[k].terms) for k in products)

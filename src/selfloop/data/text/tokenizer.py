@@ -99,12 +99,22 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Writes a ``tokenizer.json``, which the `tokenizers` library opens too; whole or not at all."""
         with replacing(Path(path)) as file:
-            file.write(self._backend.to_str(pretty=True).encode())
+            file.write(self.json)
+
+    @property
+    def json(self) -> bytes:
+        """What `save` writes."""
+        return str(self._backend.to_str(pretty=True)).encode()
 
     @property
     def vocab_size(self) -> int:
         """The number of types."""
         return int(self._backend.get_vocab_size())
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The number of each token, by its name in ``tokenizer.json``."""
+        return dict(self._backend.get_vocab())
 
     @functools.cached_property
     def digest(self) -> str:

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object
+from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object, wasm_target
+from selfloop.data import Tokenizer
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
 from selfloop.exporting.native.files import Source, Words, makefile
 from selfloop.exporting.native.packing import rounded
+from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
@@ -54,19 +56,21 @@ def export_native(
     targets: tuple[Target, ...] = (),
     about: str = "",
     words: Words | None = None,
+    tokenizer: Tokenizer | None = None,
     inputs: Tensor | None = None,
 ) -> Exported:
-    """Write a model as C source or as object files.
+    """Write a model as C source, as object files or as a module of WebAssembly.
 
     Args:
         module: see `described`.
         folder: new or empty.
-        to: ``c`` or ``object``.
+        to: ``c``, ``object`` or ``wasm``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files; that of this processor and its family if none.
+        targets: of object files or of a module; if none, this processor's, and engines with SIMD.
         about: the model's input in words, for the header.
         words: what the numbers of its answers stand for.
+        tokenizer: from text to what the model reads, for a page.
         inputs: to try it on, (T, numbers), or (T,) of tokens; random if None.
 
     Raises:
@@ -79,7 +83,7 @@ def export_native(
     check_size(source, to, targets)
     x = _random(own) if inputs is None else inputs
     truth = _Truth.of(module, source, x)
-    maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_object_target(),))
+    maker = MAKERS[to](source, truth, targets, tokenizer)
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -244,6 +248,19 @@ class _Objects:
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
+
+
+def _web(source: Source, truth: _Truth, targets: tuple[Target, ...], tokenizer: Tokenizer | None) -> Web:
+    (target,) = targets or (wasm_target("simd"),)
+    return Web(source, truth.x, truth.y, truth.own_difference, target, tokenizer)
+
+
+MAKERS: dict[str, Callable[[Source, _Truth, tuple[Target, ...], Tokenizer | None], _C | _Objects | Web]] = {
+    "c": lambda source, truth, targets, tokenizer: _C(source, truth),
+    "object": lambda source, truth, targets, tokenizer: _Objects(source, truth, targets or (host_object_target(),)),
+    "wasm": _web,
+}
+"""What makes the files of a kind."""
 
 
 def _sizes(source: Source, files: Mapping[str, bytes]) -> dict[str, int]:
