@@ -1,4 +1,4 @@
-"""What object files leave undefined: read from the symbol table of ELF, and the import section of WebAssembly."""
+"""What object files leave undefined: read from the symbol tables of ELF, Mach-O and COFF, and WebAssembly's imports."""
 
 import struct
 
@@ -8,8 +8,40 @@ FROM_THE_LINKER = {"__linear_memory", "__stack_pointer", "__indirect_function_ta
 
 def undefined(code):
     """The names that a relocatable object file needs from elsewhere."""
-    names = _wasm_imports(code) if code.startswith(b"\0asm") else _elf_undefined(code)
-    return names - FROM_THE_LINKER
+    readers = {b"\0asm": _wasm_imports, b"\xcf\xfa\xed\xfe": _macho_undefined, b"\x64\x86": _coff_undefined}
+    read = next((reader for start, reader in readers.items() if code.startswith(start)), _elf_undefined)
+    return read(code) - FROM_THE_LINKER
+
+
+def _macho_undefined(code):
+    (commands,), at, found = struct.unpack_from("<I", code, 16), 32, set()
+    for _ in range(commands):
+        kind, size = struct.unpack_from("<II", code, at)
+        if kind == 2:  # the symbol table
+            first, count, texts, _ = struct.unpack_from("<IIII", code, at + 8)
+            for place in range(first, first + 16 * count, 16):
+                name, flags = struct.unpack_from("<IB", code, place)
+                if flags & 0x0F == 1:  # external, of no section
+                    found.add(_text(code, texts + name))
+        at += size
+    return found
+
+
+def _coff_undefined(code):
+    (first, count), found, k = struct.unpack_from("<II", code, 8), set(), 0
+    texts = first + 18 * count
+    while k < count:
+        at = first + 18 * k
+        zeros, long = struct.unpack_from("<II", code, at)
+        section, _, storage, further = struct.unpack_from("<hHBB", code, at + 12)
+        if section == 0 and storage == 2:
+            found.add(_text(code, texts + long) if zeros == 0 else code[at : at + 8].rstrip(b"\0").decode())
+        k += 1 + further
+    return found
+
+
+def _text(code, at):
+    return code[at : code.index(b"\0", at)].decode()
 
 
 def _elf_undefined(code):
@@ -33,7 +65,7 @@ def _elf_undefined(code):
             else:
                 name, _, _, _, _, section = struct.unpack_from("<IIIBBH", code, at)
             if section == 0:
-                found.add(code[texts + name : code.index(b"\0", texts + name)].decode())
+                found.add(_text(code, texts + name))
     return found
 
 

@@ -3,10 +3,13 @@
 The peer is the same model with torch's recurrent functions and dropout, and torch's cross_entropy of its logits.
 """
 
+import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -205,7 +208,7 @@ def _flops(case: StepCase, batch: Batch) -> int:
 
 def _parts(step: Callable[[], object]) -> dict[str, float]:
     """The share of the time that each part takes."""
-    with profile(use_kineto=False) as found:
+    with _silent_errors(), profile(use_kineto=False) as found:
         start = time.perf_counter()
         for _ in range(PROFILED):
             step()
@@ -216,6 +219,19 @@ def _parts(step: Callable[[], object]) -> dict[str, float]:
         taken = sum(events[name].cpu_time_total for name in names if name in events)
         parts[part] = taken / whole
     return {**parts, "rest": 1 - sum(parts.values())}
+
+
+@contextmanager
+def _silent_errors() -> Iterator[None]:
+    """Without what libraries write to the process's standard error: torch's profiler says when it starts and stops."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 # The cases

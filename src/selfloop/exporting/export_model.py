@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import nn
 
-from selfloop.compiler import Target, named_target
-from selfloop.compiler.native import FORMS, wasm_target
+from selfloop.compiler import Target
+from selfloop.compiler.native import FORMS, object_target, wasm_target
 from selfloop.errors import ArgumentError, nearest
 from selfloop.exporting.exported import Exported, check_folder
 from selfloop.exporting.native.describe import checked
 from selfloop.exporting.native.export import export_native
 
-KINDS: Mapping[str, Callable[[str], Target] | None] = {"c": None, "object": named_target, "wasm": wasm_target}
+KINDS: Mapping[str, Callable[[str], Target] | None] = {"c": None, "object": object_target, "wasm": wasm_target}
 """What can be made, and what knows its targets; C source is for all."""
 
 
@@ -46,8 +46,9 @@ def export(
         out: a folder, new or empty.
         to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly.
         name: of the files, and what all names in them begin with.
-        target: of an object file, see `selfloop export --target list`; this processor's if None. Of WebAssembly
-            ``simd``, which is what None means, ``relaxed-simd`` for new engines, or ``plain`` for old ones.
+        target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
+            and those of its family. Of WebAssembly ``simd``, which is what None means, ``relaxed-simd`` for new
+            engines, or ``plain`` for old ones.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:

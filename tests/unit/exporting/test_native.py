@@ -14,6 +14,7 @@ import selfloop as sl
 from selfloop import SelfloopError, cells, models
 from selfloop.decoding import Sampling
 from selfloop.exporting import Tried
+from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native import export as native
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -43,7 +44,7 @@ def numbers_of(module, **options):
     own = native.described(module.eval(), "model", options.get("form", "f32"))
     source = native.Source(own, "a stack", "")
     truth = native._Truth.of(module, source, native._random(own))
-    return native.in_process(source, truth).difference, native.tolerated(truth.own_difference)
+    return native.in_process(source, truth).difference, tolerated(truth.own_difference)
 
 
 @pytest.mark.parametrize("entry", CELLS, ids=str)
@@ -63,7 +64,7 @@ def test_products_of_several_arguments_are_summed_in_the_same_blocks(cell):
 @pytest.fixture
 def quickly(monkeypatch):
     """C compilers optimise less, which takes a third of the time."""
-    monkeypatch.setattr(native, "FLAGS", ("-std=c99", "-O1"))
+    monkeypatch.setattr(native, "FLAGS", "-std=c99 -O1")
 
 
 @compiled
@@ -216,7 +217,7 @@ def test_other_compilers_than_gnus_take_it_too(tmp_path):
     subprocess.run(
         [
             COMPILER,
-            *native.FLAGS,
+            *native.FLAGS.split(),
             *native.WARNINGS,
             "-pedantic",
             "-DSL_PLAIN",

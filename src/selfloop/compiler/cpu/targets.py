@@ -36,6 +36,7 @@ class Target:
 
     Attributes:
         name: how it is called here.
+        about: what it is, in a line; of what object files are made for.
         triple: LLVM's, for object files; kernels for this process use the process's own.
         features: those of LLVM that it has, of which the processor of this process must have all to be of this family.
         options: what LLVM is told beside them.
@@ -45,6 +46,7 @@ class Target:
         registers: the number of vector registers.
         columns: the most vectors of outputs that a register tile has.
         index_bits: the width of an address, and of the numbers in an argument block.
+        prefetch: how many bytes ahead of the weights of a step its memory is asked for; 0 for never.
         has_fma: whether it multiplies and adds with one rounding.
         has_rounding: whether it has an instruction that rounds to whole numbers.
         has_float64: whether it computes in float64.
@@ -60,9 +62,11 @@ class Target:
     registers: int
     columns: int
     options: tuple[str, ...] = ()
+    about: str = ""
     cpu: str = ""
     abi: str = ""
     index_bits: int = 64
+    prefetch: int = 0
     has_fma: bool = True
     has_rounding: bool = True
     has_float64: bool = True
@@ -171,7 +175,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m55",
-        triple="thumbv8.1m.main-none-eabihf",
+        triple="thumbv8.1m.main-unknown-none-eabihf",
         features=("mve.fp",),
         cpu="cortex-m55",
         vector_bytes=16,
@@ -183,7 +187,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m7",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("fp-armv8d16",),
         cpu="cortex-m7",
         vector_bytes=4,
@@ -194,7 +198,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m4f",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("vfp4d16sp",),
         cpu="cortex-m4",
         vector_bytes=4,

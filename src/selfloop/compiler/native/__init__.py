@@ -4,6 +4,13 @@ from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.targets import (
+    OBJECT_TARGETS,
+    host_object_target,
+    is_of_host,
+    object_target,
+    target_table,
+)
 from selfloop.compiler.native.wasm import PAGE, WASM_TARGETS, linked, wasm_module, wasm_target
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
@@ -13,6 +20,7 @@ __all__ = [
     "FORMS",
     "HEAD",
     "MAGIC",
+    "OBJECT_TARGETS",
     "PAGE",
     "WASM_TARGETS",
     "Layer",
@@ -26,10 +34,14 @@ __all__ = [
     "WeightLayout",
     "data_object",
     "form",
+    "host_object_target",
+    "is_of_host",
     "linked",
     "loaded",
     "native_object",
+    "object_target",
     "structs",
+    "target_table",
     "wasm_module",
     "wasm_target",
 ]

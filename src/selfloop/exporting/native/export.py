@@ -6,8 +6,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import data_object, loaded, native_object, wasm_target
+from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object, wasm_target
 from selfloop.data import Tokenizer
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
+from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
 from selfloop.exporting.native.files import Source, Words, makefile
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.web.export import Web
@@ -32,9 +33,17 @@ Floats = NDArray[np.float32]
 CHECKED = 8
 """Steps of random input that the check runs."""
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 """Of the C compiler that tries what was made."""
+
+HERE = Toolchain(flags=NATIVE)
+"""This machine's own."""
+
+INDEXED = 2**31
+"""Numbers that an index of 32 bits with a sign tells apart."""
+
+PATIENCE = 300
+"""Seconds that a compiler or a program may take."""
 
 
 def export_native(
@@ -71,6 +80,7 @@ def export_native(
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
     source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
+    check_size(source, to, targets)
     x = _random(own) if inputs is None else inputs
     truth = _Truth.of(module, source, x)
     maker = MAKERS[to](source, truth, targets, tokenizer)
@@ -85,6 +95,23 @@ def export_native(
             )
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
+
+
+def check_size(source: Source, to: str, targets: Sequence[Target] = ()) -> None:
+    """Raise ArgumentError where weights have more elements than an index of the code can number, or a 32-bit processor
+    address.
+    """
+    layout = source.layout
+    codes = FORMS[layout.form] * layout.codes
+    for unit, size, by in (
+        ("numbers", max(layout.floats, layout.codes), ["C source"] if to == "c" else []),
+        ("bytes", 4 * layout.floats + codes, [t.name for t in targets if t.index_bits == 32]),
+    ):
+        if by and size >= INDEXED:
+            raise ArgumentError(
+                f"{source.title} has {size:,} {unit} of weights, and {by[0]} has indices of 32 bits, for less than "
+                f"{INDEXED:,}. Export an object file for a 64-bit processor, or a smaller model."
+            )
 
 
 def _title(module: Trained) -> str:
@@ -161,7 +188,7 @@ class _C:
             f"{name}.c": own.source(),
             f"{name}_weights.c": own.trained(),
             "check.c": own.check(self.truth.x, self.truth.y, self.truth.own_difference),
-            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"]),
+            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"], HERE),
         }
         return {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
 
@@ -170,7 +197,7 @@ class _C:
         compiler = c_compiler()
         if compiler is None:
             return (), ("there is no C compiler here",)
-        return (compiled(compiler, files, [f for f in files if f.endswith(".c")]),), ()
+        return (compiled(replace(HERE, compiler=compiler), files, [f for f in files if f.endswith(".c")]),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -197,17 +224,26 @@ class _Objects:
             found[f"{name}.weights"] = weights.bytes
         check = own.check(self.truth.x, self.truth.y, self.truth.own_difference)
         texts = {f"{name}.h": own.header(weights), "check.c": check}
-        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"])
+        tools = toolchain(target)
+        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"], tools or Toolchain())
+        texts |= tools.files if tools else {}
         return {file: text.encode() for file, text in texts.items()} | found
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-        """Where it is for this processor: by the C compiler, else in this process."""
-        compiler, name = c_compiler(), self.source.model.name
-        if self.targets[0] is not host_target():
-            return (), (f"{self.targets[0].name} is not this processor",)
-        if compiler is None:
+        """By a C compiler for its processor, and where that is another, by an emulator; else in this process."""
+        (target,), name = self.targets, self.source.model.name
+        tools = toolchain(target)
+        if tools is None:
+            return (), (f"nothing here runs {target.name}",)
+        if not tools.runner:
+            tools = replace(tools, compiler=c_compiler() or tools.compiler)
+        if tools.missing and not tools.runner and target is host_object_target():
             return (in_process(self.source, self.truth),), ()
-        return (compiled(compiler, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
+        if tools.missing:
+            return (), (f"{tools.missing}, which a program for {target.name} needs, is not installed",)
+        if tools.room is not None and sum(map(len, files.values())) > tools.room:
+            return (), (f"{tools.title} has room for {tools.room:,} bytes of a program for {target.name}",)
+        return (compiled(tools, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -221,7 +257,7 @@ def _web(source: Source, truth: _Truth, targets: tuple[Target, ...], tokenizer: 
 
 MAKERS: dict[str, Callable[[Source, _Truth, tuple[Target, ...], Tokenizer | None], _C | _Objects | Web]] = {
     "c": lambda source, truth, targets, tokenizer: _C(source, truth),
-    "object": lambda source, truth, targets, tokenizer: _Objects(source, truth, targets or (host_target(),)),
+    "object": lambda source, truth, targets, tokenizer: _Objects(source, truth, targets or (host_object_target(),)),
     "wasm": _web,
 }
 """What makes the files of a kind."""
@@ -238,31 +274,43 @@ def c_compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
-def compiled(compiler: str, files: Mapping[str, bytes], parts: list[str]) -> Tried:
+def compiled(tools: Toolchain, files: Mapping[str, bytes], parts: list[str]) -> Tried:
     """The check, compiled and run."""
     with tempfile.TemporaryDirectory() as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
-        made = subprocess.run(
-            [compiler, *FLAGS, *WARNINGS, *parts, "-o", "check"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        flags = [*FLAGS.split(), *tools.flags.split(), *WARNINGS]
+        made = _ran([tools.compiler, *flags, *parts, *tools.sources, "-o", "check"], folder)
         if made.returncode:
             raise BackendError(
                 f"The C compiler refuses the source of selfloop, which is a bug: {_first_error(made.stderr)}"
             )
-        ran = subprocess.run([str(Path(folder) / "check")], cwd=folder, capture_output=True, text=True, check=False)
-    return _said(Path(compiler).name, ran.stdout)
+        ran = _ran([*tools.runner.split(), str(Path(folder) / "check")], folder)
+    by = Path(tools.compiler).name
+    return _said(f"{by} and {tools.title}" if tools.runner else by, ran.stdout, is_timed=not tools.runner)
 
 
-def _said(by: str, said: str) -> Tried:
-    """What a check has printed."""
+def _ran(command: list[str], folder: str) -> "subprocess.CompletedProcess[str]":
+    """A program with nothing to read; one that hangs is stopped."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"it took more than {PATIENCE} seconds")
+
+
+def _said(by: str, said: str, is_timed: bool = True) -> Tried:
+    """What a check has printed; the time of an emulator says nothing."""
     (difference,) = re.findall(r"difference ([\d.e+-]+|nan|inf)", said) or ["inf"]
     (time,) = re.findall(r"step ([\d.]+) us", said) or [None]
-    return Tried(by, float(difference), None if time is None else float(time))
+    return Tried(by, float(difference), None if time is None or not is_timed else float(time))
 
 
 def in_process(source: Source, truth: _Truth) -> Tried:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from selfloop.compiler.native import C99, HEAD, MAGIC, Model, ModelWriter, WeightLayout, form, structs
 from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native.describe import Described
+from selfloop.exporting.native.emulated import FLAGS, Toolchain
 from selfloop.exporting.native.packing import Packed, packed
 from selfloop.exporting.native.templates import (
     CHECK,
     DOCUMENTED,
     HEADER,
+    LIBRARY,
     MAKEFILE,
     SOURCE,
     STATE,
@@ -198,9 +200,18 @@ class Source:
         )
 
 
-def makefile(name: str, parts: Sequence[str]) -> str:
+def makefile(name: str, parts: Sequence[str], tools: Toolchain) -> str:
     """A Makefile for source or object files."""
-    return MAKEFILE.format(name=name, parts=" ".join(parts))
+    shared = "" if tools.runner else LIBRARY.format(name=name)
+    return MAKEFILE.format(
+        name=name,
+        parts=" ".join((*parts, *tools.sources)),
+        compiler=tools.compiler,
+        runner=tools.runner,
+        flags=f"{FLAGS} {tools.flags}",
+        library=shared,
+        library_help=f"make lib{name}.so, which {name}.py loads." if shared else "",
+    )
 
 
 def c_float(value: Any) -> str:

@@ -68,8 +68,11 @@ def test_what_an_object_file_needs_is_found():
         builder.call(outer, [])
         builder.ret_void()
 
-    for name in ("neon", "cortex-m4f", "wasm32"):
-        assert undefined(object_file(TARGETS[name], write)) == {"from_elsewhere"}
+    windows = replace(TARGETS["avx2"], triple="x86_64-pc-windows-gnu")
+    for target in (TARGETS["neon"], TARGETS["cortex-m4f"], TARGETS["wasm32"], windows):
+        assert undefined(object_file(target, write)) == {"from_elsewhere"}
+    apple = replace(TARGETS["neon"], triple="arm64-apple-macosx11.0.0")
+    assert undefined(object_file(apple, write)) == {"_from_elsewhere"}
 
 
 @pytest.mark.parametrize("name", TARGETS)
