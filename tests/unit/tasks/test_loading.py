@@ -123,7 +123,7 @@ def test_a_configuration_that_was_changed_is_refused(make_run, section, values):
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"\btorch\.(jit\.)?load\b|\bnp\.load\((?!.*allow_pickle=False)",
+        r"\btorch\.jit\.load\b|\btorch\.load\b(?!.*weights_only=True)|\bnp\.load\((?!.*allow_pickle=False)",
         r"\b(import|from) (pickle|dill|joblib|shelve|marshal)\b",
         r"\b(beartype|install_import_hook|jaxtyped)\b",
     ],

@@ -80,7 +80,6 @@ class _Step:
         """For each block of units the products, then what follows from them."""
         values = self.program.step.values
         arguments = {k: tuple(a for _, a in values[k].terms) for k in loop.products}
-        lanes = self.writer.lanes(loop.size, len(loop.products))  # of all: their blocks are summed together
         summed, order = [], []
         lanes = self.writer.lanes(loop.size, max(1, len(loop.products)))  # all are summed at once, block by block
         for places, group in groupby(sorted(loop.products, key=arguments.__getitem__), key=arguments.__getitem__):
