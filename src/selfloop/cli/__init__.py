@@ -12,6 +12,7 @@ from selfloop import processors
 from selfloop.cli.bench import bench
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
+from selfloop.cli.export import export
 from selfloop.cli.generate import generate
 from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
@@ -55,6 +56,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(generate)
 app.command()(inspect)
+app.command()(export)
 app.command()(show)
 app.command()(doctor)
 app.command()(bench)

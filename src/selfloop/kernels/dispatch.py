@@ -38,7 +38,7 @@ BACKENDS: dict[str, Backend] = {
         operators.compile_or_explain,
     ),
     "torch": Backend("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
-    "interpret": Backend("torch operations, one step at a time", interpret.refusal, interpret.run),
+    "interpret": Backend("torch operations, one step at a time", interpret.refusal, operators.run_interpreted),
 }
 """The fastest first."""
 

@@ -73,10 +73,12 @@ def step(
         x: the input.
         state: the states.
     """
+    if torch.compiler.is_compiling():  # before a batch of any size would become a number
+        return None
     fused = _row(graph)
     if fused is None or fused.step is None or x.dtype not in _STEPS_IN or not x.is_cpu or len(x) > FEW_ROWS:
         return None
-    if torch.compiler.is_compiling() or is_jit_tracing() or transform() is not None or is_forward_mode():
+    if is_jit_tracing() or transform() is not None or is_forward_mode():
         return None
     if type(x) is not Tensor or torch.is_autocast_enabled("cpu"):
         return None

@@ -107,8 +107,8 @@ def run(problem: Problem) -> Output:
                 size = node.shape[0].value(sizes)
                 drawn = bernoulli(problem.seed, *node.drawn, steps, batch, size)
                 values[k] = drawn.to(x)
-    in_loop = _in_loop(graph)
-    hoisted = sorted({*range(len(graph.nodes))} - {*in_loop})
+    inside = in_loop(graph)
+    hoisted = sorted({*range(len(graph.nodes))} - {*inside})
     _evaluate(graph.nodes, sizes, hoisted, values, x)
     varies = [k for k in hoisted if not graph.constant[k]]
     active, zeroed = problem.active, _zeroed(problem)
@@ -121,7 +121,7 @@ def run(problem: Problem) -> Output:
             state = tuple(s.masked_fill(_rows(zeroed[t], s), 0) for s in state)
         for name, s in zip(graph.states, state, strict=True):
             now[graph.leaves[name]] = s
-        _evaluate(graph.nodes, sizes, in_loop, now, x)
+        _evaluate(graph.nodes, sizes, inside, now, x)
         new = tuple(_known(now[k]).to(old.dtype).expand_as(old) for k, old in zip(graph.outputs, state, strict=True))
         if active is not None:
             outputs.append(torch.where(active[t, :, None], new[0], 0))
@@ -134,7 +134,7 @@ def run(problem: Problem) -> Output:
     return torch.stack(outputs) if outputs else state[0].new_zeros(0, *state[0].shape), state
 
 
-def _in_loop(graph: Graph) -> list[int]:
+def in_loop(graph: Graph) -> list[int]:
     """The nodes that each step makes: what depends on a state, and matrices, which for all steps would take memory."""
     found: set[int] = set()
     for k, node in enumerate(graph.nodes):

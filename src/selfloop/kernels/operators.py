@@ -5,6 +5,8 @@
     CPU             _forward_cpu            _backward_cpu
     fake tensors    _forward_shapes         _backward_shapes
 
+`selfloop::interpret` is the interpreter, for programs of torch.export.
+
 Torch's dispatcher takes 15 µs for each operator. Plain tensors (see `Problem.is_plain`) do without it: `_run` calls the
 kernels, or for a gradient `_forward_autograd`, whose backward pass calls them too.
 """
@@ -13,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -44,6 +46,7 @@ ARGUMENTS = (
 
 LIBRARY = torch.library.Library("selfloop", "DEF")
 LIBRARY.define(f"forward({ARGUMENTS}, bool needs_gradient) -> Tensor[]")
+LIBRARY.define(f"interpret({ARGUMENTS}) -> Tensor[]")
 LIBRARY.define(f"backward({ARGUMENTS}, Tensor[] outputs, Tensor dy, Tensor[] dh_next) -> Tensor[]")
 # torch.library.custom_op would be shorter, but adds 0.4 ms to a call with its gradient
 
@@ -215,6 +218,27 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
     ]
 
 
+def _interpret(*arguments: Any) -> list[Tensor]:
+    """The output and the final states, by the interpreter."""
+    y, final = interpret.run(_problem(*arguments))
+    return [y, *final]
+
+
+def _interpret_shapes(*arguments: Any) -> list[Tensor]:
+    return _forward_shapes(*arguments, False)
+
+
+def _no_gradient(ctx: Any, *_: Any) -> NoReturn:
+    del ctx
+    raise BackendError(
+        "A cell that only the interpreter runs has no gradient in a program that torch.export made for any number of "
+        "steps. Train the layer itself, or export it for one number of steps."
+    )
+
+
+LIBRARY.impl("interpret", _interpret, "CompositeExplicitAutograd")
+torch.library.register_fake("selfloop::interpret", _interpret_shapes)
+torch.library.register_autograd("selfloop::interpret", _no_gradient)
 LIBRARY.impl("forward", _forward_cpu, "CPU")
 LIBRARY.impl("backward", _backward_cpu, "CPU")
 LIBRARY.impl("forward", _forward_autograd, "Autograd")
@@ -339,6 +363,14 @@ def run(problem: Problem) -> Output:
     return _run(problem)
 
 
+def run_interpreted(problem: Problem) -> Output:
+    """By the interpreter; in an export for any number of steps, which it cannot unroll, as an operator."""
+    if torch.compiler.is_exporting() and isinstance(problem.x.shape[0], torch.SymInt):
+        y, *final = torch.ops.selfloop.interpret(*_arguments(problem))
+        return y, tuple(final)
+    return interpret.run(problem)
+
+
 def _as_float(problem: Problem) -> Problem:
     """The same in float32, for kernels that round to bfloat16."""
     params = {name: weight.float() for name, weight in problem.params.items()}
@@ -348,7 +380,19 @@ def _as_float(problem: Problem) -> Problem:
 
 def _run(problem: Problem) -> Output:
     needs_gradient = _needs_gradient(problem)
-    arguments = (
+    arguments = (*_arguments(problem), needs_gradient)
+    if not problem.is_plain:
+        y, *rest = torch.ops.selfloop.forward(*arguments)
+    elif needs_gradient:
+        y, *rest = _forward_autograd(*arguments, skips_dispatcher=True)
+    else:
+        y, rest, _ = native.forward(problem, needs_gradient)
+    return y, tuple(rest[: len(problem.state)])
+
+
+def _arguments(problem: Problem) -> tuple[Any, ...]:
+    """What a Problem is made of, as torch's operators take it."""
+    return (
         problem.graph.text,
         problem.x,
         list(problem.state),
@@ -360,15 +404,7 @@ def _run(problem: Problem) -> Output:
         problem.seed,
         problem.bfloat16,
         problem.single_row,
-        needs_gradient,
     )
-    if not problem.is_plain:
-        y, *rest = torch.ops.selfloop.forward(*arguments)
-    elif needs_gradient:
-        y, *rest = _forward_autograd(*arguments, skips_dispatcher=True)
-    else:
-        y, rest, _ = native.forward(problem, needs_gradient)
-    return y, tuple(rest[: len(problem.state)])
 
 
 def _problem(

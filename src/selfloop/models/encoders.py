@@ -1,5 +1,6 @@
 """What stands before a recurrent stack: from tokens, numbers or frames to a vector at every step."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -60,11 +61,25 @@ class WordEncoder(nn.Module):
         known = words[..., 0]
         if self.training:
             known = known.masked_fill(torch.rand(T, B, device=words.device) < self.UNKNOWN, 0)
-        different, place = words[..., 1:].reshape(T * B, -1).unique(dim=0, return_inverse=True)
-        grams = torch.cat([self._hashes(spelling) for spelling in different.chunk(2, dim=1)], dim=1)
-        spelt = self.grams(grams) / (grams > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
-        vectors: Tensor = self.embedding(known) + spelt[place].view(T, B, -1)
+        spellings = words[..., 1:].reshape(T * B, -1)
+        if torch.compiler.is_exporting():  # how many words differ is no size that a graph can know
+            spelt = self._spelt(spellings)
+        else:
+            different, place = spellings.unique(dim=0, return_inverse=True)
+            spelt = self._spelt(different)[place]
+        vectors: Tensor = self.embedding(known) + spelt.view(T, B, -1)
         return vectors
+
+    def _spelt(self, spellings: Int[Tensor, "N C"]) -> Float[Tensor, "N I"]:
+        """What the n-grams of words tell of them: the sum of their vectors, over the root of their number."""
+        grams = torch.cat([self._hashes(spelt) for spelt in spellings.chunk(2, dim=1)], dim=1)
+        count = (grams > 0).sum(1, keepdim=True).clamp(min=1)
+        if torch.compiler.is_exporting():  # a bag becomes a loop in ONNX; the vector of no n-gram is zero
+            parts = [F.embedding(some, self.grams.weight).sum(1) for some in grams.split(32, dim=1)]
+            total: Tensor = torch.stack(parts).sum(0)
+        else:
+            total = self.grams(grams)
+        return total / count.to(total.dtype).sqrt()
 
     def _hashes(self, spelt: Int[Tensor, "N C"]) -> Int[Tensor, "N G"]:
         """The n-grams of words by the number of their vector, with zeros where a word is shorter."""
@@ -73,10 +88,11 @@ class WordEncoder(nn.Module):
         bordered = F.pad(F.pad(spelt, (1, 0), value=border), (0, 1)).scatter(1, end, border)
         grams = []
         for n in range(1, 1 + self.LONGEST):
-            runs = bordered.unfold(1, n, 1)
-            powers = torch.tensor([1_000_003**k for k in range(n)], device=spelt.device)
-            hashes = (runs * powers).sum(-1) % (self.grams.num_embeddings - 1) + 1
-            grams.append(hashes.masked_fill(runs[..., -1] == 0, 0))
+            places = bordered.shape[1] - n + 1
+            letters = [bordered[:, k : k + places] for k in range(n)]
+            number = functools.reduce(lambda number, letter: number * 1_000_003 + letter, reversed(letters))
+            hashes = number % (self.grams.num_embeddings - 1) + 1
+            grams.append(hashes.masked_fill(letters[-1] == 0, 0))
         return torch.cat(grams, dim=1)
 
 

@@ -77,8 +77,11 @@ class SequenceModel(nn.Module):
         return y, after
 
     def _encoded(self, inputs: Shaped[Tensor, "T B ..."], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "T B I"]:
-        """The vectors of all steps; beyond a sequence's end nothing is seen, so no batch statistics know of it."""
-        if lengths is None:
+        """The vectors of all steps; beyond a sequence's end nothing is seen, so no batch statistics know of it.
+
+        In an exported graph all is seen, since it has no batch statistics, and no sizes that depend on numbers.
+        """
+        if lengths is None or torch.compiler.is_exporting():
             vectors: Tensor = self.encoder(inputs)
             return vectors
         there = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths.to(inputs.device)

@@ -237,14 +237,18 @@ IMAGES = Takes(
 
 
 class Speaker:
-    """A model that never says ``<unk>``."""
+    """A model that never says ``<unk>``.
+
+    Attributes:
+        never: the tokens that are not said.
+    """
 
     def __init__(self, model: ImageWriter, tokenizer: Tokenizer) -> None:
         unknown = tokenizer.encode(UNKNOWN) if tokenizer.kind == "word" else []
-        self._model, self._never = model, unknown
+        self._model, self.never = model, unknown
 
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """The logits of the next token, and the new state."""
         logits, state = self._model.step(tokens, state)
-        logits[:, self._never] = -torch.inf
+        logits[:, self.never] = -torch.inf
         return logits, state

@@ -1,0 +1,220 @@
+"""A run as a folder of ONNX files: written, tried on the run's data, and then put in place.
+
+run ─ parts ─ program ─> model.onnx, step.onnx …
+    └ manifest ────────> export.json, labels.json, tokenizer.json …
+      calls ─ proof      nothing is put in place that does not give selfloop's numbers
+"""
+
+import hashlib
+import importlib.util
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfloop.data import Tokenizer
+from selfloop.errors import ConfigError, SelfloopError
+from selfloop.exporting.folder import check_folder, made_whole
+from selfloop.exporting.onnx.runs.calls import random_calls, real_calls, validation_data
+from selfloop.exporting.onnx.runs.parts import Part, parts_of
+from selfloop.exporting.onnx.runs.program import program
+from selfloop.exporting.onnx.runs.proof import Proof, prove
+from selfloop.tasks.caption.captioner import Captioner, Speaker
+from selfloop.tasks.classify.classifier import Classifier
+from selfloop.tasks.label.labeller import Labeller
+from selfloop.tasks.lm.text_model import TextModel
+from selfloop.tasks.loading import kind_of_model
+from selfloop.tasks.predictor import Predictor, TrainedModel
+from selfloop.tasks.table import TASKS
+from selfloop.tasks.translate.translator import Translator
+from selfloop.version import __version__
+
+Opened = Predictor[Any, Any, Any, Any]
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+RUNNER = Path(__file__).with_name("run.py")
+"""The file that runs what is exported: it needs neither torch nor selfloop."""
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """What `export_run` has made.
+
+    Attributes:
+        folder: the files are in it.
+        task: of the run.
+        proofs: what came of trying each ONNX file.
+        without_data: why they were not tried on the run's data; None where they were.
+    """
+
+    folder: Path
+    task: str
+    proofs: Sequence[Proof]
+    without_data: str | None
+
+    @property
+    def difference(self) -> float:
+        """The largest from selfloop, relative to the largest number of an output."""
+        return max(proof.difference for proof in self.proofs)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "folder": str(self.folder),
+            "task": self.task,
+            "difference": self.difference,
+            "without_data": self.without_data,
+            "files": [asdict(proof) for proof in self.proofs],
+        }
+
+    def lines(self) -> list[str]:
+        """What is printed of it."""
+        width = max(len(proof.file) for proof in self.proofs)
+        real, random = (sum(getattr(proof, name) for proof in self.proofs) for name in ("real", "random"))
+        tried = f"{real} calls with validation data and {random} with random numbers"
+        lines = [
+            f"{self.folder}:",
+            *(
+                f"  {proof.file:{width}}  {proof.size / 1e6:8.2f} MB  {proof.ms:8.3f} ms for an input of "
+                f"{' × '.join(map(str, proof.shape))}"
+                for proof in self.proofs
+            ),
+            f"The largest difference from selfloop is {self.difference:.1e} of the largest output, over {tried}.",
+            f"Try it: python {shlex.quote(str(self.folder / RUNNER.name))} --help",
+        ]
+        if self.without_data is not None:
+            lines.insert(-1, f"There was no validation data to try it with. {self.without_data}")
+        return lines
+
+
+def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRun:
+    """Write a trained model as ONNX files, beside what is needed to run them.
+
+    Args:
+        opened: the model, as `selfloop.load` gives it.
+        folder: new or empty.
+        weights: ``"f32"``.
+
+    Raises:
+        ArgumentError: the folder is not empty, or cannot be written.
+        ConfigError: a package is missing.
+        BackendError: what was made does not give selfloop's numbers.
+    """
+    check_folder(folder)
+    check_packages()
+    task = next(name for name, kind in TASKS.items() if kind is kind_of_model(opened))
+    parts = parts_of(opened)
+    data, without_data = None, None
+    try:
+        data = validation_data(opened)
+    except SelfloopError as error:
+        without_data = str(error)
+    calls = [*random_calls(parts), *(real_calls(parts, data) if data is not None else [])]
+    with made_whole(folder) as made:
+        facts = {"task": task, "selfloop": __version__, "run": digest(opened.model), **_manifest(opened, made)}
+        for part in parts:
+            _write(part, made / part.file, facts)
+        (made / "export.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        shutil.copyfile(RUNNER, made / RUNNER.name)
+        proofs = prove(opened, made, calls)
+    return ExportedRun(folder, task, proofs, without_data)
+
+
+def check_packages() -> None:
+    """Raise ConfigError where a package is missing that export to ONNX needs."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"Export to ONNX needs {' and '.join(missing)}, which is not here: pip install 'selfloop[export]'."
+        )
+
+
+def digest(model: torch.nn.Module) -> str:
+    """A hash of the numbers of a network."""
+    whole = hashlib.blake2b(digest_size=8)
+    for name, tensor in model.state_dict().items():
+        whole.update(f"{name} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return whole.hexdigest()
+
+
+def _write(part: Part, file: Path, facts: Mapping[str, Any]) -> None:
+    """The ONNX file of a part, with its sizes and states as metadata."""
+    import onnx_ir  # noqa: PLC0415  (an extra)
+
+    model = program(part)
+    states = {name: port.shape[1:] for name, port in part.inputs.items() if name.startswith("state.")}
+    model.metadata_props.update(
+        {
+            **{name: str(facts[name]) for name in ("task", "selfloop", "run")},
+            "states": json.dumps(states),
+            "parameters": str(sum(p.numel() for p in part.parameters())),
+        }
+    )
+    onnx_ir.save(model, file)
+
+
+def _manifest(opened: TrainedModel, folder: Path) -> dict[str, Any]:
+    """What the runner needs to know, and the files that it reads beside those of ONNX."""
+    facts: dict[str, Any] = next(write(opened, folder) for kind, write in MANIFESTS.items() if isinstance(opened, kind))
+    return facts
+
+
+def _of_text(opened: TextModel, folder: Path) -> dict[str, Any]:
+    return {**_tokenizer(opened.tokenizer, folder / "tokenizer.json")}
+
+
+def _of_examples(opened: Classifier | Labeller, folder: Path) -> dict[str, Any]:
+    inputs, data = opened.inputs, dict(opened.config.data)
+    _write_json(folder / "labels.json", inputs.classes)
+    facts: dict[str, Any] = {"kind": inputs.kind, "shape": inputs.shape, "spans": inputs.spans}
+    if inputs.image is not None:
+        facts |= {"image": inputs.image, "scan": data["scan"]}
+    if inputs.vocabulary is not None:
+        _write_json(folder / "words.json", inputs.vocabulary.words)
+    if inputs.tokenizer is not None:
+        facts |= _tokenizer(inputs.tokenizer, folder / "tokenizer.json")
+    return facts
+
+
+def _of_translator(opened: Translator, folder: Path) -> dict[str, Any]:
+    inputs, decoding = opened.inputs, opened.config.decoding
+    source = _tokenizer(inputs.source, folder / ("tokenizer.json" if inputs.shared else "source.json"))
+    target = source if inputs.shared else _tokenizer(inputs.target, folder / "target.json")
+    facts = {"source": source, "target": target, "lowercase": inputs.lowercase}
+    return {
+        **facts,
+        "beam": decoding.beam,
+        "length_penalty": decoding.length_penalty,
+        "max_tokens": opened.config.data.max_length,
+    }
+
+
+def _of_captioner(opened: Captioner, folder: Path) -> dict[str, Any]:
+    tokenizer = _tokenizer(opened.tokenizer, folder / "tokenizer.json")
+    never = Speaker(opened.model, opened.tokenizer).never
+    return {"target": tokenizer, "never": never, "size": opened.vision.size, **opened.config.decoding.model_dump()}
+
+
+MANIFESTS: dict[type[TrainedModel], Callable[[Any, Path], dict[str, Any]]] = {
+    TextModel: _of_text,
+    Classifier: _of_examples,
+    Labeller: _of_examples,
+    Translator: _of_translator,
+    Captioner: _of_captioner,
+}
+
+
+def _tokenizer(tokenizer: Tokenizer, file: Path) -> dict[str, Any]:
+    tokenizer.save(file)
+    return {"tokenizer": file.name, "token": tokenizer.kind, "start": tokenizer.start_id}
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

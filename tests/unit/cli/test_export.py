@@ -1,0 +1,101 @@
+"""``selfloop export``: a run as files, and what is refused, in one sentence and with exit status 2."""
+
+import errno
+import importlib.util
+import json
+import os
+import shutil
+
+import pytest
+from small_runs import make
+
+from selfloop.cli.export import export
+from selfloop.data import Tokenizer
+from selfloop.exporting.forms import FORMS
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of the zoo's LSTM, and one of the user's own cell."""
+    folder = tmp_path_factory.mktemp("runs")
+    own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
+    (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
+    make("lm", folder / "play")
+    make("lm", folder / "own", model={"cell": f"{folder / 'own.py'}:mine"})
+    return folder
+
+
+def one_sentence(said):
+    assert (said.status, said.out) == (2, ""), said
+    assert said.err.startswith("selfloop: ") and said.err.count("\n") == 1, said.err
+    return said.err.removeprefix("selfloop: ")
+
+
+def test_a_run_is_exported_beside_its_other_files(runs, selfloop, tmp_path):
+    run = shutil.copytree(runs / "play", tmp_path / "play")
+    said = selfloop("export", run, "--to", "onnx")
+    assert said.status == 0, said.err
+    folder = run / "export-onnx"
+    assert {"model.onnx", "step.onnx", "run.py", "export.json", "tokenizer.json"} == {p.name for p in folder.iterdir()}
+    assert said.out.startswith(f"{folder}:\n  model.onnx") and f"python {folder / 'run.py'} --help" in said.out
+    assert "over 5 calls with validation data and 4 with random numbers" in said.out
+    assert "is not empty, and export overwrites nothing" in one_sentence(selfloop("export", run, "--to", "onnx"))
+    again = selfloop("generate", run, "--max-tokens", "3", "--seed", "1")  # the run is a run as before
+    assert again.status == 0, again.err
+
+
+def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
+    out = tmp_path / "new" / "folder"
+    out.mkdir(parents=True)
+    said = selfloop("export", runs / "own", "--to", "onnx", "--out", out)
+    assert f"Give the cell: --cell {runs / 'own.py'}:mine" in one_sentence(said)
+    said = selfloop("export", runs / "own", "--to", "onnx", "--out", out, "--cell", f"{runs / 'own.py'}:mine", "--json")
+    facts = json.loads(said.out)
+    assert facts["difference"] < 1e-5 and facts["without_data"] is None and facts["folder"] == str(out)
+    assert [one["file"] for one in facts["files"]] == ["model.onnx", "step.onnx"]
+    assert facts["files"][0]["size"] == (out / "model.onnx").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gone", "--to", "onnx"), "gone does not exist. Give the folder"),
+        (("{runs}", "--to", "onnx"), "has no config.json, so it is not a run."),
+        (("{runs}/play", "--to", "onxx"), "The --to must be one of onnx. Got 'onxx' instead; did you mean 'onnx'?"),
+        (("{runs}/play", "--to", "tflite"), "The --to must be one of onnx. Got 'tflite' instead."),
+        (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32"),
+        (("{runs}/play", "--to", "onnx", "--encoder", "small"), "looks at no images, and has no encoder."),
+        (("{runs}/play", "--to", "onnx", "--out", "{runs}"), "is not empty, and export overwrites nothing"),
+        (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py"), "is not empty, and export overwrites nothing"),
+        (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py/new"), "cannot be written: Not a directory."),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_sentence(runs, selfloop, words, message):
+    before = sorted(runs.rglob("*"))
+    assert message in one_sentence(selfloop("export", *(word.format(runs=runs) for word in words)))
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(runs, selfloop, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Tokenizer, "save", full)
+    said = one_sentence(selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out"))
+    assert said == f"The folder '{tmp_path / 'out'}' cannot be written: No space left on device.\n"
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_package_that_is_missing_is_named(runs, selfloop, tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    said = one_sentence(selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out"))
+    assert said == "Export to ONNX needs onnxruntime, which is not here: pip install 'selfloop[export]'.\n"
+
+
+def test_the_help_names_every_form():
+    for option in ("to", "weights"):
+        (help_,) = [p.help for p in export.__annotations__[option].__metadata__]
+        for form in FORMS.values() if option == "weights" else ():
+            assert all(kind in help_ for kind in form.weights)
+        assert option == "weights" or all(name in help_ for name in FORMS)

@@ -1,0 +1,328 @@
+"""A run of each task as ONNX files: they give selfloop's numbers, and their runner, without selfloop, its answers."""
+
+import copy
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from small_runs import make
+
+import selfloop as sl
+from selfloop.data import Tokenizer
+from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.decoding import Sampling
+from selfloop.errors import BackendError
+from selfloop.exporting.onnx.runs import export, proof
+from selfloop.exporting.onnx.runs.export import export_run
+from selfloop.exporting.onnx.runs.program import program
+from selfloop.tasks.caption.captioner import Sight
+from selfloop.tasks.caption.choose_vision import choose_vision
+from selfloop.tasks.inputs import Inputs
+from selfloop.tasks.translate.languages import Languages
+
+ALONE = (
+    "import runpy, sys\n"
+    "for name in ('torch', 'selfloop', 'onnx', 'onnxscript'): sys.modules[name] = None\n"  # to import it is an error
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def exported(folder):
+    """Makes a run with these options and exports it, once for all tests; gives the model and what was made."""
+
+    def make_and_export(name, task, **options):
+        if not (folder / name).exists():
+            make(task, folder / name, scale=3.0, **options)
+        opened = sl.load(folder / name, cell=options.get("cell"))
+        made = export_run(opened, folder / f"{name}-onnx")
+        assert made.difference < proof.TOLERANCE
+        return opened, made
+
+    return make_and_export
+
+
+def run(made, *words, given=""):
+    """What the runner of a folder prints, where torch and selfloop cannot be imported."""
+    command = [sys.executable, "-W", "error", "-c", ALONE, str(made.folder / "run.py"), *map(str, words)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def facts(made, *words, given=""):
+    """The same as JSON, a line each."""
+    return [json.loads(line) for line in run(made, "--json", *words, given=given).splitlines()]
+
+
+def files(made):
+    return sorted(path.name for path in made.folder.iterdir())
+
+
+LINE = "the cat sat on the mat, and the dog sat on the log: né 你好\n"
+
+
+def test_a_language_model_writes_as_selfloop_does(exported, folder):
+    (folder / "play.txt").write_text(LINE * 40)
+    opened, made = exported(
+        "lm",
+        "lm",
+        inputs=Tokenizer.train("char", [LINE]),
+        model={"num_layers": 2, "cell": "gru", "tied": True},
+        data={"source": str(folder / "play.txt")},
+    )
+    assert files(made) == ["export.json", "model.onnx", "run.py", "step.onnx", "tokenizer.json"]
+    assert made.without_data is None and [one.real for one in made.proofs] == [1, 4]
+    model = onnx.load(made.folder / "step.onnx")
+    assert [one.name for one in model.graph.input] == ["tokens", "state.h.0", "state.h.1"]
+    assert [one.name for one in model.graph.output] == ["logits", "new_state.h.0", "new_state.h.1"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["task"] == "lm" and json.loads(metadata["states"]) == {"state.h.0": [6], "state.h.1": [6]}
+    assert metadata["run"] == json.loads((made.folder / "export.json").read_text())["run"]
+    (want,) = opened.write(["the né "], max_tokens=30, sampling=Sampling(temperature=0.0))
+    assert run(made, "--prompt", "the né ", "--temperature", 0, "--max-tokens", 30) == f"the né {want}\n"
+    assert len(set(want)) > 5
+    drawn = [run(made, "--seed", seed, "--top-k", 5, "--max-tokens", 20) for seed in (7, 7, 8)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_words_are_drawn_with_the_probability_that_selfloop_gives_them(exported, folder):
+    """And written with single spaces, whatever the prompt ends in."""
+    (folder / "words.txt").write_text("to be or not to be that is the question\n" * 60)
+    opened, made = exported(
+        "words",
+        "lm",
+        inputs=Tokenizer.train("word", ["to be or not to be that is the question\n"]),
+        data={"source": str(folder / "words.txt"), "tokenizer": "word"},
+    )
+    for prompt in ("to be", "to be "):
+        (want,) = opened.write([prompt], max_tokens=9, sampling=Sampling(temperature=0.0))
+        assert run(made, "--prompt", prompt, "--temperature", 0, "--max-tokens", 9) == f"{prompt}{want}\n"
+    step = proof.session_of(made.folder / "step.onnx")
+    states = {one.name: np.zeros((1, 6), np.float32) for one in step.get_inputs()[1:]}
+    (logits, *_) = step.run(None, {"tokens": np.array([opened.tokenizer.start_id]), **states})
+    with torch.no_grad():
+        want, _ = opened.model.step(torch.tensor([opened.tokenizer.start_id]))
+    torch.testing.assert_close(torch.from_numpy(logits), want)
+
+
+SENTENCES = [["It", "wasn't", "GOOD", "at", "all", "!"], ["good"], ["a", "very", "extraordinarilylongword", "😀"]]
+
+
+def test_a_classifier_of_sentences_that_spells_reads_both_ways_and_attends(exported, folder):
+    with (folder / "reviews.csv").open("w", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "label"])
+        table.writerows([[" ".join(SENTENCES[k % 3]), ["no", "yes", "maybe"][k % 3]] for k in range(30)])
+    opened, made = exported(
+        "reviews",
+        "classify",
+        inputs=Inputs("text", (), ("maybe", "no", "yes"), vocabulary=Vocabulary.of([["good", "it", "good", "it"]])),
+        model={"bidirectional": True, "pooling": "attention", "cell": "peephole_lstm"},
+        data={"source": str(folder / "reviews.csv")},
+    )
+    assert files(made) == ["export.json", "labels.json", "model.onnx", "run.py", "words.json"]
+    texts = [" ".join(words) for words in SENTENCES]
+    for found, want in zip(facts(made, *texts), opened.predict(texts), strict=True):
+        assert (found["input"], found["label"]) == (want.text, want.label)
+        assert found["probabilities"] == pytest.approx(want.probabilities, abs=1e-5)
+    lines = run(made, given="".join(f"{text}\n\n" for text in texts))
+    assert lines.split() == [one.label for one in opened.predict(texts)]
+
+
+def test_a_classifier_of_images_reads_arrays_tables_and_files_alike(exported, folder):
+    """Its data are elsewhere: it is tried with random numbers, and says so."""
+    opened, made = exported(
+        "digits",
+        "classify",
+        inputs=Inputs("series", (8,), ("0", "1", "2"), image=(8, 8)),
+        data={"scan": "rows", "source": str(folder / "gone.npz")},
+        model={"cell": "min_gru", "pooling": "max"},
+    )
+    assert "gone.npz" in made.without_data and [one.real for one in made.proofs] == [0]
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(np.dstack([pixels] * 3).repeat(2, 0).repeat(2, 1)).save(folder / "large.png")
+    np.save(folder / "small.npy", pixels)
+    (folder / "small.csv").write_text("\n".join(",".join(map(str, row)) for row in pixels) + "\n")
+    found = facts(made, *(folder / name for name in ("large.png", "small.npy", "small.csv")))
+    want = opened.predict([folder / "large.png", pixels, pixels])
+    for one, other in zip(found, want, strict=True):
+        assert one["probabilities"] == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_a_labeller_of_words_gives_tags_whose_spans_begin(exported, folder):
+    tags = ("B-city", "I-city", "O")
+    lines = [f"{word}\t{tags[k % 3]}" for sentence in SENTENCES * 6 for k, word in enumerate([*sentence, ""])]
+    (folder / "tags.tsv").write_text("\n".join(line if line[0] != "\t" else "" for line in lines) + "\n")
+    opened, made = exported(
+        "tags",
+        "label",
+        inputs=Inputs("words", (), tags, vocabulary=Vocabulary.of([["good", "it"] * 2]), spans=True),
+        data={"source": str(folder / "tags.tsv")},
+        model={"num_layers": 2},
+    )
+    assert made.without_data is None and "step.onnx" not in files(made)
+    texts = [" ".join(words) for words in SENTENCES]
+    for found, want in zip(facts(made, *texts), opened.predict(texts), strict=True):
+        assert found["labels"] == want.labels
+        assert found["probabilities"] == pytest.approx(want.probabilities, abs=2e-4)
+    assert run(made, *texts) == "".join(f"{one.line()}\n" for one in opened.predict(texts))
+    done = subprocess.run(
+        [sys.executable, made.folder / "run.py", "--stream"], input="", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "") and "reads in both directions" in done.stderr
+
+
+def test_a_labeller_in_one_direction_labels_steps_as_they_come(exported, folder):
+    own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
+    (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
+    name = f"{folder / 'own.py'}:mine"
+    draw = np.random.default_rng(1)
+    with (folder / "walks.jsonl").open("w") as file:
+        for steps in range(4, 24):
+            walk = draw.standard_normal((steps, 2)).round(3).tolist()
+            file.write(json.dumps({"series": walk, "labels": [["a", "b"][x > 0] for x, _ in walk]}) + "\n")
+    make(
+        "label",
+        folder / "walks",
+        inputs=Inputs("series", (2,), ("a", "b")),
+        data={"source": str(folder / "walks.jsonl")},
+        model={"bidirectional": False, "num_layers": 2, "cell": name},
+        scale=3.0,
+    )
+    opened = sl.load(folder / "walks", cell=name)
+    made = export_run(opened, folder / "walks-onnx")
+    assert made.difference < proof.TOLERANCE and [one.real for one in made.proofs] == [1, 4]
+    walk = draw.standard_normal((9, 2), np.float32)
+    np.save(folder / "walk.npy", walk)
+    (want,) = opened.predict([walk])
+    (found,) = facts(made, folder / "walk.npy")
+    assert found["labels"] == want.labels
+    streamed = run(made, "--stream", given="".join(f"{x},{y}\n" for x, y in walk))
+    assert streamed.split() == want.labels == list(opened.stream(walk))
+
+
+def test_a_labeller_of_frames(exported, folder):
+    opened, made = exported(
+        "frames",
+        "label",
+        inputs=Inputs("frames", (16, 12), ("off", "on")),
+        data={"source": str(folder / "gone.jsonl")},
+        model={"bidirectional": False},
+    )
+    clip = np.random.default_rng(0).integers(0, 256, (5, 16, 12), np.uint8)
+    np.save(folder / "clip.npy", clip)
+    (found,) = facts(made, folder / "clip.npy")
+    (want,) = opened.predict([clip])
+    assert found["labels"] == want.labels
+    assert found["probabilities"] == pytest.approx(want.probabilities, abs=2e-4)
+
+
+PAIRS = [("the cat sat", "die Katze saß"), ("On the mat", "auf der Matte"), ("two dogs", "zwei Hunde 😀")] * 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared", "model"),
+    [
+        ("bpe", True, {"input_feeding": True, "cell": "gru", "tied": True}),
+        ("char", False, {"attention": "dot", "num_layers": 2}),
+        ("word", True, {"attention": "none"}),
+    ],
+)
+def test_a_translator_finds_what_selfloops_beam_finds(exported, folder, kind, shared, model):
+    sources, targets = zip(*PAIRS, strict=True)
+    for name, lines in (("en", sources), ("de", targets)):
+        (folder / f"pairs.{name}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    opened, made = exported(
+        kind,
+        "translate",
+        inputs=Languages.learn(sources, targets, kind=kind, shared=shared, lowercase=True),
+        data={
+            **{"source": str(folder / "pairs.en"), "target": str(folder / "pairs.de"), "tokenizer": kind},
+            **{"shared_vocabulary": shared, "lowercase": True, "max_length": 12},
+        },
+        model=model,
+    )
+    tokenizers = ["tokenizer.json"] if shared else ["source.json", "target.json"]
+    assert files(made) == sorted(["decoder_step.onnx", "encoder.onnx", "export.json", "run.py", *tokenizers])
+    texts = ["The  cat sat", "zwei", ""]
+    for beam, penalty in ((5, 1.0), (1, 0.0)):
+        found = facts(made, "--beam", beam, "--length-penalty", penalty, given="\n".join(texts) + "\n")
+        for one, other in zip(found, opened.predict(texts, beam=beam, length_penalty=penalty), strict=True):
+            assert one["translation"] == other.translation
+            assert one["log_probability"] == pytest.approx(other.log_probability, abs=1e-4)
+
+
+OWN_ENCODER = """
+import torch
+
+
+def frozen():
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 5, 4, stride=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    return torch.nn.Sequential(*layers).requires_grad_(False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoder", "model"),
+    [("small", {"condition": "attend"}), ("own", {"condition": "input"})],
+)
+def test_a_captioner_says_what_selfloop_says(folder, encoder, model):
+    photos = folder / "photos"
+    photos.mkdir(exist_ok=True)
+    (folder / "own_encoder.py").write_text(OWN_ENCODER)
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        shape = (30, 20 + number, 4) if number == 0 else (30, 20 + number, 3)
+        Image.fromarray(draw.integers(0, 256, shape, np.uint8)).save(photos / f"{number}.png")
+    names = ["red", "green", "blue"]
+    lines = [f"{number}.png,a {names[number % 3]} one" for number in range(6)]
+    (photos / "captions.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
+    name = encoder if encoder == "small" else f"{folder / 'own_encoder.py'}:frozen"
+    vision = choose_vision(name, (32, 24))
+    path = folder / f"{encoder}-{model['condition']}"
+    make(
+        "caption",
+        path,
+        inputs=Sight(vision, Tokenizer.train("word", ["a red one\n", "a green one\n", "a blue one\n"])),
+        data={"source": str(photos), "size": (32, 24)},
+        model={**model, "encoder": name},
+        scale=1.5,
+    )
+    opened = sl.load(path, encoder=name if encoder == "own" else None)
+    made = export_run(opened, folder / f"{path.name}-onnx")
+    assert made.difference < proof.TOLERANCE and made.without_data is None
+    found = facts(made, *(photos / f"{number}.png" for number in range(6)))
+    precision = 1e-4 if encoder == "small" else 5e-3  # what a frozen encoder has seen is kept in float16
+    for one, other in zip(found, opened.predict([photos / f"{number}.png" for number in range(6)]), strict=True):
+        assert one["caption"] == other.caption
+        assert one["log_probability"] == pytest.approx(other.log_probability, abs=precision)
+
+
+def test_what_gives_other_numbers_is_not_handed_over(folder, monkeypatch):
+    if not (folder / "other").exists():
+        make("classify", folder / "other")
+    opened = sl.load(folder / "other")
+
+    def other(part):
+        part = copy.deepcopy(part)
+        part.model.readout.bias.data[0] += 1e-3
+        return program(part)
+
+    monkeypatch.setattr(export, "program", other)
+    with pytest.raises(BackendError, match=r"model.onnx of .* differs from selfloop by .* so nothing was written"):
+        export_run(opened, folder / "refused")
+    assert not (folder / "refused").exists() and not list(folder.glob(".*.tmp"))
