@@ -1,11 +1,9 @@
-"""What an export has made, and the rules of its folder."""
+"""What an export has made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from selfloop.atomic import replacing
-from selfloop.errors import ArgumentError
+from typing import Any
 
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
@@ -19,15 +17,50 @@ class Tried:
         by: what ran it, such as ``gcc`` or ``ONNX Runtime``.
         difference: the largest from selfloop, relative to the largest output.
         microseconds: a step took; None where it was not timed.
+        real, random: sequences of a run's validation data, and random ones, that it was run on.
     """
 
     by: str
     difference: float
     microseconds: float | None = None
+    real: int = 0
+    random: int = 1
 
     def __str__(self) -> str:
         time = "" if self.microseconds is None else f", a step takes {self.microseconds:.3g} µs"
-        return f"by {self.by}: largest difference from selfloop {self.difference:.1e}{time}"
+        parts = [f"{n} {what}" for n, what in ((self.real, "of the validation data"), (self.random, "random")) if n]
+        given = f"{' and '.join(parts)} sequence{'s' if self.real + self.random > 1 else ''}"
+        return f"by {self.by} on {given}: largest difference from selfloop {self.difference:.1e}{time}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run loses by shorter weights.
+
+    Attributes:
+        form: of the weights.
+        exact, rounded: the figures of the run's validation data by name, with float32 weights and with these; the first
+            is the loss.
+        count: targets that were judged.
+    """
+
+    form: str
+    exact: Mapping[str, float]
+    rounded: Mapping[str, float]
+    count: int
+
+    @property
+    def loss(self) -> float:
+        """What is added to the loss."""
+        name = next(iter(self.exact))
+        return self.rounded[name] - self.exact[name]
+
+    def __str__(self) -> str:
+        figures = ", ".join(
+            f"{name} {value:.4f} → {self.rounded[name]:.4f} ({self.rounded[name] - value:+.4f})"
+            for name, value in self.exact.items()
+        )
+        return f"{self.form} weights in the place of float32, over {self.count:,} targets of the validation data: {figures}"
 
 
 @dataclass(frozen=True)
@@ -39,12 +72,16 @@ class Exported:
         tried: how it was run before it was handed over.
         not_tried: what could not be run, and why.
         sizes: in bytes, of code, weights and state, as far as there are such.
+        cost: of shorter weights; None where they are float32, or there are no validation data.
+        notes: what else is to be known.
     """
 
     files: tuple[Path, ...]
     tried: tuple[Tried, ...]
     not_tried: tuple[str, ...]
     sizes: Mapping[str, int]
+    cost: Cost | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -52,28 +89,18 @@ class Exported:
         return max((one.difference for one in self.tried), default=None)
 
     def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        own = asdict(self)
+        return own | {"files": [str(path) for path in self.files], "difference": self.difference}
+
+    def lines(self) -> list[str]:
+        """What is printed of it."""
         sizes = ", ".join(f"{name} {size:,} bytes" for name, size in self.sizes.items())
-        lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
+        lines = [f"{self.files[0].parent}: {', '.join(path.name for path in self.files)}", f"  {sizes}"]
         lines += [f"  tried {one}" for one in self.tried]
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
-        return "\n".join(lines)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ArgumentError where a folder cannot take an export."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """All of them, or a reason."""
-    check_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            with replacing(folder / name) as writer:
-                writer.write(content)
-    except OSError as error:
-        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
-    return tuple(folder / name for name in files)
+        lines += [] if self.cost is None else [f"  {self.cost}"]
+        return lines + [f"  {note}" for note in self.notes]

@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfloop.atomic import replacing
@@ -17,17 +17,25 @@ def check_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write files of these names, each whole or not at all.
+    """Write files of these names to a folder that is new or empty: all of them, or none.
 
     Raises:
-        ArgumentError: the folder cannot be written, or the disk is full.
+        ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
     """
+    check_folder(folder)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             with replacing(folder / name) as writer:
                 writer.write(content)
     except OSError as error:
+        for name in files:
+            with suppress(OSError):
+                (folder / name).unlink()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
         raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
     return tuple(folder / name for name in files)
 

@@ -46,6 +46,7 @@ class WordEncoder(nn.Module):
 
     LONGEST = 4
     UNKNOWN = 0.1
+    BASE = 1_000_003
 
     def __init__(self, num_words: int, size: int, buckets: int = 20_000) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class WordEncoder(nn.Module):
         for n in range(1, 1 + self.LONGEST):
             places = bordered.shape[1] - n + 1
             letters = [bordered[:, k : k + places] for k in range(n)]
-            number = functools.reduce(lambda number, letter: number * 1_000_003 + letter, reversed(letters))
+            number = functools.reduce(lambda number, letter: number * self.BASE + letter, reversed(letters))
             hashes = number % (self.grams.num_embeddings - 1) + 1
             grams.append(hashes.masked_fill(letters[-1] == 0, 0))
         return torch.cat(grams, dim=1)

@@ -4,6 +4,7 @@ from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -12,12 +13,14 @@ __all__ = [
     "FORMS",
     "HEAD",
     "MAGIC",
+    "MOST_BUCKETS",
     "Layer",
     "Linear",
     "Model",
     "ModelWriter",
     "Panel",
     "Pass",
+    "Spelling",
     "Submatrix",
     "Vector",
     "WeightLayout",

@@ -9,7 +9,7 @@ from selfloop.compiler.native.c_mathematics import FUNCTIONS, LANES, definitions
 from selfloop.compiler.native.c_operations import COMPARISONS, OPERATIONS, WHOLE
 from selfloop.compiler.native.writer import POINTERS, Number, Products, Struct, Value, Variable, Writer
 
-NUMBERS = {"float": "float", "int": "int32_t", "word": "uint32_t", "flag": "int"}
+NUMBERS = {"float": "float", "int": "int32_t", "word": "uint32_t", "long": "uint64_t", "flag": "int"}
 """Types of numbers, by kind."""
 
 
@@ -77,6 +77,12 @@ class C99(Writer):
         """See `Writer`."""
         self._line(f"return {self._text(value, 'int')};")
 
+    def comment(self, text: str) -> None:
+        """See `Writer`."""
+        if self._lines and not self._lines[-1].endswith("{"):
+            self._lines.append("")
+        self._line(f"/* {text} */")
+
     # Memory
 
     def room(self, name: str, size: int) -> Value:
@@ -135,7 +141,7 @@ class C99(Writer):
         kinds = [a.kind for a in arguments if isinstance(a, Value)]
         kind = kinds[-1] if kinds else "float"
         texts = [self._text(a, kind) if not isinstance(a, Value) else a.handle for a in arguments]
-        if kind in ("int", "word") and name in WHOLE:
+        if kind in ("int", "word", "long") and name in WHOLE:
             return Value(self, f"({texts[0]} {WHOLE[name]} {texts[1]})", "flag" if name in COMPARISONS else kind)
         if name in FUNCTIONS:
             self._functions.add(name)
@@ -145,6 +151,10 @@ class C99(Writer):
     def const(self, value: float) -> Value:
         """See `Writer`."""
         return Value(self, f"({number(float(value))})", "float")
+
+    def whole(self, kind: str, value: int) -> Value:
+        """See `Writer`."""
+        return Value(self, self._text(value, kind), kind)
 
     def to(self, kind: str, value: Value) -> Value:
         """See `Writer`."""
@@ -263,8 +273,11 @@ class C99(Writer):
             return str(value.handle)
         if kind == "float":
             return number(float(value))
-        return f"{value}u" if kind == "word" else str(value)
+        return f"{value}{SUFFIXES.get(kind, '')}"
 
+
+SUFFIXES = {"word": "u", "long": "ull"}
+"""Of constants, by kind."""
 
 ELEMENTS = {"ints": "int", "words": "word", "constant_words": "word"}
 """What is loaded through a pointer, by its kind; floats elsewhere."""

@@ -106,6 +106,11 @@ class Tokenizer:
         """The number of types."""
         return int(self._backend.get_vocab_size())
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The number of each token, by its name in ``tokenizer.json``."""
+        return dict(self._backend.get_vocab())
+
     @functools.cached_property
     def digest(self) -> str:
         """A hash of all that decides how text is cut: two tokenizers with one digest give the same tokens."""

@@ -6,8 +6,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import data_object, loaded, native_object
+from selfloop.compiler.native import Spelling, data_object, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import Exported, Tried
+from selfloop.exporting.folder import write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
-from selfloop.exporting.native.files import Source, Words, makefile, tolerated
+from selfloop.exporting.native.files import Case, Source, makefile, tolerated
 from selfloop.exporting.native.packing import rounded
+from selfloop.exporting.native.texts import Meaning
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
 Floats = NDArray[np.float32]
+
+DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
+"""Of inputs, by what a model reads."""
 
 CHECKED = 8
 """Steps of random input that the check runs."""
@@ -43,9 +48,8 @@ def export_native(
     name: str,
     form: str,
     targets: tuple[Target, ...] = (),
-    about: str = "",
-    words: Words | None = None,
-    inputs: Tensor | None = None,
+    meaning: Meaning = Meaning(),
+    inputs: Sequence[Tensor] = (),
 ) -> Exported:
     """Write a model as C source or as object files.
 
@@ -56,9 +60,8 @@ def export_native(
         name: what all names begin with.
         form: of the weights.
         targets: of object files; that of this processor if none.
-        about: the model's input in words, for the header.
-        words: what the numbers of its answers stand for.
-        inputs: to try it on, (T, numbers), or (T,) of tokens; random if None.
+        meaning: of the model's numbers, for who writes a program.
+        inputs: sequences of a run's data to try it on, each (T, numbers), or (T,) of tokens; random ones are added.
 
     Raises:
         ArgumentError: there is no native code for a part of the model, or it is not finite.
@@ -66,19 +69,21 @@ def export_native(
     """
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
-    source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
-    x = _random(own) if inputs is None else inputs
-    truth = _Truth.of(module, source, x)
-    maker = _C(source, truth) if to == "c" else _Objects(source, truth, targets or (host_target(),))
+    source = Source(own, _title(module), str(stack_of(module).cell), meaning)
+    given = [(_random(own), False), *((x, True) for x in inputs)]
+    cases = cases_of(module, source, given)
+    maker = _C(source, cases) if to == "c" else _Objects(source, cases, targets or (host_target(),))
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
-        most = tolerated(truth.own_difference)
+        most = tolerated(cases)
         if not one.difference <= most:
             raise BackendError(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
+    real = sum(case.is_real for case in cases)
+    tried = tuple(replace(one, real=real, random=len(cases) - real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
 
@@ -92,39 +97,46 @@ def _random(own: Described) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if own.model.vocabulary:
         return torch.randint(own.model.vocabulary, (CHECKED,), generator=generator)
+    if own.model.spelling is not None:
+        return _random_words(own.model.spelling, generator)
     return torch.randn(CHECKED, own.model.numbers, generator=generator)
 
 
-@dataclass(frozen=True, eq=False)
-class _Truth:
-    """What selfloop gives.
+@torch.no_grad()
+def cases_of(module: Trained, source: Source, given: Iterable[tuple[Tensor, bool]]) -> list[Case]:
+    """What selfloop says of sequences.
 
-    Attributes:
-        x: the input.
-        y: the answers of the interpreter in float64.
-        own_difference: of the interpreter in float32 from it, relative to the largest.
+    Args:
+        module: a model; its weights are rounded as those of the export.
+        source: of the export.
+        given: each sequence, and whether it is of a run's data.
     """
-
-    x: NDArray[np.generic]
-    y: Floats
-    own_difference: float
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, module: Trained, source: Source, x: Tensor) -> "_Truth":
-        """Of a model whose weights are rounded as those of the export."""
-        near = copy.deepcopy(module)
-        rounded(source.layout, described(near, source.model.name, source.model.form).weights)
-        stack_of(near).backend = "interpret"
+    near = copy.deepcopy(module)
+    rounded(source.layout, described(near, source.model.name, source.model.form).weights)
+    stack_of(near).backend = "interpret"
+    exact = copy.deepcopy(near).double()
+    are_numbers, cases = source.model.reads == "numbers", []
+    for x, is_real in given:
         own = _answers(near, x).double()
-        y = _answers(near.double(), x if source.model.vocabulary else x.double())
+        y = _answers(exact, x.double() if are_numbers else x)
         if not bool(y.isfinite().all()):
             raise ArgumentError(
                 f"The outputs of {source.title} on its input are not all finite, so it cannot be tried."
             )
         difference = float((own - y).abs().max() / y.abs().max().clamp(min=1e-30))
-        numbers = x.numpy() if source.model.vocabulary else x.float().numpy()
-        return cls(numbers, y.float().numpy(), difference)
+        cases.append(Case((x.float() if are_numbers else x).numpy(), y.float().numpy(), difference, is_real))
+    return cases
+
+
+def _random_words(spelling: Spelling, generator: torch.Generator) -> Tensor:
+    """Words that are known and others, of 0 to all letters that are read, of the first planes of Unicode."""
+    words = torch.zeros(CHECKED, spelling.row, dtype=torch.int64)
+    words[:, 0] = torch.randint(spelling.words, (CHECKED,), generator=generator)
+    for k, row in enumerate(words):
+        letters = k * spelling.letters // (CHECKED - 1)
+        for start in (1, 1 + spelling.letters):
+            row[start : start + letters] = torch.randint(1, 0x20000, (letters,), generator=generator)
+    return words
 
 
 def _answers(module: Trained, x: Tensor) -> Tensor:
@@ -147,7 +159,7 @@ class _C:
     """C source."""
 
     source: Source
-    truth: _Truth
+    cases: Sequence[Case]
 
     def files(self) -> dict[str, bytes]:
         """By their names."""
@@ -156,17 +168,16 @@ class _C:
             f"{name}.h": own.header(own.weights),
             f"{name}.c": own.source(),
             f"{name}_weights.c": own.trained(),
-            "check.c": own.check(self.truth.x, self.truth.y, self.truth.own_difference),
-            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"]),
         }
-        return {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
+        files = {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
+        return files | _around(own, self.cases, list(texts)[1:])
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-        """By the C compiler of this machine."""
+        """By the C compiler of this machine; without one, machine code of the same model in this process."""
         compiler = c_compiler()
         if compiler is None:
-            return (), ("there is no C compiler here",)
-        return (compiled(compiler, files, [f for f in files if f.endswith(".c")]),), ()
+            return (in_process(self.source, self.cases),), ("the source itself: there is no C compiler here",)
+        return (compiled(compiler, files, _parts(files, ".c")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -178,7 +189,7 @@ class _Objects:
     """Object files, one for each target."""
 
     source: Source
-    truth: _Truth
+    cases: Sequence[Case]
     targets: tuple[Target, ...]
 
     def files(self) -> dict[str, bytes]:
@@ -191,23 +202,36 @@ class _Objects:
             found[f"{name}.o"] = code
             found[f"{name}_weights.o"] = data_object(f"{name}_trained", weights.bytes, target)
             found[f"{name}.weights"] = weights.bytes
-        check = own.check(self.truth.x, self.truth.y, self.truth.own_difference)
-        texts = {f"{name}.h": own.header(weights), "check.c": check}
-        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"])
-        return {file: text.encode() for file, text in texts.items()} | found
+        header = {f"{name}.h": own.header(weights).encode()}
+        return header | found | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"])
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
         """Where it is for this processor: by the C compiler, else in this process."""
-        compiler, name = c_compiler(), self.source.model.name
+        compiler = c_compiler()
         if self.targets[0] is not host_target():
             return (), (f"{self.targets[0].name} is not this processor",)
         if compiler is None:
-            return (in_process(self.source, self.truth),), ()
-        return (compiled(compiler, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
+            return (in_process(self.source, self.cases),), ()
+        return (compiled(compiler, files, _parts(files, ".c", ".o")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
+
+
+def _around(source: Source, cases: Sequence[Case], parts: list[str]) -> dict[str, bytes]:
+    """What comes with code in every form: text, a check, an example, a wrapper for Python, a Makefile."""
+    name, texts, example = source.model.name, source.texts(), source.example()
+    files = {} if texts is None else {f"{name}_text.c": texts}
+    files |= {"check.c": source.check(cases)} | ({} if example is None else {"example.c": example})
+    files["Makefile"] = makefile(name, [*parts, *([] if texts is None else [f"{name}_text.c"])], has_example=example is not None)
+    files[f"{name}.py"] = source.library()
+    return {file: text.encode() for file, text in files.items()} | dict(source.meaning.beside)
+
+
+def _parts(files: Mapping[str, bytes], *suffixes: str) -> list[str]:
+    """What a compiler makes a check of."""
+    return [file for file in files if file.endswith(suffixes) and file != "example.c"]
 
 
 def _sizes(source: Source, files: Mapping[str, bytes]) -> dict[str, int]:
@@ -248,25 +272,28 @@ def _said(by: str, said: str) -> Tried:
     return Tried(by, float(difference), None if time is None else float(time))
 
 
-def in_process(source: Source, truth: _Truth) -> Tried:
+def in_process(source: Source, cases: Sequence[Case]) -> Tried:
     """The machine code of this processor, called from here."""
     model, name = source.model, source.model.name
     code, layout = loaded(model)
     weights = np.frombuffer(source.packed(layout, host_target().name).bytes, np.uint8)
-    steps, y = len(truth.x), np.full_like(truth.y, np.nan)
-    room = np.full(max(1, steps * model.room, sum(model.states.values())), np.nan, np.float32)
-    x = np.ascontiguousarray(truth.x, np.int32 if model.vocabulary else np.float32)
     functions = {
         verb: ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * count, *([ctypes.c_int32] if verb == "run" else []))(
             code.address(f"{name}_{verb}")
         )
         for verb, count in (("run", 4), *(() if model.is_two_way else (("reset", 2),)))
     }
-    if not model.is_two_way:
-        functions["reset"](_address(weights), _address(room))
-    functions["run"](_address(weights), _address(room), _address(x), _address(y), steps)
-    largest = max(float(np.abs(truth.y).max()), 1e-30)
-    return Tried("LLVM in this process", float(np.abs(y - truth.y).max()) / largest)
+    worst = 0.0
+    for case in cases:
+        steps, y = len(case.x), np.full_like(case.y, np.nan)
+        room = np.full(max(1, steps * model.room, sum(model.states.values())), np.nan, np.float32)
+        x = np.ascontiguousarray(case.x, DTYPES[model.reads])
+        if not model.is_two_way:
+            functions["reset"](_address(weights), _address(room))
+        functions["run"](_address(weights), _address(room), _address(x), _address(y), steps)
+        difference = float(np.abs(y - case.y).max()) / case.scale
+        worst = difference if np.isnan(difference) else max(worst, difference)
+    return Tried("LLVM in this process", worst)
 
 
 def _address(array: NDArray[np.generic]) -> int:
