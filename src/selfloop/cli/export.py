@@ -1,6 +1,7 @@
 """``selfloop export RUN --to FORM``."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ def export(
         Path | None,
         typer.Option(help="The folder to make. [dim]export-onnx in the run's own.[/]", show_default=False),
     ] = None,
-    weights: Annotated[str, typer.Option(help="What the weights are kept as: f32.")] = "f32",
+    weights: Annotated[str, typer.Option(help="What matrices are kept as: f32, bf16 or int8.")] = "f32",
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
@@ -32,7 +33,7 @@ def export(
 
       selfloop export runs/play --to onnx
 
-      selfloop export runs/en-de --to onnx --out translator
+      selfloop export runs/en-de --to onnx --out translator --weights int8
     """
     from rich.console import Console
 
@@ -57,4 +58,4 @@ def export(
     if as_json:
         typer.echo(json.dumps(made.facts()))
     else:
-        typer.echo("\n".join(made.lines()))
+        typer.echo(f"{out}: {made}{form.next.format(folder=shlex.quote(str(out)))}")

@@ -8,8 +8,7 @@ from torch import nn
 from selfloop.compiler import named_target
 from selfloop.compiler.native import FORMS
 from selfloop.errors import ArgumentError, nearest
-from selfloop.exporting.exported import Exported
-from selfloop.exporting.folder import check_folder
+from selfloop.exporting.exported import Exported, check_folder
 from selfloop.exporting.native.describe import checked
 from selfloop.exporting.native.export import export_native
 

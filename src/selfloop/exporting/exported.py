@@ -1,12 +1,23 @@
-"""What an export has made."""
+"""What an export has made, and the rules of its folder."""
 
-from collections.abc import Mapping
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from selfloop.atomic import replacing
+from selfloop.errors import ArgumentError
+
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
+
+
+def tolerated(own_difference: float) -> float:
+    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
+    return max(TOLERANCE, 4 * own_difference)
 
 
 @dataclass(frozen=True)
@@ -17,20 +28,20 @@ class Tried:
         by: what ran it, such as ``gcc`` or ``ONNX Runtime``.
         difference: the largest from selfloop, relative to the largest output.
         microseconds: a step took; None where it was not timed.
-        real, random: sequences of a run's validation data, and random ones, that it was run on.
+        timed: what was timed, where it is more than a step.
+        real: sequences of a run's validation data that it was run on.
     """
 
     by: str
     difference: float
     microseconds: float | None = None
+    timed: str = "a step"
     real: int = 0
-    random: int = 1
 
     def __str__(self) -> str:
-        time = "" if self.microseconds is None else f", a step takes {self.microseconds:.3g} µs"
-        parts = [f"{n} {what}" for n, what in ((self.real, "of the validation data"), (self.random, "random")) if n]
-        given = f"{' and '.join(parts)} sequence{'s' if self.real + self.random > 1 else ''}"
-        return f"by {self.by} on {given}: largest difference from selfloop {self.difference:.1e}{time}"
+        time = "" if self.microseconds is None else f", {self.timed} takes {_time(self.microseconds)}"
+        data = f", on random numbers and {self.real} sequences of the validation data" if self.real else ""
+        return f"by {self.by}{data}: largest difference from selfloop {self.difference:.1e}{time}"
 
 
 @dataclass(frozen=True)
@@ -39,15 +50,14 @@ class Cost:
 
     Attributes:
         form: of the weights.
-        exact, rounded: the figures of the run's validation data by name, with float32 weights and with these; the first
-            is the loss.
-        count: targets that were judged.
+        count: targets of the validation data that were judged.
+        exact, rounded: their figures by name, with float32 weights and with these; the first is the loss.
     """
 
     form: str
+    count: int
     exact: Mapping[str, float]
     rounded: Mapping[str, float]
-    count: int
 
     @property
     def loss(self) -> float:
@@ -57,10 +67,10 @@ class Cost:
 
     def __str__(self) -> str:
         figures = ", ".join(
-            f"{name} {value:.4f} → {self.rounded[name]:.4f} ({self.rounded[name] - value:+.4f})"
+            f"{name.replace('_', ' ')} {value:.4f} → {self.rounded[name]:.4f} ({self.rounded[name] - value:+.4f})"
             for name, value in self.exact.items()
         )
-        return f"{self.form} weights in the place of float32, over {self.count:,} targets of the validation data: {figures}"
+        return f"{self.form} in the place of float32, over {self.count:,} targets of the validation data: {figures}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class Exported:
         not_tried: what could not be run, and why.
         sizes: in bytes, of code, weights and state, as far as there are such.
         cost: of shorter weights; None where they are float32, or there are no validation data.
-        notes: what else is to be known.
+        notes: what else is to be said.
     """
 
     files: tuple[Path, ...]
@@ -89,18 +99,79 @@ class Exported:
         return max((one.difference for one in self.tried), default=None)
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        own = asdict(self)
-        return own | {"files": [str(path) for path in self.files], "difference": self.difference}
-
-    def lines(self) -> list[str]:
-        """What is printed of it."""
         sizes = ", ".join(f"{name} {size:,} bytes" for name, size in self.sizes.items())
-        lines = [f"{self.files[0].parent}: {', '.join(path.name for path in self.files)}", f"  {sizes}"]
+        lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
         lines += [f"  tried {one}" for one in self.tried]
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
         lines += [] if self.cost is None else [f"  {self.cost}"]
-        return lines + [f"  {note}" for note in self.notes]
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "files": [str(path) for path in self.files],
+            "difference": self.difference,
+            "tried": [asdict(one) for one in self.tried],
+            "not_tried": [*self.not_tried],
+            "sizes": {**self.sizes},
+            "cost": None if self.cost is None else asdict(self.cost),
+            "notes": [*self.notes],
+        }
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ArgumentError where a folder cannot take an export."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """Write files of these names to a folder that is new or empty: all of them, or none.
+
+    Raises:
+        ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
+    """
+    check_folder(folder)
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            with replacing(folder / name) as writer:
+                writer.write(content)
+    except OSError as error:
+        for path in (folder / name for name in files):
+            with suppress(OSError):
+                path.unlink()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
+    return tuple(folder / name for name in files)
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside this one that takes its place when the block ends, and vanishes when it raises.
+
+    Raises:
+        ArgumentError: there is something at `folder`, or it cannot be written, or the disk is full.
+    """
+    check_folder(folder)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        check_folder(folder)
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -3,17 +3,9 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-
-class ExportedRun(Protocol):
-    """What came of an export, for the command line."""
-
-    def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-
-    def lines(self) -> list[str]:
-        """What is printed of it."""
+from selfloop.exporting.exported import Exported
 
 
 @dataclass(frozen=True)
@@ -24,22 +16,25 @@ class Form:
         about: what it is, for help.
         home: the module whose `export_run` writes it.
         weights: the kinds of numbers that its weights can be.
+        next: what to do with the files, where ``{folder}`` stands for theirs.
     """
 
     about: str
     home: str
     weights: tuple[str, ...]
+    next: str
 
-    def export(self, opened: Any, folder: Path, weights: str) -> ExportedRun:
+    def export(self, opened: Any, folder: Path, weights: str) -> Exported:
         """Write a trained model to a new folder."""
-        made: ExportedRun = importlib.import_module(self.home).export_run(opened, folder, weights)
+        made: Exported = importlib.import_module(self.home).export_run(opened, folder, weights)
         return made
 
 
 FORMS = {
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
-        home="selfloop.exporting.onnx.runs.export",
-        weights=("f32",),
+        home="selfloop.exporting.onnx.tasks.export",
+        weights=("f32", "bf16", "int8"),
+        next="\nTry it: python {folder}/run.py --help",
     ),
 }

@@ -364,8 +364,9 @@ def run(problem: Problem) -> Output:
 
 
 def run_interpreted(problem: Problem) -> Output:
-    """By the interpreter; in an export for any number of steps, which it cannot unroll, as an operator."""
-    if torch.compiler.is_exporting() and isinstance(problem.x.shape[0], torch.SymInt):
+    """By the interpreter; as an operator in an export to ONNX, or for any number of steps, which cannot be unrolled."""
+    has_any_steps = isinstance(problem.x.shape[0], torch.SymInt)
+    if torch.compiler.is_exporting() and (has_any_steps or torch.onnx.is_in_onnx_export()):
         y, *final = torch.ops.selfloop.interpret(*_arguments(problem))
         return y, tuple(final)
     return interpret.run(problem)

@@ -2,7 +2,8 @@
 
 The rows of the same operations elsewhere: value in torch in `selfloop.kernels.interpret`, cost and kind in
 `selfloop.compiler.lower.operations`, derivative in `selfloop.compiler.lower.derivatives`, machine code in
-`selfloop.compiler.cpu.emit.operations`. A test names the table that lacks a row.
+`selfloop.compiler.cpu.emit.operations`, operators of ONNX in `selfloop.exporting.onnx.operations`. A test names the
+table that lacks a row.
 """
 
 from collections.abc import Callable

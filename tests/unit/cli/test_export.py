@@ -37,8 +37,10 @@ def test_a_run_is_exported_beside_its_other_files(runs, selfloop, tmp_path):
     assert said.status == 0, said.err
     folder = run / "export-onnx"
     assert {"model.onnx", "step.onnx", "run.py", "export.json", "tokenizer.json"} == {p.name for p in folder.iterdir()}
-    assert said.out.startswith(f"{folder}:\n  model.onnx") and f"python {folder / 'run.py'} --help" in said.out
-    assert "over 5 calls with validation data and 4 with random numbers" in said.out
+    assert said.out.startswith(f"{folder}: ") and f"python {folder}/run.py --help" in said.out
+    assert (
+        "step.onnx; calls with validation data 4, with random numbers 2): largest difference from selfloop" in said.out
+    )
     assert "is not empty, and export overwrites nothing" in one_sentence(selfloop("export", run, "--to", "onnx"))
     again = selfloop("generate", run, "--max-tokens", "3", "--seed", "1")  # the run is a run as before
     assert again.status == 0, again.err
@@ -51,9 +53,9 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
     assert f"Give the cell: --cell {runs / 'own.py'}:mine" in one_sentence(said)
     said = selfloop("export", runs / "own", "--to", "onnx", "--out", out, "--cell", f"{runs / 'own.py'}:mine", "--json")
     facts = json.loads(said.out)
-    assert facts["difference"] < 1e-5 and facts["without_data"] is None and facts["folder"] == str(out)
-    assert [one["file"] for one in facts["files"]] == ["model.onnx", "step.onnx"]
-    assert facts["files"][0]["size"] == (out / "model.onnx").stat().st_size
+    assert facts["difference"] < 1e-5 and facts["not_tried"] == [] and len(facts["tried"]) == 2
+    assert facts["files"] == sorted(map(str, out.iterdir()))
+    assert facts["sizes"] == {name: (out / name).stat().st_size for name in ("model.onnx", "step.onnx")}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
         (("{runs}", "--to", "onnx"), "has no config.json, so it is not a run."),
         (("{runs}/play", "--to", "onxx"), "The --to must be one of onnx. Got 'onxx' instead; did you mean 'onnx'?"),
         (("{runs}/play", "--to", "tflite"), "The --to must be one of onnx. Got 'tflite' instead."),
-        (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32"),
+        (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32, bf16, int8."),
         (("{runs}/play", "--to", "onnx", "--encoder", "small"), "looks at no images, and has no encoder."),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}"), "is not empty, and export overwrites nothing"),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py"), "is not empty, and export overwrites nothing"),

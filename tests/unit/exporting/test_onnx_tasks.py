@@ -18,9 +18,10 @@ from selfloop.data import Tokenizer
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.decoding import Sampling
 from selfloop.errors import BackendError
-from selfloop.exporting.onnx.runs import export, proof
-from selfloop.exporting.onnx.runs.export import export_run
-from selfloop.exporting.onnx.runs.program import program
+from selfloop.exporting.onnx.tasks import export, proof
+from selfloop.exporting.onnx.tasks.export import export_run
+from selfloop.exporting.onnx.tasks.program import program
+from selfloop.exporting.onnx.tasks.weights import round_weights
 from selfloop.tasks.caption.captioner import Sight
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.inputs import Inputs
@@ -56,7 +57,7 @@ def exported(folder):
 
 def run(made, *words, given=""):
     """What the runner of a folder prints, where torch and selfloop cannot be imported."""
-    command = [sys.executable, "-W", "error", "-c", ALONE, str(made.folder / "run.py"), *map(str, words)]
+    command = [sys.executable, "-W", "error", "-c", ALONE, str(made.files[0].parent / "run.py"), *map(str, words)]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
@@ -67,8 +68,13 @@ def facts(made, *words, given=""):
     return [json.loads(line) for line in run(made, "--json", *words, given=given).splitlines()]
 
 
+def real_calls(made):
+    """Of each file, the calls that it was tried with on data of the run."""
+    return [int(one.by.split("validation data ")[1].split(",")[0]) for one in made.tried]
+
+
 def files(made):
-    return sorted(path.name for path in made.folder.iterdir())
+    return sorted(path.name for path in made.files[0].parent.iterdir())
 
 
 LINE = "the cat sat on the mat, and the dog sat on the log: né 你好\n"
@@ -84,13 +90,13 @@ def test_a_language_model_writes_as_selfloop_does(exported, folder):
         data={"source": str(folder / "play.txt")},
     )
     assert files(made) == ["export.json", "model.onnx", "run.py", "step.onnx", "tokenizer.json"]
-    assert made.without_data is None and [one.real for one in made.proofs] == [1, 4]
-    model = onnx.load(made.folder / "step.onnx")
+    assert made.not_tried == () and real_calls(made) == [1, 4]
+    model = onnx.load(made.files[0].parent / "step.onnx")
     assert [one.name for one in model.graph.input] == ["tokens", "state.h.0", "state.h.1"]
     assert [one.name for one in model.graph.output] == ["logits", "new_state.h.0", "new_state.h.1"]
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["task"] == "lm" and json.loads(metadata["states"]) == {"state.h.0": [6], "state.h.1": [6]}
-    assert metadata["run"] == json.loads((made.folder / "export.json").read_text())["run"]
+    assert metadata["run"] == json.loads((made.files[0].parent / "export.json").read_text())["run"]
     (want,) = opened.write(["the né "], max_tokens=30, sampling=Sampling(temperature=0.0))
     assert run(made, "--prompt", "the né ", "--temperature", 0, "--max-tokens", 30) == f"the né {want}\n"
     assert len(set(want)) > 5
@@ -110,7 +116,7 @@ def test_words_are_drawn_with_the_probability_that_selfloop_gives_them(exported,
     for prompt in ("to be", "to be "):
         (want,) = opened.write([prompt], max_tokens=9, sampling=Sampling(temperature=0.0))
         assert run(made, "--prompt", prompt, "--temperature", 0, "--max-tokens", 9) == f"{prompt}{want}\n"
-    step = proof.session_of(made.folder / "step.onnx")
+    step = proof.session_of(made.files[0].parent / "step.onnx")
     states = {one.name: np.zeros((1, 6), np.float32) for one in step.get_inputs()[1:]}
     (logits, *_) = step.run(None, {"tokens": np.array([opened.tokenizer.start_id]), **states})
     with torch.no_grad():
@@ -151,7 +157,7 @@ def test_a_classifier_of_images_reads_arrays_tables_and_files_alike(exported, fo
         data={"scan": "rows", "source": str(folder / "gone.npz")},
         model={"cell": "min_gru", "pooling": "max"},
     )
-    assert "gone.npz" in made.without_data and [one.real for one in made.proofs] == [0]
+    assert "gone.npz" in made.not_tried[0] and real_calls(made) == [0]
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
     Image.fromarray(np.dstack([pixels] * 3).repeat(2, 0).repeat(2, 1)).save(folder / "large.png")
     np.save(folder / "small.npy", pixels)
@@ -173,14 +179,18 @@ def test_a_labeller_of_words_gives_tags_whose_spans_begin(exported, folder):
         data={"source": str(folder / "tags.tsv")},
         model={"num_layers": 2},
     )
-    assert made.without_data is None and "step.onnx" not in files(made)
+    assert made.not_tried == () and "step.onnx" not in files(made)
     texts = [" ".join(words) for words in SENTENCES]
     for found, want in zip(facts(made, *texts), opened.predict(texts), strict=True):
         assert found["labels"] == want.labels
         assert found["probabilities"] == pytest.approx(want.probabilities, abs=2e-4)
     assert run(made, *texts) == "".join(f"{one.line()}\n" for one in opened.predict(texts))
     done = subprocess.run(
-        [sys.executable, made.folder / "run.py", "--stream"], input="", capture_output=True, text=True, check=False
+        [sys.executable, made.files[0].parent / "run.py", "--stream"],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (2, "") and "reads in both directions" in done.stderr
 
@@ -204,7 +214,9 @@ def test_a_labeller_in_one_direction_labels_steps_as_they_come(exported, folder)
     )
     opened = sl.load(folder / "walks", cell=name)
     made = export_run(opened, folder / "walks-onnx")
-    assert made.difference < proof.TOLERANCE and [one.real for one in made.proofs] == [1, 4]
+    assert made.difference < proof.TOLERANCE and [
+        "5 calls" in str(one) or "3 calls, 1 with" in str(one) for one in made.tried
+    ]
     walk = draw.standard_normal((9, 2), np.float32)
     np.save(folder / "walk.npy", walk)
     (want,) = opened.predict([walk])
@@ -304,12 +316,58 @@ def test_a_captioner_says_what_selfloop_says(folder, encoder, model):
     )
     opened = sl.load(path, encoder=name if encoder == "own" else None)
     made = export_run(opened, folder / f"{path.name}-onnx")
-    assert made.difference < proof.TOLERANCE and made.without_data is None
+    assert made.difference < proof.TOLERANCE and made.not_tried == ()
     found = facts(made, *(photos / f"{number}.png" for number in range(6)))
     precision = 1e-4 if encoder == "small" else 5e-3  # what a frozen encoder has seen is kept in float16
     for one, other in zip(found, opened.predict([photos / f"{number}.png" for number in range(6)]), strict=True):
         assert one["caption"] == other.caption
         assert one["log_probability"] == pytest.approx(other.log_probability, abs=precision)
+
+
+@pytest.mark.parametrize(("kind", "share", "dtype"), [("bf16", 0.55, "BFLOAT16"), ("int8", 0.35, "INT8")])
+def test_shorter_weights_are_rounded_once_and_cost_what_is_said(folder, kind, share, dtype):
+    with (folder / "steps.jsonl").open("w") as file:
+        for x in np.random.default_rng(0).standard_normal((40, 5)).round(3).tolist():
+            file.write(json.dumps({"series": x, "label": "up" if x[-1] > x[0] else "down"}) + "\n")
+    if not (folder / "steps").exists():
+        model = {"hidden_size": 64, "bidirectional": True, "pooling": "attention"}
+        inputs = Inputs("series", (1,), ("down", "up"))
+        make("classify", folder / "steps", inputs=inputs, data={"source": str(folder / "steps.jsonl")}, model=model)
+    opened = sl.load(folder / "steps")
+    before = {name: tensor.clone() for name, tensor in opened.model.state_dict().items()}
+    made = export_run(opened, folder / f"steps-{kind}", kind)
+    whole = sum(4 * tensor.numel() for tensor in before.values())
+    assert made.sizes["model.onnx"] < share * whole
+    assert made.difference < proof.TOLERANCE
+    assert f"what {kind} weights cost on validation data: " in made.notes[0] and "accuracy" in made.notes[0]
+    assert all(torch.equal(before[name], tensor) for name, tensor in opened.model.state_dict().items())
+    kept = onnx.load(folder / f"steps-{kind}" / "model.onnx").graph.initializer
+    shortened = [one for one in kept if one.data_type == getattr(onnx.TensorProto, dtype)]
+    assert {len(one.dims) for one in shortened} == {2, 3} and all(one.name.endswith(f".{kind}") for one in shortened)
+    about = json.loads((folder / f"steps-{kind}" / "export.json").read_text())
+    assert about["run"] == export.digest(opened.model)
+    walk = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
+    (found,) = proof.session_of(folder / f"steps-{kind}" / "model.onnx").run(
+        None, {"inputs": walk[:, None], "lengths": np.array([5])}
+    )
+    with torch.no_grad():
+        want = opened.model(torch.from_numpy(walk)[:, None])
+    torch.testing.assert_close(torch.from_numpy(found), want, atol=2e-2, rtol=0)
+    assert not torch.equal(torch.from_numpy(found), want)
+
+
+def test_rounding_to_int8_keeps_zeros_and_the_largest_of_each_row():
+    linear = torch.nn.Linear(5, 3)
+    linear.weight.data[1] = 0
+    before, bias = linear.weight.clone(), linear.bias.clone()
+    round_weights(linear, "int8")
+    scale = before.abs().amax(1, keepdim=True) / 127
+    assert (linear.weight - before).abs().le(0.501 * scale).all() and linear.weight[1].eq(0).all()
+    torch.testing.assert_close(linear.weight.abs().amax(1), before.abs().amax(1), rtol=1e-4, atol=0)
+    assert torch.equal(linear.bias, bias)
+    again = linear.weight.clone()
+    round_weights(linear, "int8")
+    assert torch.equal(linear.weight, again)
 
 
 def test_what_gives_other_numbers_is_not_handed_over(folder, monkeypatch):

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 import torch
-from catalogue import CELLS, TOLERANCE, assert_close
+from catalogue import CELLS, INTERPRETED, TOLERANCE, assert_close
 
 import selfloop as sl
 from selfloop import cells
@@ -431,3 +431,16 @@ def test_transforms_of_functions_run_another_way():
         assert_close(got, rnn(x_of_one)[0])
     jacobian = torch.func.jacrev(lambda x: rnn(x)[0].sum(1))(x[0])
     assert_close(jacobian, torch.autograd.functional.jacobian(lambda x: rnn(x)[0].sum(1), x[0]))
+
+
+def test_torch_exports_cells_of_the_interpreter_for_any_number_of_steps():
+    free = torch.export.Dim.DYNAMIC
+    for entry in INTERPRETED:
+        rnn = entry.layer(bidirectional=True)
+        x = torch.randn(4, 2, 3, dtype=torch.float64)
+        exported = torch.export.export(rnn, (x,), dynamic_shapes=({0: free, 1: free},)).module()
+        x = torch.randn(6, 3, 3, dtype=torch.float64)
+        (y, state), (expected, last) = exported(x), rnn(x)
+        torch.testing.assert_close([y, *state], [expected, *last])
+    with pytest.raises(BackendError, match="has no gradient in a program"):
+        y.sum().backward()

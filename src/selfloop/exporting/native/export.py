@@ -18,10 +18,9 @@ from torch import Tensor
 from selfloop.compiler import Target, host_target
 from selfloop.compiler.native import Spelling, data_object, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried
-from selfloop.exporting.folder import write_files
+from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
-from selfloop.exporting.native.files import Case, Source, makefile, tolerated
+from selfloop.exporting.native.files import Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
 from selfloop.layers import Recurrent
@@ -76,7 +75,7 @@ def export_native(
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
-        most = tolerated(cases)
+        most = rounding(cases)
         if not one.difference <= most:
             raise BackendError(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfloop.compiler.native import C99, HEAD, MAGIC, Model, ModelWriter, WeightLayout, form, structs
-from selfloop.exporting.exported import TOLERANCE
+from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native.describe import Described
 from selfloop.exporting.native.examples import example
 from selfloop.exporting.native.library import python_library
@@ -219,7 +219,7 @@ class Source:
             is_pooled=int(model.pooling is not None),
             memory=memory,
             run=run,
-            tolerance=tolerated(cases),
+            tolerance=rounding(cases),
         )
 
     def example(self) -> str | None:
@@ -247,9 +247,9 @@ class Source:
         )
 
 
-def tolerated(cases: Sequence[Case]) -> float:
-    """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
-    return max([TOLERANCE, *(4 * case.own_difference for case in cases)])
+def rounding(cases: Sequence[Case]) -> float:
+    """The largest difference that is rounding."""
+    return tolerated(max(case.own_difference for case in cases))
 
 
 def makefile(name: str, parts: Sequence[str], *, has_example: bool) -> str:

@@ -3,18 +3,16 @@
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfloop.errors import BackendError
+from selfloop.exporting.exported import Exported
 from selfloop.layers import Recurrent
-
-if TYPE_CHECKING:
-    from selfloop.exporting.onnx.export import Exported
 
 __all__ = ["export_onnx", "onnx_translations"]
 
 
-def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> "Exported":
+def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> Exported:
     """Write a stack as ONNX, tried in ONNX Runtime before it is written: whole sequences, and one step.
 
     The folder gets two files. Batch and time are free in both; numbers are float32.
@@ -49,20 +47,30 @@ def export_onnx(model: Recurrent, out: str | Path, *, name: str = "model") -> "E
         ...     made = export_onnx(GRU(3, 8), f"{folder}/gru")
         >>> [path.name for path in made.files]
         ['model.onnx', 'step.onnx']
-        >>> made.state
+        >>> made.sizes["state"]
         32
     """
     return _module("export").export_onnx(model, out, name=name)  # type: ignore[no-any-return]
 
 
-def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+def onnx_translations() -> dict[Callable[..., object], Callable[..., object]]:
     """What lets torch.onnx export modules that hold selfloop's layers: its `custom_translation_table`.
 
-    Layers become ONNX's LSTM, GRU and RNN where they are these, else Scan over the cell's equations; batch and time
-    may be dynamic, and lengths an input.
+    Layers become what `export_onnx` makes of them; lengths, states, resets and `step` are seen as the module uses them.
+    The module must be in evaluation.
+
+    Returns:
+        For each operator that torch.export sees of a layer, the function that writes it in ONNX.
 
     Raises:
         BackendError: a package that this needs is not installed.
+
+    Example:
+        >>> table = onnx_translations()
+        >>> [str(operator) for operator in table]
+        ['selfloop.forward.default', 'selfloop.interpret.default']
+
+        ``torch.onnx.export(module.eval(), (x,), dynamo=True, custom_translation_table=table)`` then knows them.
     """
     return _module("translations").table()  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.errors import ArgumentError
+from selfloop.exporting.exported import TOLERANCE, Tried, tolerated
 from selfloop.exporting.onnx.stack import state_shapes
 from selfloop.layers import Recurrent
 
@@ -24,23 +25,16 @@ TIMED = 200
 """Steps of which the fastest tells the time."""
 
 
-TOLERANCE = 1e-5
-"""How far a number may be from selfloop's own in float64, relative to the largest of its tensor."""
-
-
 class Proof(NamedTuple):
     """What was found.
 
     Attributes:
-        difference: the largest in all that was run, relative to the largest number of its tensor.
-        allowed: the largest that is rounding: `TOLERANCE`, or for equations that magnify roundings, twice what the
-            interpreter itself differs by in float32.
-        seconds: of a step of one sequence; None for a stack that cannot step.
+        tried: by ONNX Runtime; the time is of a step of one sequence.
+        allowed: the largest difference that is rounding.
     """
 
-    difference: float
+    tried: Tried
     allowed: float
-    seconds: float | None
 
 
 def prove(rnn: Recurrent, sequence: bytes, step: bytes | None) -> Proof:
@@ -52,7 +46,7 @@ def prove(rnn: Recurrent, sequence: bytes, step: bytes | None) -> Proof:
     exact, whole = _interpreted(rnn, torch.float64), session(sequence)
     single = None if step is None else session(step)
     random, found = torch.Generator().manual_seed(0), [0.0]
-    tried: list[tuple[Arrays, Tensor | None, Arrays]] = []
+    cases: list[tuple[Arrays, Tensor | None, Arrays]] = []
     for steps, lengths in CASES:
         given = _inputs(rnn, steps, len(lengths), random)
         expected = _answers(exact, given, torch.tensor(lengths))
@@ -60,17 +54,18 @@ def prove(rnn: Recurrent, sequence: bytes, step: bytes | None) -> Proof:
         got = run(whole, {**laid_out, "lengths": np.array(lengths)})
         got["y"] = got["y"].swapaxes(0, 1) if rnn.batch_first else got["y"]
         found.append(_difference(got, expected))
-        tried.append((given, torch.tensor(lengths), expected))
+        cases.append((given, torch.tensor(lengths), expected))
         if single is not None:
             expected = _answers(exact, given, None)
             found.append(_difference(stepped(single, rnn, given), expected))
-            tried.append((given, None, expected))
+            cases.append((given, None, expected))
     allowed = TOLERANCE
     if max(found) > TOLERANCE:
         plain = _interpreted(rnn, torch.float32)
-        own = [_difference(_answers(plain, given, lengths), expected) for given, lengths, expected in tried]
-        allowed = max(TOLERANCE, 2 * max(own))
-    return Proof(max(found), allowed, None if single is None else _timed(single, rnn, random))
+        own = (_difference(_answers(plain, given, lengths), expected) for given, lengths, expected in cases)
+        allowed = tolerated(max(own))
+    microseconds = None if single is None else _timed(single, rnn, random)
+    return Proof(Tried(f"ONNX Runtime {onnxruntime.__version__}", max(found), microseconds), allowed)
 
 
 def _interpreted(rnn: Recurrent, dtype: torch.dtype) -> Recurrent:
@@ -115,7 +110,7 @@ def _named(rnn: Recurrent, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def _inputs(rnn: Recurrent, steps: int, batch: int, random: torch.Generator) -> Arrays:
-    """Random ones, (T, B, ·), further inputs between 0 and 1."""
+    """Random inputs, (T, B, ·), further inputs between 0 and 1."""
     x, *further = rnn._input_sizes.items()
     drawn = {x[0]: torch.randn(steps, batch, x[1], generator=random)}
     drawn |= {name: torch.rand(steps, batch, size, generator=random) for name, size in further}
@@ -148,10 +143,11 @@ def _relative(got: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def _timed(model: Any, rnn: Recurrent, random: torch.Generator) -> float:
+    """Microseconds of a step, the fastest of several."""
     given = {name: v[0] for name, v in _inputs(rnn, 1, 1, random).items()} | _first_state(rnn, 1)
     best = float("inf")
     for _ in range(TIMED):
         start = time.perf_counter()
         model.run(None, given)
         best = min(best, time.perf_counter() - start)
-    return best
+    return 1e6 * best

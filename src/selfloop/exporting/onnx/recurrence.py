@@ -27,7 +27,8 @@ class Call:
         dtype: of all of these.
         is_step: whether this is a single step.
         lengths: int64, (B,): how many steps each sequence has, from 0 to T; None means all of them.
-        resets: bool, (T, B): the state is zeroed before these steps, in the order in which they are walked.
+        resets: bool, (T, B): the state is zeroed before these steps; in reverse the same segments are walked from
+            their ends.
         reverse: walk from the last step to the first.
     """
 
@@ -178,7 +179,7 @@ def _by_scan(w: Writer, call: Call) -> Output:
     kinds = {k: ir.DataType.BOOL if is_comparison(graph.nodes[k]) else call.dtype for k in scanned}
     now = {k: body.unknown(kinds[k], [None] * (1 + values[k].dims)) for k in scanned}
     masks = {} if call.lengths is None else {"active": active(w, call.x, call.lengths)}
-    masks |= {} if call.resets is None else {"resets": w.op("Unsqueeze", call.resets, w.constant([2]))}
+    masks |= {} if call.resets is None else {"resets": _zeroed(w, call.resets, call.reverse)}
     marks = {name: body.unknown(ir.DataType.BOOL, [None, 1]) for name in masks}
 
     def where(name: str, yes: Sequence[ir.Value], no: Sequence[ir.Value]) -> list[ir.Value]:
@@ -205,6 +206,15 @@ def _by_scan(w: Writer, call: Call) -> Output:
         scan_output_directions=[int(call.reverse)],
     )
     return w.op("Where", masks["active"], y, w.constant(0, dtype)) if "active" in masks else y, final
+
+
+def _zeroed(w: Writer, resets: ir.Value, reverse: bool) -> ir.Value:
+    """Before which steps, as they are walked, the state is zeroed, (T, B, 1)."""
+    if reverse:
+        later = w.op("Slice", resets, w.constant([1]), w.constant([np.iinfo(np.int64).max]), w.constant([0]))
+        row = w.op("Concat", w.constant([1]), w.op("Shape", resets, start=1), axis=0)
+        resets = w.op("Concat", later, w.op("Expand", w.constant(False, np.bool_), row), axis=0)
+    return w.op("Unsqueeze", resets, w.constant([2]))
 
 
 def active(w: Writer, x: ir.Value, lengths: ir.Value) -> ir.Value:

@@ -142,4 +142,11 @@ def _model(
         producer_name="selfloop",
         producer_version=__version__,
         doc_string=f"{rnn}\n\n{rnn.cell}",
+        metadata_props={
+            "cell": rnn.cell.name,
+            "input_size": str(rnn.input_size),
+            "hidden_sizes": " ".join(map(str, rnn.hidden_sizes)),
+            "output_size": str(rnn.output_size),
+            "batch_first": str(rnn.batch_first).lower(),
+        },
     )

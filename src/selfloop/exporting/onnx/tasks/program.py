@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from selfloop.exporting.onnx import onnx_translations
-from selfloop.exporting.onnx.runs.calls import RANDOM
-from selfloop.exporting.onnx.runs.parts import Part
+from selfloop.exporting.onnx.tasks.calls import RANDOM
+from selfloop.exporting.onnx.tasks.parts import Part
 
 
 def program(part: Part) -> Any:

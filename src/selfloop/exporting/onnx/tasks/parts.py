@@ -4,13 +4,15 @@ A part asks the network itself, so the same part gives a file's graph and, of a 
 file is compared with.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from selfloop.data.text.vocabulary import LONGEST
@@ -24,10 +26,11 @@ from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.labeller import Labeller
 from selfloop.tasks.lm.text_model import TextModel
-from selfloop.tasks.predictor import TrainedModel
+from selfloop.tasks.predictor import Predictor, TrainedModel
 from selfloop.tasks.translate.translator import Translator
 
 Array = npt.NDArray[Any]
+Opened = Predictor[Any, Any, Any, Any]
 Tensors = Mapping[str, Tensor]
 
 
@@ -239,6 +242,18 @@ def parts_of(opened: TrainedModel) -> list[Part]:
     """The files that a model of any task is exported as."""
     found: list[Part] = next(parts(opened) for kind, parts in PARTS.items() if isinstance(opened, kind))
     return found
+
+
+def copied(opened: Opened, dtype: torch.dtype, backend: str) -> Opened:
+    """A copy of a model with numbers of this dtype, whose recurrent stacks this backend runs, on the CPU."""
+    model, inputs = copy.deepcopy(opened.model).cpu().to(dtype), opened.inputs
+    for module in model.modules():
+        if isinstance(module, Recurrent):
+            module.backend = backend
+    if isinstance(opened, Captioner):
+        inputs = replace(inputs, vision=model._vision)
+        inputs.vision.network.cpu().to(dtype)  # of a frozen one the model has no parameters
+    return type(opened)(model, inputs, opened.config)
 
 
 PARTS: dict[type[TrainedModel], Callable[[Any], list[Part]]] = {

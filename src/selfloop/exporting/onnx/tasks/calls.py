@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from selfloop.data.batches import pad
-from selfloop.exporting.onnx.runs.parts import Array, Part
+from selfloop.exporting.onnx.tasks.parts import Array, Part
 from selfloop.tasks.caption.captioner import Captioner
 from selfloop.tasks.caption.gallery import plain
 from selfloop.tasks.classify.classifier import Classifier
@@ -20,7 +20,7 @@ from selfloop.tasks.translate.translator import Translator
 EXAMPLES = 8
 """Validation examples that files are tried with."""
 
-MOST_STEPS = 256
+MOST_STEPS = 64
 """Of each of them that are read: rounding errors grow along a sequence."""
 
 STEPS = 4
@@ -71,13 +71,12 @@ def real_calls(parts: Sequence[Part], data: Data) -> Iterator[Call]:
             carried |= {name.removeprefix("new_"): v.numpy() for name, v in found.items() if name != "logits"}
 
 
-def validation_data(opened: TrainedModel) -> Data:
+def some_of(opened: TrainedModel, part: Any) -> Data:
     """Some of a run's validation data, as its files read them.
 
     Raises:
-        SelfloopError: they are not at hand.
+        SelfloopError: they are not what the model reads.
     """
-    part: Any = opened.parts()["valid"]
     if not isinstance(opened, TextModel):
         part = part.select(range(0, len(part), -(-len(part) // EXAMPLES)))
     found: Data = next(read(opened, part) for kind, read in READ.items() if isinstance(opened, kind))

@@ -8,10 +8,8 @@ run ─ parts ─ program ─> model.onnx, step.onnx …
 import hashlib
 import importlib.util
 import json
-import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,87 +17,38 @@ import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
-from selfloop.exporting.folder import check_folder, made_whole
-from selfloop.exporting.onnx.runs.calls import random_calls, real_calls, validation_data
-from selfloop.exporting.onnx.runs.parts import Part, parts_of
-from selfloop.exporting.onnx.runs.program import program
-from selfloop.exporting.onnx.runs.proof import Proof, prove
+from selfloop.exporting.exported import Exported, check_folder, made_whole
+from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, some_of
+from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
+from selfloop.exporting.onnx.tasks.program import program
+from selfloop.exporting.onnx.tasks.proof import prove
+from selfloop.exporting.onnx.tasks.weights import round_weights, shorten
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
 from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.loading import kind_of_model
-from selfloop.tasks.predictor import Predictor, TrainedModel
+from selfloop.tasks.predictor import TrainedModel
 from selfloop.tasks.table import TASKS
 from selfloop.tasks.translate.translator import Translator
 from selfloop.version import __version__
 
-Opened = Predictor[Any, Any, Any, Any]
-
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+SCORED = 20_000
+"""Validation targets, about, that tell what shorter weights cost."""
 
 RUNNER = Path(__file__).with_name("run.py")
 """The file that runs what is exported: it needs neither torch nor selfloop."""
 
 
-@dataclass(frozen=True)
-class ExportedRun:
-    """What `export_run` has made.
-
-    Attributes:
-        folder: the files are in it.
-        task: of the run.
-        proofs: what came of trying each ONNX file.
-        without_data: why they were not tried on the run's data; None where they were.
-    """
-
-    folder: Path
-    task: str
-    proofs: Sequence[Proof]
-    without_data: str | None
-
-    @property
-    def difference(self) -> float:
-        """The largest from selfloop, relative to the largest number of an output."""
-        return max(proof.difference for proof in self.proofs)
-
-    def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return {
-            "folder": str(self.folder),
-            "task": self.task,
-            "difference": self.difference,
-            "without_data": self.without_data,
-            "files": [asdict(proof) for proof in self.proofs],
-        }
-
-    def lines(self) -> list[str]:
-        """What is printed of it."""
-        width = max(len(proof.file) for proof in self.proofs)
-        real, random = (sum(getattr(proof, name) for proof in self.proofs) for name in ("real", "random"))
-        tried = f"{real} calls with validation data and {random} with random numbers"
-        lines = [
-            f"{self.folder}:",
-            *(
-                f"  {proof.file:{width}}  {proof.size / 1e6:8.2f} MB  {proof.ms:8.3f} ms for an input of "
-                f"{' × '.join(map(str, proof.shape))}"
-                for proof in self.proofs
-            ),
-            f"The largest difference from selfloop is {self.difference:.1e} of the largest output, over {tried}.",
-            f"Try it: python {shlex.quote(str(self.folder / RUNNER.name))} --help",
-        ]
-        if self.without_data is not None:
-            lines.insert(-1, f"There was no validation data to try it with. {self.without_data}")
-        return lines
-
-
-def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRun:
+def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
     """Write a trained model as ONNX files, beside what is needed to run them.
 
     Args:
         opened: the model, as `selfloop.load` gives it.
         folder: new or empty.
-        weights: ``"f32"``.
+        weights: of matrices: ``"f32"``, ``"bf16"`` (half the size) or ``"int8"`` with a scale for each row (a quarter).
 
     Raises:
         ArgumentError: the folder is not empty, or cannot be written.
@@ -108,22 +57,41 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> ExportedRu
     """
     check_folder(folder)
     check_packages()
-    task = next(name for name, kind in TASKS.items() if kind is kind_of_model(opened))
-    parts = parts_of(opened)
-    data, without_data = None, None
+    kind = kind_of_model(opened)
+    task = next(name for name, one in TASKS.items() if one is kind)
+    opened = copied(opened, torch.float32, "auto")
+    data, part, without_data = None, None, None
     try:
-        data = validation_data(opened)
+        part = opened.parts()["valid"]
+        data = some_of(opened, part)
     except SelfloopError as error:
         without_data = str(error)
+    run, notes = digest(opened.model), list[str]()
+    if weights != "f32":
+        before = None if part is None else opened.score(part, sample=SCORED).metrics()
+        round_weights(opened.model, weights)
+        cost = "is not known"
+        if before is not None:
+            after = opened.score(part, sample=SCORED).metrics()
+            cost = f"on validation data: {kind.show(after)}, and with float32: {kind.show(before)}"
+        notes.append(f"what {weights} weights cost {cost}")
+    parts = parts_of(opened)
     calls = [*random_calls(parts), *(real_calls(parts, data) if data is not None else [])]
     with made_whole(folder) as made:
-        facts = {"task": task, "selfloop": __version__, "run": digest(opened.model), **_manifest(opened, made)}
-        for part in parts:
-            _write(part, made / part.file, facts)
+        facts = {"task": task, "selfloop": __version__, "run": run, **_manifest(opened, made)}
+        for one in parts:
+            _write(one, made / one.file, facts, weights)
         (made / "export.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(RUNNER, made / RUNNER.name)
-        proofs = prove(opened, made, calls)
-    return ExportedRun(folder, task, proofs, without_data)
+        tried = prove(opened, made, calls)
+        sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+    return Exported(
+        files=tuple(folder / name for name in sizes),
+        tried=tuple(tried),
+        not_tried=() if without_data is None else (f"with the run's data. {without_data}",),
+        notes=tuple(notes),
+        sizes={name: size for name, size in sizes.items() if name.endswith(".onnx")},
+    )
 
 
 def check_packages() -> None:
@@ -144,11 +112,12 @@ def digest(model: torch.nn.Module) -> str:
     return whole.hexdigest()
 
 
-def _write(part: Part, file: Path, facts: Mapping[str, Any]) -> None:
+def _write(part: Part, file: Path, facts: Mapping[str, Any], weights: str) -> None:
     """The ONNX file of a part, with its sizes and states as metadata."""
     import onnx_ir  # noqa: PLC0415  (an extra)
 
     model = program(part)
+    shorten(model, weights)
     states = {name: port.shape[1:] for name, port in part.inputs.items() if name.startswith("state.")}
     model.metadata_props.update(
         {

@@ -1,0 +1,1 @@
+"""Trained runs of every task as folders of ONNX files."""
