@@ -118,7 +118,7 @@ class C99(Writer):
 
     def one(self, pointer: Value, index: Number = 0) -> Value:
         """See `Writer`."""
-        element = f"{pointer.handle}[{self._text(index, 'int')}]"
+        element = f"{pointer.handle}[{_bare(self._text(index, 'int'))}]"
         if pointer.kind == "bf16":
             return self._named("float", f"sl_from_bits((uint32_t){element} << 16)")
         if pointer.kind == "int8":
@@ -132,7 +132,7 @@ class C99(Writer):
     def store_one(self, value: Number, pointer: Value, index: Number = 0) -> None:
         """See `Writer`."""
         kind = ELEMENTS.get(pointer.kind, "float")
-        self._line(f"{pointer.handle}[{self._text(index, 'int')}] = {self._text(value, kind)};")
+        self._line(f"{pointer.handle}[{_bare(self._text(index, 'int'))}] = {self._text(value, kind)};")
 
     # Numbers
 
@@ -150,7 +150,8 @@ class C99(Writer):
 
     def const(self, value: float) -> Value:
         """See `Writer`."""
-        return Value(self, f"({number(float(value))})", "float")
+        text = number(float(value))
+        return Value(self, f"({text})" if text.startswith("-") else text, "float")
 
     def whole(self, kind: str, value: int) -> Value:
         """See `Writer`."""
@@ -243,7 +244,7 @@ class C99(Writer):
     @contextmanager
     def when(self, flag: Value) -> Iterator[None]:
         """See `Writer`."""
-        with self._block(f"if ({flag.handle})"):
+        with self._block(f"if ({_bare(flag.handle)})"):
             yield
 
     # Text
@@ -274,6 +275,16 @@ class C99(Writer):
         if kind == "float":
             return number(float(value))
         return f"{value}{SUFFIXES.get(kind, '')}"
+
+
+def _bare(text: str) -> str:
+    """An expression without the parentheses around all of it."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1] if text.startswith("(") else text
 
 
 SUFFIXES = {"word": "u", "long": "ull"}

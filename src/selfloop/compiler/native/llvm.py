@@ -44,7 +44,13 @@ class Llvm(Writer):
     def __init__(self, module: ir.Module, target: Target, structs: Mapping[str, Struct]) -> None:
         self.module, self.target, self.structs = module, target, structs
         self.index = ir.IntType(target.index_bits)
-        self.types: dict[str, ir.Type] = {"float": FLOAT, "int": self.index, "word": I32, "long": ir.IntType(64), "flag": ir.IntType(1)}
+        self.types: dict[str, ir.Type] = {
+            "float": FLOAT,
+            "int": self.index,
+            "word": I32,
+            "long": ir.IntType(64),
+            "flag": ir.IntType(1),
+        }
         self._results: dict[str, str] = {}
 
     @property

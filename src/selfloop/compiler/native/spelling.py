@@ -12,8 +12,10 @@ MOST_BUCKETS = 1 << 16
 
 @dataclass(frozen=True)
 class Spelling:
-    """How words are read: a row of 1 + 2 · letters numbers each. These are the number of the word, the code points of its
-    letters, with zeros after the last, and those of its shape likewise.
+    """How words are read: a row of 1 + 2 · letters numbers each.
+
+    These are the number of the word, the code points of its letters, with zeros after the last, and those of its shape
+    likewise.
 
     Attributes:
         words: that have a vector of their own; the first is for all others.
@@ -84,7 +86,7 @@ def write_word(
                         count.set(count.get() + 1)
                         bucket = w.variable(w.to("int", _remainder(w, total.get(), spelling.buckets)) + 1)
                         row = read_row(w, floats, codes, grams, bucket.get)
-                        w.each(size, lambda u, _: w.store(w.load(x, u) + row(u), x, u))  # noqa: B023
+                        w.each(size, lambda u, _: w.store(w.load(x, u) + row(u), x, u))
         w.comment("It is divided by the root of their number, and the vector of the word itself is added.")
         known = w.variable(0)
         with w.when(w.op("lt", w.one(word, 0), spelling.words)):

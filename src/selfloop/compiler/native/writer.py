@@ -27,8 +27,8 @@ class Value:
     Attributes:
         writer: that made it.
         handle: how the writer knows it: an expression in C, or LLVM's value.
-        kind: ``float``, ``int`` (an index), ``word`` and ``long`` (32 and 64 bits without a sign), ``flag`` (a truth), or a
-            pointer's.
+        kind: ``float``, ``int`` (an index), ``word`` and ``long`` (32 and 64 bits without a sign), ``flag`` (a truth),
+            or a pointer's.
     """
 
     writer: "Writer"
@@ -231,7 +231,7 @@ class Writer(ABC):
 
     @abstractmethod
     def op(self, name: str, *arguments: Number, attribute: Any = None) -> Value:
-        """An operation of the language on floats; on whole numbers add, sub, mul, rem, xor, and, shl, shr, comparisons."""
+        """An operation of the language on floats; on whole numbers add, sub, mul, rem, xor, and, shl, shr, compare."""
 
     @abstractmethod
     def const(self, value: float) -> Value:

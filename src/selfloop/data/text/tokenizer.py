@@ -99,7 +99,12 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Writes a ``tokenizer.json``, which the `tokenizers` library opens too; whole or not at all."""
         with replacing(Path(path)) as file:
-            file.write(self._backend.to_str(pretty=True).encode())
+            file.write(self.json)
+
+    @property
+    def json(self) -> bytes:
+        """What `save` writes."""
+        return str(self._backend.to_str(pretty=True)).encode()
 
     @property
     def vocab_size(self) -> int:

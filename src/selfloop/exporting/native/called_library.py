@@ -1,8 +1,8 @@
 """A model that selfloop has exported, called from Python. It needs NumPy, and the shared library that `make` builds.
 
-    model = Model()
-    y = model.step(x)      # of a model in one direction: a step, which moves the state on
-    y = model.run(xs)      # a sequence
+model = Model()
+y = model.step(x)      # of a model in one direction: a step, which moves the state on
+y = model.run(xs)      # a sequence
 """
 
 import ctypes
@@ -129,7 +129,7 @@ class Model:
         given = np.ascontiguousarray(logits, np.float32)
         if given.shape != (OUTPUT,):
             raise ValueError(f"The logits must have the shape ({OUTPUT},). Got {given.shape} instead.")
-        return self._call("sample", given, ctypes.c_float(temperature), ctypes.c_int32(top_k), seed)
+        return int(self._call("sample", given, ctypes.c_float(temperature), ctypes.c_int32(top_k), seed))
 
     def read(self, text: str) -> Any:
         """A text as what `run` takes: tokens (T,), or words (T, INPUT).
@@ -145,7 +145,7 @@ class Model:
         self._call("read", given, x, ctypes.c_int32(count))
         return x
 
-    def _call(self, verb: str, *arguments: Any) -> int:
+    def _call(self, verb: str, *arguments: Any) -> Any:
         """A function of the library; arrays are passed by their address."""
         function = getattr(self._library, f"{NAME}_{verb}")
         function.restype = ctypes.c_int32 if verb in ("load", "check", "sample", "read") else None
@@ -198,6 +198,6 @@ def _array(verb: str, x: Any, shape: Any) -> Any:
         raise ValueError(
             f"{verb} of {NAME} takes an array ({wanted}) of {what}. Got one of {given.dtype}, {given.shape} instead."
         )
-    if READS == "token" and given.size and not (0 <= given.min() and given.max() < VOCABULARY):
+    if READS == "token" and given.size and not (given.min() >= 0 and given.max() < VOCABULARY):
         raise ValueError(f"Tokens of {NAME} must be from 0 to {VOCABULARY - 1}.")
     return np.ascontiguousarray(given, TYPES[READS])

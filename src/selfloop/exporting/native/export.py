@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfloop.compiler import Target, host_target
+from selfloop.compiler import Target, host_target, named_target
 from selfloop.compiler.native import Spelling, data_object, loaded, native_object
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
@@ -47,7 +47,7 @@ def export_native(
     name: str,
     form: str,
     targets: tuple[Target, ...] = (),
-    meaning: Meaning = Meaning(),
+    meaning: Meaning | None = None,
     inputs: Sequence[Tensor] = (),
 ) -> Exported:
     """Write a model as C source or as object files.
@@ -59,7 +59,7 @@ def export_native(
         name: what all names begin with.
         form: of the weights.
         targets: of object files; that of this processor if none.
-        meaning: of the model's numbers, for who writes a program.
+        meaning: of the model's numbers, for who writes a program; None where nothing is known of them.
         inputs: sequences of a run's data to try it on, each (T, numbers), or (T,) of tokens; random ones are added.
 
     Raises:
@@ -68,7 +68,7 @@ def export_native(
     """
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
-    source = Source(own, _title(module), str(stack_of(module).cell), meaning)
+    source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
     maker = _C(source, cases) if to == "c" else _Objects(source, cases, targets or (host_target(),))
@@ -82,9 +82,25 @@ def export_native(
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
     real = sum(case.is_real for case in cases)
-    tried = tuple(replace(one, real=real, random=len(cases) - real) for one in tried)
+    tried = tuple(replace(one, real=real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
+
+
+def check_name(name: object) -> str:
+    """A name that all names in C can begin with; else ArgumentError."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+        raise ArgumentError(
+            f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
+        )
+    return name
+
+
+def targets_of(target: str | None, to: str) -> tuple[Target, ...]:
+    """The targets of this name: none for this processor, and for C, which has none."""
+    if target is not None and to == "c":
+        raise ArgumentError("C source is for any processor: a 'target' is that of to='object'.")
+    return () if target is None else (named_target(target),)
 
 
 def _title(module: Trained) -> str:
@@ -223,7 +239,8 @@ def _around(source: Source, cases: Sequence[Case], parts: list[str]) -> dict[str
     name, texts, example = source.model.name, source.texts(), source.example()
     files = {} if texts is None else {f"{name}_text.c": texts}
     files |= {"check.c": source.check(cases)} | ({} if example is None else {"example.c": example})
-    files["Makefile"] = makefile(name, [*parts, *([] if texts is None else [f"{name}_text.c"])], has_example=example is not None)
+    parts = parts + ([] if texts is None else [f"{name}_text.c"])
+    files["Makefile"] = makefile(name, parts, has_example=example is not None)
     files[f"{name}.py"] = source.library()
     return {file: text.encode() for file, text in files.items()} | dict(source.meaning.beside)
 

@@ -1,6 +1,6 @@
 """The files of a model in C: interface, code, weights, and a check of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,7 @@ CODES = {"bf16": "uint16_t", "int8": "int8_t"}
 
 C_TYPES = {"token": "int32_t", "word": "uint32_t", "numbers": "float"}
 """Types of inputs, by what a model reads."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -133,7 +134,7 @@ class Source:
         if self.meaning.start is not None:
             sizes.append((f"{NAME}_START {self.meaning.start}", "the token before the first of a text"))
         if model.is_two_way:
-            sizes.append((f"{NAME}_ROOM(steps) ({model.room} * (steps))", "floats of memory for a run of so many steps"))
+            sizes.append((f"{NAME}_ROOM(steps) ({model.room} * (steps))", "floats of memory for a run of these steps"))
         else:
             words = HEAD + sum(model.states.values())
             sizes.append((f"{NAME}_SAVED {words}", "words of a state that is saved"))
@@ -196,7 +197,8 @@ class Source:
             cases: sequences, and what selfloop says of them.
         """
         model, name = self.model, self.model.name
-        x, y = (np.concatenate([getattr(case, of).reshape(len(getattr(case, of)), -1) for case in cases]) for of in "xy")
+        x = np.concatenate([case.x.reshape(len(case.x), -1) for case in cases])
+        y = np.concatenate([case.y for case in cases])
         longest = max(len(case.x) for case in cases)
         NAME = name.upper()
         if model.is_two_way:

@@ -1,4 +1,4 @@
-"""``NAME.py``: the file `called_library.py`, with a model's own names and sizes in the place of those between two lines."""
+"""``NAME.py``: `called_library.py`, with the names and sizes of a model in the place of those between two lines."""
 
 from pathlib import Path
 

@@ -32,7 +32,9 @@ static const unsigned char *end_of(const char *text) {
 }
 """
 
-READ_CHARACTERS = CODE_POINT + """
+READ_CHARACTERS = (
+    CODE_POINT
+    + """
 /* The characters that are tokens, in the order of Unicode, and their tokens. */
 static const struct { uint32_t point; int32_t token; } characters[@count] = {
 @points
@@ -58,6 +60,7 @@ int32_t @{name}_read(const char *text, int32_t *tokens, int32_t most) {
 @empty    return count;
 }
 """
+)
 
 READ_BYTES = """
 /* The token of each byte. */
@@ -80,7 +83,10 @@ static const struct { const char *text; int32_t number; } entries[@count] = {
 };
 """
 
-READ_TOKENS = CODE_POINT + ENTRIES + """
+READ_TOKENS = (
+    CODE_POINT
+    + ENTRIES
+    + """
 static int is_space(uint32_t c) {
     return (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
            c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
@@ -122,12 +128,16 @@ int32_t @{name}_read(const char *text, int32_t *tokens, int32_t most) {
 @empty    return count;
 }
 """
+)
 
 EMPTY_IS_START = """    if (count == 0 && most > 0) tokens[count] = @start;
     if (count == 0) count++;
 """
 
-READ_WORDS = CODE_POINT + ENTRIES + """
+READ_WORDS = (
+    CODE_POINT
+    + ENTRIES
+    + """
 /* Where the flags of characters change: the code point, times 256, plus the flags. */
 static const uint32_t kinds[@num_kinds] = {
 @kinds
@@ -264,6 +274,7 @@ int32_t @{name}_read(const char *text, uint32_t *words, int32_t most) {
     return count ? count : 1;
 }
 """
+)
 
 NEXT_SPACED = """
 /* Where a word ends that begins here; here, if none does. */

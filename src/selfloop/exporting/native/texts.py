@@ -65,8 +65,10 @@ def table_of(title: str, texts: Iterable[bytes], name: str) -> str:
 
 
 def c_string(text: bytes) -> str:
-    r"""Bytes as C writes them; an escape takes all digits that follow, so each stands in quotes of its own. Trigraphs begin with ``?``, and
-    places in a template with ``@``.
+    r"""Bytes as C writes them; an escape takes all digits that follow, so each stands in quotes of its own.
+
+    Trigraphs begin with ``?``, and places in a template with ``@``.
+
 
     >>> print(c_string('a "né"'.encode()))
     "a \"n\xc3""\xa9""\""
@@ -100,9 +102,7 @@ def token_reader(tokenizer: Tokenizer, *, is_never_empty: bool = False) -> Reade
     if tokenizer.kind == "char":
         points = sorted((ord(text), number) for text, number in vocabulary.items() if len(text) == 1)
         rows = wrapped((f"{{{point}, {number}}}" for point, number in points), 8)
-        source = filled(
-            c.READ_CHARACTERS, points=rows, count=len(points), unknown=tokenizer.unknown_id, empty=empty
-        )
+        source = filled(c.READ_CHARACTERS, points=rows, count=len(points), unknown=tokenizer.unknown_id, empty=empty)
         return Reader("A token is a character; one that is not known is the token `<unk>`.", source)
     if tokenizer.kind == "byte":
         numbers = wrapped(str(vocabulary[character]) for character in byte_alphabet())
