@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from catalogue import CELLS, STAGES
+from object_files import undefined
 
 import selfloop as sl
 from selfloop import SelfloopError, cells, models
+from selfloop.compiler import TARGETS
+from selfloop.compiler.native import native_object
 from selfloop.decoding import Sampling
 from selfloop.exporting import Tried
 from selfloop.exporting.native import export as native
@@ -133,6 +136,23 @@ def test_c_of_every_model_gives_selfloops_numbers(name, form, tmp_path):
     assert made.difference <= 1e-5
 
 
+@sl.cell
+def oddly_named(x, w, q, y, int, v1, *, W=sl.param("h x"), U=sl.param("h h"), new_w=sl.param("h")):
+    q = 0.5 * q + 0.1 * w
+    int = 0.5 * int + 0.1 * y
+    v1 = 0.5 * v1 + new_w
+    y = 0.9 * y + 0.1 * q + v1
+    w = sl.tanh(W @ x + U @ w + y + int)
+    return w, q, y, int, v1
+
+
+@compiled
+@pytest.mark.parametrize("to", KINDS)
+def test_states_may_have_names_that_the_code_has_too(to, tmp_path):
+    rnn = sl.Recurrent(oddly_named, 3, 5, 2)
+    assert sl.export(rnn, tmp_path / "made", to=to, weights="int8").difference < 1e-5
+
+
 def test_shorter_weights_are_shorter(tmp_path):
     rnn = sl.LSTM(64, 64)
     sizes = {
@@ -248,6 +268,16 @@ def test_nothing_is_called(flags, tmp_path):
         subprocess.run([COMPILER, "-std=c99", *flags, "-c", source, "-o", "one.o"], cwd=tmp_path / "made", check=True)
         done = subprocess.run(["nm", "-u", "one.o"], cwd=tmp_path / "made", capture_output=True, text=True, check=True)
         assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_words_and_short_weights_need_no_library_of_any_processor(target):
+    """Hashes are of 64 bits, whose division is a call where registers have 32."""
+    words = models.WordEncoder(11, 5, buckets=300)
+    model = models.ManyToOne(words, cells.gru, 4, pooling="attention", hidden_size=6)
+    for form in ("f32", "bf16", "int8"):
+        code, _ = native_object(native.described(model, "model", form).model, target)
+        assert undefined(code) == set()
 
 
 @compiled

@@ -112,18 +112,21 @@ class C99(Writer):
         """See `Writer`."""
         return Value(self, f"({flag.handle} ? {pointer.handle} : 0)", pointer.kind)
 
-    def load(self, pointer: Value, index: Number) -> Value:
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
         """See `Writer`."""
-        return self.one(pointer, index)
+        return self._element(pointer, index, name)
 
     def one(self, pointer: Value, index: Number = 0) -> Value:
         """See `Writer`."""
+        return self._element(pointer, index, "v")
+
+    def _element(self, pointer: Value, index: Number, name: str) -> Value:
         element = f"{pointer.handle}[{_bare(self._text(index, 'int'))}]"
         if pointer.kind == "bf16":
-            return self._named("float", f"sl_from_bits((uint32_t){element} << 16)")
+            return self._named("float", f"sl_from_bits((uint32_t){element} << 16)", name)
         if pointer.kind == "int8":
-            return self._named("float", f"(float){element}")
-        return self._named(ELEMENTS.get(pointer.kind, "float"), element)
+            return self._named("float", f"(float){element}", name)
+        return self._named(ELEMENTS.get(pointer.kind, "float"), element, name)
 
     def store(self, value: Value, pointer: Value, index: Number) -> None:
         """See `Writer`."""
@@ -196,9 +199,13 @@ class C99(Writer):
     def _sums(self, group: Products, u: str) -> list[str]:
         """Writes the sums of a block: for each product the name of their array."""
         panel, count = group.panel, len(group.panel.products)
-        names = [self._name() for _ in range(count)]
-        for name in names:
-            self._line(f"SL_SUM({name});")
+        names = [self._name(terms[0].name.rpartition(".")[2] + "_") for terms in panel.products]
+        for name, terms in zip(names, panel.products, strict=True):
+            rows = " + ".join(
+                f"{matrix.name}[{matrix.row}:, {matrix.column}:] {pointer.handle}"
+                for matrix, pointer in zip(terms, group.arguments, strict=True)
+            )
+            self._line(f"SL_SUM({name});  /* {rows} */")
         base = group.floats if group.codes is None else group.codes
         weights, k, v = self._name(), self._name(), self._name()
         start = f"{base.handle} + {panel.start} + {u} * {count * sum(panel.lengths)}"
@@ -260,12 +267,12 @@ class C99(Writer):
     def _line(self, text: str) -> None:
         self._lines.append("    " * self._depth + text)
 
-    def _name(self) -> str:
+    def _name(self, like: str = "v") -> str:
         self._names += 1
-        return f"v{self._names}"
+        return f"{like if like.isascii() else 'v'}{self._names}"
 
-    def _named(self, kind: str, text: str) -> Value:
-        name = self._name()
+    def _named(self, kind: str, text: str, like: str = "v") -> Value:
+        name = self._name(like)
         self._line(f"const {NUMBERS[kind]} {name} = {text};")
         return Value(self, name, kind)
 

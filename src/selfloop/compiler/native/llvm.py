@@ -147,8 +147,9 @@ class Llvm(Writer):
         """See `Writer`."""
         return Value(self, self.builder.select(flag.handle, pointer.handle, POINTER(None)), pointer.kind)
 
-    def load(self, pointer: Value, index: Number) -> Value:
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
         """See `Writer`."""
+        del name
         return Value(self, self._loaded(self.at(pointer, index), self.vectors), "float")
 
     def _loaded(self, pointer: Value, v: Vectors) -> ir.Value:

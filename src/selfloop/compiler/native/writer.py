@@ -212,8 +212,8 @@ class Writer(ABC):
         """The pointer, or null."""
 
     @abstractmethod
-    def load(self, pointer: Value, index: Number) -> Value:
-        """Elements from an index on, one for each unit where the loop stands."""
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
+        """Elements from an index on, one for each unit where the loop stands; `name` is for who reads the code."""
 
     @abstractmethod
     def one(self, pointer: Value, index: Number = 0) -> Value:
