@@ -57,13 +57,15 @@ def export(
     """
     from rich.console import Console
 
-    from selfloop.compiler import TARGETS
+    from selfloop.compiler import target_table
     from selfloop.exporting.forms import FORMS
     from selfloop.tasks import load
     from selfloop.untrusted import is_folder
 
     if target == "list":
-        typer.echo("\n".join(one.name for one in TARGETS))
+        table = target_table()
+        width = max(map(len, table))
+        typer.echo("\n".join(f"{one:{width}}  {about}" for one, about in table.items()))
         return
     if run is None:
         raise ArgumentError("Give the folder of a run: selfloop export RUN --to c.")

@@ -41,6 +41,7 @@ from selfloop.compiler.cpu.targets import named as named_target
 from selfloop.compiler.cpu.targets import processor as processor_name
 from selfloop.compiler.levels import LEVELS, show
 from selfloop.compiler.lower import VARIES
+from selfloop.compiler.native.targets import target_table
 
 __all__ = [
     "LAUNCH",
@@ -73,6 +74,7 @@ __all__ = [
     "processor_name",
     "show",
     "stack_code",
+    "target_table",
     "team_address",
     "tools",
 ]

@@ -55,8 +55,12 @@ LOG1P = (
 )
 """(e - log(1 + e)) / e² for 0 <= e <= 1 in float32: the best rational function, by linear programming."""
 
-QUARTER = (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21)
-"""π/2 in three parts, of which the first two times a whole number below 2^20 are exact (fdlibm)."""
+QUARTER = {
+    32: (1.5703125, 4.837512969970703e-4, 7.549789948768648e-8),
+    64: (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21),
+}
+"""π/2 in three parts, of which the first two times a whole number below 2^20 (2^12 in float32) are exact (fdlibm,
+Cephes)."""
 
 SINE = {
     32: (-1.951463277854211e-4, 8.332156061601407e-3, -1.6666654536784786e-1),

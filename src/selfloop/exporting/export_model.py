@@ -44,7 +44,8 @@ def export(
         out: a folder, new or empty.
         to: ``c`` for source, ``object`` for machine code, ``onnx``.
         name: of the files, and what all names in native code begin with; ``model`` if None. A run as ONNX has none.
-        target: of an object file, see `selfloop export --target list`; this processor's if None.
+        target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
+            and those of its family.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:

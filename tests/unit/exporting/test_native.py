@@ -58,7 +58,7 @@ def test_machine_code_of_every_cell_gives_selfloops_numbers(entry):
 @pytest.fixture
 def quickly(monkeypatch):
     """C compilers optimise less, which takes a third of the time."""
-    monkeypatch.setattr(native, "FLAGS", ("-std=c99", "-O1"))
+    monkeypatch.setattr(native, "FLAGS", "-std=c99 -O1")
 
 
 @compiled
@@ -287,7 +287,7 @@ def test_other_compilers_than_gnus_take_it_too(tmp_path):
     subprocess.run(
         [
             COMPILER,
-            *native.FLAGS,
+            *native.FLAGS.split(),
             *native.WARNINGS,
             "-pedantic",
             "-DSL_PLAIN",

@@ -34,7 +34,7 @@ WORDS = Vocabulary.of([["the", "cat", "n't", "can", "οδος", "οδοσ", "né
 @pytest.fixture(scope="session", autouse=True)
 def _quickly():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "FLAGS", ("-std=c99", "-O1"))
+        patch.setattr(native, "FLAGS", "-std=c99 -O1")
         yield
 
 

@@ -36,6 +36,7 @@ class Target:
 
     Attributes:
         name: how it is called here.
+        about: what it is, in a line; of what object files are made for.
         triple: LLVM's, for object files; kernels for this process use the process's own.
         features: those of LLVM that it has, of which the processor of this process must have all to be of this family.
         options: what LLVM is told beside them.
@@ -60,6 +61,7 @@ class Target:
     registers: int
     columns: int
     options: tuple[str, ...] = ()
+    about: str = ""
     cpu: str = ""
     abi: str = ""
     index_bits: int = 64
@@ -171,7 +173,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m55",
-        triple="thumbv8.1m.main-none-eabihf",
+        triple="thumbv8.1m.main-unknown-none-eabihf",
         features=("mve.fp",),
         cpu="cortex-m55",
         vector_bytes=16,
@@ -183,7 +185,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m7",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("fp-armv8d16",),
         cpu="cortex-m7",
         vector_bytes=4,
@@ -194,7 +196,7 @@ TARGETS = (
     ),
     Target(
         name="cortex-m4f",
-        triple="thumbv7em-none-eabihf",
+        triple="thumbv7em-unknown-none-eabihf",
         features=("vfp4d16sp",),
         cpu="cortex-m4",
         vector_bytes=4,

@@ -5,6 +5,13 @@ from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
 from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
+from selfloop.compiler.native.targets import (
+    OBJECT_TARGETS,
+    host_object_target,
+    is_of_host,
+    object_target,
+    target_table,
+)
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -14,6 +21,7 @@ __all__ = [
     "HEAD",
     "MAGIC",
     "MOST_BUCKETS",
+    "OBJECT_TARGETS",
     "Layer",
     "Linear",
     "Model",
@@ -26,7 +34,11 @@ __all__ = [
     "WeightLayout",
     "data_object",
     "form",
+    "host_object_target",
+    "is_of_host",
     "loaded",
     "native_object",
+    "object_target",
     "structs",
+    "target_table",
 ]

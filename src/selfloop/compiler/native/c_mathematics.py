@@ -7,7 +7,7 @@ roundings: a C compiler may contract a * b + c or not.
 from collections.abc import Sequence
 from math import isnan, log, pi, sqrt
 
-from selfloop.compiler.coefficients import COSINE, EXP, LN2, LOG, LOG1P, LOG2_E, MILLS, SINE, TANH
+from selfloop.compiler.coefficients import COSINE, EXP, LN2, LOG, LOG1P, LOG2_E, MILLS, QUARTER, SINE, TANH
 
 LANES = 16
 """Units whose products are summed side by side: a vector of AVX-512, two of AVX2, four of SSE, NEON and WebAssembly."""
@@ -31,8 +31,7 @@ def horner(x: str, coefficients: Sequence[float]) -> str:
 
 
 _LN2 = [number(part) for part in LN2[32]]
-_QUARTER = [number(part) for part in (1.5703125, 4.837512969970703e-4, 7.549789948768648e-8)]
-"""π/2 in three parts of float32, of which the first two times a whole number below 2^12 are exact (Cephes)."""
+_QUARTER = [number(part) for part in QUARTER[32]]
 _MAGIC = number(1.5 * 2.0**23)
 
 HELPERS = f"""

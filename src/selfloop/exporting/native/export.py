@@ -15,11 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfloop.compiler import Target, host_target, named_target
-from selfloop.compiler.native import Spelling, data_object, loaded, native_object
+from selfloop.compiler import Target, host_target
+from selfloop.compiler.native import (
+    Spelling,
+    data_object,
+    host_object_target,
+    loaded,
+    native_object,
+    object_target,
+)
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
+from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
 from selfloop.exporting.native.files import Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
@@ -34,9 +42,15 @@ DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
 CHECKED = 8
 """Steps of random input that the check runs."""
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 """Of the C compiler that tries what was made."""
+
+
+HERE = Toolchain(flags=NATIVE)
+"""This machine's own."""
+
+PATIENCE = 300
+"""Seconds that a compiler or a program may take."""
 
 
 def export_native(
@@ -58,7 +72,7 @@ def export_native(
         to: ``c`` or ``object``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files; that of this processor if none.
+        targets: of object files; that of this processor and its family if none.
         meaning: of the model's numbers, for who writes a program; None where nothing is known of them.
         inputs: sequences of a run's data to try it on, each (T, numbers), or (T,) of tokens; random ones are added.
 
@@ -71,7 +85,7 @@ def export_native(
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
-    maker = _C(source, cases) if to == "c" else _Objects(source, cases, targets or (host_target(),))
+    maker = _C(source, cases) if to == "c" else _Objects(source, cases, targets or (host_object_target(),))
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -100,7 +114,7 @@ def targets_of(target: str | None, to: str) -> tuple[Target, ...]:
     """The targets of this name: none for this processor, and for C, which has none."""
     if target is not None and to == "c":
         raise ArgumentError("C source is for any processor: a 'target' is that of to='object'.")
-    return () if target is None else (named_target(target),)
+    return () if target is None else (object_target(target),)
 
 
 def _title(module: Trained) -> str:
@@ -185,14 +199,14 @@ class _C:
             f"{name}_weights.c": own.trained(),
         }
         files = {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
-        return files | _around(own, self.cases, list(texts)[1:])
+        return files | _around(own, self.cases, list(texts)[1:], HERE)
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
         """By the C compiler of this machine; without one, machine code of the same model in this process."""
         compiler = c_compiler()
         if compiler is None:
             return (in_process(self.source, self.cases),), ("the source itself: there is no C compiler here",)
-        return (compiled(compiler, files, _parts(files, ".c")),), ()
+        return (compiled(replace(HERE, compiler=compiler), files, _parts(files, HERE, ".c")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -218,36 +232,41 @@ class _Objects:
             found[f"{name}_weights.o"] = data_object(f"{name}_trained", weights.bytes, target)
             found[f"{name}.weights"] = weights.bytes
         header = {f"{name}.h": own.header(weights).encode()}
-        return header | found | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"])
+        return header | found | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"], toolchain(target))
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-        """Where it is for this processor: by the C compiler, else in this process."""
-        compiler = c_compiler()
-        if self.targets[0] is not host_target():
-            return (), (f"{self.targets[0].name} is not this processor",)
-        if compiler is None:
+        """By a C compiler for its processor, and where that is another, by an emulator; else in this process."""
+        (target,) = self.targets
+        tools = toolchain(target)
+        if tools is None:
+            return (), (f"nothing here runs {target.name}",)
+        if not tools.runner:
+            tools = replace(tools, compiler=c_compiler() or tools.compiler)
+        if tools.missing and not tools.runner and target is host_object_target():
             return (in_process(self.source, self.cases),), ()
-        return (compiled(compiler, files, _parts(files, ".c", ".o")),), ()
+        if tools.missing:
+            return (), (f"{tools.missing}, which a program for {target.name} needs, is not installed",)
+        return (compiled(tools, files, _parts(files, tools, ".c", ".o")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
 
 
-def _around(source: Source, cases: Sequence[Case], parts: list[str]) -> dict[str, bytes]:
+def _around(source: Source, cases: Sequence[Case], parts: list[str], tools: Toolchain | None) -> dict[str, bytes]:
     """What comes with code in every form: text, a check, an example, a wrapper for Python, a Makefile."""
     name, texts, example = source.model.name, source.texts(), source.example()
     files = {} if texts is None else {f"{name}_text.c": texts}
     files |= {"check.c": source.check(cases)} | ({} if example is None else {"example.c": example})
     parts = parts + ([] if texts is None else [f"{name}_text.c"])
-    files["Makefile"] = makefile(name, parts, has_example=example is not None)
-    files[f"{name}.py"] = source.library()
+    files["Makefile"] = makefile(name, parts, tools or Toolchain(), has_example=example is not None)
+    files |= {f"{name}.py": source.library(), **(tools.files if tools else {})}
     return {file: text.encode() for file, text in files.items()} | dict(source.meaning.beside)
 
 
-def _parts(files: Mapping[str, bytes], *suffixes: str) -> list[str]:
-    """What a compiler makes a check of."""
-    return [file for file in files if file.endswith(suffixes) and file != "example.c"]
+def _parts(files: Mapping[str, bytes], tools: Toolchain, *suffixes: str) -> list[str]:
+    """What a compiler makes a check of, beside what its tools bring."""
+    return [file for file in files if file.endswith(suffixes) and file not in ("example.c", *tools.sources)]
 
 
 def _sizes(source: Source, files: Mapping[str, bytes]) -> dict[str, int]:
@@ -261,31 +280,43 @@ def c_compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
-def compiled(compiler: str, files: Mapping[str, bytes], parts: list[str]) -> Tried:
+def compiled(tools: Toolchain, files: Mapping[str, bytes], parts: list[str]) -> Tried:
     """The check, compiled and run."""
     with tempfile.TemporaryDirectory() as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
-        made = subprocess.run(
-            [compiler, *FLAGS, *WARNINGS, *parts, "-o", "check"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        flags = [*FLAGS.split(), *tools.flags.split(), *WARNINGS]
+        made = _ran([tools.compiler, *flags, *parts, *tools.sources, "-o", "check"], folder)
         if made.returncode:
             raise BackendError(
                 f"The C compiler refuses the source of selfloop, which is a bug: {_first_error(made.stderr)}"
             )
-        ran = subprocess.run([str(Path(folder) / "check")], cwd=folder, capture_output=True, text=True, check=False)
-    return _said(Path(compiler).name, ran.stdout)
+        ran = _ran([*tools.runner.split(), str(Path(folder) / "check")], folder)
+    by = Path(tools.compiler).name
+    return _said(f"{by} and {tools.title}" if tools.runner else by, ran.stdout, is_timed=not tools.runner)
 
 
-def _said(by: str, said: str) -> Tried:
-    """What a check has printed."""
+def _ran(command: list[str], folder: str) -> "subprocess.CompletedProcess[str]":
+    """A program with nothing to read; one that hangs is stopped."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"it took more than {PATIENCE} seconds")
+
+
+def _said(by: str, said: str, is_timed: bool = True) -> Tried:
+    """What a check has printed; the time of an emulator says nothing."""
     (difference,) = re.findall(r"difference ([\d.e+-]+|nan|inf)", said) or ["inf"]
     (time,) = re.findall(r"step ([\d.]+) us", said) or [None]
-    return Tried(by, float(difference), None if time is None else float(time))
+    return Tried(by, float(difference), None if time is None or not is_timed else float(time))
 
 
 def in_process(source: Source, cases: Sequence[Case]) -> Tried:

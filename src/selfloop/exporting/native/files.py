@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from selfloop.compiler.native import C99, HEAD, MAGIC, Model, ModelWriter, WeightLayout, form, structs
 from selfloop.exporting.exported import tolerated
 from selfloop.exporting.native.describe import Described
+from selfloop.exporting.native.emulated import FLAGS, Toolchain
 from selfloop.exporting.native.examples import example
 from selfloop.exporting.native.library import python_library
 from selfloop.exporting.native.packing import Packed, packed
 from selfloop.exporting.native.templates import (
     CHECK,
     DOCUMENTED,
+    EXAMPLE,
     HEADER,
     INPUTS,
-    MAKE_EXAMPLE,
+    LIBRARY,
     MAKEFILE,
     SOURCE,
     STATE,
@@ -254,10 +256,29 @@ def rounding(cases: Sequence[Case]) -> float:
     return tolerated(max(case.own_difference for case in cases))
 
 
-def makefile(name: str, parts: Sequence[str], *, has_example: bool) -> str:
-    """A Makefile for source or object files."""
-    example = MAKE_EXAMPLE.format(name=name) if has_example else ""
-    return MAKEFILE.format(name=name, parts=" ".join(parts), example=example)
+def makefile(name: str, parts: Sequence[str], tools: Toolchain, *, has_example: bool) -> str:
+    """A Makefile for source or object files.
+
+    Args:
+        name: of the model.
+        parts: what a program is linked of.
+        tools: what makes and runs it.
+        has_example: whether there is an ``example.c``.
+    """
+    example = EXAMPLE.format(name=name) if has_example else ""
+    shared = "" if tools.runner else LIBRARY.format(name=name)
+    targets = [" make example: a program to begin with."] * has_example
+    targets += [f" make lib{name}.so: what {name}.py loads."] * bool(shared)
+    return MAKEFILE.format(
+        name=name,
+        parts=" ".join((*parts, *tools.sources)),
+        compiler=tools.compiler,
+        runner=tools.runner,
+        flags=f"{FLAGS} {tools.flags}",
+        example=example,
+        library=shared,
+        targets="".join(targets),
+    )
 
 
 def c_float(value: Any) -> str:

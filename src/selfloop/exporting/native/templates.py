@@ -159,23 +159,72 @@ int main(void) {{
 }}
 """
 
-MAKEFILE = """# make: the model gives selfloop's numbers. make example. make lib{name}.so, which {name}.py loads.
-CFLAGS = -std=c99 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math
+MAKEFILE = """# make: the model gives selfloop's numbers.{targets}
+CC = {compiler}
+RUN = {runner}
+CFLAGS = {flags}
 PARTS = {parts}
 
 run-check: check
-	./check
+	$(RUN) ./check
 
 check: check.c $(PARTS) {name}.h
 	$(CC) $(CFLAGS) check.c $(PARTS) -o $@
-
-{example}lib{name}.so: $(PARTS) {name}.h
-	$(CC) $(CFLAGS) -shared -fPIC $(PARTS) -o $@
-
+{example}{library}
 .PHONY: run-check
 """
 
-MAKE_EXAMPLE = """example: example.c $(PARTS) {name}.h
+EXAMPLE = """
+example: example.c $(PARTS) {name}.h
 	$(CC) $(CFLAGS) example.c $(PARTS) -o $@
+"""
 
+LIBRARY = """
+lib{name}.so: $(PARTS) {name}.h
+	$(CC) $(CFLAGS) -shared -fPIC $(PARTS) -o $@
+"""
+
+CORTEX_M_STARTUP = """/* What runs before main on a Cortex-M: the table of vectors, the FPU, the variables. */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+extern uint32_t data_start[], data_end[], data_stored[], bss_start[], bss_end[], stack_top[];
+extern void initialise_monitor_handles(void);  /* of newlib: printf by the debugger's semihosting */
+extern int main(void);
+
+static void start(void) {
+    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20;  /* CPACR: the FPU, and the vectors of Helium */
+    __asm volatile("dsb\\n isb");
+    for (uint32_t *to = data_start, *from = data_stored; to < data_end;) *to++ = *from++;
+    for (uint32_t *to = bss_start; to < bss_end;) *to++ = 0;
+    initialise_monitor_handles();
+    exit(main());
+}
+
+static void fault(void) {
+    _Exit(3);
+}
+
+__attribute__((section(".vectors"), used)) const void *const vectors[16] = {
+    stack_top, start, fault, fault, fault, fault, fault,
+};
+
+void _init(void) {}
+void _fini(void) {}
+"""
+
+CORTEX_M_LINK = """/* Code and constants from ROM on, variables from RAM on; give both by --defsym. */
+ENTRY(vectors)
+SECTIONS {
+    . = ROM;
+    .text : { KEEP(*(.vectors)) *(.text .text.*) *(.rodata .rodata.*) . = ALIGN(64); }
+    .ARM.exidx : { *(.ARM.exidx .ARM.exidx.*) . = ALIGN(8); }
+    data_stored = .;
+    . = RAM;
+    .data : AT(data_stored) { data_start = .; *(.data .data.*) . = ALIGN(8); data_end = .; }
+    .bss (NOLOAD) : { bss_start = .; *(.bss .bss.* COMMON) . = ALIGN(8); bss_end = .; }
+    end = .;
+    stack_top = RAM + RAM_BYTES;
+}
 """

@@ -135,7 +135,10 @@ def softplus(v: Vectors, x: ir.Value) -> ir.Value:
 
 
 def sin(v: Vectors, x: ir.Value) -> ir.Value:
-    """By quarter turns, taken off in float64. To 1.56 ulp for |x| < 2^20; beyond, a number between -1 and 1."""
+    """By quarter turns, taken off in float64. To 1.56 ulp for |x| < 2^20; beyond, a number between -1 and 1.
+
+    Where the processor has no float64, for |x| < 2^12.
+    """
     return v.select(v.builder.fcmp_ordered("==", x, v.const(0.0)), x, _turn(v, x, 0))  # a zero keeps its sign
 
 
@@ -146,13 +149,13 @@ def cos(v: Vectors, x: ir.Value) -> ir.Value:
 
 def _turn(v: Vectors, x: ir.Value, ahead: int) -> ir.Value:
     b = v.builder
-    wide = Vectors(b, v.target, 64, v.lanes)
-    r = x if v.bits == 64 else b.fpext(x, wide.type)
+    wide = Vectors(b, v.target, 64, v.lanes) if v.target.has_float64 else v
+    r = x if v.bits == wide.bits else b.fpext(x, wide.type)
     n = Whole(wide, r, 2 / pi)
-    for part in QUARTER:
+    for part in QUARTER[wide.bits]:
         r = wide.fma(n.value, wide.const(-part), r)
     quarter = n.integer
-    if v.bits == 32:
+    if v.bits < wide.bits:
         r, quarter = b.fptrunc(r, v.type), b.trunc(quarter, v.int_vector)
     r = clamp(v, r, -pi / 4, pi / 4)
     z = b.fmul(r, r)
@@ -191,27 +194,30 @@ def _erf_near(v: Vectors, x: ir.Value) -> ir.Value:
 
 
 def _tail(v: Vectors, size: ir.Value, weighted: bool = False) -> ir.Value:
-    """Φ(-a), or a Φ(-a), for a >= 0; exp magnifies the error of a², and float32 is too short for it."""
+    """Φ(-a), or a Φ(-a), for a >= 0; exp magnifies the error of a², which float64 or an exact square avoid."""
     b = v.builder
-    if v.bits == 32:
+    if v.bits == 32 and v.target.has_float64:
         wide = Vectors(b, v.target, 64, v.lanes)
         a = b.fpext(at_most(v, size, 14.5), wide.type)
         p, n = _exp(wide, b.fmul(a, b.fmul(a, wide.const(-0.5))), EXP[32])
         above, below = (polynomial(wide, a, series) for series in MILLS)
         above = b.fmul(b.fmul(p, n.power()), b.fmul(a, above) if weighted else above)
         return quotient(v, b.fptrunc(above, v.type), b.fptrunc(below, v.type))
-    a = at_most(v, size, 39.0)
-    high = v.from_bits(b.and_(v.bits_of(a), v.iconst(-(1 << 27))))  # its square is exact
+    a = at_most(v, size, {32: 14.5, 64: 39.0}[v.bits])
+    high = v.from_bits(b.and_(v.bits_of(a), v.iconst(-(1 << v.precision // 2 + 1))))  # its square is exact
     square = b.fmul(high, b.fmul(high, v.const(-0.5)))
     rest = b.fmul(b.fsub(a, high), b.fmul(b.fadd(a, high), v.const(-0.5)))
-    p, n = _exp(v, b.fadd(square, rest), EXP[64], exact=(square, rest))
+    p, n = _exp(v, b.fadd(square, rest), EXP[v.bits], exact=(square, rest))
     value = b.fmul(p, _mills(v, a))
     return n.scale(b.fmul(a, value) if weighted else value)
 
 
 def _mills(v: Vectors, a: ir.Value) -> ir.Value:
-    """exp(a²/2) Φ(-a) in float64."""
+    """exp(a²/2) Φ(-a)."""
     b = v.builder
+    if v.bits == 32:
+        above, below = (polynomial(v, a, series) for series in MILLS)
+        return b.fdiv(above, below)
     y = b.fmul(a, v.const(sqrt(0.5)))
     z = b.fmul(y, y)
     above, below = (polynomial(v, z, series) for series in ERF_NEAR)
