@@ -5,8 +5,9 @@ Calls of the same shapes use the same numbers, but for where their tensors lie. 
 *base + offset*, with the number of the base in its upper bits; `CommandBuffer.run` adds the bases.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
@@ -29,7 +30,8 @@ class CommandBuffer:
     Attributes:
         offsets: the numbers, relocations without their bases.
         bases: the index of each number's base.
-        names: of the bases, from the third on; the first is 0, the second is the address of the numbers themselves.
+        names: of the bases, from the third on, in the order in which `run` takes their addresses; the first is 0, the
+            second is the address of the numbers themselves.
         launches: the address of the function that runs the launches, and the index of its first argument block.
         threads: the number of threads, each of which has an argument block.
         workspace: the bytes of the base named "workspace".
@@ -46,14 +48,20 @@ class CommandBuffer:
     zeros: int
     named: Mapping[str, slice]
 
-    def run(self, addresses: Mapping[str, int]) -> None:
+    def ordered(self, names: Sequence[str]) -> "CommandBuffer":
+        """The same, with its bases in another order; there may be more of them than it uses."""
+        places = np.array([0, 1, *(2 + names.index(name) for name in self.names)], dtype=np.int64)
+        return replace(self, bases=places[self.bases], names=tuple(names))
+
+    def run(self, addresses: Sequence[int]) -> None:
         """Run all launches, given the address of each base."""
         numbers = np.empty(len(self.offsets), dtype=np.int64)
-        bases = np.array([0, numbers.ctypes.data, *(addresses[name] for name in self.names)], dtype=np.int64)
-        np.take(bases, self.bases, out=numbers, mode="clip")
+        start = ctypes.addressof(ctypes.c_char.from_buffer(numbers.data))  # .ctypes.data takes 0.8 µs
+        bases = np.array([0, start, *addresses], dtype=np.int64)
+        bases.take(self.bases, out=numbers, mode="clip")
         numbers += self.offsets
-        function, start = self.launches
-        team.run(function, numbers[start:].reshape(self.threads, -1), together=True)
+        function, first = self.launches
+        team.run(function, numbers[first:].reshape(self.threads, -1), together=True)
 
 
 class Recorder:

@@ -1,29 +1,11 @@
 """What a call does, forward and backward, recorded as a command buffer for a Signature and its Rows."""
 
-from collections.abc import Callable
-from functools import lru_cache
-
 import numpy as np
 
 from selfloop.kernels.command_buffer import CommandBuffer
 from selfloop.kernels.ragged import Rows
 from selfloop.kernels.recording import SequenceRecorder, Signature
 from selfloop.kernels.weight_gradients import WeightGradients, accumulation
-
-CACHED_ROWS = 1 << 14
-"""Rows up to which command buffers are cached: above, recording one takes less than a fiftieth of the call."""
-
-Record = Callable[[Signature, Rows], CommandBuffer]
-
-
-def commands(record: Record, signature: Signature, rows: Rows) -> CommandBuffer:
-    """The command buffer that `forward` or `backward` records; batches without lengths find that of an earlier call."""
-    return _cached(record, signature, rows) if rows.is_even and rows.total <= CACHED_ROWS else record(signature, rows)
-
-
-@lru_cache(maxsize=64)
-def _cached(record: Record, signature: Signature, rows: Rows) -> CommandBuffer:
-    return record(signature, rows)
 
 
 class _ForwardSteps:

@@ -61,6 +61,8 @@ def run(problem: Problem, backend: str) -> Output:
     """
     if problem.is_plain:
         problem.check_storage()
+        if backend in ("auto", "native") and operators.is_known(problem):
+            return operators.run(problem)
     return BACKENDS[choose(problem, backend)[0]].run(problem)
 
 

@@ -1,6 +1,7 @@
 """Compiled kernels: any cell as machine code, forward and backward, on the CPU."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,46 +27,110 @@ SUMMED_IN_TURN = 8
 """Rows of gradients that are summed one after another; more are first summed in pairs."""
 
 
-class Call:
-    """A problem with its kernels and its rows; its input and first state with the elements of a row side by side."""
+@dataclass(eq=False, slots=True)
+class Plan:
+    """What calls have in common whose tensors have the same shapes and strides.
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem, self.kernels = problem, kernels_of(problem)
-        self.x, self.first = contiguous_rows(problem.x), [s.contiguous() for s in problem.state]
-        steps, batch = self.x.shape[:2]
-        self.rows = arrange(steps, batch, problem.lengths, problem.resets, problem.reverse)
+    Attributes:
+        kernels: of the cell.
+        rows: of the batch.
+        signature: what the command buffers depend on.
+        saved: the shapes of what the forward pass saves for the gradient.
+        forward: the command buffer; its bases are `FORWARD`, the parameters, first and final states; None where nothing
+            is to be done.
+        backward: the last one that was recorded, with its signature; its bases are `BACKWARD`, and so on.
+    """
 
-    def signature(self, needs_gradient: bool, dy: Tensor | None = None, dx: Tensor | None = None) -> Signature:
-        """What the command buffer depends on."""
-        problem, kernels = self.problem, self.kernels
-        x = _pitches(self.x)
-        params = problem.params.items()
-        return Signature(
-            kernels,
-            x,
-            x if dy is None else _pitches(dy),
-            x if dx is None else _pitches(dx),
-            tuple((name, tuple(w.shape), w.stride()) for name, w in params if w.dim() == 2),
-            problem.seed is not None,
-            needs_gradient,
-            problem.recompute,
-            1 if self._is_small else team.threads(),
-        )
+    kernels: Kernels
+    rows: Rows
+    signature: Signature
+    saved: Sequence[tuple[int, int]]
+    forward: CommandBuffer | None = None
+    backward: tuple[Signature, CommandBuffer, frozenset[str]] | None = None
 
-    @property
-    def _is_small(self) -> bool:
-        kernels = self.kernels
-        return self.rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
 
-    def addresses(self) -> tuple[dict[str, int], list[Tensor]]:
-        """The addresses of input, weights and first states; and copies that must live as long as the call."""
-        problem = self.problem
-        vectors = {name: w if w.dim() == 2 else w.contiguous() for name, w in problem.params.items()}
-        found = {f"param {name}": w.data_ptr() for name, w in vectors.items()}
-        found |= {f"first {name}": s.data_ptr() for name, s in zip(self.kernels.states, self.first, strict=True)}
-        found["x"] = self.x.data_ptr()
-        found["seed"] = 0 if problem.seed is None else int(problem.seed)
-        return found, list(vectors.values())
+FORWARD = ("x", "seed", "workspace", "y")
+BACKWARD = ("x", "seed", "workspace", "y", "dy", "dx")
+"""The bases of a command buffer; those of parameters and states follow."""
+
+CACHED_ROWS = 1 << 14
+"""Rows up to which plans are kept: above, recording one takes less than a fiftieth of the call."""
+
+MOST_PLANS = 64
+
+_PLANS: dict[tuple[object, ...], Plan] = {}
+"""Of calls without lengths and resets, by all that they depend on; the oldest first."""
+
+
+def known_plan(problem: Problem, needs_gradient: bool) -> Plan | None:
+    """The plan of an earlier call like this one; it is kept with the problem."""
+    if problem.lengths is not None or problem.resets is not None:
+        return None
+    plan = problem.plan = _PLANS.get(_key(problem, needs_gradient))
+    return plan
+
+
+def _key(problem: Problem, needs_gradient: bool) -> tuple[object, ...]:
+    key: list[object] = [
+        problem.graph.text,
+        problem.reverse,
+        problem.recompute,
+        problem.seed is None,
+        problem.bfloat16,
+        problem.single_row,
+        needs_gradient,
+        torch.get_num_threads(),
+        host_target(),
+    ]
+    for v in problem.tensors:
+        key += (v.shape, v.stride(), v.dtype)
+    return tuple(key)
+
+
+def _plan(problem: Problem, needs_gradient: bool) -> Plan:
+    """That of an earlier call, or a new one."""
+    known: Plan | None = problem.plan or known_plan(problem, needs_gradient)
+    if known is None:
+        known = problem.plan = _new_plan(problem, needs_gradient)
+        if known.rows.is_even and known.rows.total <= CACHED_ROWS:
+            while len(_PLANS) >= MOST_PLANS:
+                _PLANS.pop(next(iter(_PLANS)), None)
+            _PLANS[_key(problem, needs_gradient)] = known
+    return known
+
+
+def _new_plan(problem: Problem, needs_gradient: bool) -> Plan:
+    kernels, x = kernels_of(problem), contiguous_rows(problem.x)
+    rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
+    is_small = rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
+    signature = Signature(
+        kernels,
+        _pitches(x),
+        _pitches(x),
+        _pitches(x),
+        tuple((name, tuple(w.shape), w.stride()) for name, w in problem.params.items() if w.dim() == 2),
+        problem.seed is not None,
+        needs_gradient,
+        problem.recompute,
+        1 if is_small else team.threads(),
+    )
+    saved: list[tuple[int, int]] = []
+    if needs_gradient:
+        states = list(kernels.states.values())
+        residuals = rows.steps * rows.batch * signature.saves_residuals
+        saved = [(residuals, kernels.train.fields["residual"].stride)]
+        saved += [(rows.steps * rows.batch, size) for size in states[1:]]
+    if rows.total == 0:
+        return Plan(kernels, rows, signature, saved)
+    names = [*FORWARD, *_bases(problem, kernels, len(saved), ("final",))]
+    return Plan(kernels, rows, signature, saved, commands.forward(signature, rows).ordered(names))
+
+
+def _bases(problem: Problem, kernels: Kernels, saved: int, of_states: Sequence[str]) -> list[str]:
+    """Of what is saved, of parameters, and of states."""
+    names = ["residual", *(f"history {name}" for name in list(kernels.states)[1:])][:saved]
+    names += [f"param {name}" for name in problem.params]
+    return names + [f"{kind} {name}" for kind in ("first", *of_states) for name in kernels.states]
 
 
 def forward(problem: Problem, needs_gradient: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -75,28 +140,29 @@ def forward(problem: Problem, needs_gradient: bool) -> tuple[Tensor, list[Tensor
         problem: what to run.
         needs_gradient: whether there will be a `backward`.
     """
-    call = Call(problem)
-    kernels, rows, x = call.kernels, call.rows, problem.x
-    final = [s.clone(memory_format=torch.contiguous_format) for s in problem.state]  # it stays so where nothing runs
-    size = (rows.steps, rows.batch, final[0].shape[1])
-    y = memory.empty(size, x.dtype)
+    plan = _plan(problem, needs_gradient)
+    rows, x = plan.rows, contiguous_rows(problem.x)
+    dtype, first = x.dtype, problem.state
+    y = memory.empty((rows.steps, rows.batch, first[0].shape[1]), dtype)
     if rows.active is not None:
         y.zero_()
-    signature = call.signature(needs_gradient)
-    saved: list[Tensor] = []
-    if needs_gradient:
-        residuals = (rows.steps * rows.batch * signature.saves_residuals, kernels.train.fields["residual"].stride)
-        sizes = [residuals, *((rows.steps * rows.batch, s.shape[1]) for s in final[1:])]
-        saved = [memory.workspace(size, x.dtype) for size in sizes]
-    if rows.total:
-        addresses, alive = call.addresses()
-        addresses |= {f"final {name}": s.data_ptr() for name, s in zip(kernels.states, final, strict=True)}
-        addresses["y"] = y.data_ptr()
-        if needs_gradient:
-            addresses |= _saved_addresses(kernels, saved)
-        _run(commands.commands(commands.forward, signature, rows), addresses, x.dtype)
-        del alive
-        _copy_last(rows, y, final[0])
+    saved = [memory.workspace(shape, dtype) for shape in plan.saved]
+    if plan.forward is None:
+        return y, [s.clone(memory_format=torch.contiguous_format) for s in first], saved
+    given = [
+        *[w if w.dim() == 2 else w.contiguous() for w in problem.params.values()],
+        *[s.contiguous() for s in first],
+    ]
+    if rows.is_even:
+        final = [s.new_empty(s.shape) for s in first]
+    else:
+        final = [s.clone(memory_format=torch.contiguous_format) for s in first]  # it stays so where nothing runs
+    room = _workspace(plan.forward, dtype)
+    seed = 0 if problem.seed is None else int(problem.seed)
+    plan.forward.run(
+        [x.data_ptr(), seed, room.data_ptr(), y.data_ptr(), *[v.data_ptr() for v in (*saved, *given, *final)]]
+    )
+    _copy_last(rows, y, final[0])
     return y, final, saved
 
 
@@ -118,52 +184,62 @@ def backward(
         dy: the gradient of the output.
         dh_next: the gradients of the final state.
     """
-    call = Call(problem)
-    kernels, rows, x = call.kernels, call.rows, problem.x
+    plan = _plan(problem, True)
+    kernels, rows, x = plan.kernels, plan.rows, problem.x
     dy, dh_next = contiguous_rows(dy), [d.contiguous() for d in dh_next]
-    dh_prev = [d.clone() for d in dh_next]  # it stays so where nothing runs
-    is_complete = rows.active is None and kernels.covers_dx
     dx = laid_as(x, lambda shape: memory.empty(shape, x.dtype))
-    if not is_complete:
+    if rows.active is not None or not kernels.covers_dx:
         dx.zero_()
-    if rows.total == 0:
-        return dx, {name: torch.zeros_like(weight) for name, weight in problem.params.items()}, dh_prev
-    signature = call.signature(True, dy, dx)
-    recorded = commands.commands(commands.backward, signature, rows)
-    covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
+    if plan.forward is None:
+        nothing = {name: torch.zeros_like(weight) for name, weight in problem.params.items()}
+        return dx, nothing, [d.clone() for d in dh_next]
+    dh_prev = [d.new_empty(d.shape) if rows.is_even else d.clone() for d in dh_next]  # it stays so where nothing runs
+    recorded, covered = _backward(plan, problem, dy, dx)
     gradients = {
         name: memory.empty(weight.shape, weight.dtype) if name in covered else weight.new_zeros(weight.shape)
         for name, weight in problem.params.items()
     }
-    addresses, alive = call.addresses()
-    addresses |= {"y": y.data_ptr(), "dy": dy.data_ptr(), "dx": dx.data_ptr()}
-    addresses |= {f"gradient {name}": gradient.data_ptr() for name, gradient in gradients.items()}
-    addresses |= _saved_addresses(kernels, saved)
-    for name, *own in zip(kernels.states, final, dh_next, dh_prev, strict=True):
-        kinds = ("final", "dh_next", "dh_prev")
-        addresses |= {f"{kind} {name}": tensor.data_ptr() for kind, tensor in zip(kinds, own, strict=True)}
-    workspace = _run(recorded, addresses, x.dtype)
-    del alive
+    x = contiguous_rows(x)
+    given = _given(problem)
+    room = _workspace(recorded, x.dtype)
+    seed = 0 if problem.seed is None else int(problem.seed)
+    own = [x.data_ptr(), seed, room.data_ptr(), y.data_ptr(), dy.data_ptr(), dx.data_ptr()]
+    others = (*saved, *given, *final, *dh_next, *dh_prev, *gradients.values())
+    recorded.run([*own, *[v.data_ptr() for v in others]])
     if rows.resets is not None:
         for d in dh_prev:
             d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
     fields = kernels.back.fields["dparam"]
     if fields.offsets:
-        sums = _sum(workspace, recorded, "dparam", fields.stride)
+        sums = _sum(room, recorded, "dparam", fields.stride)
         flat = {name: gradients[name].view(-1).numpy() for name, _ in fields.offsets}
-        for (name, offset), first in fields.offsets.items():
+        for (name, offset), start in fields.offsets.items():
             size = kernels.dparam_sizes[name, offset]
-            flat[name][offset : offset + size] = sums[first : first + size]
+            flat[name][offset : offset + size] = sums[start : start + size]
     for name in gradients.keys() & recorded.named.keys():
         gradient = gradients[name]
-        gradient.numpy()[...] = _sum(workspace, recorded, name, gradient.numel()).reshape(gradient.shape)
+        gradient.numpy()[...] = _sum(room, recorded, name, gradient.numel()).reshape(gradient.shape)
     return dx, gradients, dh_prev
 
 
-def _saved_addresses(kernels: Kernels, saved: Sequence[Tensor]) -> dict[str, int]:
-    """The addresses of the residuals, and of each state at all steps but the first, which is the output."""
-    names = ["residual", *(f"history {name}" for name in list(kernels.states)[1:])]
-    return {name: tensor.data_ptr() for name, tensor in zip(names, saved, strict=True)}
+def _given(problem: Problem) -> list[Tensor]:
+    """Parameters and first states as kernels read them."""
+    weights = [w if w.dim() == 2 else w.contiguous() for w in problem.params.values()]
+    return [*weights, *[s.contiguous() for s in problem.state]]
+
+
+def _backward(plan: Plan, problem: Problem, dy: Tensor, dx: Tensor) -> tuple[CommandBuffer, frozenset[str]]:
+    """The command buffer for gradients laid out like these, and the matrices whose gradients it writes as a whole."""
+    signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx))
+    known = plan.backward
+    if known is None or known[0] != signature:
+        kernels = plan.kernels
+        names = _bases(problem, kernels, len(plan.saved), ("final", "dh_next", "dh_prev"))
+        names += [f"gradient {name}" for name in problem.params]
+        recorded = commands.backward(signature, plan.rows).ordered([*BACKWARD, *names])
+        covered = frozenset(name for name, size, _ in signature.matrices if is_covered(kernels, name, size))
+        known = plan.backward = signature, recorded, covered
+    return known[1:]
 
 
 def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Float[np.ndarray, " _"]:
@@ -195,12 +271,12 @@ def _pitches(v: Tensor) -> tuple[int, int]:
     return v.stride(0) * item, v.stride(1) * item
 
 
-def _run(recorded: CommandBuffer, addresses: dict[str, int], dtype: torch.dtype) -> Tensor:
-    """Run a command buffer; its workspace."""
-    workspace = memory.workspace((recorded.workspace // dtype.itemsize,), dtype)
-    workspace[: recorded.zeros // dtype.itemsize].zero_()
-    recorded.run({**addresses, "workspace": workspace.data_ptr()})
-    return workspace
+def _workspace(recorded: CommandBuffer, dtype: torch.dtype) -> Tensor:
+    """The memory of a command buffer for one call."""
+    room = memory.workspace((recorded.workspace // dtype.itemsize,), dtype)
+    if recorded.zeros:
+        room[: recorded.zeros // dtype.itemsize].zero_()
+    return room
 
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:

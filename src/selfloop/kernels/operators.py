@@ -51,10 +51,12 @@ LIBRARY.define(f"backward({ARGUMENTS}, Tensor[] outputs, Tensor dy, Tensor[] dh_
 # torch.library.custom_op would be shorter, but adds 0.4 ms to a call with its gradient
 
 
-def _forward(*arguments: Any) -> list[Tensor]:
+def _forward(*arguments: Any, plan: bool | native.Plan = False) -> list[Tensor]:
     """The output, the final states, and what is saved for the gradient."""
-    *problem, needs_gradient = arguments
-    y, final, saved = native.forward(_problem(*problem), needs_gradient)
+    *given, needs_gradient = arguments
+    problem = _problem(*given)
+    problem.plan = plan if isinstance(plan, native.Plan) else None
+    y, final, saved = native.forward(problem, needs_gradient)
     return [y, *final, *saved]
 
 
@@ -67,10 +69,11 @@ def _forward_cpu(*arguments: Any) -> list[Tensor]:
     return _forward(*arguments)
 
 
-def _backward(*arguments: Any) -> list[Tensor]:
+def _backward(*arguments: Any, plan: bool | native.Plan = False) -> list[Tensor]:
     """The gradients of input, first states and parameters."""
     *given, outputs, dy, dh_next = arguments
     problem, states = _problem(*given), len(dh_next)
+    problem.plan = plan if isinstance(plan, native.Plan) else None
     y, final, saved = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
     problem.check_storage()
     dx, gradients, dh_prev = native.backward(problem, y, final, saved, dy, dh_next)
@@ -85,7 +88,7 @@ class _Forward(Function):
 
     Its arguments are those of the operator in another order, since autograd records only tensors that are arguments by
     themselves: `options` are those from `reverse` to `single_row` (the seed, an integer that no one writes, needs no
-    `save_for_backward`).
+    `save_for_backward`). `direct` is whether kernels are called without torch's dispatcher, or the plan for that.
     """
 
     @staticmethod
@@ -94,27 +97,27 @@ class _Forward(Function):
         cell: str,
         states: int,
         options: tuple[bool, int, Tensor | None, bool, bool],
-        skips_dispatcher: bool,
+        direct: bool | native.Plan,
         lengths: Tensor | None,
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         arguments = cell, x, state, params, lengths, resets, *options, True
-        if skips_dispatcher:
-            outputs = _forward(*arguments)
+        if direct:
+            outputs = _forward(*arguments, plan=direct)
         else:
             with below_autograd():
                 outputs = torch.ops.selfloop.forward(*arguments)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.others = cell, states, options, skips_dispatcher, len(tensors)
+        ctx.others = cell, states, options, direct, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, options, skips_dispatcher, count = ctx.others
+        cell, states, options, direct, count = ctx.others
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
@@ -124,8 +127,8 @@ class _Forward(Function):
         )
         problem = cell, x, state, params, lengths, resets, *options
         computed: Sequence[Tensor | None]
-        if skips_dispatcher and not torch.is_grad_enabled() and are_plain((dy, *dh_next)):
-            computed = _backward(*problem, outputs, dy, dh_next)
+        if direct and not torch.is_grad_enabled() and are_plain((dy, *dh_next)):
+            computed = _backward(*problem, outputs, dy, dh_next, plan=direct)
         elif any(_is_batched(d) for d in (dy, *dh_next)):
             computed = _interpreted(_problem(*problem), dy, dh_next)
         else:
@@ -172,11 +175,11 @@ class _Backward(Function):
         raise BackendError(NO_SECOND_DERIVATIVE)
 
 
-def _forward_autograd(*arguments: Any, skips_dispatcher: bool = False) -> list[Tensor]:
-    """As `_forward`; where a gradient is needed, kernels may be called without torch's dispatcher."""
+def _forward_autograd(*arguments: Any, direct: bool | native.Plan = False) -> list[Tensor]:
+    """As `_forward`; where a gradient is needed, kernels may be called without torch's dispatcher, see `_Forward`."""
     cell, x, state, params, lengths, resets, *options, needs_gradient = arguments
     if needs_gradient:
-        arguments = cell, len(state), tuple(options), skips_dispatcher, lengths, resets, x, *state, *params
+        arguments = cell, len(state), tuple(options), direct, lengths, resets, x, *state, *params
         return list(_Forward.apply(*arguments))  # type: ignore[no-untyped-call]
     with below_autograd():
         return torch.ops.selfloop.forward(*arguments)  # type: ignore[no-any-return]
@@ -347,7 +350,14 @@ def _kernels_needed(problem: Problem) -> tuple[str, ...]:
 def _needs_gradient(problem: Problem) -> bool:
     """Whether a gradient may be asked for. A trace of torch.jit serves calls with and without one."""
     is_asked = torch.is_grad_enabled() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return is_asked and any(t.requires_grad for t in problem.tensors)
+    return is_asked and any([t.requires_grad for t in problem.tensors])  # noqa: C419, a generator takes 1 µs more
+
+
+def is_known(problem: Problem) -> bool:
+    """Whether kernels have run such a problem before, so that nothing speaks against it: its tensors are plain."""
+    if UNSUPPORTED or torch.is_autocast_enabled("cpu"):
+        return False
+    return native.known_plan(problem, _needs_gradient(problem)) is not None
 
 
 def run(problem: Problem) -> Output:
@@ -385,7 +395,7 @@ def _run(problem: Problem) -> Output:
     if not problem.is_plain:
         y, *rest = torch.ops.selfloop.forward(*arguments)
     elif needs_gradient:
-        y, *rest = _forward_autograd(*arguments, skips_dispatcher=True)
+        y, *rest = _forward_autograd(*arguments, direct=problem.plan or True)
     else:
         y, rest, _ = native.forward(problem, needs_gradient)
     return y, tuple(rest[: len(problem.state)])

@@ -1,7 +1,8 @@
 """What every kernel is asked: one cell over one sequence, in one direction."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,7 +22,7 @@ from selfloop.kernels.torch_internals import (
 from selfloop.language.graph import Graph
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # frozen, it would take 2 µs more
 class Problem:
     """One cell, its weights, and a batch of sequences.
 
@@ -53,6 +54,7 @@ class Problem:
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
     single_row: bool = False
+    plan: Any = field(default=None, init=False, repr=False)  # what kernels know of such calls, see `native.Plan`
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

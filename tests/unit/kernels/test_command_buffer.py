@@ -6,7 +6,7 @@ import torch
 
 import selfloop as sl
 from selfloop.compiler import host_target, tools
-from selfloop.kernels import commands
+from selfloop.kernels import commands, native
 from selfloop.kernels.command_buffer import Recorder
 
 
@@ -38,13 +38,27 @@ def test_workspace_starts_at_cache_lines_and_zeros_come_first(recorder):
     assert recorded.named == {"first": slice(0, 5), "second": slice(64, 128)}
 
 
-def test_calls_that_differ_in_their_numbers_alone_use_one_command_buffer():
+def test_calls_that_differ_in_their_numbers_alone_use_one_plan(monkeypatch):
+    recorded = []
+    for name in ("forward", "backward"):
+        own = getattr(commands, name)
+        monkeypatch.setattr(commands, name, lambda *given, own=own: recorded.append(own) or own(*given))
+    monkeypatch.setattr(native, "_PLANS", {})
     rnn = sl.LSTM(3, 4)
-    commands._cached.cache_clear()
     for _ in range(3):
         rnn(torch.randn(5, 2, 3))[0].sum().backward()
-    assert commands._cached.cache_info().misses == 2  # forward and backward
+    assert len(recorded) == 2  # forward and backward
     rnn(torch.randn(2, 5, 3).transpose(0, 1))[0].sum().backward()  # other pitches
-    assert commands._cached.cache_info().misses == 4
-    rnn(torch.randn(5, 2, 3), lengths=[5, 3])
-    assert commands._cached.cache_info().misses == 4
+    assert len(recorded) == 4
+    rnn(torch.randn(5, 2, 3), lengths=[5, 3])  # whose rows are its own
+    assert len(recorded) == 5
+    rnn(torch.randn(5, 2, 3))[0].sum().backward()
+    assert len(recorded) == 5
+
+
+def test_plans_are_few(monkeypatch):
+    monkeypatch.setattr(native, "_PLANS", {})
+    rnn = sl.LSTM(3, 4)
+    for steps in range(1, 2 * native.MOST_PLANS):
+        rnn(torch.randn(steps, 2, 3))
+    assert len(native._PLANS) == native.MOST_PLANS
