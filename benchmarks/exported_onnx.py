@@ -18,7 +18,7 @@ import torch
 import selfloop as sl
 from selfloop.exporting.onnx import export_onnx
 
-HIDDEN, BATCH, STEPS, ROUNDS = 128, 32, 100, 60
+HIDDEN, BATCH, STEPS, ROUNDS = 128, 32, 100, 200
 
 
 def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -15,6 +15,8 @@ import selfloop
 SOURCE = Path(selfloop.__file__).parent
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 FILES = sorted(SOURCE.rglob("*.py"))
+RUNNER = SOURCE / "exporting" / "onnx" / "tasks" / "run.py"
+"""A program that exports carry along."""
 
 # A library has one home, or a few that are named here.
 HOMES = {
@@ -43,7 +45,11 @@ def imported(file: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(SOURCE)))
+def test_what_runs_an_export_needs_no_torch_and_no_selfloop():
+    assert imported(RUNNER) - sys.stdlib_module_names == {"numpy", "onnxruntime", "tokenizers", "PIL"}
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f != RUNNER], ids=lambda f: str(f.relative_to(SOURCE)))
 def test_a_library_is_imported_in_its_home_only(file):
     where = file.relative_to(SOURCE).parts[0]
     for library in imported(file) & set(HOMES):

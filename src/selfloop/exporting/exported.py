@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
@@ -107,7 +106,7 @@ class Exported:
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {
             "files": [str(path) for path in self.files],

@@ -224,7 +224,7 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
 def _interpret(*arguments: Any) -> list[Tensor]:
     """The output and the final states, by the interpreter."""
     y, final = interpret.run(_problem(*arguments))
-    return [y, *final]
+    return [y, *(s.clone() for s in final)]  # without a step they are those that were given
 
 
 def _interpret_shapes(*arguments: Any) -> list[Tensor]:

@@ -29,22 +29,23 @@ def run(path, **given):
     return dict(zip((v.name for v in model.get_outputs()), model.run(None, arrays), strict=True))
 
 
+def nodes(graph):
+    """Those of a graph, and of the loops in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from nodes(attribute.g)
+
+
 def operators(path):
     """The operators of a model, those in loops among them."""
-
-    def inside(graph):
-        for node in graph.node:
-            yield node.op_type
-            for attribute in node.attribute:
-                yield from inside(attribute.g)
-
-    return set(inside(onnx.load(path).graph))
+    return {node.op_type for node in nodes(onnx.load(path).graph)}
 
 
 def attributes(path, kind):
     """Of the nodes of an operator."""
-    nodes = [node for node in onnx.load(path).graph.node if node.op_type == kind]
-    return [{a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} for node in nodes]
+    found = [node for node in onnx.load(path).graph.node if node.op_type == kind]
+    return [{a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} for node in found]
 
 
 def close(got, expected):
@@ -67,6 +68,16 @@ def test_every_cell_gives_selfloops_numbers(entry, directions, tmp_path):
     assert made.difference < 1e-5
     assert [path.name for path in made.files] == ["model.onnx", "step.onnx"][: 3 - directions]
     onnx.checker.check_model(made.files[0], full_check=True)
+
+
+def test_block_diagonal_matrices_are_whole_where_they_are_no_product(tmp_path):
+    @sl.cell
+    def fading(x, h, C=sl.state("h h"), *, W=sl.param("h x"), D=sl.param("h h", heads=2)):
+        C = sl.sigmoid(D) * C + sl.outer(W @ x, h) + D
+        h = sl.tanh(C @ h + D @ h + W @ x)
+        return h, C
+
+    assert export_onnx(sl.Recurrent(fading, 3, 4), tmp_path).difference < 1e-5
 
 
 @pytest.mark.parametrize("number", range(10))
@@ -262,6 +273,8 @@ def test_torch_exports_a_module_that_holds_layers(tmp_path):
     given = torch.randn(2, 5, 3), torch.tensor([5, 3])
     path = translated(module, given, ({0: FREE, 1: FREE}, {0: FREE}), tmp_path / "mixed.onnx")
     assert {"LSTM", "GRU", "Scan"} <= operators(path)
+    graph = onnx.load(path).graph
+    assert {v.name for v in graph.initializer} <= {name for node in nodes(graph) for name in node.input}
     for T, lengths in ((5, [5, 3]), (7, [0, 7, 2]), (3, [1])):
         x = torch.randn(len(lengths), T, 3)
         got = run(path, x=x, lengths=lengths)

@@ -81,6 +81,15 @@ def test_an_unknown_word_is_told_by_how_it_is_written_and_capitals_by_their_shap
     assert not torch.equal(*halves[1])
 
 
+def test_words_have_the_same_vectors_in_an_exported_graph(monkeypatch):
+    """Where it is not known how many words differ, and a bag of vectors is a sum of them."""
+    encoder = WordEncoder(3, 8).eval()
+    words = ["to", "be", "To", "x" * 40, "", "😀", "unheard-of"]
+    expected = vectors(encoder, *words)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    torch.testing.assert_close(vectors(encoder, *words), expected)
+
+
 def test_the_longest_words_and_characters_have_vectors_within_the_table():
     words = ["x" * LONGEST, "y" * 1000, "\U0010ffff" * 7, "é", ""]
     encoder = WordEncoder(3, 4, buckets=5).eval()

@@ -41,7 +41,7 @@ def export_onnx(rnn: Recurrent, out: str | Path, *, name: str) -> Exported:
 def _check(rnn: Recurrent, folder: Path, name: str) -> None:
     if not isinstance(rnn, Recurrent):
         raise ArgumentError(
-            f"The 'rnn' of export_onnx must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__}."
+            f"The 'model' of export_onnx must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__}."
         )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,40}", name) or name == "step":
         raise ArgumentError(

@@ -22,11 +22,14 @@ class Operand:
         value: in ONNX.
         dims: how many of its last dimensions are those of the vector or matrix; 1 of a scalar that was reduced, else 0.
         lead: how many stand before them: time and batch, batch, or none for what is the same in all rows.
+        blocks: of block-diagonal matrices, of which `value` has the blocks alone, how many are stacked, and how many
+            blocks each has.
     """
 
     value: ir.Value
     dims: int
     lead: int
+    blocks: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,6 @@ class Written:
         args: its arguments.
         sizes: the number of each named size.
         dtype: of all numbers.
-        blocks: of a product with block-diagonal matrices, the parameter that holds the blocks, how many are stacked,
-            and how many blocks each has.
     """
 
     w: Writer
@@ -48,7 +49,6 @@ class Written:
     args: Sequence[Operand]
     sizes: Mapping[str, int]
     dtype: DTypeLike
-    blocks: tuple[Operand, int, int] | None
 
     @property
     def values(self) -> list[ir.Value]:
@@ -115,31 +115,21 @@ def _part(o: Written) -> ir.Value:
 
 def _matmul(o: Written) -> ir.Value:
     matrix, vector = o.args
-    if o.blocks:
-        return _product_of_blocks(o, *o.blocks)
+    if matrix.blocks:
+        return _product_of_blocks(o, matrix.value, vector, *matrix.blocks)
     if matrix.lead:
         column = o.w.op("Unsqueeze", vector.value, o.w.constant([-1]))
         return o.w.op("Squeeze", o.w.op("MatMul", matrix.value, column), o.w.constant([-1]))
     return o.w.op("MatMul", vector.value, o.w.op("Transpose", matrix.value, perm=[1, 0]))
 
 
-def _product_of_blocks(o: Written, weight: Operand, stacked: int, heads: int) -> ir.Value:
-    vector, keep = o.args[1], [0] * o.args[1].lead  # 0 leaves a dimension as it is
-    width = o.w.constant([*keep, 1, heads, 1, -1])
-    apart = o.w.op("Reshape", weight.value, o.w.constant([stacked, heads, o.rows // stacked // heads, -1]))
-    turned = o.w.op("Transpose", apart, perm=[0, 1, 3, 2])
-    made = o.w.op("MatMul", o.w.op("Reshape", vector.value, width), turned)
-    return o.w.op("Reshape", made, o.w.constant([*keep, o.rows]))
-
-
-def _block_diagonal(o: Written) -> ir.Value:
-    """The whole matrix, zeros and all: for what is not a product."""
-    stacked, heads = o.node.blocks(o.sizes)
-    if heads == 1:
-        return o.values[0]
-    apart = o.w.op("Reshape", *o.values, o.w.constant([stacked, heads, o.rows // stacked // heads, 1, -1]))
-    diagonal = o.w.constant(np.eye(heads)[:, None, :, None], o.dtype)
-    return o.w.op("Reshape", o.w.op("Mul", apart, diagonal), o.w.constant([o.rows, -1]))
+def _product_of_blocks(o: Written, weight: ir.Value, vector: Operand, stacked: int, heads: int) -> ir.Value:
+    rows, width = weight.shape
+    keep = [0] * vector.lead  # 0 leaves a dimension as it is
+    apart = o.w.op("Reshape", weight, o.w.constant([stacked, heads, rows // stacked // heads, width]))
+    columns = o.w.op("Reshape", vector.value, o.w.constant([*keep, 1, heads, 1, width]))
+    made = o.w.op("MatMul", columns, o.w.op("Transpose", apart, perm=[0, 1, 3, 2]))
+    return o.w.op("Reshape", made, o.w.constant([*keep, rows]))
 
 
 def _outer(o: Written) -> ir.Value:
@@ -188,7 +178,7 @@ OPERATIONS: dict[str, Row] = {
     "cumsum": lambda o: o.w.op("CumSum", *o.values, o.w.constant(-1)),
     "concat": _concat,
     "part": _part,
-    "block_diagonal": _block_diagonal,
+    "block_diagonal": lambda o: o.values[0],
     "outer": _outer,
     "transpose": _transpose,
 }
@@ -219,24 +209,29 @@ def evaluate(
         if node.op == "const":
             values[k] = Operand(w.constant(cast(float, node.value), dtype), 0, 0)
         elif node.op not in LEAVES:
-            args = [_beside(w, values[a], node) for a in node.args]
-            made = Written(w, node, args, sizes, dtype, _blocks(nodes, node, values, sizes))
+            args = [_argument(w, values[a], node, dtype) for a in node.args]
+            made = OPERATIONS[node.op](Written(w, node, args, sizes, dtype))
             dims = OWN_DIMS.get(node.op, max(a.dims for a in args))
-            values[k] = Operand(OPERATIONS[node.op](made), dims, max(a.lead for a in args))
+            blocks = node.blocks(sizes) if node.op == "block_diagonal" else (1, 1)
+            values[k] = Operand(made, dims, max(a.lead for a in args), blocks if blocks[1] > 1 else None)
 
 
-def _beside(w: Writer, operand: Operand, user: Node) -> Operand:
-    """An argument; a scalar, which has a last dimension of one, gets another beside a matrix."""
+def _argument(w: Writer, operand: Operand, user: Node, dtype: DTypeLike) -> Operand:
+    """As an operation takes it.
+
+    Block-diagonal matrices are whole, but in products. A scalar that has a last dimension of one gets another beside a
+    matrix.
+    """
+    if operand.blocks and user.op != "matmul":
+        return Operand(_whole(w, operand.value, *operand.blocks, dtype), 2, 0)
     if len(user.shape) != 2 or user.op == "outer" or operand.dims != 1:
         return operand
     return Operand(w.op("Unsqueeze", operand.value, w.constant([-1])), 2, operand.lead)
 
 
-def _blocks(
-    nodes: Sequence[Node], node: Node, values: Mapping[int, Operand], sizes: Mapping[str, int]
-) -> tuple[Operand, int, int] | None:
-    if node.op != "matmul" or nodes[node.args[0]].op != "block_diagonal":
-        return None
-    matrix = nodes[node.args[0]]
-    stacked, heads = matrix.blocks(sizes)
-    return (values[matrix.args[0]], stacked, heads) if heads > 1 else None
+def _whole(w: Writer, weight: ir.Value, stacked: int, heads: int, dtype: DTypeLike) -> ir.Value:
+    """Block-diagonal matrices, zeros and all."""
+    rows, width = weight.shape
+    apart = w.op("Reshape", weight, w.constant([stacked, heads, rows // stacked // heads, 1, width]))
+    diagonal = w.constant(np.eye(heads)[:, None, :, None], dtype)
+    return w.op("Reshape", w.op("Mul", apart, diagonal), w.constant([rows, heads * width]))

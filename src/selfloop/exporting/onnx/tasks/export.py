@@ -1,8 +1,10 @@
 """A run as a folder of ONNX files: written, tried on the run's data, and then put in place.
 
-run ─ parts ─ program ─> model.onnx, step.onnx …
-    └ manifest ────────> export.json, labels.json, tokenizer.json …
-      calls ─ proof      nothing is put in place that does not give selfloop's numbers
+What is made of what, by which module:
+
+    run ─ weights ─ parts ─ program ─> model.onnx, step.onnx …
+        └ manifest ──────────────────> export.json, labels.json, tokenizer.json …
+          calls ─ proof                nothing is put in place that does not give selfloop's numbers
 """
 
 import hashlib

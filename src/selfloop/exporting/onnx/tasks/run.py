@@ -152,13 +152,18 @@ def label_stream(lines: Iterable[str]) -> Iterator[str]:
     """The label of each step when it has come, a word or a row of numbers a line."""
     if not (HERE / "step.onnx").exists():
         fail("this labeller reads in both directions, so it must see the end first: leave out --stream")
+    if ABOUT["kind"] == "frames":
+        fail("frames do not come as lines: leave out --stream")
     model = model_of("step.onnx")
     state, names = model.start(1), labels()
-    for line in lines:
+    for line in filter(str.strip, lines):
         if ABOUT["kind"] == "words":
             steps = rows_of_words([line.strip()])
         else:
-            steps = as_series(np.array([line.replace(",", " ").split()], np.float32), "a line")
+            try:
+                steps = as_series(np.array([line.replace(",", " ").split()], np.float32), f"the line {line.strip()!r}")
+            except ValueError:
+                fail(f"a line must hold numbers. Got {line.strip()!r}")
         logits, state = model.step({"inputs": steps}, state)
         yield names[int(logits[0].argmax())]
 
@@ -217,10 +222,10 @@ def steps_of(source: str) -> Array:
         steps = np.load(file, allow_pickle=False)
     elif file.suffix in (".csv", ".tsv"):
         steps = read_table(file)
-    elif "image" in ABOUT:
+    elif "image" in ABOUT and file.suffix.lower() in IMAGES:
         steps = scanned(pixels(file, ABOUT["image"][:2], colour=len(ABOUT["image"]) == 3))
     else:
-        fail(f"this model reads .npy, .csv and .tsv. Got {source}")
+        fail(f"this model reads .npy, .csv and .tsv{' and images' if 'image' in ABOUT else ''}. Got {source}")
     if ABOUT["kind"] == "series":
         if "image" in ABOUT and list(steps.shape) == ABOUT["image"]:
             steps = scanned(steps)
@@ -229,6 +234,8 @@ def steps_of(source: str) -> Array:
         fail(f"{source} must hold frames, bytes (T, {', '.join(map(str, ABOUT['shape']))}). It holds {steps.shape}")
     return np.asarray(steps)
 
+
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 
 WORD = re.compile(r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]", re.IGNORECASE)
 """A word of a sentence, or a mark."""
