@@ -269,7 +269,7 @@ class C99(Writer):
 
     def _name(self, like: str = "v") -> str:
         self._names += 1
-        return f"{like if like.isascii() else 'v'}{self._names}"
+        return f"{like if like.isascii() and like.isidentifier() else 'v'}{self._names}"
 
     def _named(self, kind: str, text: str, like: str = "v") -> Value:
         name = self._name(like)

@@ -67,7 +67,7 @@ def write_word(
     words, grams = layout.table("words", spelling.words, size), layout.table("grams", 1 + spelling.buckets, size)
     with w.function(name, [*pointers, ("constant_words", "word"), ("room", "x")]) as given:
         floats, codes, word, x = given[0], given[-3], *given[-2:]
-        w.comment("The sum of the vectors of all n-grams, first of the spelling, then of the shape.")
+        w.comment("The vector of a word: the sum of the vectors of its n-grams, of the spelling and of the shape.")
         w.fill(x, size, 0.0)
         count = w.variable(0)
         with w.loop(2) as half:

@@ -185,7 +185,7 @@ class _Values:
             pointer = self.step._pointer(place)
             if value.size == SCALAR or self.u is None:
                 return writer.one(pointer)
-            return writer.load(pointer, self.u, place.name)
+            return writer.load(pointer, self.u, "t" if place.buffer == "workspace" else place.name)
         if value.op == "const":
             number: Any = value.attribute
             return writer.const(number)

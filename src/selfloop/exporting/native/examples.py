@@ -200,8 +200,8 @@ def _put(model: Model, meaning: Meaning, y: str, indent: str) -> str:
 
 
 def _what(model: Model, meaning: Meaning) -> str:
-    answer = "its answer" if meaning.words is None else "its label"
-    return f"{answer} at the end" if model.pooling else f"{answer} for each step"
+    answer = "answer" if meaning.words is None else "label"
+    return f"the {answer} of them all" if model.pooling else f"the {answer} of each step"
 
 
 def _put_all(model: Model, meaning: Meaning, indent: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from selfloop.exporting.native.examples import example
 from selfloop.exporting.native.library import python_library
 from selfloop.exporting.native.packing import Packed, packed
 from selfloop.exporting.native.templates import (
+    CARE,
     CHECK,
     DOCUMENTED,
     EXAMPLE,
@@ -114,8 +116,8 @@ class Source:
             name=name,
             NAME=name.upper(),
             title=self.title,
-            about=_comment("\n\n".join(text for text in (self.meaning.about, self.equations) if text)),
-            work=WORK[model.reads],
+            about=_comment("\n\n".join(text for text in (_filled(self.meaning.about), self.equations) if text)),
+            care=_comment(_filled(CARE.format(work=WORK[model.reads]))),
             sizes=self._sizes(),
             head=HEAD,
             magic=f"0x{MAGIC:08x}",
@@ -139,7 +141,7 @@ class Source:
             sizes.append((f"{NAME}_ROOM(steps) ({model.room} * (steps))", "floats of memory for a run of these steps"))
         else:
             words = HEAD + sum(model.states.values())
-            sizes.append((f"{NAME}_SAVED {words}", "words of a state that is saved"))
+            sizes.append((f"{NAME}_SAVED {words}", "numbers of a saved state, of 32 bits"))
         width = max(len(left) for left, _ in sizes)
         return "\n".join(f"#define {left:<{width}}  /* {right} */" for left, right in sizes)
 
@@ -285,6 +287,11 @@ def c_float(value: Any) -> str:
     """A float as C writes it."""
     text = f"{float(value):.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _filled(text: str) -> str:
+    """Lines of at most 112 characters."""
+    return "\n".join(fill(line, 112) for line in text.splitlines())
 
 
 def _comment(text: str) -> str:

@@ -146,10 +146,10 @@ def _of_text(opened: TextModel) -> Meaning:
 TOKENS = {
     "char": "A token is a character.",
     "byte": "A token is a byte of UTF-8.",
-    "word": "A token is a word, as it stands between spaces; a new line is a token, too. Tokens are written with a\n"
+    "word": "A token is a word, as it stands between spaces; a new line is a token, too. Tokens are written with a "
     "space between them, but none beside a new line.",
-    "bpe": "A token is a piece of a word, as byte-pair encoding cuts them: bytes, which may be a part of a character.\n"
-    "There is no code here that cuts a text, since the order of merges decides: take the numbers of tokens from the\n"
+    "bpe": "A token is a piece of a word, as byte-pair encoding cuts them: bytes, which may be a part of a character. "
+    "There is no code here that cuts a text, since the order of merges decides: take the numbers of tokens from the "
     "library `tokenizers`, which opens tokenizer.json.",
 }
 """What a token is, by the kind of the tokenizer."""
@@ -162,14 +162,14 @@ def _of_examples(opened: Classifier | Labeller) -> Meaning:
     answer = f"y[k] is the logit of label k of the {what}: softmax makes probabilities of them."
     if inputs.spans:
         answer += (
-            "\nselfloop itself takes the best path through these logits on which each span begins with its B- tag\n"
+            "\nselfloop itself takes the best path through these logits on which each span begins with its B- tag "
             "(Viterbi). The largest of each step, which example.c takes, may differ from it."
         )
     if inputs.vocabulary is not None:
         spelt = word_reader(inputs.vocabulary, splits_marks=inputs.kind == "text")
         about = (
-            "It reads words. A word is a row of numbers: its number among the words that are known, or 0; the code\n"
-            "points of its letters in lower case, at most 20, with zeros after them; and as many of its shape, in\n"
+            "It reads words. A word is a row of numbers: its number among the words that are known, or 0; the code "
+            "points of its letters in lower case, at most 20, with zeros after them; and as many of its shape, in "
             "which X stands for a capital, L for another letter, D for a digit, and all else for itself."
         )
         return Meaning(f"{about}\n{answer}", words, spelt)
@@ -203,7 +203,7 @@ def _series(opened: Classifier | Labeller) -> str:
     if channels == features:
         return (
             f"{text}\nOf sound, they are the logarithms of {data.mels} mel energies plus {FLOOR:g}: of Hann's windows "
-            f"of {1000 * WINDOW:g} ms, one each {1000 * HOP:g} ms,\nat {data.rate:,} samples a second from -1 to 1, by "
+            f"of {1000 * WINDOW:g} ms, one each {1000 * HOP:g} ms, at {data.rate:,} samples a second from -1 to 1, by "
             f"triangular filters from {LOWEST:g} Hz up. There is no code here that computes them."
         )
     return text

@@ -4,8 +4,7 @@ HEADER = """/* {title}, written by selfloop.
 
 {about}
 
-   All memory is the caller's. Nothing is allocated, locked or called. {work}
-   Several sessions share the weights; each has a state of its own, which is plain data: copy it to branch a session. */
+{care} */
 
 #ifndef {NAME}_H
 #define {NAME}_H
@@ -52,10 +51,13 @@ extern const char *const {name}_labels[{count}];
 """,
 }
 
+CARE = """All memory is the caller's. Nothing is allocated, locked or called. {work}
+Several sessions share the weights; each has a state of its own, which is plain data: copy it to branch a session."""
+
 WORK = {
     "numbers": "A step does the same work whatever it reads.",
     "token": "A step does the same work whatever it reads.",
-    "word": "The work of a step grows with the letters of its\n   word, as far as they are read.",
+    "word": "A step takes longer for a longer word, up to the letters that are read.",
 }
 """What a step costs, by what a model reads."""
 
@@ -78,7 +80,7 @@ DOCUMENTED = {
     "run": "`steps` steps: {inputs} in, {outputs} out.",
     "run_two_way": "A whole sequence of `steps` steps: {inputs} in, {outputs} out.\n"
     "`room` is {NAME}_ROOM(steps) floats of yours.",
-    "save": "The state as {NAME}_SAVED words, with the hash of its weights before it.",
+    "save": "The state as {NAME}_SAVED numbers, with the hash of its weights before it.",
     "load": "A state that `save` wrote: 0, or 1 where it belongs to other weights, and the state stays as it was.",
     "check": "Whether a file of so many bytes holds weights for this code: 0 if it does, and then it is a\n"
     "{name}_weights; 1 where they are of another model, 2 where it is too short. Its address must be a multiple of 4.",
