@@ -2,6 +2,7 @@
 
     python tests/guarded.py end              # blocks end where such a page begins; `start`: they begin where one ends
     python tests/guarded.py end lstm gru     # these cells alone
+    python tests/guarded.py end --others     # what stands before and after cells: dropout, readout and loss
     python tests/guarded.py end --beyond     # reads one number beyond a block, to show that this is noticed
 
 Inputs, states and weights can be read and not written. What a call keeps for its own use is one block, the workspace;
@@ -21,7 +22,7 @@ from catalogue import CELLS, ragged
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import command_buffer, memory, native
+from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, native
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -68,7 +69,14 @@ def guard_kernels(guard: Guard) -> None:
     torch.Tensor.clone = lambda self, **options: guard.copy(clone(self, **options))
     command_buffer.np = types.SimpleNamespace(**tables)
     processors.count = lambda: 64
-    native.ONE_THREAD_BELOW = 0
+    arrays = {
+        **vars(np),
+        "empty": lambda size, dtype: guard.tensor(size, torch.from_numpy(np.zeros(1, dtype)).dtype).numpy(),
+    }
+    cross_entropy.np = dropout.np = types.SimpleNamespace(**arrays)
+    cross_entropy.LOGITS_BYTES = 1
+    native.ONE_THREAD_BELOW = dropout.ONE_THREAD_BELOW = 0
+    cross_entropy.LEAST = 1
 
 
 def run(entry, guard: Guard, dtype: torch.dtype, batch: int, inputs: int, hidden: int, **options) -> None:
@@ -88,6 +96,23 @@ def run(entry, guard: Guard, dtype: torch.dtype, batch: int, inputs: int, hidden
     stepper(guard.copy(torch.randn(batch, inputs, dtype=dtype), may_write=False))
 
 
+def run_others(guard: Guard) -> None:
+    """Dropout, and readout and loss, with their gradients."""
+    for threads, dtype in ((1, torch.float32), (3, torch.float32), (2, torch.float64)):
+        torch.set_num_threads(threads)
+        for rows, features, classes in ((1, 1, 1), (5, 17, 3), (33, 16, 6), (70, 65, 40), (64, 128, 7)):
+            print(threads, dtype, rows, features, classes, flush=True)
+            shapes = (rows, features), (classes, features), (classes,), (classes,)
+            given = [guard.copy(torch.rand(shape, dtype=dtype), may_write=False) for shape in shapes]
+            labels = guard.copy(torch.randint(0, classes, (rows,)), may_write=False)
+            for tensor in given[:3]:
+                tensor.requires_grad_()
+            dropout.dropout(given[0], 0.3).sum().backward()
+            loss = cross_entropy.linear_cross_entropy(*given[:3], labels, class_weights=given[3], label_smoothing=0.1)
+            assert loss.isfinite()
+            loss.backward()
+
+
 def main() -> None:
     faulthandler.enable()
     where, *names = sys.argv[1:]
@@ -97,6 +122,8 @@ def main() -> None:
         print(ctypes.string_at(block.ctypes.data + (40 if guard.at_end else -8), 8))
         return
     guard_kernels(guard)
+    if not names or names == ["--others"]:
+        run_others(guard)
     whole = KernelLayout.weight_bytes
     for entry in CELLS:
         if names and str(entry) not in names:

@@ -19,7 +19,7 @@ from selfloop.version import __version__
 
 _LAYERS = (
     "GRU", "LSTM", "RNN", "Attention", "EmbeddingDropout", "GRUCell", "LSTMCell", "RNNCell", "Recurrent", "State",
-    "Stepper", "VariationalDropout", "Windows",
+    "Stepper", "VariationalDropout", "Windows", "cross_entropy", "linear_cross_entropy",
 )  # fmt: skip
 _MODELS = ("EncoderDecoder", "LanguageModel", "ManyToMany", "ManyToOne", "OneToMany")
 _TRAINED = ("Captioner", "Classifier", "Labeller", "TextModel", "TrainedModel", "Translator")
@@ -30,6 +30,7 @@ _HOMES = {
     **dict.fromkeys((*_TRAINED, "load"), "selfloop.tasks"),
     **dict.fromkeys(("resume", "train"), "selfloop.app"),
     "Batches": "selfloop.data.batches",
+    "convert": "selfloop.converting",
     "export": "selfloop.exporting",
     **dict.fromkeys(("export_onnx", "onnx_translations"), "selfloop.exporting.onnx"),
     "show": "selfloop.compiler",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from selfloop.app import resume as resume
     from selfloop.app import train as train
     from selfloop.compiler import show as show
+    from selfloop.converting import convert as convert
     from selfloop.data.batches import Batches as Batches
     from selfloop.errors import SelfloopError as SelfloopError
     from selfloop.exporting import export as export

@@ -93,3 +93,30 @@ def written(name: str) -> str:
     ('gru', "'a\\nb'")
     """
     return name if len(name) <= 2 * SHOWN and name.isprintable() else short(name)
+
+
+RATIO, ALWAYS = 100, 256 << 20
+"""What is compressed may expand to 100 times its size, and always to 256 MiB. Text does to 2.5 to 4 times, MNIST to 5,
+the tables of ETT to 6.4, a log whose lines count to 25; one line repeated to 294, and zeros to 1,028."""
+
+
+class TooLargeError(OSError):
+    """A file expands further than it may."""
+
+
+def bound(size: int) -> int:
+    """The bytes that so many compressed ones may expand to.
+
+    >>> bound(1_000) == ALWAYS, bound(10**9)
+    (True, 100000000000)
+    """
+    return max(ALWAYS, RATIO * size)
+
+
+def check_expansion(size: int, expanded: int, how: str) -> None:
+    """Raises a TooLargeError where so many compressed bytes expand to more than they may; `how` decompresses them."""
+    if expanded > bound(size):
+        raise TooLargeError(
+            f"it has {size:,} bytes and expands to more than {bound(size):,}, which real data do not; if it is to be "
+            f"trusted, decompress it with {how} and give what comes out"
+        )

@@ -95,8 +95,12 @@ def test_the_language_and_the_cells_do_without_torch():
 def test_nothing_is_unpickled():
     for file in FILES:
         text = file.read_text(encoding="utf-8")
-        assert "torch.load(" not in text, file
         assert "pickle" not in imported(file), file
+        if file.relative_to(SOURCE).as_posix() != "converting/state_dicts.py":
+            assert "torch.load(" not in text, file
+        else:  # users' state dicts, of which torch makes tensors alone
+            loads = re.findall(r"torch\.load\([^\n]*", text)
+            assert loads == ['torch.load(path, map_location="cpu", weights_only=True)']
 
 
 def test_no_module_has_a_name_that_says_nothing():

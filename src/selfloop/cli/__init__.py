@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from selfloop import processors
 from selfloop.cli.bench import bench
+from selfloop.cli.convert import convert
 from selfloop.cli.doctor import doctor
 from selfloop.cli.evaluate import evaluate
 from selfloop.cli.export import export
@@ -58,6 +59,7 @@ app.command()(generate)
 app.command()(inspect)
 app.command()(export)
 app.command()(show)
+app.command()(convert)
 app.command()(doctor)
 app.command()(bench)
 

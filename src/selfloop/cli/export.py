@@ -16,7 +16,7 @@ def export(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(help="The form: c (source), object (machine code) or onnx.", show_default=False),
+        typer.Option(help="The form: c (source), object (machine code), wasm or onnx.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -26,13 +26,16 @@ def export(
     target: Annotated[
         str | None,
         typer.Option(
-            help="The processor that an object is for; [bold]list[/] says which there are. [dim]This one.[/]",
+            help="The processor that an object is for; [bold]list[/] says which there are. [dim]This one.[/] "
+            "Of wasm simd, relaxed-simd or plain.",
             show_default=False,
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What the files and functions of c and object are called. [dim]model[/]", show_default=False),
+        typer.Option(
+            help="What the files and functions of c, object and wasm are called. [dim]model[/]", show_default=False
+        ),
     ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     encoder: Annotated[

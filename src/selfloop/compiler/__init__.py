@@ -26,11 +26,22 @@ Glossary, in the order of the levels:
 from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
+from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
+from selfloop.compiler.cpu.emit.dropout import DROPOUT_BLOCK
 from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
-from selfloop.compiler.cpu.kernels import Kernels, WeightGradient, compile, peak_code, stack_code, tools
+from selfloop.compiler.cpu.kernels import (
+    Kernels,
+    WeightGradient,
+    compile,
+    cross_entropy_code,
+    dropout_code,
+    peak_code,
+    stack_code,
+    tools,
+)
 from selfloop.compiler.cpu.layout import ROW_TABLES, TILE_ROWS, KernelLayout, Packing
 from selfloop.compiler.cpu.objects import emit_object
 from selfloop.compiler.cpu.openmp import TEAM_DATA
@@ -44,6 +55,9 @@ from selfloop.compiler.lower import VARIES
 from selfloop.compiler.native.targets import target_table
 
 __all__ = [
+    "CROSS_ENTROPY_ADDRESSES",
+    "CROSS_ENTROPY_SIZES",
+    "DROPOUT_BLOCK",
     "LAUNCH",
     "LAUNCHES_HEADER",
     "LEVELS",
@@ -65,6 +79,8 @@ __all__ = [
     "WeightGradient",
     "cache_state",
     "compile",
+    "cross_entropy_code",
+    "dropout_code",
     "emit_object",
     "host_target",
     "multiplies_bfloat16",

@@ -25,7 +25,7 @@ def export(
     target: str | None = None,
     weights: str = "f32",
 ) -> Exported:
-    """Write a model as C99, as an object file, or as ONNX, and try it before it is handed over.
+    """Write a model as C99, an object file, WebAssembly or ONNX, and try it before it is handed over.
 
     Native code allocates nothing and calls nothing; all memory is the caller's. The folder gets ``NAME.h`` with the
     interface, the code and the weights (source, or object files for a linker), ``NAME.weights`` with the same weights
@@ -37,15 +37,20 @@ def export(
         model_reset(&model_trained, &state);
         for (;;) { model_step(&model_trained, &state, x, y); }
 
+    Of WebAssembly it gets ``NAME.wasm`` and ``NAME.weights``, ``NAME.mjs``, which runs them in browsers, Node and Deno,
+    ``index.html``, a page that does, and ``check.mjs``. Browsers take them from a web server alone, such as
+    ``python -m http.server``.
+
     Args:
         model: a `Recurrent` of any cell that the compiler takes, of any depth and direction, or a model of `lm`,
             `classify` or `label`; in evaluation, in float32. Or a run: what `selfloop.load` gives, or its folder. Only
             runs know their labels, tokens and validation data.
         out: a folder, new or empty.
-        to: ``c`` for source, ``object`` for machine code, ``onnx``.
+        to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly, ``onnx``.
         name: of the files, and what all names in native code begin with; ``model`` if None. A run as ONNX has none.
         target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
-            and those of its family.
+            and those of its family. Of WebAssembly ``simd``, which is what None means, ``relaxed-simd`` for new
+            engines, or ``plain`` for old ones.
         weights: of matrices: ``f32``, ``bf16`` (half the size) or ``int8`` with a scale for each row (a quarter).
 
     Returns:

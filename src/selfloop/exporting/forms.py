@@ -55,6 +55,14 @@ FORMS = {
         takes=("name", "target"),
         fixed={"to": "object"},
     ),
+    "wasm": Form(
+        about="WebAssembly with a JavaScript module and a page",
+        home=NATIVE,
+        weights=("f32", "bf16", "int8"),
+        next="\nTry it: python -m http.server -d {folder}, and open http://localhost:8000",
+        takes=("name", "target"),
+        fixed={"to": "wasm"},
+    ),
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
         home="selfloop.exporting.onnx.tasks.export",

@@ -28,4 +28,6 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
         v
     launches              machine code that calls one kernel after another, with a barrier after each:
                           pack, project, infer or train; backward: pack, back, input_gradient, outer_product
+
+What stands after a stack, the readout and its loss, is `cross_entropy`, with kernels that all models share.
 """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selfloop import cells
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.layout import Lengths, Sequences
 from selfloop.layers.recurrent import Recurrent, stacked
@@ -236,9 +236,7 @@ class _DropIn(Recurrent, Generic[Hidden]):
 
 def _dropout(dropout: float | nn.Module) -> nn.Module:
     """The module, where torch.nn's own modules take 1, too."""
-    return (
-        dropout if isinstance(dropout, nn.Module) else nn.Dropout(1 if dropout == 1 else check_rate("dropout", dropout))
-    )
+    return dropout if isinstance(dropout, nn.Module) else Dropout(1 if dropout == 1 else check_rate("dropout", dropout))
 
 
 _MODES = {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
@@ -15,12 +14,13 @@ if TYPE_CHECKING:
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, fused, team
+from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device, check_dtype
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, check_input, join
@@ -149,7 +149,7 @@ class Recurrent(nn.Module):
         self.hidden_sizes = hidden_sizes
         self.batch_first, self.bidirectional, self.backend = batch_first, bidirectional, backend
         self.residual, self.layer_norm, self.learn_state = residual, layer_norm, learn_state
-        self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(check_rate("dropout", dropout))
+        self.dropout = dropout if isinstance(dropout, nn.Module) else Dropout(check_rate("dropout", dropout))
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
@@ -660,7 +660,7 @@ class Recurrent(nn.Module):
         weights = self._cell_weights(suffix)
         if self.training and self.weight_drop:
             for name in {*self.cell.graph.recurrent_params} - self.cell.fixed:
-                weights[name] = F.dropout(weights[name], self.weight_drop)
+                weights[name] = dropout_of(weights[name], self.weight_drop)
         return made_once(self.cell.graph, weights, self.sizes)
 
     def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from selfloop.kernels import dispatch, team
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
-from selfloop.layers.dropout import VariationalDropout
+from selfloop.layers.dropout import Dropout, VariationalDropout
 from selfloop.layers.layout import join
 from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
@@ -316,7 +316,11 @@ def _between_layers(rnn: Recurrent) -> str | None:
     if rnn.residual or rnn.layer_norm:
         return f"it has a {'residual' if rnn.residual else 'norm'} between its layers"
     between = type(rnn._modules["dropout"])
-    return None if between in (nn.Dropout, VariationalDropout) else f"a {between.__name__} stands between its layers"
+    return (
+        None
+        if between in (nn.Dropout, Dropout, VariationalDropout)
+        else f"a {between.__name__} stands between its layers"
+    )
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:

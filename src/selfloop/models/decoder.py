@@ -12,7 +12,8 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Attention, Recurrent, State
 from selfloop.layers.attention import Memory
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
+from selfloop.layers.read_out import ReadOut
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Decoder(nn.Module):
             raise ArgumentError("The 'memory_size' of a decoder with attention must be given. Got None instead.")
         own_sizes: dict[str, Any] = {**(sizes or {})}
         self.embedding = nn.Embedding(vocab_size, embedding_size) if embedding is None else embedding
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.input_dropout = Dropout(check_rate("input_dropout", input_dropout))
         self.attentional_size = (embedding_size if tied else hidden_size) if attention is not None else 0
         self.rnn = Recurrent(
             cell,
@@ -127,7 +128,7 @@ class Decoder(nn.Module):
         if attention is not None and memory_size is not None:
             self.attention = Attention(size, memory_size, attention)
             self.combine = nn.Sequential(nn.Linear(memory_size + size, self.attentional_size), nn.Tanh())
-        self.output_dropout = nn.Dropout(check_rate("output_dropout", output_dropout))
+        self.output_dropout = Dropout(check_rate("output_dropout", output_dropout))
         self.readout = nn.Linear(embedding_size if tied else self.attentional_size or size, vocab_size)
         nn.init.zeros_(self.readout.bias)
         if tied:  # one scale that suits both: torch's own for a table would make logits too large
@@ -163,7 +164,8 @@ class Decoder(nn.Module):
         state: DecoderState,
         lengths: Int[Tensor, " B"] | None = None,
         where: Bool[Tensor, "T B"] | None = None,
-    ) -> tuple[Float[Tensor, "*steps V"], DecoderState]:
+        loss: ReadOut | None = None,
+    ) -> tuple[Float[Tensor, "*steps"], DecoderState]:
         """The logits of the token after each step, (T, B, V), and the state after the last.
 
         Args:
@@ -171,10 +173,11 @@ class Decoder(nn.Module):
             state: where to start.
             lengths: how many steps each sequence has; all of them if None. Logits beyond mean nothing.
             where: the N steps to read out, which may be most of the work; logits are then (N, V), in the order of time.
+            loss: made of what is read out and returned in place of the logits, such as `cross_entropy` of `layers`.
         """
         read, _, state = self._run(tokens, state, lengths)
-        read = read if where is None else read[where]
-        return self.readout(self.output_dropout(read)), state
+        read = self.output_dropout(read if where is None else read[where])
+        return (self.readout(read) if loss is None else loss(read, self.readout)), state
 
     def step(self, tokens: Int[Tensor, " B"], state: DecoderState) -> tuple[Float[Tensor, "B V"], DecoderState]:
         """The logits of the next token, one step at a time."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
+from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.bridge import Bridge
 from selfloop.models.decoder import Decoder, DecoderState
@@ -97,7 +98,7 @@ class EncoderDecoder(nn.Module):
             )
         own_sizes: dict[str, Any] = {**(sizes or {})}
         self.source_embedding = nn.Embedding(source_vocab_size, embedding_size)
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.input_dropout = Dropout(check_rate("input_dropout", input_dropout))
         self.encoder = Recurrent(
             cell,
             embedding_size,
@@ -135,7 +136,8 @@ class EncoderDecoder(nn.Module):
         source_lengths: Int[Tensor, " B"] | None = None,
         target_lengths: Int[Tensor, " B"] | None = None,
         where: Bool[Tensor, "T B"] | None = None,
-    ) -> Float[Tensor, "*steps V"]:
+        loss: ReadOut | None = None,
+    ) -> Float[Tensor, "*steps"]:
         """The logits of the token after each of the target's, which starts with the start token (teacher forcing).
 
         Args:
@@ -144,11 +146,12 @@ class EncoderDecoder(nn.Module):
             source_lengths: how many steps each source has, zero allowed; all of them if None.
             target_lengths: how many steps each target has; all of them if None. Logits beyond mean nothing.
             where: the N steps to give logits of, then (N, V), in the order of time; all, (T, B, V), if None.
+            loss: made of what is read out and returned in place of the logits, such as `cross_entropy` of `layers`.
 
         Raises:
             ArgumentError: lengths do not fit.
         """
-        logits: Tensor = self.decoder(target, self.encode(source, source_lengths), target_lengths, where)[0]
+        logits: Tensor = self.decoder(target, self.encode(source, source_lengths), target_lengths, where, loss)[0]
         return logits
 
     if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """What stands before a recurrent stack: from tokens, numbers or frames to a vector at every step."""
 
-import functools
 import itertools
 from collections.abc import Sequence
 
@@ -66,14 +65,16 @@ class WordEncoder(nn.Module):
         if torch.compiler.is_exporting():  # how many words differ is no size that a graph can know
             spelt = self._spelt(spellings)
         else:
-            different, place = spellings.unique(dim=0, return_inverse=True)
+            different, place = _different(spellings)
             spelt = self._spelt(different)[place]
         vectors: Tensor = self.embedding(known) + spelt.view(T, B, -1)
         return vectors
 
     def _spelt(self, spellings: Int[Tensor, "N C"]) -> Float[Tensor, "N I"]:
         """What the n-grams of words tell of them: the sum of their vectors, over the root of their number."""
-        grams = torch.cat([self._hashes(spelt) for spelt in spellings.chunk(2, dim=1)], dim=1)
+        words, letters = spellings.shape
+        halves = spellings.reshape(2 * words, letters // 2)  # spelling, shape, spelling, …
+        grams = self._hashes(halves).view(words, -1)
         count = (grams > 0).sum(1, keepdim=True).clamp(min=1)
         if torch.compiler.is_exporting():  # a bag becomes a loop in ONNX; the vector of no n-gram is zero
             parts = [F.embedding(some, self.grams.weight).sum(1) for some in grams.split(32, dim=1)]
@@ -87,14 +88,38 @@ class WordEncoder(nn.Module):
         border = 1  # no word holds this character
         end = (spelt > 0).sum(1, keepdim=True) + 1
         bordered = F.pad(F.pad(spelt, (1, 0), value=border), (0, 1)).scatter(1, end, border)
-        grams = []
-        for n in range(1, 1 + self.LONGEST):
-            places = bordered.shape[1] - n + 1
-            letters = [bordered[:, k : k + places] for k in range(n)]
-            number = functools.reduce(lambda number, letter: number * self.BASE + letter, reversed(letters))
-            hashes = number % (self.grams.num_embeddings - 1) + 1
-            grams.append(hashes.masked_fill(letters[-1] == 0, 0))
+        grams, sums = [], torch.zeros_like(bordered)
+        for n in range(self.LONGEST):
+            last = bordered[:, n:]
+            sums = sums[:, : last.shape[1]] + last * self.BASE**n
+            grams.append((sums % (self.grams.num_embeddings - 1) + 1).masked_fill(last == 0, 0))
         return torch.cat(grams, dim=1)
+
+
+SCATTERED = 0x9E3779B97F4A7C15 - (1 << 64)
+"""An odd number whose powers have bits all over 64."""
+
+
+def _different(rows: Int[Tensor, "N C"]) -> tuple[Int[Tensor, "M C"], Int[Tensor, " N"]]:
+    """The rows without those that are there already, in any order, and where each is among them.
+
+    They are told apart by a number each, which takes a tenth of the time of `unique(dim=0)`.
+    """
+    factors = [1]
+    for _ in range(rows.shape[1] - 1):
+        factors.append(_wrapped(factors[-1] * SCATTERED))
+    numbers, place = (rows * torch.tensor(factors, device=rows.device)).sum(1).unique(return_inverse=True)
+    found = torch.arange(len(rows), device=rows.device)
+    different = rows[found.new_zeros(len(numbers)).scatter_(0, place, found)]
+    if torch.equal(different[place], rows):
+        return different, place
+    different, place = rows.unique(dim=0, return_inverse=True)  # two rows have one number
+    return different, place
+
+
+def _wrapped(number: int) -> int:
+    """As 64 bits with a sign hold it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class NumberEncoder(nn.Module):

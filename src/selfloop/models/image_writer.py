@@ -3,11 +3,13 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
+from selfloop.layers.dropout import Dropout
+from selfloop.layers.read_out import ReadOut
 from selfloop.models.decoder import Decoder, DecoderState
 from selfloop.models.one_to_many import OneToMany
 from selfloop.models.vision import Vision
@@ -54,7 +56,7 @@ class ImageWriter(nn.Module):
         places, features = vision.shape
         self._vision = vision
         self.vision = None if vision.frozen else vision.network
-        self.project = nn.Sequential(nn.Dropout(image_dropout), nn.Linear(features, feature_size), nn.ReLU())
+        self.project = nn.Sequential(Dropout(image_dropout), nn.Linear(features, feature_size), nn.ReLU())
         self.places = nn.Parameter(torch.zeros(places, 1, feature_size)) if condition == "attend" else None
         self.writer = OneToMany(feature_size, vocab_size, cell, condition=condition, **options)
 
@@ -63,15 +65,19 @@ class ImageWriter(nn.Module):
         seen: Shaped[Tensor, "B ..."],
         target: Int[Tensor, "T B"],
         target_lengths: Int[Tensor, " B"] | None = None,
-    ) -> Float[Tensor, "T B V"]:
+        where: Bool[Tensor, "T B"] | None = None,
+        loss: ReadOut | None = None,
+    ) -> Float[Tensor, "*steps"]:
         """The logits of the token after each of the target's, which starts with the start token (teacher forcing).
 
         Args:
             seen: images, bytes (B, H, W, 3), or what a frozen encoder has seen in them, (B, S, F).
             target: indices below vocab_size.
             target_lengths: how many steps each target has; all of them if None. Logits beyond mean nothing.
+            where: as of `OneToMany`.
+            loss: likewise.
         """
-        logits: Tensor = self.writer(self.features(seen), target, target_lengths)
+        logits: Tensor = self.writer(self.features(seen), target, target_lengths, where, loss)
         return logits
 
     def features(self, seen: Shaped[Tensor, "B ..."]) -> Float[Tensor, "*S B F"]:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
+from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 
 
@@ -68,7 +69,7 @@ class LanguageModel(nn.Module):
             if size < 1:
                 raise ArgumentError(f"The '{name}' of LanguageModel must be at least 1. Got {size} instead.")
         own_sizes: dict[str, Any] = {**(sizes or {})}
-        dropout = VariationalDropout if variational else nn.Dropout
+        dropout = VariationalDropout if variational else Dropout
         table = nn.Embedding(vocab_size, embedding_size)
         self.embedding = EmbeddingDropout(table, check_rate("embedding_dropout", embedding_dropout))
         self.input_dropout = dropout(check_rate("input_dropout", input_dropout))
@@ -102,7 +103,8 @@ class LanguageModel(nn.Module):
         lengths: Int[Tensor, " B"] | None = ...,
         *,
         outputs: Literal[False] = ...,
-    ) -> tuple[Float[Tensor, "T B V"], State]: ...
+        loss: ReadOut | None = ...,
+    ) -> tuple[Float[Tensor, "*steps"], State]: ...
 
     @overload
     def forward(
@@ -112,7 +114,8 @@ class LanguageModel(nn.Module):
         lengths: Int[Tensor, " B"] | None = ...,
         *,
         outputs: Literal[True],
-    ) -> tuple[Float[Tensor, "T B V"], State, Float[Tensor, "T B H"], Float[Tensor, "T B H"]]: ...
+        loss: ReadOut | None = ...,
+    ) -> tuple[Float[Tensor, "*steps"], State, Float[Tensor, "T B H"], Float[Tensor, "T B H"]]: ...
 
     def forward(
         self,
@@ -121,6 +124,7 @@ class LanguageModel(nn.Module):
         lengths: Int[Tensor, " B"] | None = None,
         *,
         outputs: bool = False,
+        loss: ReadOut | None = None,
     ) -> Any:
         """The logits of the token after each step, and the state after the last.
 
@@ -129,12 +133,14 @@ class LanguageModel(nn.Module):
             state: where to start; zeros if None.
             lengths: how many steps each sequence has; all of them if None.
             outputs: return the outputs of the stack, too, before their dropout and after it, for losses on them.
+            loss: made of what is read out and returned in place of the logits, such as `cross_entropy` of `layers`.
         """
         vectors = self.input_dropout(self.embedding(tokens))
         y, state = self.rnn(vectors, state, lengths=lengths)
         dropped = self.output_dropout(y)
-        logits = self.readout(self.projection(dropped))
-        return (logits, state, y, dropped) if outputs else (logits, state)
+        read = self.projection(dropped)
+        found = self.readout(read) if loss is None else loss(read, self.readout)
+        return (found, state, y, dropped) if outputs else (found, state)
 
     if TYPE_CHECKING:
 

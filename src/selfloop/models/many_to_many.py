@@ -6,6 +6,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selfloop.layers import State
+from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.sequence_model import SequenceModel
 
@@ -44,16 +45,19 @@ class ManyToMany(SequenceModel):
         inputs: Shaped[Tensor, "T B ..."],
         state: State | None = None,
         lengths: Int[Tensor, " B"] | None = None,
-    ) -> tuple[Float[Tensor, "T B K"], State]:
+        loss: ReadOut | None = None,
+    ) -> tuple[Float[Tensor, "..."], State]:
         """The answers at each step, and the state after the last.
 
         Args:
             inputs: what the encoder takes.
             state: where to start; zeros if None.
             lengths: how many steps each sequence has; all of them if None.
+            loss: made of what is read out and returned in place of the answers, such as `cross_entropy` of `layers`.
         """
         y, state = self._read(inputs, state, lengths)
-        return self.readout(self.output_dropout(y)), state
+        read = self.output_dropout(y)
+        return (self.readout(read) if loss is None else loss(read, self.readout)), state
 
     if TYPE_CHECKING:
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selfloop.language import Cell
+from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.pooling import Pooling
 from selfloop.models.sequence_model import SequenceModel
@@ -40,17 +41,22 @@ class ManyToOne(SequenceModel):
         self.pooling = Pooling(pooling, size, size // 2 if self.rnn.bidirectional else size)
 
     def forward(
-        self, inputs: Shaped[Tensor, "T B ..."], lengths: Int[Tensor, " B"] | None = None
-    ) -> Float[Tensor, "B K"]:
+        self,
+        inputs: Shaped[Tensor, "T B ..."],
+        lengths: Int[Tensor, " B"] | None = None,
+        loss: ReadOut | None = None,
+    ) -> Float[Tensor, "..."]:
         """The answers.
 
         Args:
             inputs: what the encoder takes.
             lengths: how many steps each sequence has; all of them if None.
+            loss: made of what is read out and returned in place of the answers, such as `cross_entropy` of `layers`.
         """
         y, _ = self._read(inputs, None, lengths)
         steps = torch.full((y.shape[1],), y.shape[0], device=y.device) if lengths is None else lengths
-        answers: Tensor = self.readout(self.output_dropout(self.pooling(y, steps)))
+        read = self.output_dropout(self.pooling(y, steps))
+        answers: Tensor = self.readout(read) if loss is None else loss(read, self.readout)
         return answers
 
     if TYPE_CHECKING:

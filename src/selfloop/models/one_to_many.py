@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.language import Cell
+from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.bridge import Bridge
 from selfloop.models.decoder import Decoder, DecoderState
@@ -110,18 +111,22 @@ class OneToMany(nn.Module):
         features: Float[Tensor, "*S B F"],
         target: Int[Tensor, "T B"],
         target_lengths: Int[Tensor, " B"] | None = None,
-    ) -> Float[Tensor, "T B V"]:
+        where: Bool[Tensor, "T B"] | None = None,
+        loss: ReadOut | None = None,
+    ) -> Float[Tensor, "*steps"]:
         """The logits of the token after each of the target's, which starts with the start token (teacher forcing).
 
         Args:
             features: a vector of each, (B, F); for ``"attend"`` a grid of each, laid out as (S, B, F).
             target: indices below vocab_size.
             target_lengths: how many steps each target has; all of them if None. Logits beyond mean nothing.
+            where: the N steps to give logits of, then (N, V), in the order of time; all, (T, B, V), if None.
+            loss: made of what is read out and returned in place of the logits, such as `cross_entropy` of `layers`.
 
         Raises:
             ArgumentError: the features or lengths do not fit.
         """
-        logits: Tensor = self.decoder(target, self.encode(features), target_lengths)[0]
+        logits: Tensor = self.decoder(target, self.encode(features), target_lengths, where, loss)[0]
         return logits
 
     if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import Recurrent, State
-from selfloop.layers.dropout import check_rate
+from selfloop.layers.dropout import Dropout, check_rate
 
 
 class SequenceModel(nn.Module):
@@ -55,7 +55,7 @@ class SequenceModel(nn.Module):
             )
         own_sizes: dict[str, Any] = {**(sizes or {})}
         self.encoder = encoder
-        self.input_dropout = nn.Dropout(check_rate("input_dropout", input_dropout))
+        self.input_dropout = Dropout(check_rate("input_dropout", input_dropout))
         self.rnn = Recurrent(
             cell,
             int(encoder.output_size),  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ class SequenceModel(nn.Module):
             backend=backend,
             **own_sizes,
         )
-        self.output_dropout = nn.Dropout(check_rate("output_dropout", output_dropout))
+        self.output_dropout = Dropout(check_rate("output_dropout", output_dropout))
         self.readout = nn.Linear(self.rnn.output_size, num_outputs)
 
     def _read(

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfloop.config import Section
 from selfloop.data.batches import Batches, pad, suited_size
 from selfloop.data.examples import Examples
 from selfloop.errors import ConfigError
 from selfloop.language import Cell
+from selfloop.layers.read_out import ReadOut, cross_entropy
 from selfloop.options.fields import filled
 from selfloop.options.sections import ClassWeights, WordOptions
 from selfloop.tasks.examples_predictor import ExamplesPredictor
@@ -108,8 +108,10 @@ class ClassesLearner(ExamplesLearner[Config, Opened]):
         self._weights = class_weights(kind, np.hstack(self._train[1]), len(self.inputs.classes))
         return per_epoch
 
-    def cross_entropy(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """The mean cross-entropy of logits (N, K) at classes (N,); those of -1 are left out."""
-        device, smoothing = logits.device, self.config.loss.label_smoothing  # type: ignore[attr-defined]
+    def cross_entropy(self, truth: Tensor, device: torch.device, where: Tensor | None = None) -> ReadOut:
+        """The mean cross-entropy at classes, but -1, of the vectors that `where` has chosen, or of all."""
+        smoothing = self.config.loss.label_smoothing  # type: ignore[attr-defined]
         weights = None if self._weights is None else self._weights.to(device)
-        return F.cross_entropy(logits.float(), truth.to(device), weights, ignore_index=-1, label_smoothing=smoothing)
+        where = None if where is None else where.to(device)
+        labels = truth.to(device)
+        return cross_entropy(labels, where, class_weights=weights, ignore_index=-1, label_smoothing=smoothing)

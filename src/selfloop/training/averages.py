@@ -4,6 +4,7 @@ had been lowered at each moment.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ far (polynomial-decay averaging, Shamir & Zhang 2013)."""
 
 def average_of(model: nn.Module) -> AveragedModel:
     """The average of a model's weights and buffers, which begins with the first `update_parameters`."""
-    return AveragedModel(model, avg_fn=_average, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=_average, use_buffers=True)
 
 
 @contextmanager
@@ -35,8 +36,12 @@ def with_average(model: nn.Module, average: AveragedModel | None) -> Iterator[No
 
 
 @torch.no_grad()
-def _average(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
-    return torch.lerp(average, value, (ETA + 1) / (int(count) + 1 + ETA)) if value.is_floating_point() else value
+def _average(averages: Any, values: Any, count: Tensor | int) -> None:
+    """Tensors of one dtype, in place: new ones for each update took as long as AdamW."""
+    if values[0].is_floating_point():
+        torch._foreach_lerp_(averages, values, (ETA + 1) / (int(count) + 1 + ETA))
+    else:
+        _copy(values, averages)
 
 
 @torch.no_grad()

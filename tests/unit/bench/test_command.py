@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from selfloop.bench import Case, cases
+from selfloop.bench import Case, cases, steps
 from selfloop.bench.peers import PEERS, Peer
 from selfloop.cli import main
 
@@ -19,6 +19,7 @@ TINY = (
 def selfloop(monkeypatch, capsys):
     """Runs a command line over three tiny cases; gives its status and what it has printed."""
     monkeypatch.setattr(cases, "CASES", TINY)
+    monkeypatch.setattr(steps, "STEPS", tuple(replace(case, T=4, B=2) for case in steps.STEPS[-3:-2]))
     monkeypatch.setattr("selfloop.bench.timing.SETTLE", 0)
     monkeypatch.setattr("selfloop.bench.timing.LEAST", 1e-4)
     monkeypatch.setattr("selfloop.bench.peers.find_spec", lambda module: None)
@@ -52,9 +53,20 @@ def test_the_text_is_a_table_and_names_what_is_left_out(selfloop, tmp_path):
     assert lines[1] == "left out: the cases against JAX; first pip install jax"
     assert "lstm: training, against torch.nn" in lines
     assert "zoo: training, against a Python loop" in lines
+    assert "step: forward, loss, backward, clipping and AdamW, against the same model on torch.nn" in lines
     assert not [line for line in lines if line.startswith("  lstm") and "6×2" not in line]
     assert lines[-1] == f"{picture} shows the ratios."
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_steps_are_rows_as_well(selfloop):
+    status, out, err = selfloop("step", "--json", "--rounds", 2)
+    (row,) = json.loads(out)["rows"]
+    assert (status, err, row["group"], row["task"], row["error"]) == (0, "", "step", "classify", None)
+    assert min(row["ours_ms"]["median"], row["ratio"]["low"], row["share_of_peak"], row["tokens_per_second"]) > 0
+    status, out, err = selfloop("step", "--rounds", 2)
+    assert (status, err) == (0, "")
+    assert all(part in out.splitlines()[-1] for part in ("kernels", "readout", "dropout", "optimiser", "rest"))
 
 
 def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
@@ -71,7 +83,7 @@ def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax; did you mean 'lstm'?"),
+        (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax, step; did you mean 'lstm'?"),
         (["--threads", 65], "--threads must be at most 64, the processors that this process may use. Got 65 instead."),
         (["--plot", "ratios.txt"], "The picture must end in .png, .svg, .pdf. Got 'ratios.txt' instead."),
         (["--plot", "nowhere/ratios.png"], "There is no folder 'nowhere' for the picture; make it first."),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from catalogue import CELLS, STAGES
+from exported_models import EVERY as SHARED
+from exported_models import varied
 from object_files import undefined
 
 import selfloop as sl
@@ -55,6 +57,13 @@ def test_machine_code_of_every_cell_gives_selfloops_numbers(entry):
     assert difference <= rounding
 
 
+@pytest.mark.parametrize("cell", [cells.mgu, cells.gru_reset_before, cells.time_lstm], ids=str)
+def test_products_of_several_arguments_are_summed_in_the_same_blocks(cell):
+    """Of many units, where blocks are as long as registers allow."""
+    difference, rounding = numbers_of(sl.Recurrent(cell, 5, 200))
+    assert difference <= rounding
+
+
 @pytest.fixture
 def quickly(monkeypatch):
     """C compilers optimise less, which takes a third of the time."""
@@ -71,53 +80,14 @@ def test_c_of_every_cell_gives_selfloops_numbers(entry, tmp_path):
     assert [path.name for path in made.files][:3] == ["model.h", "model.c", "model_weights.c"]
 
 
-STACKS = {
-    "both directions": {"bidirectional": True},
-    "residual": {"residual": True},
-    "layer norm": {"layer_norm": True},
-    "learnt start": {"learn_state": True},
-    "all": {"bidirectional": True, "residual": True, "layer_norm": True, "learn_state": True},
-}
-
-
-def stack(**options):
-    return sl.Recurrent(cells.lstm, 12, 6 if options.get("bidirectional") else 12, 3, **options)
-
-
-def varied(module):
-    """Weights of which none is 0."""
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(weight.numel()))
-    return module
-
-
-def sequence_models():
+def word_models():
     torch.manual_seed(0)
-    options = {"hidden_size": 19, "num_layers": 2}
-    numbers = models.NumberEncoder(3)
-    numbers.fit([1.0, 2.0, 3.0], [0.5, 1.0, 2.0])
-    yield "lm", models.LanguageModel(23, cells.gru, embedding_size=9, **options)
-    yield "tied lm", models.LanguageModel(23, cells.lstm, embedding_size=9, tied=True, **options)
-    words = models.WordEncoder(11, 5, buckets=300)
+    words, options = models.WordEncoder(11, 5, buckets=300), {"hidden_size": 19, "num_layers": 2}
     yield "words, a label each", models.ManyToMany(words, cells.lstm, 4, **options)
     yield "words, both ways", models.ManyToOne(words, cells.gru, 4, pooling="mean", bidirectional=True, **options)
-    yield "tokens, a label each", models.ManyToMany(models.TokenEncoder(11, 5), cells.lstm, 4, **options)
-    yield "numbers, both ways", models.ManyToMany(numbers, cells.gru, 4, bidirectional=True, **options)
-    for pooling in ("last", "mean", "max", "attention"):
-        for both in (False, True):
-            model = models.ManyToOne(numbers, cells.lstm, 4, pooling=pooling, bidirectional=both, **options)
-            yield f"{pooling}, {'both ways' if both else 'forward'}", model
 
 
-EVERY = {
-    **{
-        name: lambda kw=kw: sl.Recurrent(cells.lstm, 12, 6 if "bidirectional" in kw else 12, 3, **kw)
-        for name, kw in STACKS.items()
-    },
-    "further inputs": lambda: sl.Recurrent(cells.time_lstm, 5, 20, 2),
-    **{name: lambda model=model: model for name, model in sequence_models()},
-}
+EVERY = SHARED | {name: lambda model=model: model for name, model in word_models()}
 
 
 @pytest.mark.parametrize("form", ["f32", "bf16", "int8"])

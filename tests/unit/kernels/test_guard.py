@@ -21,7 +21,8 @@ def test_one_number_beyond_a_block_ends_the_process(where):
     assert run(where, "--beyond").returncode == -signal.SIGSEGV
 
 
+@pytest.mark.parametrize("which", ["reset_before", "--others"])
 @pytest.mark.parametrize("where", ["start", "end"])
-def test_kernels_stay_within_their_blocks(where):
-    ended = run(where, "reset_before")
+def test_kernels_stay_within_their_blocks(where, which):
+    ended = run(where, which)
     assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["done"]), ended.stdout[-200:] + ended.stderr

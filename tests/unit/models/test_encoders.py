@@ -3,7 +3,7 @@ import torch
 
 from selfloop.data.text.vocabulary import LONGEST, Vocabulary
 from selfloop.errors import ArgumentError
-from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder, encoders
 
 
 def test_tokens_become_their_vectors():
@@ -70,6 +70,23 @@ def test_a_word_is_its_vector_and_the_scaled_sum_of_those_of_its_n_grams():
     torch.testing.assert_close(vectors(encoder, "to")[0], expected)
 
 
+def wrapped(number):
+    """As 64 bits with a sign hold it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def test_the_number_of_an_n_gram_is_that_of_its_characters():
+    encoder = WordEncoder(3, 4, buckets=50)
+    (row,) = encoder._hashes(torch.from_numpy(VOCABULARY.encode(["añb"]))[:, 1 : 1 + LONGEST]).tolist()
+    bordered = [1, *map(ord, "añb"), 1]
+    expected = [
+        wrapped(sum(c * 1_000_003**k for k, c in enumerate(bordered[start : start + n]))) % 50 + 1
+        for n in range(1, 5)
+        for start in range(6 - n)
+    ]
+    assert [number for number in row if number] == expected
+
+
 def test_an_unknown_word_is_told_by_how_it_is_written_and_capitals_by_their_shape():
     encoder = WordEncoder(3, 4).eval()
     unseen, again, other, capital = vectors(encoder, "unseen", "unseen", "unsene", "Unseen")
@@ -97,6 +114,16 @@ def test_the_longest_words_and_characters_have_vectors_within_the_table():
     numbers = encoder._hashes(torch.from_numpy(VOCABULARY.encode(words))[:, 1 : 1 + LONGEST])
     assert numbers.min() == 0
     assert numbers.max() == 5
+
+
+@pytest.mark.parametrize("factor", [encoders.SCATTERED, 0], ids=["numbers differ", "numbers collide"])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (300, 40), (0, 4)], ids=str)
+def test_words_of_one_spelling_are_found(shape, factor, monkeypatch):
+    monkeypatch.setattr(encoders, "SCATTERED", factor)
+    rows = torch.randint(0, 3, shape)
+    different, place = encoders._different(rows)
+    assert torch.equal(different[place], rows)
+    assert sorted(different.tolist()) == rows.unique(dim=0).tolist()
 
 
 def test_known_words_are_taken_for_unknown_now_and_then_while_training():

@@ -9,6 +9,8 @@ from llvmlite import ir
 
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
+from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
+from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
@@ -185,6 +187,18 @@ def tools(bits: int, target: Target, bfloat16: bool = False) -> Code:
         (outer_product_amx if bfloat16 else outer_product).emit_outer_product(module, "outer_product", target, bits)
 
     return build(f"tools {bits} {bfloat16}", target, write)
+
+
+@lru_cache(maxsize=8)
+def cross_entropy_code(bits: int, target: Target) -> Code:
+    """The functions of `emit.cross_entropy`."""
+    return build(f"cross entropy {bits}", target, lambda module: emit_cross_entropy(module, target, bits))
+
+
+@lru_cache(maxsize=8)
+def dropout_code(bits: int, target: Target) -> Code:
+    """`dropout`."""
+    return build(f"dropout {bits}", target, lambda module: emit_dropout(module, "dropout", target, bits))
 
 
 def peak_code(target: Target) -> tuple[Code, int]:

@@ -12,6 +12,7 @@ from selfloop.compiler.native.targets import (
     object_target,
     target_table,
 )
+from selfloop.compiler.native.wasm import PAGE, WASM_TARGETS, linked, wasm_module, wasm_target
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import FORMS, Panel
 
@@ -22,6 +23,8 @@ __all__ = [
     "MAGIC",
     "MOST_BUCKETS",
     "OBJECT_TARGETS",
+    "PAGE",
+    "WASM_TARGETS",
     "Layer",
     "Linear",
     "Model",
@@ -36,9 +39,12 @@ __all__ = [
     "form",
     "host_object_target",
     "is_of_host",
+    "linked",
     "loaded",
     "native_object",
     "object_target",
     "structs",
     "target_table",
+    "wasm_module",
+    "wasm_target",
 ]

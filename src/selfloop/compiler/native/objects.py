@@ -1,5 +1,7 @@
 """A model as an object file of any processor."""
 
+from collections.abc import Callable
+
 from llvmlite import ir
 
 from selfloop.compiler.cpu.build import Code, object_file, of_object
@@ -12,14 +14,22 @@ PASSES = ("sroa", "simplify_cfg", "instruction_combine", "new_gvn", "instruction
 """LLVM's, for straight code that is vectorised already; variables become registers first."""
 
 
-def native_object(model: Model, target: Target) -> tuple[bytes, WeightLayout]:
+def native_object(
+    model: Model, target: Target, show: Callable[[ir.Module], None] = lambda _: None
+) -> tuple[bytes, WeightLayout]:
     """The functions of a model as a relocatable object file (ELF, Mach-O, COFF or WebAssembly's), and where its weights
     lie. It calls no library.
+
+    Args:
+        model: what is written.
+        target: the processor's family.
+        show: is called with LLVM's module.
     """
     layout = WeightLayout(model.form)
 
     def emit(module: ir.Module, floats: int = 0) -> None:
         ModelWriter(model, Llvm(module, target, structs(model, floats)), layout).write()
+        show(module)
 
     if model.form != "f32":  # shorter weights lie behind the floats: how many, the first writing tells
         emit(ir.Module())

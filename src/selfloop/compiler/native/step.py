@@ -85,11 +85,11 @@ class _Step:
         values = self.program.step.values
         arguments = {k: tuple(a for _, a in values[k].terms) for k in loop.products}
         summed, order = [], []
+        lanes = self.writer.lanes(loop.size, max(1, len(loop.products)))  # all are summed at once, block by block
         for places, group in groupby(sorted(loop.products, key=arguments.__getitem__), key=arguments.__getitem__):
             products = list(group)
             terms = tuple(tuple(matrix for matrix, _ in values[k].terms) for k in products)
             lengths = tuple(values[a].size for a in places)
-            lanes = self.writer.lanes(loop.size, len(products))
             panel = self.layout.panel(terms, lengths, loop.size, lanes)
             pointers = [self._pointer(self._place(a)) for a in places]
             summed.append(Products(panel, self.named["w"], self.named.get("q"), pointers))

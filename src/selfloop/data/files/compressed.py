@@ -1,34 +1,10 @@
-"""Compressed files, and how far they may expand."""
+"""Files that gzip may have compressed, read up to their bound."""
 
 import gzip
 import io
 from pathlib import Path
 
-RATIO, ALWAYS = 100, 256 << 20
-"""What is compressed may expand to 100 times its size, and always to 256 MiB. Text does to 2.5 to 4 times, MNIST to 5,
-the tables of ETT to 6.4, a log whose lines count to 25; one line repeated to 294, and zeros to 1,028."""
-
-
-class TooLargeError(OSError):
-    """A file expands further than it may."""
-
-
-def bound(size: int) -> int:
-    """The bytes that so many compressed ones may expand to.
-
-    >>> bound(1_000) == ALWAYS, bound(10**9)
-    (True, 100000000000)
-    """
-    return max(ALWAYS, RATIO * size)
-
-
-def check_expansion(size: int, expanded: int, how: str) -> None:
-    """Raises a TooLargeError where so many compressed bytes expand to more than they may; `how` decompresses them."""
-    if expanded > bound(size):
-        raise TooLargeError(
-            f"it has {size:,} bytes and expands to more than {bound(size):,}, which real data do not; if it is to be "
-            f"trusted, decompress it with {how} and give what comes out"
-        )
+from selfloop.untrusted import bound, check_expansion
 
 
 def is_gzip(path: Path) -> bool:
@@ -41,7 +17,7 @@ def open_plain(path: Path) -> io.BufferedReader:
     """The bytes of a file, decompressed where it is gzip's.
 
     Raises:
-        OSError, EOFError, zlib.error: it cannot be read, here or while reading; among them `TooLargeError`.
+        OSError, EOFError, zlib.error: it cannot be read, here or while reading; among them `untrusted.TooLargeError`.
     """
     if not is_gzip(path):
         return path.open("rb")
@@ -50,7 +26,7 @@ def open_plain(path: Path) -> io.BufferedReader:
 
 def check_gzip(path: Path) -> None:
     """Raises what reading a file to its end would, in little memory, for readers that open files by themselves."""
-    if is_gzip(path) and path.stat().st_size * 1100 > ALWAYS:  # deflate's best is 1,032
+    if is_gzip(path) and path.stat().st_size * 1100 > bound(0):  # deflate's best is 1,032
         with open_plain(path) as file:
             while file.read(1 << 20):
                 pass

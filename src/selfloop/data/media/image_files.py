@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from selfloop.data.examples import Unusable
-from selfloop.data.files.compressed import check_expansion
 from selfloop.data.media.images import IMAGE_SUFFIXES, Array, Bytes, as_image, coloured, read_image
 from selfloop.errors import DataError, first_line
-from selfloop.untrusted import exists
+from selfloop.untrusted import check_expansion, exists
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from selfloop.compiler.native import (
     loaded,
     native_object,
     object_target,
+    wasm_target,
 )
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import Exported, Tried, write_files
@@ -31,6 +32,7 @@ from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolcha
 from selfloop.exporting.native.files import Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
+from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
@@ -64,12 +66,12 @@ def export_native(
     meaning: Meaning | None = None,
     inputs: Sequence[Tensor] = (),
 ) -> Exported:
-    """Write a model as C source or as object files.
+    """Write a model as C source, as object files or as a module of WebAssembly.
 
     Args:
         module: see `described`.
         folder: new or empty.
-        to: ``c`` or ``object``.
+        to: ``c``, ``object`` or ``wasm``.
         name: what all names begin with.
         form: of the weights.
         targets: of object files; that of this processor and its family if none.
@@ -85,7 +87,7 @@ def export_native(
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
-    maker = _C(source, cases) if to == "c" else _Objects(source, cases, targets or (host_object_target(),))
+    maker = MAKERS[to](source, cases, targets)
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -95,7 +97,7 @@ def export_native(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
-    real = sum(case.is_real for case in cases)
+    real = 0 if to == "wasm" else sum(case.is_real for case in cases)
     tried = tuple(replace(one, real=real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
@@ -112,9 +114,11 @@ def check_name(name: object) -> str:
 
 def targets_of(target: str | None, to: str) -> tuple[Target, ...]:
     """The targets of this name: none for this processor, and for C, which has none."""
-    if target is not None and to == "c":
-        raise ArgumentError("C source is for any processor: a 'target' is that of to='object'.")
-    return () if target is None else (object_target(target),)
+    if target is None:
+        return ()
+    if to == "c":
+        raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
+    return (wasm_target(target) if to == "wasm" else object_target(target),)
 
 
 def _title(module: Trained) -> str:
@@ -251,6 +255,22 @@ class _Objects:
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
+
+
+def _web(source: Source, cases: Sequence[Case], targets: tuple[Target, ...]) -> Web:
+    """It is tried on the first case."""
+    if source.model.reads == "word":
+        raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
+    (target,) = targets or (wasm_target("simd"),)
+    return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
+
+
+MAKERS: dict[str, Callable[[Source, Sequence[Case], tuple[Target, ...]], _C | _Objects | Web]] = {
+    "c": lambda source, cases, targets: _C(source, cases),
+    "object": lambda source, cases, targets: _Objects(source, cases, targets or (host_object_target(),)),
+    "wasm": _web,
+}
+"""What makes the files of a form."""
 
 
 def _around(source: Source, cases: Sequence[Case], parts: list[str], tools: Toolchain | None) -> dict[str, bytes]:

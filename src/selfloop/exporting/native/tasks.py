@@ -50,9 +50,9 @@ def export_run(
         opened: the model, as `selfloop.load` gives it.
         folder: new or empty.
         weights: ``f32``, ``bf16`` or ``int8``; of the shorter ones the cost on the validation data is measured.
-        to: ``c`` or ``object``.
+        to: ``c``, ``object`` or ``wasm``.
         name: of the files, and what all names in them begin with.
-        target: of an object file; this processor's if None.
+        target: of an object file or of WebAssembly; this processor's, or engines with SIMD, if None.
 
     Raises:
         ArgumentError: there is no native code for the task or a part of the model, or the folder is not empty.
@@ -140,7 +140,7 @@ def _of_text(opened: TextModel) -> Meaning:
     if reader is None:
         beside["tokenizer.json"] = tokenizer.json
     words = Words("tokens", token_texts(tokenizer), are_spaced=tokenizer.kind == "word")
-    return Meaning(about + TOKENS[tokenizer.kind], words, reader, tokenizer.start_id, beside)
+    return Meaning(about + TOKENS[tokenizer.kind], words, reader, tokenizer.start_id, beside, tokenizer)
 
 
 TOKENS = {
@@ -178,7 +178,7 @@ def _of_examples(opened: Classifier | Labeller) -> Meaning:
         reader = token_reader(tokenizer, is_never_empty=True)
         beside: dict[str, bytes] = {} if reader is not None else {"tokenizer.json": tokenizer.json}
         about = f"It reads the tokens of a text. {TOKENS[tokenizer.kind]}"
-        return Meaning(f"{about}\n{answer}", words, reader, tokenizer.start_id, beside)
+        return Meaning(f"{about}\n{answer}", words, reader, tokenizer.start_id, beside, tokenizer)
     return Meaning(f"{_series(opened)}\n{answer}", words)
 
 

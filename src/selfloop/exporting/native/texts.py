@@ -49,6 +49,7 @@ class Meaning:
         reader: from text to its input; None where it reads no text, or has no code for it.
         start: the token that stands before a text.
         beside: further files, by name.
+        tokenizer: from text to tokens, for a page.
     """
 
     about: str = ""
@@ -56,6 +57,7 @@ class Meaning:
     reader: Reader | None = None
     start: int | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
 
 
 def table_of(title: str, texts: Iterable[bytes], name: str) -> str:

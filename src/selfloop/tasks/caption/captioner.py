@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Report, in_order
@@ -18,6 +17,7 @@ from selfloop.data.text.token_kinds import UNKNOWN
 from selfloop.decoding import Hypothesis, beam_search
 from selfloop.errors import RunError
 from selfloop.language import Cell
+from selfloop.layers.read_out import cross_entropy
 from selfloop.models.decoder import DecoderState
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Vision
@@ -179,9 +179,10 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
         nats, device = 0.0, self.device
         for rows in in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH):
             seen, inputs, targets, lengths = sentences.batch(rows)
-            logits = self.model(seen.to(device), inputs.to(device), None if lengths is None else lengths.to(device))
-            flat, truth = logits.flatten(0, 1).float(), targets.flatten().to(device)
-            nats += float(F.cross_entropy(flat, truth, ignore_index=IGNORED, reduction="sum").double())
+            known, targets = None if lengths is None else lengths.to(device), targets.to(device)
+            judged = targets != IGNORED
+            loss = cross_entropy(targets[judged], divisor=1)
+            nats += float(self.model(seen.to(device), inputs.to(device), known, judged, loss))
         return TokenScore(nats, sum(map(len, sentences.tokens)))
 
     @torch.no_grad()

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Batches
 from selfloop.errors import DataError
 from selfloop.language import Cell
 from selfloop.layers import State
+from selfloop.layers.read_out import cross_entropy
 from selfloop.models.scheduled_sampling import scheduled_inputs
 from selfloop.models.vision import Vision
 from selfloop.options.caption import CaptionConfig, ImageOptions
@@ -101,14 +101,10 @@ class Captioning(Learner[Sight, CaptionConfig, Captioner]):
         if own := self._own_words(step):
             with torch.no_grad():
                 inputs = scheduled_inputs(model(seen, inputs, lengths), inputs, own)
-        logits = model(
-            seen, inputs, lengths
-        )  # captions of like length share a batch: of Flickr8k's logits 6 % mean nothing
-        smoothing = self.config.loss.label_smoothing
-        loss = F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
-        )
-        return loss, int((targets != IGNORED).sum()), None
+        judged = targets != IGNORED
+        truth, smoothing = targets[judged], self.config.loss.label_smoothing
+        loss = model(seen, inputs, lengths, judged, cross_entropy(truth, label_smoothing=smoothing))
+        return loss, len(truth), None
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """All captions of the validation images, each token given those before it."""

@@ -41,7 +41,8 @@ class Classification(ClassesLearner[ClassifyConfig, Classifier]):
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The cross-entropy of the classes of one batch; nothing is carried."""
         rows, batch, lengths = self._batch(step, share, next(model.parameters()).device)
-        return self.cross_entropy(model(batch, lengths), torch.from_numpy(self._train[1][rows])), len(rows), None
+        loss = self.cross_entropy(torch.from_numpy(self._train[1][rows]), batch.device)
+        return model(batch, lengths, loss=loss), len(rows), None
 
     def suited(self, config: ClassifyConfig) -> ClassifyConfig:
         """Also the tokenizer, and what goes with it."""

@@ -34,11 +34,10 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
     def loss(self, model: nn.Module, step: int, share: slice, carry: State | None) -> tuple[Tensor, int, None]:
         """The mean cross-entropy of the judged steps of one batch; nothing is carried."""
         rows, batch, lengths = self._batch(step, share, next(model.parameters()).device)
-        truth, _ = pad([self._train[1][row] + 1 for row in rows])  # beyond the end 0, which becomes -1
-        logits, _ = model(batch, lengths=lengths)
-        targets = int((truth > 0).sum())
-        loss = self.cross_entropy(logits.flatten(0, 1), truth.flatten() - 1) if targets else logits.sum() * 0
-        return loss, targets, None
+        truth, _ = pad([self._train[1][row] + 1 for row in rows])  # beyond the end 0
+        judged = truth > 0
+        loss, _ = model(batch, lengths=lengths, loss=self.cross_entropy(truth[judged] - 1, batch.device, judged))
+        return loss, int(judged.sum()), None
 
     def suited(self, config: LabelConfig) -> LabelConfig:
         """Also what chooses the best weights, and what each label weighs.

@@ -8,13 +8,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from selfloop.data import Streams, Tokenizer, Tokens
 from selfloop.data.batches import Report
 from selfloop.layers import State
+from selfloop.layers.read_out import cross_entropy
 from selfloop.tasks.score import TokenScore
 
 WINDOW = 256
@@ -45,12 +44,6 @@ class Score(TokenScore):
         bits = self.bits_per_character
         last = {"unknown": self.unknown / self.tokens} if bits is None else {"bits_per_character": bits}
         return {**super().metrics(), **last}
-
-
-def negative_log_likelihood(logits: Float[Tensor, "T B V"], targets: Int[Tensor, "T B"]) -> Float[Tensor, ""]:
-    """The sum over all steps of -log p(target), in nats."""
-    exact = torch.promote_types(logits.dtype, torch.float32)  # bfloat16 is too coarse for a sum
-    return F.cross_entropy(logits.flatten(0, 1).to(exact), targets.flatten(), reduction="sum")
 
 
 def evaluation_streams(tokens: Tokens, tokenizer: Tokenizer, streams: int = 1) -> Streams:
@@ -89,8 +82,8 @@ def score(
     state: State | None = None
     for k in range(streams.windows_per_epoch):
         inputs, targets = (v.to(device) for v in streams.window(0, k))
-        logits, state = model(inputs, state)
-        nats += float(negative_log_likelihood(logits, targets).double())
+        loss, state = model(inputs, state, loss=cross_entropy(targets, divisor=1))
+        nats += float(loss)
         count += targets.numel()
         unknown += 0 if unknown_id is None else int((targets == unknown_id).sum())
         if report is not None:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from selfloop.data import Streams, Tokenizer, tokenize
 from selfloop.errors import DataError
 from selfloop.layers import State
+from selfloop.layers.read_out import cross_entropy
 from selfloop.options.lm import LanguageModelConfig
 from selfloop.tasks.inputs import fingerprint
 from selfloop.tasks.learner import Learner
-from selfloop.tasks.lm.score import evaluation_streams, negative_log_likelihood, score
+from selfloop.tasks.lm.score import evaluation_streams, score
 from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.run_config import save_tokenizer
 from selfloop.training import Run
@@ -66,8 +67,8 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
         epoch, k = divmod(step, self.steps_per_epoch)
         device = next(model.parameters()).device
         inputs, targets = (v.to(device) for v in self._streams.window(epoch, k, rows=share))
-        logits, state, y, dropped = model(inputs, carry if k else None, outputs=True)
-        loss, chosen = negative_log_likelihood(logits, targets) / targets.numel(), self.config.loss
+        loss, state, y, dropped = model(inputs, carry if k else None, outputs=True, loss=cross_entropy(targets))
+        chosen = self.config.loss
         if chosen.activity:
             loss = loss + chosen.activity * dropped.square().mean()
         if chosen.slowness and len(y) > 1:

@@ -75,10 +75,10 @@ class Translation(Learner[Languages, TranslateConfig, Translator]):
         mine = share_of(rows, share, size)
         device = next(model.parameters()).device
         batch = Batch.of([self._sources[row] for row in mine], [self._targets[row] for row in mine], device)
-        total = batch.loss(model, self.config.loss.label_smoothing)
         processes = size / len(range(*share.indices(size)))
         tokens = sum(len(self._targets[row]) - 1 for row in rows)
-        return total * (processes / tokens), len(batch.truth), None
+        loss = batch.loss(model, self.config.loss.label_smoothing, tokens / processes)
+        return loss, len(batch.truth), None
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The surprise at all validation pairs, given the true tokens; BLEU waits for the end."""

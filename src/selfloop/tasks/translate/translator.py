@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from selfloop.data.batches import Report, in_order, pad
 from selfloop.data.examples import BadItems, Examples
 from selfloop.data.readers.pairs import PairReader
 from selfloop.decoding import beam_search
 from selfloop.language import Cell
+from selfloop.layers.read_out import cross_entropy
 from selfloop.metrics import bleu, chrf
 from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
@@ -321,7 +321,8 @@ class Batch:
         moved = tuple(None if t is None else t.to(device) for t in tensors)
         return cls(moved, valid.to(device), target[1:][valid].long().to(device))  # type: ignore[arg-type]
 
-    def loss(self, model: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:
+    def loss(self, model: nn.Module, label_smoothing: float = 0.0, divisor: float = 1.0) -> torch.Tensor:
         """The sum of the cross-entropies at all steps, each given the true tokens before it (teacher forcing)."""
-        logits = model(*self.inputs, where=self.valid)
-        return F.cross_entropy(logits.float(), self.truth, reduction="sum", label_smoothing=label_smoothing)
+        loss = cross_entropy(self.truth, label_smoothing=label_smoothing, divisor=divisor)
+        total: torch.Tensor = model(*self.inputs, where=self.valid, loss=loss)
+        return total

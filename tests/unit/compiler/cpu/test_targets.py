@@ -11,6 +11,8 @@ from selfloop.cells import ZOO
 from selfloop.compiler import emit_object
 from selfloop.compiler.cpu import targets
 from selfloop.compiler.cpu.build import assembly, llvm_ir, object_file
+from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
+from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches
 from selfloop.compiler.cpu.emit.outer_product import emit_outer_product
 from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
@@ -90,6 +92,8 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
         emit_pack(module, "pack", target, bits, False)
         emit_outer_product(module, "outer_product", target, bits)
         emit_stack(module, "stack", target, bits)
+        emit_dropout(module, "dropout", target, bits)
+        emit_cross_entropy(module, target, bits)
 
     if bits == 64 and not target.has_float64:
         with pytest.raises(BackendError, match=f"{name} does not compute in float64, which this cell needs"):

@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from read_data import read_classified
 
+from selfloop import untrusted
 from selfloop.data import read_corpus
 from selfloop.data.examples import BadItems
-from selfloop.data.files import compressed
-from selfloop.data.files.compressed import TooLargeError, bound, check_gzip, open_plain
+from selfloop.data.files.compressed import check_gzip, open_plain
 from selfloop.data.media.image_files import Album
 from selfloop.data.readers.pairs import read_lines
 from selfloop.data.tables.separated import TableFormat
 from selfloop.errors import DataError
+from selfloop.untrusted import TooLargeError, bound
 
 
 @pytest.fixture(autouse=True)
 def _small_bound(monkeypatch):
     """A megabyte in the place of 256, so that bombs are small."""
-    monkeypatch.setattr(compressed, "ALWAYS", 1 << 20)
+    monkeypatch.setattr(untrusted, "ALWAYS", 1 << 20)
 
 
 def bomb(line: bytes = b"0" * 63 + b"\n") -> bytes:

@@ -147,8 +147,11 @@ class _OuterProduct(Function):
         def turn(row: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
             line = self.at(self.b_packed, self.times(row, wide * v.lanes))
             vectors = [self.load(self.at(line, c * v.lanes)) for c in range(wide)]
-            elements = [self.load_scalar(self.at(own, self.times(row, v.lanes))) for own in columns_of_a]
-            return [v.fma(elements[k // wide], vectors[k % wide], total) for k, total in enumerate(carried)]
+            totals: list[ir.Value] = []
+            for own in columns_of_a:  # one element after another: with all of them loaded first, sums are spilt
+                element = self.load_scalar(self.at(own, self.times(row, v.lanes)))
+                totals += [v.fma(element, vectors[c], carried[len(totals) + c]) for c in range(wide)]
+            return totals
 
         # Each chunk is summed from zero: the rounding error then grows with the rows of a chunk, not with all of them.
         for total, (place, mask) in zip(self.fold(0, rows, [v.const(0.0)] * len(places), turn), places, strict=True):

@@ -51,11 +51,14 @@ def sums(
                 columns = [function.load(function.at(weights, function.plus(base, c * lanes))) for c in range(width)]
                 mine = (first + n) % accumulators  # of the whole sum, however it is cut into arguments
                 own_sums = slice(mine * size, (mine + 1) * size)
-                elements = [function.load_scalar(function.at(row, at)) for row in own]
-                pairs = ((element, column) for element in elements for column in columns)
-                added = [
-                    function.vectors.fma(*pair, before) for pair, before in zip(pairs, carried[own_sums], strict=True)
-                ]
+                before = carried[own_sums]
+                added: list[ir.Value] = []
+                for row in own:  # one element after another: with all of them loaded first, sums are spilt
+                    element = function.load_scalar(function.at(row, at))
+                    added += [
+                        function.vectors.fma(element, column, before[len(added) + c])
+                        for c, column in enumerate(columns)
+                    ]
                 carried = [*carried[: own_sums.start], *added, *carried[own_sums.stop :]]
             return carried
 

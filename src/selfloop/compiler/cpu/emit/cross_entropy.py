@@ -1,0 +1,458 @@
+"""Linear readout, softmax and cross-entropy with its gradient, for a block of rows whose logits a cache holds.
+
+Four functions, called one after another, each by all threads with one argument block:
+
+    logits           L = W Xᵀ + b: a row of L is an output, a lane a row of the block
+    softmax          the loss of each row; L becomes its gradient
+    input_gradient   dX = Lᵀ W
+    weight_gradient  dW = L X, and db, the sums of the rows of L
+
+L is transposed, so that no product needs W in another order than a `Linear` keeps it in, and kept as
+[vector][output][lane]; what lies beyond the block's last row means nothing. X is packed twice, in panels as wide as a
+register tile: as [panel][feature][lane] for the logits and, in panels of features, as [panel][row][lane] for dW. Each
+sum is made in one order, whatever the threads share, so results have the same bits for any number of them.
+"""
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from selfloop.compiler.cpu.emit.function import Function
+from selfloop.compiler.cpu.emit.mathematics import exp, logarithm
+from selfloop.compiler.cpu.emit.vectors import POINTER
+from selfloop.compiler.cpu.targets import Target
+
+CROSS_ENTROPY_SIZES = (
+    *("begin", "end", "first_panel", "end_panel", "at_once"),
+    *("rows", "outputs", "features", "weight_stride", "logits_stride", "is_first"),
+)
+"""The numbers at the start of the argument block.
+
+    begin, end              the tiles of this thread: of outputs for `logits` and `weight_gradient`, of rows for
+                            `input_gradient`; for `softmax` its vectors of rows
+    first_panel, end_panel  its panels: of rows for `logits`, of features for the gradients
+    at_once                 tiles of outputs whose rows a cache holds while all panels pass by
+    rows, outputs, features the sizes: n, V, K
+    weight_stride           the elements from one row of W to the next
+    logits_stride           the vectors from one [output][lane] of L to the next
+    is_first                whether dW and db start with this block, rather than being added to
+"""
+
+CROSS_ENTROPY_ADDRESSES = (
+    *("weight", "bias", "by_feature", "by_row", "logits", "class_weights", "dweight", "dbias"),
+    *("label", "target", "spread", "scale", "loss", "dx"),
+)
+"""The addresses that follow.
+
+    weight, bias            W[V, K] and b[V]
+    by_feature, by_row      X, packed as above
+    logits                  L
+    class_weights           w[V]
+    dweight, dbias          dW[V, K] and db[V]
+    label                   the class of each row, an int64
+    target, spread, scale   for each row, what the class itself weighs, what each class does for label smoothing before
+                            it is multiplied by w, and the sum of both over all classes
+    loss                    for each row
+    dx                      dX[n, K]
+"""
+
+POWERS_PER_SUM = 128
+"""Exponentials that are summed one after another."""
+
+CHUNK = 256
+"""Outputs in a chunk of dX's sum, whose rows of W are copied side by side."""
+
+
+def emit_cross_entropy(module: ir.Module, target: Target, bits: int) -> None:
+    """Write the four functions."""
+    for name, write in (
+        ("logits", _Readout.logits),
+        ("softmax", _Readout.softmax),
+        ("input_gradient", _Readout.input_gradient),
+        ("weight_gradient", _Readout.weight_gradient),
+    ):
+        f = _Readout(module, name, target, bits)
+        write(f)
+        f.finish()
+
+
+_Values = list[ir.Value]
+
+Places = Callable[[ir.Value], list[ir.Value]]
+"""From the number of a term of a sum, where each row of a tile has its factor."""
+
+Epilogue = Callable[[list[list[ir.Value]]], None]
+"""Takes the sums of a tile, by row and vector."""
+
+UNROLL = 4
+
+
+class _Readout(Function):
+    def __init__(self, module: ir.Module, name: str, target: Target, bits: int) -> None:
+        super().__init__(module, name, target, bits)
+        self.width, self.height = target.columns, target.rows(target.columns)
+        self.lanes = self.width * self.vectors.lanes
+        self.given = {key: self.argument(k) for k, key in enumerate((*CROSS_ENTROPY_SIZES, *CROSS_ENTROPY_ADDRESSES))}
+
+    def address_of(self, key: str) -> ir.Value:
+        """An address of the block."""
+        return self.builder.inttoptr(self.given[key], POINTER)
+
+    # The four functions
+
+    def logits(self) -> None:
+        """Of tiles whose rows of W fit in a cache, all panels of X; then the next tiles."""
+        given, weight, logits = self.given, self.address_of("weight"), self.address_of("logits")
+        packed, bias = self.address_of("by_feature"), self.address_of("bias")
+        with self.blocks() as (low, high), self.loop(given["first_panel"], given["end_panel"]) as panel:
+            own = self.at(packed, self.times(panel, self.times(given["features"], self.lanes)))
+            results = [
+                self.vector_of_logits(logits, self.plus(self.times(panel, self.width), c)) for c in range(self.width)
+            ]
+            left = self.builder.sub(given["rows"], self.times(panel, self.lanes))
+            with self.loop(low, high) as tile:
+                top, height = self.share(tile, self.height, given["outputs"])
+
+                def unrolled(
+                    rows: int, wide: int, top: ir.Value = top, own: ir.Value = own, results: _Values = results
+                ) -> None:
+                    lines = [
+                        self.at(weight, self.times(self.plus(top, r), given["weight_stride"])) for r in range(rows)
+                    ]
+                    sums = self.sums(given["features"], own, wide, rows, lambda k: [self.at(a, k) for a in lines])
+                    for r, line in enumerate(sums):
+                        constant = self.load_scalar(self.at(bias, self.plus(top, r)))
+                        place = self.times(self.plus(top, r), self.vectors.lanes)
+                        for value, result in zip(line, results, strict=False):
+                            self.store(self.builder.fadd(value, constant), self.at(result, place))
+
+                self.shaped(height, left, unrolled)
+
+    def softmax(self) -> None:
+        """Vector by vector of rows: the largest logit, the sum of exponentials, then the gradient."""
+        v, b, given = self.vectors, self.builder, self.given
+        labels = self.address_of("label")
+        class_weights = self.address_of("class_weights")
+        own = b.inttoptr(b.ptrtoint(self.space(1), self.index), POINTER)
+        with self.loop(given["begin"], given["end"]) as vector:
+            row = self.times(vector, v.lanes)
+            here = self.least(v.lanes, b.sub(given["rows"], row))
+            mask = self.first_lanes(here)
+            base = self.vector_of_logits(self.address_of("logits"), vector)
+            target, spread, scale = (
+                self.load(self.at(self.address_of(key), row), mask) for key in ("target", "spread", "scale")
+            )
+
+            def of_output(k: ir.Value, base: ir.Value = base) -> ir.Value:
+                return self.at(base, self.times(k, v.lanes))
+
+            def of_label(lane: ir.Value, row: ir.Value = row, base: ir.Value = base) -> ir.Value:
+                label = b.load(self.at(labels, self.plus(row, lane), self.index), typ=self.index)
+                return self.at(base, self.plus(self.times(label, v.lanes), lane))
+
+            self.store(v.const(0.0), own)
+            with self.loop(0, here) as lane:
+                b.store(b.load(of_label(lane), typ=v.float_type), self.at(own, lane))
+            chosen = self.load(own)
+
+            def larger(k: ir.Value, most: list[ir.Value]) -> list[ir.Value]:
+                value = self.load(of_output(k))
+                return [v.select(b.fcmp_ordered(">", value, most[0]), value, most[0])]
+
+            (largest,) = self.fold(0, given["outputs"], [self.load(base)], larger)
+
+            def chunk(low: ir.Value, totals: list[ir.Value]) -> list[ir.Value]:
+                def turn(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+                    below = b.fsub(self.load(of_output(k)), largest)
+                    power = exp(v, below)
+                    self.store(power, of_output(k))
+                    weight = self.load_scalar(self.at(class_weights, k))
+                    # a class without weight takes no part, be its logit infinite
+                    smoothed = v.select(
+                        b.fcmp_ordered("==", b.fmul(spread, weight), v.const(0.0)),
+                        sums[1],
+                        v.fma(below, weight, sums[1]),
+                    )
+                    return [b.fadd(sums[0], power), smoothed]
+
+                high = self.least(self.plus(low, POWERS_PER_SUM), given["outputs"])
+                sums = self.fold(low, high, [v.const(0.0)] * 2, turn)
+                return [b.fadd(total, own) for total, own in zip(totals, sums, strict=True)]
+
+            powers, smoothed = self.fold(0, given["outputs"], [v.const(0.0)] * 2, chunk, POWERS_PER_SUM)
+            # zero weights give zero, be the logit infinitely far below the largest
+            kept = v.select(
+                b.fcmp_ordered("==", target, v.const(0.0)), v.const(0.0), b.fmul(target, b.fsub(chosen, largest))
+            )
+            loss = b.fsub(b.fmul(scale, logarithm(v, powers)), b.fadd(kept, b.fmul(spread, smoothed)))
+            self.store(loss, self.at(self.address_of("loss"), row), mask)
+            share = b.fdiv(scale, powers)
+            with self.loop(0, given["outputs"]) as k:
+                weight = self.load_scalar(self.at(class_weights, k))
+                gradient = v.fma(self.load(of_output(k)), share, b.fneg(b.fmul(spread, weight)))
+                self.store(gradient, of_output(k))
+            self.store(target, own)
+            with self.loop(0, here) as lane:
+                place = of_label(lane)
+                less = b.fsub(b.load(place, typ=v.float_type), b.load(self.at(own, lane), typ=v.float_type))
+                b.store(less, place)
+
+    def input_gradient(self) -> None:
+        """For each chunk of outputs and panel of features, which is copied, a tile of rows after another."""
+        v, b, given = self.vectors, self.builder, self.given
+        weight, logits, dx = (self.address_of(key) for key in ("weight", "logits", "dx"))
+        packed = self.space(CHUNK * self.width)
+        with (
+            self.loop(0, given["outputs"], CHUNK) as low,
+            self.loop(given["first_panel"], given["end_panel"]) as panel,
+        ):
+            outputs = self.least(CHUNK, b.sub(given["outputs"], low))
+            column = self.times(panel, self.lanes)
+            masks = [self.within(self.plus(column, c * v.lanes)) for c in range(self.width)]
+            with self.loop(0, outputs) as k:
+                source = self.at(weight, self.plus(self.times(self.plus(low, k), given["weight_stride"]), column))
+                for c in range(self.width):
+                    value = self.load(self.at(source, c * v.lanes), masks[c])
+                    self.store(value, self.at(packed, self.plus(self.times(k, self.lanes), c * v.lanes)))
+            is_first = b.icmp_signed("==", low, self.index(0))
+            left = b.sub(given["features"], column)
+            with self.loop(given["begin"], given["end"]) as tile:
+                top, height = self.share(tile, self.height, given["rows"])
+                line = self.at(dx, self.plus(self.times(top, given["features"]), column))
+
+                def unrolled(
+                    rows: int,
+                    wide: int,
+                    top: ir.Value = top,
+                    low: ir.Value = low,
+                    line: ir.Value = line,
+                    masks: Sequence[ir.Value] = masks,
+                    outputs: ir.Value = outputs,
+                    is_first: ir.Value = is_first,
+                ) -> None:
+                    columns = []
+                    for r in range(rows):
+                        vector, lane = (op(self.plus(top, r), self.index(v.lanes)) for op in (b.sdiv, b.srem))
+                        own = self.vector_of_logits(logits, vector)
+                        columns.append(self.at(own, self.plus(self.times(low, v.lanes), lane)))
+
+                    def factors(k: ir.Value) -> list[ir.Value]:
+                        return [self.at(own, self.times(k, v.lanes)) for own in columns]
+
+                    lines = [self.at(line, self.times(given["features"], r)) for r in range(rows)]
+                    self.prefetch(lines, wide)
+                    self.add(self.sums(outputs, packed, wide, rows, factors), lines, masks, is_first)
+
+                self.shaped(height, left, unrolled)
+
+    def weight_gradient(self) -> None:
+        """Of tiles whose rows of L fit in a cache, the sums of rows and all panels of X; then the next tiles."""
+        v, b, given = self.vectors, self.builder, self.given
+        logits, packed, dweight = (self.address_of(key) for key in ("logits", "by_row", "dweight"))
+        is_first = b.icmp_signed("!=", given["is_first"], self.index(0))
+        with self.blocks() as (low, high):
+            # Of several threads whose panels begin at 0, one has any.
+            begins, some = (
+                b.icmp_signed(op, given[key], self.index(0)) for op, key in (("==", "first_panel"), ("!=", "end_panel"))
+            )
+            with b.if_then(b.and_(begins, some)):
+                begin, end = (self.least(self.times(tile, self.height), given["outputs"]) for tile in (low, high))
+                with self.loop(begin, end) as output:
+                    self.bias_gradient(output, is_first)
+            with self.loop(given["first_panel"], given["end_panel"]) as panel:
+                own = self.at(packed, self.times(panel, self.times(given["rows"], self.lanes)))
+                column = self.times(panel, self.lanes)
+                masks = [self.within(self.plus(column, c * v.lanes)) for c in range(self.width)]
+                left = b.sub(given["features"], column)
+                with self.loop(low, high) as tile:
+                    top, height = self.share(tile, self.height, given["outputs"])
+
+                    def unrolled(
+                        rows: int,
+                        wide: int,
+                        top: ir.Value = top,
+                        own: ir.Value = own,
+                        column: ir.Value = column,
+                        masks: Sequence[ir.Value] = masks,
+                    ) -> None:
+                        lines = [
+                            self.at(dweight, self.plus(self.times(self.plus(top, r), given["features"]), column))
+                            for r in range(rows)
+                        ]
+                        self.prefetch(lines, wide)
+                        self.add(self.sums_over_rows(own, wide, rows, top, logits), lines, masks, is_first)
+
+                    self.shaped(height, left, unrolled)
+
+    def bias_gradient(self, output: ir.Value, is_first: ir.Value) -> None:
+        """The sum of a row of L."""
+        v, b, given = self.vectors, self.builder, self.given
+        logits = self.at(self.address_of("logits"), self.times(output, v.lanes))
+        count = b.sdiv(self.plus(given["rows"], v.lanes - 1), self.index(v.lanes))
+
+        def turn(vector: ir.Value, total: list[ir.Value]) -> list[ir.Value]:
+            mask = self.first_lanes(b.sub(given["rows"], self.times(vector, v.lanes)))
+            value = self.load(self.vector_of_logits(logits, vector), mask)
+            return [b.fadd(total[0], value)]
+
+        (total,) = self.fold(0, count, [v.const(0.0)], turn)
+        half = v.lanes // 2
+        while half:
+            total = b.fadd(total, v.shuffled(total, None, [lane ^ half for lane in range(v.lanes)]))
+            half //= 2
+        place = self.at(self.address_of("dbias"), output)
+        before = v.select(is_first, v.const(0.0), self.load_scalar(place))
+        self.store_scalar(b.fadd(before, total), place)
+
+    # Their parts
+
+    def vector_of_logits(self, logits: ir.Value, vector: ir.Value) -> ir.Value:
+        """The address of a vector's first output in L, or of a place in L in another vector."""
+        return self.at(logits, self.times(vector, self.times(self.given["logits_stride"], self.vectors.lanes)))
+
+    def blocks(self) -> "_Blocks":
+        """The tiles of this thread, `at_once` at a time."""
+        return _Blocks(self)
+
+    def share(self, tile: ir.Value, height: int, total: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The first of a tile's rows, and how many it has: `height`, but the last."""
+        top = self.times(tile, height)
+        return top, self.least(height, self.builder.sub(total, top))
+
+    def within(self, column: ir.Value) -> ir.Value:
+        """Which lanes of the vector that starts at this column are features."""
+        return self.first_lanes(self.builder.sub(self.given["features"], column))
+
+    def shaped(self, height: ir.Value, left: ir.Value, unrolled: Callable[[int, int], None]) -> None:
+        """A tile unrolled for its height, and for a whole panel or the half of it where no more is left."""
+        b, wide = self.builder, [self.width]
+        if self.width > 1:
+            wide = [self.width // 2, self.width]
+        is_wide = b.icmp_signed(">", left, self.index(wide[0] * self.vectors.lanes))
+        shape = self.plus(height, b.select(is_wide, self.index(self.height), self.index(0)))
+        after = self.function.append_basic_block("done")
+        cases = [(rows, w) for w in (wide[0], wide[-1]) for rows in range(1, self.height + 1)]
+        blocks = [self.function.append_basic_block(f"tile{rows}x{w}") for rows, w in cases]
+        switch = b.switch(shape, after)
+        for k, ((rows, w), block) in enumerate(zip(cases, blocks, strict=True), start=1):
+            switch.add_case(self.index(k), block)
+            b.position_at_end(block)
+            unrolled(rows, w)
+            b.branch(after)
+        b.position_at_end(after)
+
+    def sums(self, count: ir.Value, packed: ir.Value, wide: int, rows: int, factors: Places) -> list[list[ir.Value]]:
+        """For each row and vector of a tile, the sum over k of factor[k] · packed[k]."""
+        return self.by_row(self.terms(count, packed, wide, factors, [self.vectors.const(0.0)] * (rows * wide)), wide)
+
+    def sums_over_rows(
+        self, packed: ir.Value, wide: int, rows: int, top: ir.Value, logits: ir.Value
+    ) -> list[list[ir.Value]]:
+        """The same, over all rows of L, which has as many to a vector as it has lanes."""
+        v, b, given = self.vectors, self.builder, self.given
+
+        def of_vector(vector: ir.Value) -> tuple[ir.Value, Places]:
+            first = self.at(self.vector_of_logits(logits, vector), self.times(top, v.lanes))
+            lines = [self.at(first, r * v.lanes) for r in range(rows)]
+            own = self.at(packed, self.times(vector, v.lanes * self.lanes))
+            return own, lambda k: [self.at(a, k) for a in lines]
+
+        def whole(vector: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            own, factors = of_vector(vector)
+            return self.turn(self.index(0), own, wide, factors, carried, v.lanes)
+
+        vectors, rest = (op(given["rows"], self.index(v.lanes)) for op in (b.sdiv, b.srem))
+        start = [v.const(0.0)] * (rows * wide)
+        own, factors = of_vector(vectors)
+        sums = self.guarded(0, vectors, start, whole, 1)
+        return self.by_row(self.terms(rest, own, wide, factors, sums), wide)
+
+    def terms(
+        self, count: ir.Value, packed: ir.Value, wide: int, factors: Places, carried: list[ir.Value]
+    ) -> list[ir.Value]:
+        """Add so many terms to the sums of a tile; a row of `packed` has a whole panel's lanes."""
+
+        def turn(k: ir.Value, sums: list[ir.Value], count: int = 1) -> list[ir.Value]:
+            return self.turn(k, packed, wide, factors, sums, count)
+
+        whole = self.builder.and_(count, self.index(-UNROLL))
+        sums = self.guarded(0, whole, carried, lambda k, own: turn(k, own, UNROLL), UNROLL)
+        return self.guarded(whole, count, sums, turn, 1)
+
+    def turn(
+        self, first: ir.Value, packed: ir.Value, wide: int, factors: Places, sums: list[ir.Value], count: int
+    ) -> list[ir.Value]:
+        """`terms`, unrolled."""
+        v = self.vectors
+        for n in range(count):
+            k = self.plus(first, n)
+            line = self.at(packed, self.times(k, self.lanes))
+            columns = [self.load(self.at(line, c * v.lanes)) for c in range(wide)]
+            added: list[ir.Value] = []
+            for place in factors(k):  # one after another: with all of them loaded first, sums are spilt
+                factor = self.load_scalar(place)
+                added += [v.fma(factor, own, total) for own, total in zip(columns, sums[len(added) :], strict=False)]
+            sums = added
+        return sums
+
+    def guarded(
+        self,
+        low: ir.Value | int,
+        high: ir.Value,
+        start: list[ir.Value],
+        body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
+        step: int,
+    ) -> list[ir.Value]:
+        """As `fold`, but the body may run not at all."""
+        b = self.builder
+        before = b.block
+        inside, after = (self.function.append_basic_block(name) for name in ("some", "none"))
+        b.cbranch(b.icmp_signed("<", self.number(low), high), inside, after)
+        b.position_at_end(inside)
+        results = self.fold(low, high, start, body, step)
+        end = b.block
+        b.branch(after)
+        b.position_at_end(after)
+        merged = []
+        for first, result in zip(start, results, strict=True):
+            phi = b.phi(first.type)
+            phi.add_incoming(first, before)
+            phi.add_incoming(result, end)
+            merged.append(phi)
+        return merged
+
+    def by_row(self, sums: list[ir.Value], wide: int) -> list[list[ir.Value]]:
+        """The sums of a tile, a list a row."""
+        return [sums[first : first + wide] for first in range(0, len(sums), wide)]
+
+    def prefetch(self, lines: Sequence[ir.Value], wide: int) -> None:
+        """Have a tile in the cache by the time that its sums are made."""
+        number, kind = ir.IntType(32), ir.VoidType()
+        for line in lines:
+            for c in range(wide):
+                place = self.at(line, c * self.vectors.lanes)
+                self.vectors.call("llvm.prefetch.p0", kind, [place, number(1), number(3), number(1)])
+
+    def add(
+        self, sums: list[list[ir.Value]], lines: Sequence[ir.Value], masks: Sequence[ir.Value], is_first: ir.Value
+    ) -> None:
+        """Add a tile to what is in memory, or put it there."""
+        v, b = self.vectors, self.builder
+        for line, own in zip(lines, sums, strict=True):
+            for c, value in enumerate(own):
+                place = self.at(line, c * v.lanes)
+                before = v.select(is_first, v.const(0.0), self.load(place, masks[c]))
+                self.store(b.fadd(before, value), place, masks[c])
+
+
+class _Blocks:
+    def __init__(self, f: _Readout) -> None:
+        self.loop = f.loop(f.given["begin"], f.given["end"], f.given["at_once"])
+        self.f = f
+
+    def __enter__(self) -> tuple[ir.Value, ir.Value]:
+        low = self.loop.__enter__()
+        return low, self.f.least(self.f.plus(low, self.f.given["at_once"]), self.f.given["end"])
+
+    def __exit__(self, *error: object) -> None:
+        self.loop.__exit__(*error)  # type: ignore[arg-type]

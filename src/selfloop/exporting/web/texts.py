@@ -1,0 +1,32 @@
+"""A tokenizer as JavaScript reads it."""
+
+import json
+from typing import Any
+
+from selfloop.data import Tokenizer
+from selfloop.data.text.token_kinds import END_OF_LINE, byte_alphabet
+
+
+def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
+    r"""The kind, what each token stands for, and of byte-pair encoding the pairs that become one, in their order.
+
+    Bytes are written as the characters from 0 to 255. A new line of a tokenizer of words is ``\n``.
+
+    >>> tokenizer_facts(Tokenizer.train("char", ["to be\n"]))["tokens"]
+    ['<unk>', '\n', ' ', 'b', 'e', 'o', 't']
+    """
+    vocabulary = tokenizer.vocabulary
+    names = sorted(vocabulary, key=vocabulary.__getitem__)
+    octets = {character: chr(octet) for octet, character in enumerate(byte_alphabet())}
+    known = {"word": {END_OF_LINE: "\n"}}.get(tokenizer.kind, {})
+    texts = [known.get(name, name) for name in names]
+    if tokenizer.kind in ("byte", "bpe"):
+        texts = ["".join(octets[character] for character in name) for name in names]
+    merges = json.loads(tokenizer.json)["model"].get("merges", ()) if tokenizer.kind == "bpe" else ()
+    return {
+        "kind": tokenizer.kind,
+        "tokens": texts,
+        "start": tokenizer.start_id,
+        "unknown": tokenizer.unknown_id,
+        "merges": [[vocabulary[a], vocabulary[b], vocabulary[a + b]] for a, b in merges],
+    }

@@ -1,0 +1,60 @@
+"""What models can return in place of logits: the loss, for which the logits of all steps need never be held."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from selfloop.kernels.cross_entropy import linear_cross_entropy, of_logits
+from selfloop.kernels.torch_internals import forward_hooks
+
+ReadOut: TypeAlias = Callable[[Tensor, nn.Module], Tensor]
+"""What a model returns in place of its logits: made of what its readout would read, (..., K), and of the readout."""
+
+
+def cross_entropy(
+    labels: Int[Tensor, "..."],
+    where: Bool[Tensor, "..."] | None = None,
+    *,
+    class_weights: Float[Tensor, " V"] | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    divisor: float | int | None = None,
+) -> ReadOut:
+    """The cross-entropy of the logits at labels, as `linear_cross_entropy` has it.
+
+    Args:
+        labels: of each vector that is read, or of those that `where` has chosen.
+        where: the vectors that have a label; all if None.
+        class_weights: as for `linear_cross_entropy`, like the others.
+        ignore_index: likewise.
+        label_smoothing: likewise.
+        divisor: likewise.
+
+    >>> import torch
+    >>> from selfloop import LanguageModel, cells
+    >>> model = LanguageModel(65, cells.lstm, embedding_size=16, hidden_size=32)
+    >>> tokens = torch.zeros(7, 2, dtype=torch.long)
+    >>> loss, state = model(tokens, loss=cross_entropy(tokens))
+    >>> loss.shape
+    torch.Size([])
+    """
+
+    def read_out(read: Tensor, readout: nn.Module) -> Tensor:
+        rows = read.flatten(0, -2) if where is None else read[where]
+        flat, options = labels.flatten(), (ignore_index, label_smoothing, divisor)
+        if type(readout) is not nn.Linear or forward_hooks(readout):
+            return of_logits(readout(rows), flat, class_weights, *options)
+        return linear_cross_entropy(
+            rows,
+            readout.weight,
+            readout.bias,
+            flat,
+            class_weights=class_weights,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            divisor=divisor,
+        )
+
+    return read_out
