@@ -19,6 +19,7 @@ from selfloop.compiler import host_target
 from selfloop.compiler.native import loaded
 from selfloop.data import Tokenizer
 from selfloop.exporting.native import export as native
+from selfloop.exporting.native.texts import Meaning
 from selfloop.exporting.web import export as web
 
 SIZES, ROUNDS = (16, 64, 128), 7
@@ -64,7 +65,7 @@ def character_model(folder: Path) -> None:
     tokenizer = Tokenizer.train("char", [alphabet])
     model = models.LanguageModel(tokenizer.vocab_size, cells.lstm, embedding_size=64, hidden_size=512).eval()
     parameters = sum(p.numel() for p in model.parameters())
-    native.export_native(model, folder, to="wasm", name="model", form="int8", tokenizer=tokenizer)
+    native.export_native(model, folder, to="wasm", name="model", form="int8", meaning=Meaning(tokenizer=tokenizer))
     print(f"\ncharacter model, LSTM of 512 units, {tokenizer.vocab_size} characters: {parameters:,} parameters, int8")
     print("file               bytes   by gzip")
     total, packed = 0, 0

@@ -11,13 +11,32 @@ from selfloop.errors import ArgumentError, nearest
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
-    to: Annotated[str, typer.Option(help="The form: onnx.", show_default=False)],
+    run: Annotated[
+        str | None, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="The form: c (source), object (machine code), wasm or onnx.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder to make. [dim]export-onnx in the run's own.[/]", show_default=False),
+        typer.Option(help="The folder to make. [dim]export-TO in the run's own.[/]", show_default=False),
     ] = None,
     weights: Annotated[str, typer.Option(help="What matrices are kept as: f32, bf16 or int8.")] = "f32",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The processor that an object is for; [bold]list[/] says which there are. [dim]This one.[/] "
+            "Of wasm simd, relaxed-simd or plain.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What the files and functions of c, object and wasm are called. [dim]model[/]", show_default=False
+        ),
+    ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
@@ -27,20 +46,34 @@ def export(
     """Write a trained model as files that run without selfloop.
 
     The files are run before they are handed over, on the run's validation data and on random numbers. What is more than
-    rounding away from selfloop's own numbers is an error.
+    rounding away from selfloop's own numbers is an error. Shorter weights are judged on the validation data.
 
     [bold]Examples[/bold]
 
-      selfloop export runs/play --to onnx
+      selfloop export runs/play --to c --name play
 
-      selfloop export runs/en-de --to onnx --out translator --weights int8
+      selfloop export runs/gestures --to object --target cortex-m7 --weights int8
+
+      selfloop export runs/en-de --to onnx --out translator
+
+      selfloop export --target list
     """
     from rich.console import Console
 
+    from selfloop.compiler import target_table
     from selfloop.exporting.forms import FORMS
     from selfloop.tasks import load
     from selfloop.untrusted import is_folder
 
+    if target == "list":
+        table = target_table()
+        width = max(map(len, table))
+        typer.echo("\n".join(f"{one:{width}}  {about}" for one, about in table.items()))
+        return
+    if run is None:
+        raise ArgumentError("Give the folder of a run: selfloop export RUN --to c.")
+    if to is None:
+        raise ArgumentError(f"Give the form with --to: {', '.join(FORMS)}.")
     if to not in FORMS:
         raise ArgumentError(
             f"The --to must be one of {', '.join(FORMS)}. Got '{to}' instead{nearest(to, FORMS) or '.'}"
@@ -50,11 +83,16 @@ def export(
         raise ArgumentError(
             f"The --weights for {to} must be one of {', '.join(form.weights)}. Got '{weights}' instead."
         )
+    options = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
+    for title in options:
+        if title not in form.takes:
+            forms = " and ".join(f"--to {one}" for one, row in FORMS.items() if title in row.takes)
+            raise ArgumentError(f"--{title} is for {forms}. Leave it out for --to {to}.")
     if out is None:
         out = (Path(run) if is_folder(Path(run)) else Path()) / f"export-{to}"
     model = load(run, cell=cell, encoder=encoder)
     with Console(stderr=True, quiet=as_json).status("writing files and trying them …"):
-        made = form.export(model, out, weights)
+        made = form.export(model, out, weights, **options)
     if as_json:
         typer.echo(json.dumps(made.facts()))
     else:

@@ -1,36 +1,37 @@
-"""``selfloop.export``: a model as C, as an object file, or as WebAssembly."""
+"""``selfloop.export``: a model, or a run, as files that run without selfloop."""
 
-import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from selfloop.compiler import Target
-from selfloop.compiler.native import FORMS, object_target, wasm_target
 from selfloop.errors import ArgumentError, nearest
 from selfloop.exporting.exported import Exported, check_folder
+from selfloop.exporting.forms import FORMS
 from selfloop.exporting.native.describe import checked
-from selfloop.exporting.native.export import export_native
-
-KINDS: Mapping[str, Callable[[str], Target] | None] = {"c": None, "object": object_target, "wasm": wasm_target}
-"""What can be made, and what knows its targets; C source is for all."""
+from selfloop.exporting.native.export import check_name, export_native, targets_of
+from selfloop.exporting.onnx import export_onnx
+from selfloop.layers import Recurrent
+from selfloop.tasks.loading import load
+from selfloop.tasks.predictor import TrainedModel
 
 
 def export(
-    model: nn.Module,
+    model: nn.Module | TrainedModel | str | Path,
     out: str | Path,
     *,
     to: str = "c",
-    name: str = "model",
+    name: str | None = None,
     target: str | None = None,
     weights: str = "f32",
 ) -> Exported:
-    """Write a model as C99, an object file or WebAssembly: no allocation, no library, all memory the caller's.
+    """Write a model as C99, an object file, WebAssembly or ONNX, and try it before it is handed over.
 
-    Of C and objects the folder gets ``NAME.h`` with the interface, the code and the weights (source, or object files
-    for a linker), ``NAME.weights`` with the same weights as a file to map, ``check.c`` with inputs and outputs to try
-    them on, and a Makefile: ``make check``. Several sessions share the weights, each with a state of its own::
+    Native code allocates nothing and calls nothing; all memory is the caller's. The folder gets ``NAME.h`` with the
+    interface, the code and the weights (source, or object files for a linker), ``NAME.weights`` with the same weights
+    as a file to map, ``check.c`` with inputs and outputs to try them on, ``example.c``, ``NAME.py`` to call it from
+    Python, and a Makefile. Of a run there is ``NAME_text.c``, too: labels or tokens, and what reads a text. Several
+    sessions share the weights, each with a state of its own::
 
         model_state state;
         model_reset(&model_trained, &state);
@@ -42,10 +43,11 @@ def export(
 
     Args:
         model: a `Recurrent` of any cell that the compiler takes, of any depth and direction, or a model of `lm`,
-            `classify` or `label`; in evaluation, in float32.
+            `classify` or `label`; in evaluation, in float32. Or a run: what `selfloop.load` gives, or its folder. Only
+            runs know their labels, tokens and validation data.
         out: a folder, new or empty.
-        to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly.
-        name: of the files, and what all names in them begin with.
+        to: ``c`` for source, ``object`` for machine code, ``wasm`` for WebAssembly, ``onnx``.
+        name: of the files, and what all names in native code begin with; ``model`` if None. A run as ONNX has none.
         target: of an object file, such as ``cortex-m7``, see `selfloop export --target list`; None for this processor
             and those of its family. Of WebAssembly ``simd``, which is what None means, ``relaxed-simd`` for new
             engines, or ``plain`` for old ones.
@@ -69,20 +71,37 @@ def export(
         64
     """
     folder = Path(out)
-    for title, given, known in (("to", to, tuple(KINDS)), ("weights", weights, tuple(FORMS))):
-        if given not in known:
-            hint = nearest(str(given), known) or "."
-            raise ArgumentError(
-                f"The '{title}' of export must be one of {', '.join(known)}. Got {given!r} instead{hint}"
-            )
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+    form = FORMS.get(to)
+    if form is None:
+        hint = nearest(str(to), FORMS) or "."
+        raise ArgumentError(f"The 'to' of export must be one of {', '.join(FORMS)}. Got {to!r} instead{hint}")
+    if weights not in form.weights:
+        hint = nearest(str(weights), form.weights) or "."
         raise ArgumentError(
-            f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
+            f"The 'weights' of export must be one of {', '.join(form.weights)}. Got {weights!r} instead{hint}"
         )
-    find = KINDS[to]
-    if target is not None and find is None:
-        raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
+    given = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
+    if isinstance(model, str | Path):
+        model = load(model)
+    if isinstance(model, TrainedModel):
+        return form.export(model, folder, weights, **_taken(given, to))
+    if to == "onnx":
+        if not isinstance(model, Recurrent) or weights != "f32":
+            raise ArgumentError(
+                f"A run is exported to ONNX in any form, and a Recurrent as f32. Got a {type(model).__name__} and "
+                f"weights='{weights}' instead."
+            )
+        return export_onnx(model, folder, **given)
+    targets, name = targets_of(target, to), check_name("model" if name is None else name)
     module = checked(model)
     check_folder(folder)
-    targets = () if target is None or find is None else (find(target),)
     return export_native(module, folder, to=to, name=name, form=weights, targets=targets)
+
+
+def _taken(given: dict[str, Any], to: str) -> dict[str, Any]:
+    """The options, if the form takes them."""
+    for title in given:
+        if title not in FORMS[to].takes:
+            forms = " and ".join(name for name, form in FORMS.items() if title in form.takes)
+            raise ArgumentError(f"A '{title}' is for {forms}. Leave it out for {to}.")
+    return given

@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,16 +28,48 @@ class Tried:
         difference: the largest from selfloop, relative to the largest output.
         microseconds: a step took; None where it was not timed.
         timed: what was timed, where it is more than a step.
+        real: sequences of a run's validation data that it was run on.
     """
 
     by: str
     difference: float
     microseconds: float | None = None
     timed: str = "a step"
+    real: int = 0
 
     def __str__(self) -> str:
         time = "" if self.microseconds is None else f", {self.timed} takes {_time(self.microseconds)}"
-        return f"by {self.by}: largest difference from selfloop {self.difference:.1e}{time}"
+        data = f", on random numbers and {self.real} sequences of the validation data" if self.real else ""
+        return f"by {self.by}{data}: largest difference from selfloop {self.difference:.1e}{time}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run loses by shorter weights.
+
+    Attributes:
+        form: of the weights.
+        count: targets of the validation data that were judged.
+        exact, rounded: their figures by name, with float32 weights and with these; the first is the loss.
+    """
+
+    form: str
+    count: int
+    exact: Mapping[str, float]
+    rounded: Mapping[str, float]
+
+    @property
+    def loss(self) -> float:
+        """What is added to the loss."""
+        name = next(iter(self.exact))
+        return self.rounded[name] - self.exact[name]
+
+    def __str__(self) -> str:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4f} → {self.rounded[name]:.4f} ({self.rounded[name] - value:+.4f})"
+            for name, value in self.exact.items()
+        )
+        return f"{self.form} in the place of float32, over {self.count:,} targets of the validation data: {figures}"
 
 
 @dataclass(frozen=True)
@@ -49,13 +81,15 @@ class Exported:
         tried: how it was run before it was handed over.
         not_tried: what could not be run, and why.
         sizes: in bytes, of code, weights and state, as far as there are such.
-        notes: what else is to be said, such as what shorter weights cost.
+        cost: of shorter weights; None where they are float32, or there are no validation data.
+        notes: what else is to be said.
     """
 
     files: tuple[Path, ...]
     tried: tuple[Tried, ...]
     not_tried: tuple[str, ...]
     sizes: Mapping[str, int]
+    cost: Cost | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,6 +102,7 @@ class Exported:
         lines = [f"{', '.join(path.name for path in self.files)}", f"  {sizes}"]
         lines += [f"  tried {one}" for one in self.tried]
         lines += [f"  not tried: {reason}" for reason in self.not_tried]
+        lines += [] if self.cost is None else [f"  {self.cost}"]
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -79,6 +114,7 @@ class Exported:
             "tried": [asdict(one) for one in self.tried],
             "not_tried": [*self.not_tried],
             "sizes": {**self.sizes},
+            "cost": None if self.cost is None else asdict(self.cost),
             "notes": [*self.notes],
         }
 
@@ -94,8 +130,13 @@ def check_folder(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """All of them, or a reason."""
+    """Write files of these names to a folder that is new or empty: all of them, or none.
+
+    Raises:
+        ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
+    """
     check_folder(folder)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -103,6 +144,12 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
             with replacing(folder / name) as writer:
                 writer.write(content)
     except OSError as error:
+        for path in (folder / name for name in files):
+            with suppress(OSError):
+                path.unlink()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
         raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
     return tuple(folder / name for name in files)
 

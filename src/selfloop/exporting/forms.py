@@ -1,7 +1,8 @@
 """The forms that a run can be exported in, a row each."""
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,51 @@ class Form:
         home: the module whose `export_run` writes it.
         weights: the kinds of numbers that its weights can be.
         next: what to do with the files, where ``{folder}`` stands for theirs.
+        takes: further options of `export_run`.
+        fixed: those that the row decides.
     """
 
     about: str
     home: str
     weights: tuple[str, ...]
     next: str
+    takes: tuple[str, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
-    def export(self, opened: Any, folder: Path, weights: str) -> Exported:
+    def export(self, opened: Any, folder: Path, weights: str, **options: Any) -> Exported:
         """Write a trained model to a new folder."""
-        made: Exported = importlib.import_module(self.home).export_run(opened, folder, weights)
+        module = importlib.import_module(self.home)
+        made: Exported = module.export_run(opened, folder, weights, **self.fixed, **options)
         return made
 
 
+NATIVE = "selfloop.exporting.native.tasks"
+
 FORMS = {
+    "c": Form(
+        about="C99 for any compiler",
+        home=NATIVE,
+        weights=("f32", "bf16", "int8"),
+        next="\nTry it: make -C {folder} && make -C {folder} example",
+        takes=("name",),
+        fixed={"to": "c"},
+    ),
+    "object": Form(
+        about="machine code to link, for a --target",
+        home=NATIVE,
+        weights=("f32", "bf16", "int8"),
+        next="\nTry it: make -C {folder} && make -C {folder} example",
+        takes=("name", "target"),
+        fixed={"to": "object"},
+    ),
+    "wasm": Form(
+        about="WebAssembly with a JavaScript module and a page",
+        home=NATIVE,
+        weights=("f32", "bf16", "int8"),
+        next="\nTry it: python -m http.server -d {folder}, and open http://localhost:8000",
+        takes=("name", "target"),
+        fixed={"to": "wasm"},
+    ),
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
         home="selfloop.exporting.onnx.tasks.export",

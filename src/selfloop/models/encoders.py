@@ -46,6 +46,7 @@ class WordEncoder(nn.Module):
 
     LONGEST = 4
     UNKNOWN = 0.1
+    BASE = 1_000_003
 
     def __init__(self, num_words: int, size: int, buckets: int = 20_000) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class WordEncoder(nn.Module):
         grams, sums = [], torch.zeros_like(bordered)
         for n in range(self.LONGEST):
             last = bordered[:, n:]
-            sums = sums[:, : last.shape[1]] + last * 1_000_003**n
+            sums = sums[:, : last.shape[1]] + last * self.BASE**n
             grams.append((sums % (self.grams.num_embeddings - 1) + 1).masked_fill(last == 0, 0))
         return torch.cat(grams, dim=1)
 

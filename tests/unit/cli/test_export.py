@@ -63,8 +63,8 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
     [
         (("gone", "--to", "onnx"), "gone does not exist. Give the folder"),
         (("{runs}", "--to", "onnx"), "has no config.json, so it is not a run."),
-        (("{runs}/play", "--to", "onxx"), "The --to must be one of onnx. Got 'onxx' instead; did you mean 'onnx'?"),
-        (("{runs}/play", "--to", "tflite"), "The --to must be one of onnx. Got 'tflite' instead."),
+        (("{runs}/play", "--to", "onxx"), "one of c, object, wasm, onnx. Got 'onxx' instead; did you mean 'onnx'?"),
+        (("{runs}/play", "--to", "tflite"), "The --to must be one of c, object, wasm, onnx. Got 'tflite' instead."),
         (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32, bf16, int8."),
         (("{runs}/play", "--to", "onnx", "--encoder", "small"), "looks at no images, and has no encoder."),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}"), "is not empty, and export overwrites nothing"),

@@ -20,7 +20,7 @@ from selfloop.errors import BackendError
 from selfloop.exporting import Tried
 from selfloop.exporting.native.describe import described
 from selfloop.exporting.native.export import export_native
-from selfloop.exporting.native.files import Words
+from selfloop.exporting.native.texts import Meaning, Words
 from selfloop.exporting.web import export as web
 
 NODE = shutil.which("node")
@@ -272,7 +272,7 @@ def language_model(kind, folder, **options):
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(kind, [TEXT * 3, "a word, two words"], **options)
     model = varied(models.LanguageModel(tokenizer.vocab_size, cells.gru, embedding_size=4, hidden_size=8)).eval()
-    export_native(model, folder, to="wasm", name="model", form="f32", tokenizer=tokenizer)
+    export_native(model, folder, to="wasm", name="model", form="f32", meaning=Meaning(tokenizer=tokenizer))
     return tokenizer, model
 
 
@@ -314,8 +314,8 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     numbers = models.NumberEncoder(3)
     numbers.fit([1.0, 2.0, 3.0], [0.5, 1.0, 2.0])
     model = models.ManyToOne(numbers, cells.lstm, 2, hidden_size=4, pooling="mean")
-    words = Words("labels", ["</script>", "é"])
-    export_native(model, tmp_path / "made", to="wasm", name="model", form="f32", words=words)
+    words = Words("labels", [b"</script>", "é".encode()])
+    export_native(model, tmp_path / "made", to="wasm", name="model", form="f32", meaning=Meaning(words=words))
     for file in ("index.html", "model.mjs"):
         text = (tmp_path / "made" / file).read_text()
         assert not re.search(r"\{\{[A-Z]+\}\}", text)

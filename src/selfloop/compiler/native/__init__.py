@@ -4,6 +4,7 @@ from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
 from selfloop.compiler.native.targets import (
     OBJECT_TARGETS,
     host_object_target,
@@ -20,6 +21,7 @@ __all__ = [
     "FORMS",
     "HEAD",
     "MAGIC",
+    "MOST_BUCKETS",
     "OBJECT_TARGETS",
     "PAGE",
     "WASM_TARGETS",
@@ -29,6 +31,7 @@ __all__ = [
     "ModelWriter",
     "Panel",
     "Pass",
+    "Spelling",
     "Submatrix",
     "Vector",
     "WeightLayout",

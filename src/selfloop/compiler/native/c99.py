@@ -9,7 +9,7 @@ from selfloop.compiler.native.c_mathematics import FUNCTIONS, LANES, definitions
 from selfloop.compiler.native.c_operations import COMPARISONS, OPERATIONS, WHOLE
 from selfloop.compiler.native.writer import POINTERS, Number, Products, Struct, Value, Variable, Writer
 
-NUMBERS = {"float": "float", "int": "int32_t", "word": "uint32_t", "flag": "int"}
+NUMBERS = {"float": "float", "int": "int32_t", "word": "uint32_t", "long": "uint64_t", "flag": "int"}
 """Types of numbers, by kind."""
 
 
@@ -77,6 +77,12 @@ class C99(Writer):
         """See `Writer`."""
         self._line(f"return {self._text(value, 'int')};")
 
+    def comment(self, text: str) -> None:
+        """See `Writer`."""
+        if self._lines and not self._lines[-1].endswith("{"):
+            self._lines.append("")
+        self._line(f"/* {text} */")
+
     # Memory
 
     def room(self, name: str, size: int) -> Value:
@@ -106,18 +112,21 @@ class C99(Writer):
         """See `Writer`."""
         return Value(self, f"({flag.handle} ? {pointer.handle} : 0)", pointer.kind)
 
-    def load(self, pointer: Value, index: Number) -> Value:
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
         """See `Writer`."""
-        return self.one(pointer, index)
+        return self._element(pointer, index, name)
 
     def one(self, pointer: Value, index: Number = 0) -> Value:
         """See `Writer`."""
-        element = f"{pointer.handle}[{self._text(index, 'int')}]"
+        return self._element(pointer, index, "v")
+
+    def _element(self, pointer: Value, index: Number, name: str) -> Value:
+        element = f"{pointer.handle}[{_bare(self._text(index, 'int'))}]"
         if pointer.kind == "bf16":
-            return self._named("float", f"sl_from_bits((uint32_t){element} << 16)")
+            return self._named("float", f"sl_from_bits((uint32_t){element} << 16)", name)
         if pointer.kind == "int8":
-            return self._named("float", f"(float){element}")
-        return self._named(ELEMENTS.get(pointer.kind, "float"), element)
+            return self._named("float", f"(float){element}", name)
+        return self._named(ELEMENTS.get(pointer.kind, "float"), element, name)
 
     def store(self, value: Value, pointer: Value, index: Number) -> None:
         """See `Writer`."""
@@ -126,7 +135,7 @@ class C99(Writer):
     def store_one(self, value: Number, pointer: Value, index: Number = 0) -> None:
         """See `Writer`."""
         kind = ELEMENTS.get(pointer.kind, "float")
-        self._line(f"{pointer.handle}[{self._text(index, 'int')}] = {self._text(value, kind)};")
+        self._line(f"{pointer.handle}[{_bare(self._text(index, 'int'))}] = {self._text(value, kind)};")
 
     # Numbers
 
@@ -135,7 +144,7 @@ class C99(Writer):
         kinds = [a.kind for a in arguments if isinstance(a, Value)]
         kind = kinds[-1] if kinds else "float"
         texts = [self._text(a, kind) if not isinstance(a, Value) else a.handle for a in arguments]
-        if kind in ("int", "word") and name in WHOLE:
+        if kind in ("int", "word", "long") and name in WHOLE:
             return Value(self, f"({texts[0]} {WHOLE[name]} {texts[1]})", "flag" if name in COMPARISONS else kind)
         if name in FUNCTIONS:
             self._functions.add(name)
@@ -144,7 +153,12 @@ class C99(Writer):
 
     def const(self, value: float) -> Value:
         """See `Writer`."""
-        return Value(self, f"({number(float(value))})", "float")
+        text = number(float(value))
+        return Value(self, f"({text})" if text.startswith("-") else text, "float")
+
+    def whole(self, kind: str, value: int) -> Value:
+        """See `Writer`."""
+        return Value(self, self._text(value, kind), kind)
 
     def to(self, kind: str, value: Value) -> Value:
         """See `Writer`."""
@@ -185,9 +199,13 @@ class C99(Writer):
     def _sums(self, group: Products, u: str) -> list[str]:
         """Writes the sums of a block: for each product the name of their array."""
         panel, count = group.panel, len(group.panel.products)
-        names = [self._name() for _ in range(count)]
-        for name in names:
-            self._line(f"SL_SUM({name});")
+        names = [self._name(terms[0].name.rpartition(".")[2] + "_") for terms in panel.products]
+        for name, terms in zip(names, panel.products, strict=True):
+            rows = " + ".join(
+                f"{matrix.name}[{matrix.row}:, {matrix.column}:] {pointer.handle}"
+                for matrix, pointer in zip(terms, group.arguments, strict=True)
+            )
+            self._line(f"SL_SUM({name});  /* {rows} */")
         base = group.floats if group.codes is None else group.codes
         weights, k, v = self._name(), self._name(), self._name()
         start = f"{base.handle} + {panel.start} + {u} * {count * sum(panel.lengths)}"
@@ -233,7 +251,7 @@ class C99(Writer):
     @contextmanager
     def when(self, flag: Value) -> Iterator[None]:
         """See `Writer`."""
-        with self._block(f"if ({flag.handle})"):
+        with self._block(f"if ({_bare(flag.handle)})"):
             yield
 
     # Text
@@ -249,12 +267,12 @@ class C99(Writer):
     def _line(self, text: str) -> None:
         self._lines.append("    " * self._depth + text)
 
-    def _name(self) -> str:
+    def _name(self, like: str = "v") -> str:
         self._names += 1
-        return f"v{self._names}"
+        return f"{like if like.isascii() and like.isidentifier() else 'v'}{self._names}"
 
-    def _named(self, kind: str, text: str) -> Value:
-        name = self._name()
+    def _named(self, kind: str, text: str, like: str = "v") -> Value:
+        name = self._name(like)
         self._line(f"const {NUMBERS[kind]} {name} = {text};")
         return Value(self, name, kind)
 
@@ -263,8 +281,21 @@ class C99(Writer):
             return str(value.handle)
         if kind == "float":
             return number(float(value))
-        return f"{value}u" if kind == "word" else str(value)
+        return f"{value}{SUFFIXES.get(kind, '')}"
 
+
+def _bare(text: str) -> str:
+    """An expression without the parentheses around all of it."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1] if text.startswith("(") else text
+
+
+SUFFIXES = {"word": "u", "long": "ull"}
+"""Of constants, by kind."""
 
 ELEMENTS = {"ints": "int", "words": "word", "constant_words": "word"}
 """What is loaded through a pointer, by its kind; floats elsewhere."""

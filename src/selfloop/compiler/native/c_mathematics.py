@@ -46,12 +46,15 @@ HELPERS = f"""
 typedef float sl_vector __attribute__((vector_size(SL_BYTES), aligned(4), may_alias));
 typedef int8_t sl_bytes __attribute__((vector_size(SL_BYTES / 4), aligned(1), may_alias));
 typedef uint16_t sl_halves __attribute__((vector_size(SL_BYTES / 2), aligned(2), may_alias));
+typedef int16_t sl_shorts __attribute__((vector_size(SL_BYTES / 2), aligned(2), may_alias));
+typedef int32_t sl_ints __attribute__((vector_size(SL_BYTES), aligned(4), may_alias));
 typedef uint32_t sl_words __attribute__((vector_size(SL_BYTES), aligned(4), may_alias));
 #define SL_SUM(s) sl_vector s[{4 * LANES} / SL_BYTES] = {{{{0.0f}}}}
 #define SL_ALL for (int i = 0; i < {4 * LANES} / SL_BYTES; i++)
 #define SL_f32(p) ((const sl_vector *)(p))[i]
-#define SL_int8(p) __builtin_convertvector(((const sl_bytes *)(p))[i], sl_vector)
-#define SL_bf16(p) ((sl_vector)(__builtin_convertvector(((const sl_halves *)(p))[i], sl_words) << 16))
+#define SL_TO(v, kind) __builtin_convertvector(v, kind)  /* to twice the width: what is wider, GCC 12 does one by one */
+#define SL_int8(p) SL_TO(SL_TO(SL_TO(((const sl_bytes *)(p))[i], sl_shorts), sl_ints), sl_vector)
+#define SL_bf16(p) ((sl_vector)(SL_TO(((const sl_halves *)(p))[i], sl_words) << 16))
 #else
 #define SL_SUM(s) float s[{LANES}] = {{0.0f}}
 #define SL_ALL for (int i = 0; i < {LANES}; i++)

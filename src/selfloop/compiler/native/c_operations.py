@@ -50,6 +50,7 @@ WHOLE: dict[str, str] = {
     "add": "+",
     "sub": "-",
     "mul": "*",
+    "rem": "%",
     "xor": "^",
     "and": "&",
     "shl": "<<",

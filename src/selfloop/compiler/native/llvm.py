@@ -14,7 +14,7 @@ from selfloop.compiler.native.writer import POINTERS, Number, Products, Struct, 
 
 I8, I16, FLOAT = ir.IntType(8), ir.IntType(16), ir.FloatType()
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}
-WHOLE = {"add": "add", "sub": "sub", "mul": "mul", "xor": "xor", "and": "and_", "shl": "shl"}
+WHOLE = {"add": "add", "sub": "sub", "mul": "mul", "rem": "urem", "xor": "xor", "and": "and_", "shl": "shl"}
 """Methods of LLVM's builder for whole numbers, by operation."""
 
 ELEMENTS: dict[str, tuple[ir.Type, str]] = {
@@ -59,7 +59,13 @@ class Llvm(Writer):
     def __init__(self, module: ir.Module, target: Target, structs: Mapping[str, Struct]) -> None:
         self.module, self.target, self.structs = module, target, structs
         self.index = ir.IntType(target.index_bits)
-        self.types: dict[str, ir.Type] = {"float": FLOAT, "int": self.index, "word": I32, "flag": ir.IntType(1)}
+        self.types: dict[str, ir.Type] = {
+            "float": FLOAT,
+            "int": self.index,
+            "word": I32,
+            "long": ir.IntType(64),
+            "flag": ir.IntType(1),
+        }
         self._results: dict[str, str] = {}
         self._stacks: dict[str, int] = {}
         self._is_engine = target.architecture == "wasm32"
@@ -143,6 +149,9 @@ class Llvm(Writer):
         """See `Writer`."""
         self.builder.ret(self._to_edge(self._value(value, "int")))
 
+    def comment(self, text: str) -> None:
+        """See `Writer`."""
+
     # Memory
 
     def room(self, name: str, size: int) -> Value:
@@ -180,8 +189,9 @@ class Llvm(Writer):
         """See `Writer`."""
         return Value(self, self.builder.select(flag.handle, pointer.handle, POINTER(None)), pointer.kind)
 
-    def load(self, pointer: Value, index: Number) -> Value:
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
         """See `Writer`."""
+        del name
         return Value(self, self._loaded(self.at(pointer, index), self.vectors), "float")
 
     def _loaded(self, pointer: Value, v: Vectors) -> ir.Value:
@@ -240,6 +250,10 @@ class Llvm(Writer):
     def const(self, value: float) -> Value:
         """See `Writer`."""
         return Value(self, self.vectors.const(value), "float")
+
+    def whole(self, kind: str, value: int) -> Value:
+        """See `Writer`."""
+        return self._value(value, kind)
 
     def to(self, kind: str, value: Value) -> Value:
         """See `Writer`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from selfloop.compiler.lower import lower
 from selfloop.compiler.lower.step import Submatrix
+from selfloop.compiler.native.spelling import Spelling, read_row, write_word
 from selfloop.compiler.native.step import write_step
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import Products, Struct, Value, Variable, Writer
@@ -83,6 +84,7 @@ class Model:
         input_size: of the vector that layer 0 reads, without the cell's further inputs.
         further: the size of all further inputs of the cell, side by side.
         vocabulary: of tokens that a table gives a vector each; 0 where the input is numbers.
+        spelling: how words are read, as `write_word` does; None where the input is no words.
         is_standardised: whether numbers are shifted by ``front.mean`` and divided by ``front.deviation``.
         readouts: one after the other, over the outputs of the stack.
         pooling: of all steps to one vector: ``last``, ``mean``, ``max``, ``attention``; None for an answer a step.
@@ -96,6 +98,7 @@ class Model:
     input_size: int
     further: int = 0
     vocabulary: int = 0
+    spelling: Spelling | None = None
     is_standardised: bool = False
     readouts: Sequence[Linear] = ()
     pooling: str | None = None
@@ -109,9 +112,16 @@ class Model:
         return len(self.layers[0].passes) > 1
 
     @property
+    def reads(self) -> str:
+        """What a step is given: a ``token``, a ``word`` as `Spelling` has it, or ``numbers``."""
+        return "token" if self.vocabulary else "word" if self.spelling else "numbers"
+
+    @property
     def numbers(self) -> int:
-        """Floats of input a step."""
-        return self.further + (0 if self.vocabulary else self.input_size)
+        """How many numbers a step is given."""
+        if self.spelling is not None:
+            return self.spelling.row
+        return 1 if self.vocabulary else self.further + self.input_size
 
     @property
     def output_size(self) -> int:
@@ -150,6 +160,10 @@ POOLED: dict[str | None, dict[str, int]] = {
     "attention": {"pooled": 0, "pooled_score": 1, "pooled_weight": 1},
 }
 """What each pooling keeps from step to step, and its size; 0 for that of an output."""
+
+INPUTS = {"token": ("int", "token"), "word": ("constant_words", "word"), "numbers": ("floats", "x")}
+SEQUENCES = {"token": ("ints", "tokens"), "word": ("constant_words", "words"), "numbers": ("floats", "x")}
+"""Kinds and names of the parameter for a step's input, and for that of a whole run, by what a model reads."""
 
 LOWEST = -3.0e38
 
@@ -288,21 +302,17 @@ class ModelWriter:
         """From what a step is given to what layer 0 reads."""
         w, model = self.writer, self.model
         if model.vocabulary:
+            w.comment("The vector of the token; a number that is no token's counts as 0.")
             known = w.variable(0)
             with w.when(w.op("ge", given, 0)), w.when(w.op("lt", given, model.vocabulary)):
                 known.set(given)
-            table = self._table
             pointers = self._weights(weights)
-            rows = w.at(pointers[-1], known.get() * model.input_size + table.start)
-
-            def read(u: Value, _: list[Value]) -> None:
-                value = w.load(rows, u)
-                if table.scale is not None:
-                    value = value * w.one(w.at(pointers[0], table.scale), known.get())
-                w.store(value, x, u)
-
-            w.each(model.input_size, read)
+            row = read_row(w, pointers[0], pointers[-1], self._table, known.get)
+            w.each(model.input_size, lambda u, _: w.store(row(u), x, u))
+        elif model.spelling is not None:
+            self._call("word", *self._weights(weights), given, x)
         elif model.is_standardised:
+            w.comment("(x - mean) / deviation of the training data.")
             f = self._weights(weights)[0]
             mean, rate = (w.at(f, self._standard[name]) for name in ("mean", "rate"))
             w.each(
@@ -316,6 +326,8 @@ class ModelWriter:
         model, part = self.model, self.layout.part("front.")
         if model.vocabulary:
             self._table: Vector = part.table("table", model.vocabulary, model.input_size)
+        elif model.spelling is not None:
+            write_word(self.writer, f"{model.name}_word", model.spelling, model.input_size, self._pointers, part)
         elif model.is_standardised:
             self._standard = {name: part.vector(name, model.input_size) for name in ("mean", "rate")}
 
@@ -342,25 +354,22 @@ class ModelWriter:
             self._call(linear.name, *self._weights(weights), h, to)
             h = to
 
-    @property
-    def _input(self) -> tuple[str, str]:
-        return ("int", "token") if self.model.vocabulary else ("floats", "x")
-
-    @property
-    def _inputs(self) -> tuple[str, str]:
-        return ("ints", "tokens") if self.model.vocabulary else ("floats", "x")
+    def _at_step(self, given: Value, t: Value) -> Value:
+        """The input of a step of a run."""
+        return self.writer.one(given, t) if self.model.vocabulary else self.writer.at(given, t * self.model.numbers)
 
     def _step(self) -> None:
         model, w = self.model, self.writer
         self._front_weights()
-        parameters = [("weights", "w"), ("state", "s"), self._input, ("room", "y")]
+        parameters = [("weights", "w"), ("state", "s"), INPUTS[model.reads], ("room", "y")]
         with w.function(f"{model.name}_step", parameters, is_public=True) as (weights, state, given, y):
-            further = w.at(given, model.input_size) if model.further and not model.vocabulary else None
+            further = w.at(given, model.input_size) if model.further else None
             x = w.room("x0", model.input_size + model.further)
             self._front(weights, given, x)
             below = x
             for number, layer in enumerate(model.layers):
                 (one,) = layer.passes
+                w.comment(f"Layer {number}.")
                 states = [w.field(state, f"{name}_{one.name}") for name in one.states]
                 self._layer(weights, one, below, states)
                 is_last = number == len(model.layers) - 1
@@ -373,6 +382,7 @@ class ModelWriter:
                 if further is not None:
                     w.copy(further, w.at(above, layer.size), model.further)
                 below = above
+            w.comment("The answer.")
             if model.pooling:
                 fields = {name: w.field(state, name) for name in model.pooled}
                 self._pool(weights, below, fields)
@@ -471,10 +481,10 @@ class ModelWriter:
     def _run(self) -> None:
         """Step after step; with pooling, one answer after the last."""
         w, model = self.writer, self.model
-        parameters = [("weights", "w"), ("state", "s"), self._inputs, ("room", "y"), ("int", "steps")]
+        parameters = [("weights", "w"), ("state", "s"), SEQUENCES[model.reads], ("room", "y"), ("int", "steps")]
         function = w.function(f"{model.name}_run", parameters, is_public=True)
         with function as (weights, state, given, y, steps), w.loop(steps) as t:
-            x = w.one(given, t) if model.vocabulary else w.at(given, t * model.numbers)
+            x = self._at_step(given, t)
             is_last = w.op("eq", t, steps - 1)
             own = w.pointer_if(is_last, y) if model.pooling else w.at(y, t * model.output_size)
             self._call("step", weights, state, x, own)
@@ -487,13 +497,13 @@ class ModelWriter:
         self._front_weights()
         self._start_weights()
         width = model.width
-        parameters = [("weights", "w"), ("room", "room"), self._inputs, ("room", "y"), ("int", "steps")]
+        parameters = [("weights", "w"), ("room", "room"), SEQUENCES[model.reads], ("room", "y"), ("int", "steps")]
         with w.function(f"{model.name}_run", parameters, is_public=True) as (weights, room, given, y, steps):
             read, write = room, w.at(room, steps * width)
             with w.loop(steps) as t:
-                x = w.one(given, t) if model.vocabulary else w.at(given, t * model.numbers)
-                self._front(weights, x, w.at(read, t * width))
+                self._front(weights, self._at_step(given, t), w.at(read, t * width))
             for number, layer in enumerate(model.layers):
+                w.comment(f"Layer {number}: forward from the first step, backward from the last.")
                 first = 0
                 for one in layer.passes:
                     states = {name: w.room(f"{name}_{one.name}", size) for name, size in one.states.items()}
@@ -512,6 +522,7 @@ class ModelWriter:
                             below_size = model.input_size if number == 0 else model.layers[number - 1].size
                             w.copy(w.at(below, below_size), w.at(here, layer.size), model.further)
                 read, write = write, read
+            w.comment("The answers.")
             self._answers_both_ways(weights, read, y, steps)
 
     def _answers_both_ways(self, weights: Value, read: Value, y: Value, steps: Value) -> None:

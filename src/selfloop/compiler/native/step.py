@@ -12,6 +12,9 @@ from selfloop.compiler.lower.step import SCALAR, Location, Store
 from selfloop.compiler.native.weights import PartLayout
 from selfloop.compiler.native.writer import Products, Value, Writer
 
+STATE = "s_"
+"""Before the name of a state: it may be that of anything else."""
+
 
 def write_step(
     writer: Writer,
@@ -32,7 +35,7 @@ def write_step(
         layout: of the layer's weights.
     """
     pointers = [("floats", "w"), *([(layout.layout.form, "q")] if layout.layout.form != "f32" else [])]
-    parameters = [*pointers, ("floats", "x"), *(("room", state) for state in states)]
+    parameters = [*pointers, ("floats", "x"), *(("room", STATE + state) for state in states)]
     with writer.function(name, parameters) as given:
         named = {parameter: value for (_, parameter), value in zip(parameters, given, strict=True)}
         step = _Step(writer, program, layout, layout.vectors(params), named, {}, {})
@@ -40,8 +43,9 @@ def write_step(
         for number, stage in enumerate(program.stages):
             for loop in stage if isinstance(stage, tuple) else (stage,):
                 step.reductions(number, loop) if isinstance(loop, ReductionLoop) else step.tiles(number, loop)
+        writer.comment("The new states take the place of the old ones.")
         for state, size in states.items():
-            keep(writer, step.new[state], named[state], size)
+            keep(writer, step.new[state], named[STATE + state], size)
 
 
 def keep(writer: Writer, new: Value, state: Value, size: int) -> None:
@@ -149,7 +153,7 @@ class _Step:
         buffer, name, offset = location
         if buffer == "workspace":
             return self.room[name, offset]
-        base = {"x": self.named["x"], "h_prev": self.named.get(name), "h_next": self.new.get(name)}.get(buffer)
+        base = {"x": self.named["x"], "h_prev": self.named.get(STATE + name), "h_next": self.new.get(name)}.get(buffer)
         if buffer == "param":
             base, offset = self.named["w"], offset + self.vectors[name]
         assert base is not None, buffer
@@ -179,7 +183,9 @@ class _Values:
         place = value.location or (location if first <= self.stage else None)
         if place is not None:
             pointer = self.step._pointer(place)
-            return writer.one(pointer) if value.size == SCALAR or self.u is None else writer.load(pointer, self.u)
+            if value.size == SCALAR or self.u is None:
+                return writer.one(pointer)
+            return writer.load(pointer, self.u, "t" if place.buffer == "workspace" else place.name)
         if value.op == "const":
             number: Any = value.attribute
             return writer.const(number)

@@ -27,7 +27,8 @@ class Value:
     Attributes:
         writer: that made it.
         handle: how the writer knows it: an expression in C, or LLVM's value.
-        kind: ``float``, ``int`` (an index), ``word`` (32 bits without a sign), ``flag`` (a truth), or a pointer's.
+        kind: ``float``, ``int`` (an index), ``word`` and ``long`` (32 and 64 bits without a sign), ``flag`` (a truth),
+            or a pointer's.
     """
 
     writer: "Writer"
@@ -180,6 +181,10 @@ class Writer(ABC):
     def give(self, value: Number) -> None:
         """Return a number of kind int: the last statement of a function."""
 
+    @abstractmethod
+    def comment(self, text: str) -> None:
+        """What follows, in words, for who reads the code."""
+
     # Memory
 
     @abstractmethod
@@ -207,8 +212,8 @@ class Writer(ABC):
         """The pointer, or null."""
 
     @abstractmethod
-    def load(self, pointer: Value, index: Number) -> Value:
-        """Elements from an index on, one for each unit where the loop stands."""
+    def load(self, pointer: Value, index: Number, name: str = "v") -> Value:
+        """Elements from an index on, one for each unit where the loop stands; `name` is for who reads the code."""
 
     @abstractmethod
     def one(self, pointer: Value, index: Number = 0) -> Value:
@@ -226,11 +231,15 @@ class Writer(ABC):
 
     @abstractmethod
     def op(self, name: str, *arguments: Number, attribute: Any = None) -> Value:
-        """An operation of the language on floats; on whole numbers add, sub, mul, xor, and, shl, shr, comparisons."""
+        """An operation of the language on floats; on whole numbers add, sub, mul, rem, xor, and, shl, shr, compare."""
 
     @abstractmethod
     def const(self, value: float) -> Value:
         """A float."""
+
+    @abstractmethod
+    def whole(self, kind: str, value: int) -> Value:
+        """A whole number."""
 
     @abstractmethod
     def to(self, kind: str, value: Value) -> Value:
@@ -238,7 +247,7 @@ class Writer(ABC):
 
     @abstractmethod
     def variable(self, value: Number) -> "Variable":
-        """A number that changes: a float, an int or a word."""
+        """A number that changes: a float or a whole number."""
 
     # Control
 

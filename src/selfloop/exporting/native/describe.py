@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from selfloop.compiler import VARIES
-from selfloop.compiler.native import Layer, Linear, Model, Pass
+from selfloop.compiler.native import MOST_BUCKETS, Layer, Linear, Model, Pass, Spelling
+from selfloop.data.text.vocabulary import LONGEST
 from selfloop.errors import ArgumentError
 from selfloop.kernels.interpret import made_once
 from selfloop.layers import Recurrent
@@ -58,9 +59,14 @@ def described(module: Trained, name: str, form: str) -> Described:
     model, weights = stack.model, dict(stack.weights)
     encoder = module.embedding if isinstance(module, LanguageModel) else module.encoder
     tables = [part for part in encoder.modules() if isinstance(part, nn.Embedding)]
+    buckets = encoder.grams.num_embeddings - 1 if isinstance(encoder, WordEncoder) else 0
     if isinstance(encoder, NumberEncoder):
         model = replace(model, is_standardised=True)
         weights |= {"front.mean": encoder.mean, "front.rate": 1 / encoder.deviation}
+    elif isinstance(encoder, WordEncoder) and buckets <= MOST_BUCKETS:
+        spelling = Spelling(encoder.embedding.num_embeddings, buckets, LONGEST, encoder.LONGEST, encoder.BASE)
+        model = replace(model, spelling=spelling)
+        weights |= {"front.words": encoder.embedding.weight.detach(), "front.grams": encoder.grams.weight.detach()}
     elif len(tables) == 1 and not isinstance(encoder, WordEncoder):
         model = replace(model, vocabulary=tables[0].num_embeddings)
         weights["front.table"] = tables[0].weight.detach()

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,25 +16,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfloop.compiler import Target, host_target
-from selfloop.compiler.native import FORMS, data_object, host_object_target, loaded, native_object, wasm_target
-from selfloop.data import Tokenizer
+from selfloop.compiler.native import (
+    FORMS,
+    Spelling,
+    data_object,
+    host_object_target,
+    loaded,
+    native_object,
+    object_target,
+    wasm_target,
+)
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, tolerated, write_files
+from selfloop.exporting.exported import Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
-from selfloop.exporting.native.files import Source, Words, makefile
+from selfloop.exporting.native.files import Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
+from selfloop.exporting.native.texts import Meaning
 from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
 Floats = NDArray[np.float32]
 
+DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
+"""Of inputs, by what a model reads."""
+
 CHECKED = 8
 """Steps of random input that the check runs."""
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 """Of the C compiler that tries what was made."""
+
 
 HERE = Toolchain(flags=NATIVE)
 """This machine's own."""
@@ -54,10 +67,8 @@ def export_native(
     name: str,
     form: str,
     targets: tuple[Target, ...] = (),
-    about: str = "",
-    words: Words | None = None,
-    tokenizer: Tokenizer | None = None,
-    inputs: Tensor | None = None,
+    meaning: Meaning | None = None,
+    inputs: Sequence[Tensor] = (),
 ) -> Exported:
     """Write a model as C source, as object files or as a module of WebAssembly.
 
@@ -67,11 +78,9 @@ def export_native(
         to: ``c``, ``object`` or ``wasm``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files or of a module; if none, this processor's, and engines with SIMD.
-        about: the model's input in words, for the header.
-        words: what the numbers of its answers stand for.
-        tokenizer: from text to what the model reads, for a page.
-        inputs: to try it on, (T, numbers), or (T,) of tokens; random if None.
+        targets: of object files; that of this processor and its family if none.
+        meaning: of the model's numbers, for who writes a program; None where nothing is known of them.
+        inputs: sequences of a run's data to try it on, each (T, numbers), or (T,) of tokens; random ones are added.
 
     Raises:
         ArgumentError: there is no native code for a part of the model, or it is not finite.
@@ -79,20 +88,22 @@ def export_native(
     """
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
-    source = Source(own, _title(module), f"{about}\n\n{stack_of(module).cell}".strip(), words)
+    source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     check_size(source, to, targets)
-    x = _random(own) if inputs is None else inputs
-    truth = _Truth.of(module, source, x)
-    maker = MAKERS[to](source, truth, targets, tokenizer)
+    given = [(_random(own), False), *((x, True) for x in inputs)]
+    cases = cases_of(module, source, given)
+    maker = MAKERS[to](source, cases, targets)
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
-        most = tolerated(truth.own_difference)
+        most = rounding(cases)
         if not one.difference <= most:
             raise BackendError(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
+    real = 0 if to == "wasm" else sum(case.is_real for case in cases)
+    tried = tuple(replace(one, real=real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
 
@@ -114,6 +125,24 @@ def check_size(source: Source, to: str, targets: Sequence[Target] = ()) -> None:
             )
 
 
+def check_name(name: object) -> str:
+    """A name that all names in C can begin with; else ArgumentError."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+        raise ArgumentError(
+            f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
+        )
+    return name
+
+
+def targets_of(target: str | None, to: str) -> tuple[Target, ...]:
+    """The targets of this name: none for this processor, and for C, which has none."""
+    if target is None:
+        return ()
+    if to == "c":
+        raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
+    return (wasm_target(target) if to == "wasm" else object_target(target),)
+
+
 def _title(module: Trained) -> str:
     return str(module) if isinstance(module, Recurrent) else f"{type(module).__name__} of {module.rnn}"
 
@@ -123,39 +152,46 @@ def _random(own: Described) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if own.model.vocabulary:
         return torch.randint(own.model.vocabulary, (CHECKED,), generator=generator)
+    if own.model.spelling is not None:
+        return _random_words(own.model.spelling, generator)
     return torch.randn(CHECKED, own.model.numbers, generator=generator)
 
 
-@dataclass(frozen=True, eq=False)
-class _Truth:
-    """What selfloop gives.
+@torch.no_grad()
+def cases_of(module: Trained, source: Source, given: Iterable[tuple[Tensor, bool]]) -> list[Case]:
+    """What selfloop says of sequences.
 
-    Attributes:
-        x: the input.
-        y: the answers of the interpreter in float64.
-        own_difference: of the interpreter in float32 from it, relative to the largest.
+    Args:
+        module: a model; its weights are rounded as those of the export.
+        source: of the export.
+        given: each sequence, and whether it is of a run's data.
     """
-
-    x: NDArray[np.generic]
-    y: Floats
-    own_difference: float
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, module: Trained, source: Source, x: Tensor) -> "_Truth":
-        """Of a model whose weights are rounded as those of the export."""
-        near = copy.deepcopy(module)
-        rounded(source.layout, described(near, source.model.name, source.model.form).weights)
-        stack_of(near).backend = "interpret"
+    near = copy.deepcopy(module)
+    rounded(source.layout, described(near, source.model.name, source.model.form).weights)
+    stack_of(near).backend = "interpret"
+    exact = copy.deepcopy(near).double()
+    are_numbers, cases = source.model.reads == "numbers", []
+    for x, is_real in given:
         own = _answers(near, x).double()
-        y = _answers(near.double(), x if source.model.vocabulary else x.double())
+        y = _answers(exact, x.double() if are_numbers else x)
         if not bool(y.isfinite().all()):
             raise ArgumentError(
                 f"The outputs of {source.title} on its input are not all finite, so it cannot be tried."
             )
         difference = float((own - y).abs().max() / y.abs().max().clamp(min=1e-30))
-        numbers = x.numpy() if source.model.vocabulary else x.float().numpy()
-        return cls(numbers, y.float().numpy(), difference)
+        cases.append(Case((x.float() if are_numbers else x).numpy(), y.float().numpy(), difference, is_real))
+    return cases
+
+
+def _random_words(spelling: Spelling, generator: torch.Generator) -> Tensor:
+    """Words that are known and others, of 0 to all letters that are read, of the first planes of Unicode."""
+    words = torch.zeros(CHECKED, spelling.row, dtype=torch.int64)
+    words[:, 0] = torch.randint(spelling.words, (CHECKED,), generator=generator)
+    for k, row in enumerate(words):
+        letters = k * spelling.letters // (CHECKED - 1)
+        for start in (1, 1 + spelling.letters):
+            row[start : start + letters] = torch.randint(1, 0x20000, (letters,), generator=generator)
+    return words
 
 
 def _answers(module: Trained, x: Tensor) -> Tensor:
@@ -178,7 +214,7 @@ class _C:
     """C source."""
 
     source: Source
-    truth: _Truth
+    cases: Sequence[Case]
 
     def files(self) -> dict[str, bytes]:
         """By their names."""
@@ -187,17 +223,16 @@ class _C:
             f"{name}.h": own.header(own.weights),
             f"{name}.c": own.source(),
             f"{name}_weights.c": own.trained(),
-            "check.c": own.check(self.truth.x, self.truth.y, self.truth.own_difference),
-            "Makefile": makefile(name, [f"{name}.c", f"{name}_weights.c"], HERE),
         }
-        return {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
+        files = {file: text.encode() for file, text in texts.items()} | {f"{name}.weights": own.weights.bytes}
+        return files | _around(own, self.cases, list(texts)[1:], HERE)
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
-        """By the C compiler of this machine."""
+        """By the C compiler of this machine; without one, machine code of the same model in this process."""
         compiler = c_compiler()
         if compiler is None:
-            return (), ("there is no C compiler here",)
-        return (compiled(replace(HERE, compiler=compiler), files, [f for f in files if f.endswith(".c")]),), ()
+            return (in_process(self.source, self.cases),), ("the source itself: there is no C compiler here",)
+        return (compiled(replace(HERE, compiler=compiler), files, _parts(files, HERE, ".c")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
@@ -209,7 +244,7 @@ class _Objects:
     """Object files, one for each target."""
 
     source: Source
-    truth: _Truth
+    cases: Sequence[Case]
     targets: tuple[Target, ...]
 
     def files(self) -> dict[str, bytes]:
@@ -222,45 +257,60 @@ class _Objects:
             found[f"{name}.o"] = code
             found[f"{name}_weights.o"] = data_object(f"{name}_trained", weights.bytes, target)
             found[f"{name}.weights"] = weights.bytes
-        check = own.check(self.truth.x, self.truth.y, self.truth.own_difference)
-        texts = {f"{name}.h": own.header(weights), "check.c": check}
-        tools = toolchain(target)
-        texts["Makefile"] = makefile(name, [f"{name}.o", f"{name}_weights.o"], tools or Toolchain())
-        texts |= tools.files if tools else {}
-        return {file: text.encode() for file, text in texts.items()} | found
+        header = {f"{name}.h": own.header(weights).encode()}
+        return header | found | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"], toolchain(target))
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
         """By a C compiler for its processor, and where that is another, by an emulator; else in this process."""
-        (target,), name = self.targets, self.source.model.name
+        (target,) = self.targets
         tools = toolchain(target)
         if tools is None:
             return (), (f"nothing here runs {target.name}",)
         if not tools.runner:
             tools = replace(tools, compiler=c_compiler() or tools.compiler)
         if tools.missing and not tools.runner and target is host_object_target():
-            return (in_process(self.source, self.truth),), ()
+            return (in_process(self.source, self.cases),), ()
         if tools.missing:
             return (), (f"{tools.missing}, which a program for {target.name} needs, is not installed",)
         if tools.room is not None and sum(map(len, files.values())) > tools.room:
             return (), (f"{tools.title} has room for {tools.room:,} bytes of a program for {target.name}",)
-        return (compiled(tools, files, ["check.c", f"{name}.o", f"{name}_weights.o"]),), ()
+        return (compiled(tools, files, _parts(files, tools, ".c", ".o")),), ()
 
     def sizes(self, files: Mapping[str, bytes]) -> dict[str, int]:
         """In bytes."""
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
 
 
-def _web(source: Source, truth: _Truth, targets: tuple[Target, ...], tokenizer: Tokenizer | None) -> Web:
+def _web(source: Source, cases: Sequence[Case], targets: tuple[Target, ...]) -> Web:
+    """It is tried on the first case."""
+    if source.model.reads == "word":
+        raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
     (target,) = targets or (wasm_target("simd"),)
-    return Web(source, truth.x, truth.y, truth.own_difference, target, tokenizer)
+    return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
 
 
-MAKERS: dict[str, Callable[[Source, _Truth, tuple[Target, ...], Tokenizer | None], _C | _Objects | Web]] = {
-    "c": lambda source, truth, targets, tokenizer: _C(source, truth),
-    "object": lambda source, truth, targets, tokenizer: _Objects(source, truth, targets or (host_object_target(),)),
+MAKERS: dict[str, Callable[[Source, Sequence[Case], tuple[Target, ...]], _C | _Objects | Web]] = {
+    "c": lambda source, cases, targets: _C(source, cases),
+    "object": lambda source, cases, targets: _Objects(source, cases, targets or (host_object_target(),)),
     "wasm": _web,
 }
-"""What makes the files of a kind."""
+"""What makes the files of a form."""
+
+
+def _around(source: Source, cases: Sequence[Case], parts: list[str], tools: Toolchain | None) -> dict[str, bytes]:
+    """What comes with code in every form: text, a check, an example, a wrapper for Python, a Makefile."""
+    name, texts, example = source.model.name, source.texts(), source.example()
+    files = {} if texts is None else {f"{name}_text.c": texts}
+    files |= {"check.c": source.check(cases)} | ({} if example is None else {"example.c": example})
+    parts = parts + ([] if texts is None else [f"{name}_text.c"])
+    files["Makefile"] = makefile(name, parts, tools or Toolchain(), has_example=example is not None)
+    files |= {f"{name}.py": source.library(), **(tools.files if tools else {})}
+    return {file: text.encode() for file, text in files.items()} | dict(source.meaning.beside)
+
+
+def _parts(files: Mapping[str, bytes], tools: Toolchain, *suffixes: str) -> list[str]:
+    """What a compiler makes a check of, beside what its tools bring."""
+    return [file for file in files if file.endswith(suffixes) and file not in ("example.c", *tools.sources)]
 
 
 def _sizes(source: Source, files: Mapping[str, bytes]) -> dict[str, int]:
@@ -313,25 +363,28 @@ def _said(by: str, said: str, is_timed: bool = True) -> Tried:
     return Tried(by, float(difference), None if time is None or not is_timed else float(time))
 
 
-def in_process(source: Source, truth: _Truth) -> Tried:
+def in_process(source: Source, cases: Sequence[Case]) -> Tried:
     """The machine code of this processor, called from here."""
     model, name = source.model, source.model.name
     code, layout = loaded(model)
     weights = np.frombuffer(source.packed(layout, host_target().name).bytes, np.uint8)
-    steps, y = len(truth.x), np.full_like(truth.y, np.nan)
-    room = np.full(max(1, steps * model.room, sum(model.states.values())), np.nan, np.float32)
-    x = np.ascontiguousarray(truth.x, np.int32 if model.vocabulary else np.float32)
     functions = {
         verb: ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * count, *([ctypes.c_int32] if verb == "run" else []))(
             code.address(f"{name}_{verb}")
         )
         for verb, count in (("run", 4), *(() if model.is_two_way else (("reset", 2),)))
     }
-    if not model.is_two_way:
-        functions["reset"](_address(weights), _address(room))
-    functions["run"](_address(weights), _address(room), _address(x), _address(y), steps)
-    largest = max(float(np.abs(truth.y).max()), 1e-30)
-    return Tried("LLVM in this process", float(np.abs(y - truth.y).max()) / largest)
+    worst = 0.0
+    for case in cases:
+        steps, y = len(case.x), np.full_like(case.y, np.nan)
+        room = np.full(max(1, steps * model.room, sum(model.states.values())), np.nan, np.float32)
+        x = np.ascontiguousarray(case.x, DTYPES[model.reads])
+        if not model.is_two_way:
+            functions["reset"](_address(weights), _address(room))
+        functions["run"](_address(weights), _address(room), _address(x), _address(y), steps)
+        difference = float(np.abs(y - case.y).max()) / case.scale
+        worst = difference if np.isnan(difference) else max(worst, difference)
+    return Tried("LLVM in this process", worst)
 
 
 def _address(array: NDArray[np.generic]) -> int:

@@ -4,8 +4,7 @@ HEADER = """/* {title}, written by selfloop.
 
 {about}
 
-   All memory is the caller's. Nothing is allocated, locked or called. A step does the same work whatever it reads.
-   Several sessions share the weights; each has a state of its own, which is plain data: copy it to branch a session. */
+{care} */
 
 #ifndef {NAME}_H
 #define {NAME}_H
@@ -18,12 +17,14 @@ extern "C" {{
 
 {sizes}
 
-/* The weights, in the order in which a step reads them. A file NAME.weights holds the same bytes, to be mapped. */
+/* The weights, in the order in which a step reads them. The file {name}.weights holds the same bytes: a program may
+   map it into memory and leave {name}_trained out. */
 typedef struct {{
-    uint32_t head[{head}];  /* {magic}, the hash of the equations and sizes, that of the weights, the bytes of all */
+    uint32_t head[{head}];  /* {magic}; the hash of equations and sizes; the hash of the weights; the bytes of all */
 {fields}
 }} {name}_weights;
 {state}
+/* The weights of the trained model. */
 extern const {name}_weights {name}_trained;
 {words}{functions}
 #ifdef __cplusplus
@@ -39,10 +40,39 @@ typedef struct {{
 }} {name}_state;
 """
 
-WORDS = """
-/* What the numbers of {title} stand for, in UTF-8. */
-extern const char *const {name}_{title}[{count}];
-"""
+WORDS = {
+    "tokens": """
+/* What each token stands for, in UTF-8. */
+extern const char *const {name}_tokens[{count}];
+""",
+    "labels": """
+/* The label of each output, in UTF-8. The likeliest is that of the largest output. */
+extern const char *const {name}_labels[{count}];
+""",
+}
+
+CARE = """All memory is the caller's. Nothing is allocated, locked or called. {work}
+Several sessions share the weights; each has a state of its own, which is plain data: copy it to branch a session."""
+
+WORK = {
+    "numbers": "A step does the same work whatever it reads.",
+    "token": "A step does the same work whatever it reads.",
+    "word": "A step takes longer for a longer word, up to the letters that are read.",
+}
+"""What a step costs, by what a model reads."""
+
+UNITS = {
+    "numbers": "floats that a step reads",
+    "token": "number that a step reads, a token",
+    "word": "numbers that a step reads, those of a word",
+}
+
+INPUTS = {
+    "numbers": ("x[{}]", "x[steps][{}]"),
+    "token": ("a token", "tokens[steps]"),
+    "word": ("word[{}]", "words[steps][{}]"),
+}
+"""A step's input, and a sequence's."""
 
 DOCUMENTED = {
     "reset": "Begin anew.",
@@ -50,10 +80,11 @@ DOCUMENTED = {
     "run": "`steps` steps: {inputs} in, {outputs} out.",
     "run_two_way": "A whole sequence of `steps` steps: {inputs} in, {outputs} out.\n"
     "`room` is {NAME}_ROOM(steps) floats of yours.",
-    "save": "The state as {NAME}_SAVED words, with the hash of its weights before it.",
+    "save": "The state as {NAME}_SAVED numbers, with the hash of its weights before it.",
     "load": "A state that `save` wrote: 0, or 1 where it belongs to other weights, and the state stays as it was.",
     "check": "Whether a file of so many bytes holds weights for this code: 0 if it does, and then it is a\n"
     "{name}_weights; 1 where they are of another model, 2 where it is too short. Its address must be a multiple of 4.",
+    "read": "A text in UTF-8 as inputs, of which the first `most` are written; gives how many there are.\n{reader}",
     "sample": "A token, drawn with the softmax of logits / temperature; 0 takes the likeliest. Only the `top_k`\n"
     "likeliest can be drawn, all of them with 0. `seed` is any number, and changes.",
 }
@@ -72,46 +103,65 @@ const {name}_weights {name}_trained = {{
 }};
 """
 
-CHECK = """/* Runs the model on {steps} steps of input, and compares what it gives with what selfloop gives. */
+CHECK = """/* Runs the model on {cases} sequences, and compares what it says of them with what selfloop says. */
 
 #include <stdio.h>
 #include <time.h>
 #include "{name}.h"
 
-#define STEPS {steps}
-#define ANSWERS {answers}
+#define CASES {cases}
+#define IS_POOLED {is_pooled}  /* one answer for a sequence, not one for each step */
 
-static const {element} given[STEPS * {numbers}] = {{
+static const int32_t lengths[CASES] = {{
+{lengths}
+}};
+static const {element} inputs[{all_steps} * {NAME}_INPUT] = {{
 {x}
 }};
-static const float expected[ANSWERS * {NAME}_OUTPUT] = {{
+static const float expected[{answers} * {NAME}_OUTPUT] = {{
 {y}
 }};
-static float y[ANSWERS * {NAME}_OUTPUT];
+static float y[{longest} * {NAME}_OUTPUT];
 {memory}
+static void run(const {element} *x, int32_t steps) {{
+    const {name}_weights *w = &{name}_trained;
+{run}
+}}
+
+static float size(float value) {{ return value < 0.0f ? -value : value; }}
+
 static double seconds(void) {{ return (double)clock() / CLOCKS_PER_SEC; }}
 
 int main(void) {{
-    const {name}_weights *w = &{name}_trained;
+    const {element} *x = inputs;
+    const float *truth = expected;
     float worst = 0.0f;
-    long steps = 0;
-{run}
-    for (int k = 0; k < ANSWERS * {NAME}_OUTPUT; k++) {{
-        const float far = y[k] > expected[k] ? y[k] - expected[k] : expected[k] - y[k];
-        if (!(far <= worst)) worst = far;
+    for (int k = 0; k < CASES; k++) {{
+        const int count = (IS_POOLED ? 1 : lengths[k]) * {NAME}_OUTPUT;
+        float largest = 1e-30f;
+        run(x, lengths[k]);
+        for (int j = 0; j < count; j++)
+            if (size(truth[j]) > largest) largest = size(truth[j]);
+        for (int j = 0; j < count; j++)
+            if (worst == worst && !(size(y[j] - truth[j]) / largest <= worst))
+                worst = size(y[j] - truth[j]) / largest;
+        x += lengths[k] * {NAME}_INPUT;
+        truth += count;
     }}
-    printf("difference %.3e of the largest output\\n", worst / {scale});
+    printf("difference %.3e of the largest output\\n", worst);
+
+    double steps = 0.0;
     const double start = seconds();
     do {{
-{again}
-        steps += STEPS;
+        run(inputs, lengths[0]);
+        steps += lengths[0];
     }} while (seconds() - start < 0.05);
-    printf("step %.4f us\\n", (seconds() - start) * 1e6 / (double)steps);
-    return !(worst <= {tolerance}f * {scale});
+    printf("step %.4f us\\n", (seconds() - start) * 1e6 / steps);
+    return !(worst <= {tolerance}f);
 }}
 """
 
-MAKEFILE = """# make: the model gives selfloop's numbers. make example. {library_help}
+MAKEFILE = """# make: the model gives selfloop's numbers.{targets}
 CC = {compiler}
 RUN = {runner}
 CFLAGS = {flags}
@@ -122,11 +172,13 @@ run-check: check
 
 check: check.c $(PARTS) {name}.h
 	$(CC) $(CFLAGS) check.c $(PARTS) -o $@
+{example}{library}
+.PHONY: run-check
+"""
 
+EXAMPLE = """
 example: example.c $(PARTS) {name}.h
 	$(CC) $(CFLAGS) example.c $(PARTS) -o $@
-{library}
-.PHONY: run-check
 """
 
 LIBRARY = """

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from selfloop.compiler import Target
 from selfloop.compiler.native import HEAD, PAGE, wasm_module
-from selfloop.data import Tokenizer
 from selfloop.errors import BackendError
 from selfloop.exporting.exported import Tried, tolerated
 from selfloop.exporting.native.files import Source
@@ -48,7 +47,6 @@ class Web:
         y: what selfloop answers.
         own_difference: of selfloop in float32 from itself in float64.
         target: what the engine must have.
-        tokenizer: from text to what the model reads; None where that are no tokens of text.
     """
 
     source: Source
@@ -56,7 +54,6 @@ class Web:
     y: NDArray[np.float32]
     own_difference: float
     target: Target
-    tokenizer: Tokenizer | None = None
 
     @cached_property
     def _code(self) -> tuple[bytes, bytes]:
@@ -78,11 +75,11 @@ class Web:
     @property
     def facts(self) -> dict[str, Any]:
         """What the module of JavaScript and the page are told."""
-        model, words = self.source.model, self.source.words
+        model, words = self.source.model, self.source.meaning.words
         return {
             "title": self.source.title,
-            "reads": "token" if model.vocabulary else "numbers",
-            "input": 1 if model.vocabulary else model.numbers,
+            "reads": model.reads,
+            "input": model.numbers,
             "output": model.output_size,
             "vocabulary": model.vocabulary,
             "state": 0 if model.is_two_way else sum(model.states.values()),
@@ -90,8 +87,10 @@ class Web:
             "isPooled": model.pooling is not None,
             "samples": model.samples,
             "hasReadout": bool(model.readouts),
-            "labels": None if words is None or words.title != "labels" else list(words.texts),
-            "tokenizer": None if self.tokenizer is None else tokenizer_facts(self.tokenizer),
+            "labels": None if words is None or words.title != "labels" else [text.decode() for text in words.texts],
+            "tokenizer": None
+            if self.source.meaning.tokenizer is None
+            else tokenizer_facts(self.source.meaning.tokenizer),
         }
 
     def _filled(self, template: str) -> str:

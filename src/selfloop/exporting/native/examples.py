@@ -1,0 +1,259 @@
+"""``example.c``: a short program that uses a model, as a template for each of the things that models do."""
+
+from dataclasses import dataclass
+
+from selfloop.compiler.native import Model
+from selfloop.exporting.native.text_templates import C
+from selfloop.exporting.native.texts import Meaning
+
+WRITES = """/* Writes text.
+
+   ./example [temperature [seed [tokens [@prompt]]]] */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "@name.h"
+
+static @{name}_state state;
+static float logits[@{NAME}_OUTPUT];
+@memory
+int main(int count, char **given) {
+    const float temperature = count > 1 ? (float)atof(given[1]) : 0.8f;
+    uint32_t seed = count > 2 ? (uint32_t)strtoul(given[2], 0, 10) : 1;
+    const int tokens = count > 3 ? atoi(given[3]) : 500;
+
+    @{name}_reset(&@{name}_trained, &state);
+    @{name}_step(&@{name}_trained, &state, @{NAME}_START, logits);
+@begin
+    for (int k = 0; k < tokens; k++) {
+        const int32_t token = @{name}_sample(logits, temperature, 0, &seed);
+@write
+        @{name}_step(&@{name}_trained, &state, token, logits);
+    }
+    putchar('\\n');
+    return 0;
+}
+"""
+
+PROMPT_OF_TEXT = """    const int32_t read = count > 4 ? @{name}_read(given[4], prompt, 4096) : 0;
+    for (int k = 0; k < read && k < 4096; k++)
+        @{name}_step(&@{name}_trained, &state, prompt[k], logits);
+    if (count > 4) fputs(given[4], stdout);
+"""
+
+PROMPT_OF_NUMBERS = """    for (int k = 4; k < count; k++) {
+        const int32_t token = atoi(given[k]);
+        if (token < 0 || token >= @{NAME}_VOCABULARY) return fprintf(stderr, "%s is no token\\n", given[k]), 2;
+        fputs(@{name}_tokens[token], stdout);
+        @{name}_step(&@{name}_trained, &state, token, logits);
+    }
+"""
+
+WRITE = "        fputs(@{name}_tokens[token], stdout);"
+WRITE_SPACED = """        const char *text = @{name}_tokens[token];
+        if (is_word && *text != '\\n') putchar(' ');
+        fputs(text, stdout);
+        is_word = *text != '\\n';"""
+BEFORE_SPACED = """    int is_word = read > 0 && prompt[read < 4096 ? read - 1 : 4095] != @{NAME}_START;
+"""
+
+LARGEST = """
+static int largest(const float *y) {
+    int best = 0;
+    for (int k = 1; k < @{NAME}_OUTPUT; k++)
+        if (y[k] > y[best]) best = k;
+    return best;
+}
+"""
+
+PUT_LABEL = "puts(@{name}_labels[largest(@y)]);"
+PUT_NUMBERS = """for (int k = 0; k < @{NAME}_OUTPUT; k++)
+@{indent}    printf("%g%c", @y[k], k < @{NAME}_OUTPUT - 1 ? ',' : '\\n');"""
+
+READ_STEP = """
+/* The numbers of a step; 0 at the end of the input. */
+static int read_step(float *x) {
+    for (int k = 0; k < @{NAME}_INPUT; k++) {
+        if (scanf("%f", &x[k]) != 1) return 0;
+        if (scanf(" %*[,;]") == EOF) return k == @{NAME}_INPUT - 1;
+    }
+    return 1;
+}
+"""
+
+STEPS = """/* Reads numbers, and prints @what.
+
+   A line of standard input is a step: @numbers, with commas between them. */
+
+#include <stdio.h>
+#include "@name.h"
+
+static @{name}_state state;
+static float x[@{NAME}_INPUT], y[@{NAME}_OUTPUT];
+@largest@read_step
+int main(void) {
+    int32_t steps = 0;
+    @{name}_reset(&@{name}_trained, &state);
+    for (; read_step(x); steps++) {
+        @{name}_step(&@{name}_trained, &state, x, y);@put_each
+    }
+    if (steps == 0) return fputs("There is not one step of @{NAME}_INPUT numbers.\\n", stderr), 1;@put_last
+    return 0;
+}
+"""
+
+SEQUENCE = """/* Reads numbers, and prints @what.
+
+   A line of standard input is a step: @numbers, with commas between them. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "@name.h"
+@largest@read_step
+int main(void) {
+    float *x = 0, *y, *room;
+    int32_t steps = 0, most = 0;
+    for (;; steps++) {
+        if (steps == most) {
+            most = 2 * most + 16;
+            x = realloc(x, sizeof(float) * @{NAME}_INPUT * (size_t)most);
+            if (!x) return 1;
+        }
+        if (!read_step(x + @{NAME}_INPUT * steps)) break;
+    }
+    if (steps == 0) return fputs("There is not one step of @{NAME}_INPUT numbers.\\n", stderr), 1;
+    y = malloc(sizeof(float) * @{NAME}_OUTPUT * (size_t)(steps + 1));
+    room = malloc(sizeof(float) * (size_t)(@{NAME}_ROOM(steps) + 1));
+    if (!y || !room) return 1;
+    @{name}_run(&@{name}_trained, room, x, y, steps);
+@put_all
+    return 0;
+}
+"""
+
+LINES = """/* Reads texts, a line each, and prints @what. */
+
+#include <stdio.h>
+#include "@name.h"
+
+enum { MOST = 1024 };  /* @{items} of a text that are read */
+
+static char line[16 * MOST];
+static @element given[MOST@row];
+static float y[@answers@{NAME}_OUTPUT];
+@memory@largest
+int main(void) {
+    while (fgets(line, sizeof line, stdin)) {
+        for (char *end = line; *end; end++)
+            if (*end == '\\n') *end = 0;
+        int32_t steps = @{name}_read(line, given, MOST);
+        if (steps > MOST) steps = MOST;
+@run
+@put_all
+    }
+    return 0;
+}
+"""
+
+
+def example(model: Model, meaning: Meaning) -> str | None:
+    """The program; None where a model reads tokens of which nothing more is known."""
+    names = {"name": model.name, "NAME": model.name.upper()}
+    if model.samples:
+        return None if meaning.words is None else _filled(_writes(model, meaning), names)
+    if model.reads == "numbers":
+        return _filled(_numbers(model, meaning), names)
+    return None if meaning.reader is None else _filled(_lines(model, meaning), names)
+
+
+@dataclass(frozen=True)
+class _Program:
+    text: str
+    values: dict[str, str]
+
+
+def _filled(program: _Program, names: dict[str, str]) -> str:
+    """Places in what stands in a place are filled, too."""
+    text = program.text
+    for _ in range(3):
+        text = C(text).safe_substitute(program.values | names)
+    return text
+
+
+def _writes(model: Model, meaning: Meaning) -> _Program:
+    is_read = meaning.reader is not None
+    is_spaced = meaning.words is not None and meaning.words.are_spaced
+    return _Program(
+        WRITES,
+        {
+            "prompt": "prompt" if is_read else "numbers of tokens that it begins with",
+            "memory": "static int32_t prompt[4096];\n" if is_read else "",
+            "begin": (PROMPT_OF_TEXT if is_read else PROMPT_OF_NUMBERS) + (BEFORE_SPACED if is_spaced else ""),
+            "write": WRITE_SPACED if is_spaced else WRITE,
+        },
+    )
+
+
+def _put(model: Model, meaning: Meaning, y: str, indent: str) -> str:
+    put = PUT_NUMBERS if meaning.words is None else PUT_LABEL
+    return C(put).safe_substitute(y=y, indent=indent)
+
+
+def _what(model: Model, meaning: Meaning) -> str:
+    answer = "answer" if meaning.words is None else "label"
+    return f"the {answer} of them all" if model.pooling else f"the {answer} of each step"
+
+
+def _put_all(model: Model, meaning: Meaning, indent: str) -> str:
+    """What is printed of a whole sequence."""
+    if model.pooling:
+        return indent + _put(model, meaning, "y", indent)
+    each = _put(model, meaning, "(y + t * @{NAME}_OUTPUT)", indent + "    ")
+    return f"{indent}for (int32_t t = 0; t < steps; t++)\n{indent}    {each}"
+
+
+def _numbers(model: Model, meaning: Meaning) -> _Program:
+    values = {
+        "what": _what(model, meaning),
+        "numbers": "@{NAME}_INPUT numbers",
+        "largest": "" if meaning.words is None else LARGEST,
+        "read_step": READ_STEP,
+    }
+    if model.is_two_way:
+        return _Program(SEQUENCE, values | {"put_all": _put_all(model, meaning, "    ")})
+    put = _put(model, meaning, "y", "        " if not model.pooling else "    ")
+    return _Program(
+        STEPS,
+        values
+        | {
+            "put_each": "" if model.pooling else f"\n        {put}",
+            "put_last": f"\n    {put}" if model.pooling else "",
+        },
+    )
+
+
+def _lines(model: Model, meaning: Meaning) -> _Program:
+    is_word = model.reads == "word"
+    if model.is_two_way:
+        memory = "static float room[@{NAME}_ROOM(MOST)];\n"
+        run = "        @{name}_run(&@{name}_trained, room, given, y, steps);"
+    else:
+        memory = "static @{name}_state state;\n"
+        run = (
+            "        @{name}_reset(&@{name}_trained, &state);\n"
+            "        @{name}_run(&@{name}_trained, &state, given, y, steps);"
+        )
+    return _Program(
+        LINES,
+        {
+            "what": "the label of each" if model.pooling else "the label of each word, a line each",
+            "items": "words" if is_word else "tokens",
+            "element": "uint32_t" if is_word else "int32_t",
+            "row": " * @{NAME}_INPUT" if is_word else "",
+            "answers": "" if model.pooling else "MOST * ",
+            "memory": memory,
+            "largest": LARGEST,
+            "run": run,
+            "put_all": _put_all(model, meaning, "        "),
+        },
+    )
