@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 def tolerated(own_difference: float) -> float:
     """The largest difference that is rounding: where a cell makes rounding grow, as it does in selfloop itself."""
-    return max(TOLERANCE, 4 * own_difference)
+    return max(TOLERANCE, 10 * own_difference)
 
 
 @dataclass(frozen=True)
