@@ -66,7 +66,7 @@ def export(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     made = export(LSTM(3, 8), f"{folder}/lstm")
         >>> [path.name for path in made.files]
-        ['model.h', 'model.c', 'model_weights.c', 'check.c', 'Makefile', 'model.weights']
+        ['model.h', 'model.c', 'model_weights.c', 'model.weights', 'check.c', 'example.c', 'Makefile', 'model.py']
         >>> made.sizes["state"]
         64
     """
