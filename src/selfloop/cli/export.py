@@ -61,7 +61,7 @@ def export(
     from rich.console import Console
 
     from selfloop.compiler import target_table
-    from selfloop.exporting.forms import FORMS
+    from selfloop.exporting.forms import FORMS, WEIGHTS
     from selfloop.tasks import load
     from selfloop.untrusted import is_folder
 
@@ -79,10 +79,8 @@ def export(
             f"The --to must be one of {', '.join(FORMS)}. Got '{to}' instead{nearest(to, FORMS) or '.'}"
         )
     form = FORMS[to]
-    if weights not in form.weights:
-        raise ArgumentError(
-            f"The --weights for {to} must be one of {', '.join(form.weights)}. Got '{weights}' instead."
-        )
+    if weights not in WEIGHTS:
+        raise ArgumentError(f"The --weights for {to} must be one of {', '.join(WEIGHTS)}. Got '{weights}' instead.")
     options = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
     for title in options:
         if title not in form.takes:

@@ -7,9 +7,9 @@ from torch import nn
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.exporting.exported import Exported, check_folder
-from selfloop.exporting.forms import FORMS
+from selfloop.exporting.forms import FORMS, WEIGHTS
 from selfloop.exporting.native.describe import checked
-from selfloop.exporting.native.export import check_name, export_native, targets_of
+from selfloop.exporting.native.export import check_name, export_native, target_of
 from selfloop.exporting.onnx import export_onnx
 from selfloop.layers import Recurrent
 from selfloop.tasks.loading import load
@@ -75,10 +75,10 @@ def export(
     if form is None:
         hint = nearest(str(to), FORMS) or "."
         raise ArgumentError(f"The 'to' of export must be one of {', '.join(FORMS)}. Got {to!r} instead{hint}")
-    if weights not in form.weights:
-        hint = nearest(str(weights), form.weights) or "."
+    if weights not in WEIGHTS:
+        hint = nearest(str(weights), WEIGHTS) or "."
         raise ArgumentError(
-            f"The 'weights' of export must be one of {', '.join(form.weights)}. Got {weights!r} instead{hint}"
+            f"The 'weights' of export must be one of {', '.join(WEIGHTS)}. Got {weights!r} instead{hint}"
         )
     given = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
     if isinstance(model, str | Path):
@@ -92,10 +92,10 @@ def export(
                 f"weights='{weights}' instead."
             )
         return export_onnx(model, folder, **given)
-    targets, name = targets_of(target, to), check_name("model" if name is None else name)
+    aimed, name = target_of(target, to), check_name("model" if name is None else name)
     module = checked(model)
     check_folder(folder)
-    return export_native(module, folder, to=to, name=name, form=weights, targets=targets)
+    return export_native(module, folder, to=to, name=name, form=weights, target=aimed)
 
 
 def _taken(given: dict[str, Any], to: str) -> dict[str, Any]:

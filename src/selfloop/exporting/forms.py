@@ -16,7 +16,6 @@ class Form:
     Attributes:
         about: what it is, for help.
         home: the module whose `export_run` writes it.
-        weights: the kinds of numbers that its weights can be.
         next: what to do with the files, where ``{folder}`` stands for theirs.
         takes: further options of `export_run`.
         fixed: those that the row decides.
@@ -24,7 +23,6 @@ class Form:
 
     about: str
     home: str
-    weights: tuple[str, ...]
     next: str
     takes: tuple[str, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
@@ -36,13 +34,15 @@ class Form:
         return made
 
 
+WEIGHTS = ("f32", "bf16", "int8")
+"""What the matrices of every form can be kept as."""
+
 NATIVE = "selfloop.exporting.native.tasks"
 
 FORMS = {
     "c": Form(
         about="C99 for any compiler",
         home=NATIVE,
-        weights=("f32", "bf16", "int8"),
         next="\nTry it: make -C {folder} && make -C {folder} example",
         takes=("name",),
         fixed={"to": "c"},
@@ -50,7 +50,6 @@ FORMS = {
     "object": Form(
         about="machine code to link, for a --target",
         home=NATIVE,
-        weights=("f32", "bf16", "int8"),
         next="\nTry it: make -C {folder} && make -C {folder} example",
         takes=("name", "target"),
         fixed={"to": "object"},
@@ -58,7 +57,6 @@ FORMS = {
     "wasm": Form(
         about="WebAssembly with a JavaScript module and a page",
         home=NATIVE,
-        weights=("f32", "bf16", "int8"),
         next="\nTry it: python -m http.server -d {folder}, and open http://localhost:8000",
         takes=("name", "target"),
         fixed={"to": "wasm"},
@@ -66,7 +64,6 @@ FORMS = {
     "onnx": Form(
         about="ONNX files, and a Python file that runs them without torch and selfloop",
         home="selfloop.exporting.onnx.tasks.export",
-        weights=("f32", "bf16", "int8"),
         next="\nTry it: python {folder}/run.py --help",
     ),
 }

@@ -4,9 +4,10 @@ A row of TARGETS is a family of processors. Adding one is adding a row: the test
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TypeVar
 
 import llvmlite.binding as llvm
 
@@ -212,6 +213,8 @@ TARGETS = (
 )
 """Of one architecture the widest first."""
 
+AnyTarget = TypeVar("AnyTarget", bound=Target)
+
 VARIABLE = "SELFLOOP_TARGET"
 """The environment variable that names a narrower target than the processor's own."""
 
@@ -245,10 +248,15 @@ def named(name: str) -> Target:
     Raises:
         BackendError: there is none.
     """
-    for target in TARGETS:
+    return found(name, TARGETS)
+
+
+def found(name: str, targets: Sequence[AnyTarget]) -> AnyTarget:
+    """The one of these targets that has this name; a BackendError names those that there are."""
+    for target in targets:
         if target.name == name:
             return target
-    names = [target.name for target in TARGETS]
+    names = [target.name for target in targets]
     raise BackendError(f"There is no target '{name}'{nearest(name, names) or '; there are ' + ', '.join(names) + '.'}")
 
 

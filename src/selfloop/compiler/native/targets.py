@@ -9,10 +9,9 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import Target, found
 from selfloop.compiler.cpu.targets import host as host_family
 from selfloop.compiler.cpu.targets import named as family
-from selfloop.errors import BackendError, nearest
 
 _V2 = replace(
     family("sse2"),
@@ -103,11 +102,7 @@ def object_target(name: str) -> Target:
     Raises:
         BackendError: there is none.
     """
-    for target in OBJECT_TARGETS:
-        if target.name == name:
-            return target
-    names = [target.name for target in OBJECT_TARGETS]
-    raise BackendError(f"There is no target '{name}'{nearest(name, names) or '; there are ' + ', '.join(names) + '.'}")
+    return found(name, OBJECT_TARGETS)
 
 
 def host_object_target() -> Target:

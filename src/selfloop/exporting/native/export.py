@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def export_native(
     to: str,
     name: str,
     form: str,
-    targets: tuple[Target, ...] = (),
+    target: Target | None = None,
     meaning: Meaning | None = None,
     inputs: Sequence[Tensor] = (),
 ) -> Exported:
@@ -78,7 +79,7 @@ def export_native(
         to: ``c``, ``object`` or ``wasm``.
         name: what all names begin with.
         form: of the weights.
-        targets: of object files; that of this processor and its family if none.
+        target: of an object file or a module, see `target_of`; None for C source.
         meaning: of the model's numbers, for who writes a program; None where nothing is known of them.
         inputs: sequences of a run's data to try it on, each (T, numbers), or (T,) of tokens; random ones are added.
 
@@ -89,10 +90,10 @@ def export_native(
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
     own = described(module, name, form)
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
-    check_size(source, to, targets)
+    check_size(source, target)
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
-    maker = MAKERS[to](source, cases, targets)
+    maker = MAKERS[to](source, cases, target)
     files = maker.files()
     tried, not_tried = maker.tried(files)
     for one in tried:
@@ -108,19 +109,19 @@ def export_native(
     return Exported(written, tried, not_tried, maker.sizes(files))
 
 
-def check_size(source: Source, to: str, targets: Sequence[Target] = ()) -> None:
+def check_size(source: Source, target: Target | None) -> None:
     """Raise ArgumentError where weights have more elements than an index of the code can number, or a 32-bit processor
     address.
     """
     layout = source.layout
     codes = FORMS[layout.form] * layout.codes
     for unit, size, by in (
-        ("numbers", max(layout.floats, layout.codes), ["C source"] if to == "c" else []),
-        ("bytes", 4 * layout.floats + codes, [t.name for t in targets if t.index_bits == 32]),
+        ("numbers", max(layout.floats, layout.codes), "C source" if target is None else None),
+        ("bytes", 4 * layout.floats + codes, target.name if target is not None and target.index_bits == 32 else None),
     ):
         if by and size >= INDEXED:
             raise ArgumentError(
-                f"{source.title} has {size:,} {unit} of weights, and {by[0]} has indices of 32 bits, for less than "
+                f"{source.title} has {size:,} {unit} of weights, and {by} has indices of 32 bits, for less than "
                 f"{INDEXED:,}. Export an object file for a 64-bit processor, or a smaller model."
             )
 
@@ -134,13 +135,15 @@ def check_name(name: object) -> str:
     return name
 
 
-def targets_of(target: str | None, to: str) -> tuple[Target, ...]:
-    """The targets of this name: none for this processor, and for C, which has none."""
-    if target is None:
-        return ()
+def target_of(name: str | None, to: str) -> Target | None:
+    """The target of this name; of None this processor's, and engines with SIMD; None for C, which has none."""
     if to == "c":
-        raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
-    return (wasm_target(target) if to == "wasm" else object_target(target),)
+        if name is not None:
+            raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
+        return None
+    if to == "wasm":
+        return wasm_target("simd" if name is None else name)
+    return host_object_target() if name is None else object_target(name)
 
 
 def _title(module: Trained) -> str:
@@ -240,29 +243,29 @@ class _C:
 
 
 @dataclass(frozen=True, eq=False)
-class _Objects:
-    """Object files, one for each target."""
+class _Object:
+    """An object file."""
 
     source: Source
     cases: Sequence[Case]
-    targets: tuple[Target, ...]
+    target: Target
 
     def files(self) -> dict[str, bytes]:
         """By their names."""
-        own, name = self.source, self.source.model.name
-        found: dict[str, bytes] = {}
-        for target in self.targets:
-            code, layout = native_object(own.model, target)
-            weights = own.packed(layout, target.name)
-            found[f"{name}.o"] = code
-            found[f"{name}_weights.o"] = data_object(f"{name}_trained", weights.bytes, target)
-            found[f"{name}.weights"] = weights.bytes
-        header = {f"{name}.h": own.header(weights).encode()}
-        return header | found | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"], toolchain(target))
+        own, name, target = self.source, self.source.model.name, self.target
+        code, layout = native_object(own.model, target)
+        weights = own.packed(layout, target.name)
+        files = {
+            f"{name}.h": own.header(weights).encode(),
+            f"{name}.o": code,
+            f"{name}_weights.o": data_object(f"{name}_trained", weights.bytes, target),
+            f"{name}.weights": weights.bytes,
+        }
+        return files | _around(own, self.cases, [f"{name}.o", f"{name}_weights.o"], toolchain(target))
 
     def tried(self, files: Mapping[str, bytes]) -> tuple[tuple[Tried, ...], tuple[str, ...]]:
         """By a C compiler for its processor, and where that is another, by an emulator; else in this process."""
-        (target,) = self.targets
+        target = self.target
         tools = toolchain(target)
         if tools is None:
             return (), (f"nothing here runs {target.name}",)
@@ -281,17 +284,16 @@ class _Objects:
         return {"object": len(files[f"{self.source.model.name}.o"])} | _sizes(self.source, files)
 
 
-def _web(source: Source, cases: Sequence[Case], targets: tuple[Target, ...]) -> Web:
+def _web(source: Source, cases: Sequence[Case], target: Target) -> Web:
     """It is tried on the first case."""
     if source.model.reads == "word":
         raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
-    (target,) = targets or (wasm_target("simd"),)
     return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
 
 
-MAKERS: dict[str, Callable[[Source, Sequence[Case], tuple[Target, ...]], _C | _Objects | Web]] = {
-    "c": lambda source, cases, targets: _C(source, cases),
-    "object": lambda source, cases, targets: _Objects(source, cases, targets or (host_object_target(),)),
+MAKERS: dict[str, Callable[[Source, Sequence[Case], Any], _C | _Object | Web]] = {
+    "c": lambda source, cases, target: _C(source, cases),
+    "object": _Object,
     "wasm": _web,
 }
 """What makes the files of a form."""

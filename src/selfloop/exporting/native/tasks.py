@@ -12,7 +12,7 @@ from selfloop.data.media.audio import FLOOR, HOP, LOWEST, WINDOW
 from selfloop.errors import ArgumentError, SelfloopError
 from selfloop.exporting.exported import Cost, Exported, check_folder
 from selfloop.exporting.native.describe import described
-from selfloop.exporting.native.export import check_name, export_native, targets_of
+from selfloop.exporting.native.export import check_name, export_native, target_of
 from selfloop.exporting.native.files import Source
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning, Words, token_reader, token_texts, word_reader
@@ -58,7 +58,7 @@ def export_run(
         ArgumentError: there is no native code for the task or a part of the model, or the folder is not empty.
         BackendError: what was made does not give selfloop's numbers.
     """
-    targets = targets_of(target, to)
+    aimed = target_of(target, to)
     check_name(name)
     meaning = meaning_of(opened)
     check_folder(folder)
@@ -71,9 +71,7 @@ def export_run(
     except SelfloopError as error:
         without_data = f"with the run's data. {error}"
     cost = None if part is None or weights == "f32" else cost_of(opened, part, weights)
-    made = export_native(
-        module, folder, to=to, name=name, form=weights, targets=targets, meaning=meaning, inputs=inputs
-    )
+    made = export_native(module, folder, to=to, name=name, form=weights, target=aimed, meaning=meaning, inputs=inputs)
     is_unknown = weights != "f32" and part is None
     notes = (f"what {weights} weights cost is not known without the run's data",) if is_unknown else ()
     return Exported(
