@@ -41,7 +41,7 @@ def _quickly():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Runs of each kind, with the files that they were trained on."""
-    torch.manual_seed(0)  # of weights that draw no byte 0, which is an empty string of C
+    torch.manual_seed(1)  # weights that give both labels, and draw no byte 0, which is an empty string of C
     folder = tmp_path_factory.mktemp("runs")
     (folder / "play.txt").write_text("".join(TEXT), encoding="utf-8")
     for kind in ("char", "byte", "word", "bpe"):
