@@ -65,7 +65,8 @@ def character_model(folder: Path) -> None:
     tokenizer = Tokenizer.train("char", [alphabet])
     model = models.LanguageModel(tokenizer.vocab_size, cells.lstm, embedding_size=64, hidden_size=512).eval()
     parameters = sum(p.numel() for p in model.parameters())
-    native.export_native(model, folder, to="wasm", name="model", form="int8", meaning=Meaning(tokenizer=tokenizer))
+    meaning, target = Meaning(tokenizer=tokenizer), native.target_of(None, "wasm")
+    native.export_native(model, folder, to="wasm", name="model", form="int8", target=target, meaning=meaning)
     print(f"\ncharacter model, LSTM of 512 units, {tokenizer.vocab_size} characters: {parameters:,} parameters, int8")
     print("file               bytes   by gzip")
     total, packed = 0, 0

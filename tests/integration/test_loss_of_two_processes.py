@@ -1,16 +1,15 @@
 """Two processes optimise the loss that one does: after some updates their weights are the same, in every task."""
 
 import json
-import os
 import random
 import socket
 
 import pytest
 import torch
 from integration.launch import Launched
+from integration.world import be_exact, be_one_of
 from PIL import Image
 
-from selfloop.models.encoders import WordEncoder
 from selfloop.training.checkpoint import read_tensors
 
 STEPS = 12
@@ -87,21 +86,6 @@ def free_port():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
-
-
-def be_exact():
-    """In float64, and without words that are unknown at random, which each process would draw for itself."""
-    torch.set_default_dtype(torch.float64)
-    torch.Tensor.float = torch.Tensor.double
-    WordEncoder.UNKNOWN = 0.0
-
-
-def be_one_of(rank, world_size, port):
-    """As torchrun has it."""
-    be_exact()
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
-    os.environ |= {name: str(value) for name, value in places.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
 def weights(run):

@@ -1,4 +1,4 @@
-"""The private APIs of torch that kernels use: all of them are here, and a test of each fails when torch changes it.
+"""The private APIs of torch that selfloop uses: all of them are here, and a test of each fails when torch changes it.
 
 They are names of torch's own functions and classes, not functions around them: several are on the path of every call.
 `guard_or_false` and what registers a node of torch's trees have no leading underscore, but no promise to stay either.
@@ -32,6 +32,7 @@ __all__ = [
     "is_jit_tracing",
     "is_legacy_batched",
     "is_zero_tensor",
+    "lerp_each",
     "onednn_has_bfloat16",
     "register_pytree_node",
     "storage_references",
@@ -56,6 +57,9 @@ is_legacy_batched = functorch.is_legacy_batchedtensor
 
 is_zero_tensor = torch.Tensor._is_zerotensor
 """Whether a tensor is zeros without memory, as autograd makes them for gradients that are known to be zero."""
+
+lerp_each = torch._foreach_lerp_
+"""Move each tensor of a list towards that of another by a weight, in place; torch's own optimizers use its like."""
 
 below_autograd = _AutoDispatchBelowAutograd
 """A context in which the dispatcher passes over autograd, for the forward of an operator with a gradient of its own."""

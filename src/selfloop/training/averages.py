@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from selfloop.kernels.torch_internals import lerp_each
+
 ETA = 8
 """Update t counts (ETA + 1) / (t + ETA) in the average, so that this reaches back over about a tenth of the updates so
 far (polynomial-decay averaging, Shamir & Zhang 2013)."""
@@ -39,7 +41,7 @@ def with_average(model: nn.Module, average: AveragedModel | None) -> Iterator[No
 def _average(averages: Any, values: Any, count: Tensor | int) -> None:
     """Tensors of one dtype, in place: new ones for each update took as long as AdamW."""
     if values[0].is_floating_point():
-        torch._foreach_lerp_(averages, values, (ETA + 1) / (int(count) + 1 + ETA))
+        lerp_each(averages, values, (ETA + 1) / (int(count) + 1 + ETA))
     else:
         _copy(values, averages)
 

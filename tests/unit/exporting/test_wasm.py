@@ -19,7 +19,7 @@ from selfloop.data import Tokenizer
 from selfloop.errors import BackendError
 from selfloop.exporting import Tried
 from selfloop.exporting.native.describe import described
-from selfloop.exporting.native.export import export_native
+from selfloop.exporting.native.export import export_native, target_of
 from selfloop.exporting.native.texts import Meaning, Words
 from selfloop.exporting.web import export as web
 
@@ -269,11 +269,16 @@ def test_memory_grows_for_many_sessions_and_long_runs(tmp_path):
     assert same == [True, True, True]
 
 
+def to_wasm(model, folder, meaning):
+    target = target_of(None, "wasm")
+    export_native(model, folder, to="wasm", name="model", form="f32", target=target, meaning=meaning)
+
+
 def language_model(kind, folder, **options):
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(kind, [TEXT * 3, "a word, two words"], **options)
     model = varied(models.LanguageModel(tokenizer.vocab_size, cells.gru, embedding_size=4, hidden_size=8)).eval()
-    export_native(model, folder, to="wasm", name="model", form="f32", meaning=Meaning(tokenizer=tokenizer))
+    to_wasm(model, folder, Meaning(tokenizer=tokenizer))
     return tokenizer, model
 
 
@@ -316,7 +321,7 @@ def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     numbers.fit([1.0, 2.0, 3.0], [0.5, 1.0, 2.0])
     model = models.ManyToOne(numbers, cells.lstm, 2, hidden_size=4, pooling="mean")
     words = Words("labels", [b"</script>", "é".encode()])
-    export_native(model, tmp_path / "made", to="wasm", name="model", form="f32", meaning=Meaning(words=words))
+    to_wasm(model, tmp_path / "made", Meaning(words=words))
     for file in ("index.html", "model.mjs"):
         text = (tmp_path / "made" / file).read_text()
         assert not re.search(r"\{\{[A-Z]+\}\}", text)

@@ -158,6 +158,12 @@ def test_zeros_without_memory_are_seen():
     assert not internals.is_zero_tensor(torch.zeros(2))
 
 
+def test_each_tensor_moves_towards_another():
+    averages, values = [torch.zeros(2), torch.ones(3)], [torch.ones(2), torch.full((3,), 5.0)]
+    internals.lerp_each(averages, values, 0.25)
+    assert [v.tolist() for v in averages] == [[0.25] * 2, [2.0] * 3]
+
+
 def test_onednn_says_whether_it_computes_in_bfloat16():
     lstm = torch.nn.LSTM(8, 8).bfloat16()
     if internals.onednn_has_bfloat16():

@@ -67,7 +67,7 @@ def export_native(
     to: str,
     name: str,
     form: str,
-    target: Target | None = None,
+    target: Target | None,
     meaning: Meaning | None = None,
     inputs: Sequence[Tensor] = (),
 ) -> Exported:
