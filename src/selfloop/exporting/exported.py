@@ -9,6 +9,7 @@ from pathlib import Path
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
+from selfloop.untrusted import exists, is_folder
 
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
@@ -125,7 +126,11 @@ def _time(microseconds: float) -> str:
 
 def check_folder(folder: Path) -> None:
     """Raise ArgumentError where a folder cannot take an export."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        is_taken = exists(folder) and (not is_folder(folder) or any(folder.iterdir()))
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be read: {error.strerror}.") from None
+    if is_taken:
         raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
 
 
@@ -136,7 +141,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
         ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
     """
     check_folder(folder)
-    is_new = not folder.exists()
+    is_new = not exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -167,7 +172,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
         beside.mkdir(parents=True)
         yield beside
         check_folder(folder)
-        if folder.exists():
+        if exists(folder):
             folder.rmdir()
         beside.rename(folder)
     except OSError as error:

@@ -1,8 +1,11 @@
 """Models as C99 and as object files: they give selfloop's numbers, and call nothing."""
 
 import ctypes
+import errno
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -328,6 +331,13 @@ def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
         (sl.Recurrent(cells.antisymmetric, 4, 4), {"weights": "int8"}, "makes a matrix of its parameters before"),
         (sl.Recurrent(cells.mlstm, 4, 4), {}, "no native code: C is a matrix that differs"),
         (sl.LSTM(3, 4), {"name": "My Model"}, "must be a name of C in lower case"),
+        (sl.LSTM(3, 4), {"name": "check"}, "cannot be 'check', which is a file of every export"),
+        (sl.LSTM(3, 4), {"name": "example", "to": "wasm"}, "cannot be 'example', which is a file of every export"),
+        (sl.LSTM(3, 4), {"name": "class"}, "cannot be 'class', which is a word of Python, where class.py is imported"),
+        (sl.LSTM(3, 4), {"name": "math"}, "cannot be 'math', which is a module of Python"),
+        (sl.LSTM(3, 4), {"name": "numpy", "to": "object"}, "cannot be 'numpy', which is a module of Python"),
+        (sl.LSTM(3, 4), {"name": "stdint"}, "cannot be 'stdint', which is a header of C"),
+        (sl.LSTM(3, 4), {"name": "play__er"}, "must be a name of C in lower case"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_one_sentence(rnn, options, words, tmp_path):
@@ -343,6 +353,16 @@ def test_a_stack_that_is_not_finite_is_refused(tmp_path):
         rnn.weight_hh_l0[0, 0] = torch.nan
     with pytest.raises(SelfloopError, match="are not all finite"):
         sl.export(rnn, tmp_path / "made")
+
+
+def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    for to in ("object", "onnx"):
+        with pytest.raises(SelfloopError, match="cannot be read: Permission denied"):
+            sl.export(sl.LSTM(3, 4), tmp_path, to=to)
 
 
 def test_nothing_is_overwritten(tmp_path):

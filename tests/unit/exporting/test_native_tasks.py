@@ -27,6 +27,9 @@ from selfloop.tasks.inputs import Inputs
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 compiled = pytest.mark.skipif(COMPILER is None or shutil.which("make") is None, reason="there is no C compiler here")
 
+STRICT = "-Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wdouble-promotion -Wstrict-prototypes -Wundef"
+"""What careful programs are compiled with."""
+
 TEXT = ["the cat sat on the mat, né 你好\ncan't the cat?\n"] * 40
 WORDS = Vocabulary.of([["the", "cat", "n't", "can", "οδος", "οδοσ", "né", "i̇x", "@cat"] * 2])
 
@@ -57,6 +60,8 @@ def runs(tmp_path_factory):
     make("classify", folder / "reviews", inputs=texts, data={"source": str(folder / "reviews.csv")}, scale=5)
     names = Inputs("text", (), ("a", "b", "c"), tokenizer=Tokenizer.train("char", TEXT))
     make("classify", folder / "names", inputs=names, data={"source": str(folder / "reviews.csv")}, scale=5)
+    pieces = Inputs("text", (), ("a", "b", "c"), tokenizer=Tokenizer.train("bpe", TEXT, 300))
+    make("classify", folder / "pieces", inputs=pieces, data={"source": str(folder / "reviews.csv")}, scale=5)
     draw = np.random.default_rng(0)
     np.savez(
         folder / "series.npz",
@@ -70,11 +75,19 @@ def runs(tmp_path_factory):
 
 def said(folder, *arguments, given=""):
     """What the example prints."""
-    subprocess.run(["make", "-s", "example", "CFLAGS=-std=c99 -O1 -Wall -Wextra -Werror"], cwd=folder, check=True)
+    subprocess.run(["make", "-s", "example", f"CFLAGS=-std=c99 -O1 {STRICT}"], cwd=folder, check=True)
     done = subprocess.run(
         [folder / "example", *map(str, arguments)], input=given, capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+def failed(folder, given, status=1):
+    """What the example says on stderr."""
+    said(folder)
+    done = subprocess.run([folder / "example"], input=given.encode(), capture_output=True, check=False)
+    assert done.returncode == status
+    return done.stderr.decode()
 
 
 def pcg(seed):
@@ -197,6 +210,43 @@ def test_a_program_prints_the_labels_of_texts(run, to, runs, tmp_path):
     found = load(runs / run).predict(lines)
     labels = [label for one in found for label in (one.labels if run == "tags" else [one.label])]
     assert said(tmp_path / "made", given="\n".join(lines) + "\n").split("\n") == [*labels, ""]
+
+
+@compiled
+def test_a_program_labels_texts_that_python_has_cut_into_tokens(runs, tmp_path):
+    """Byte-pair encoding has no code in C."""
+    sl.export(runs / "pieces", tmp_path / "made", to="object")
+    opened = load(runs / "pieces")
+    texts = ["the cat sat", "né 你好", "can't the mat?", "sat sat"]
+    rows = [" ".join(map(str, opened.inputs.tokenizer.encode(text))) for text in texts]
+    labels = [one.label for one in opened.predict(texts)]
+    assert said(tmp_path / "made", given="\n".join(rows)).splitlines() == labels
+    last = len(opened.inputs.tokenizer.vocabulary) - 1
+    for wrong in ("1 2 x", str(last + 1), "-1"):
+        assert failed(tmp_path / "made", f"1 2\n{wrong}\n") == f"Line 2 must hold tokens, numbers from 0 to {last}.\n"
+
+
+@compiled
+def test_a_program_reads_lines_of_any_system_and_says_what_it_leaves_out(runs, tmp_path):
+    sl.export(runs / "names", tmp_path / "made", to="object")
+    lines = ["the cat can't sit", "x", "né"]
+    labels = [one.label for one in load(runs / "names").predict(lines)]
+    assert said(tmp_path / "made", given="\r\n".join(["", *lines, " "])).splitlines() == labels
+    long = "the cat sat " * 100
+    assert failed(tmp_path / "made", f"x\n{long}\n", 0) == "Of line 2, 1024 of 1200 tokens are read.\n"
+    assert failed(tmp_path / "made", f"x\n{long * 20}\n") == "Line 2 is longer than 16383 bytes.\n"
+
+
+@compiled
+@pytest.mark.parametrize("two_way", [False, True])
+def test_a_line_that_is_no_step_is_named(two_way, tmp_path):
+    """A number that is missing must not move the others."""
+    sl.export(sl.GRU(3, 2, bidirectional=two_way), tmp_path / "made", to="object")
+    assert len(said(tmp_path / "made", given="1,2,3\n\n4; 5;6\r\n7 8 9\n1e3,-0x1p-2,.5,\n").splitlines()) == 4
+    for wrong in ("1,,3", "1,2", "1,2,3,4", "1,nan,3", "1,inf,3", "a,b,c", "1,2,3 m"):
+        said_ = failed(tmp_path / "made", f"1,2,3\n{wrong}\n4,5,6\n")
+        assert said_ == "Line 2 must hold 3 numbers, with commas between them.\n"
+    assert failed(tmp_path / "made", "\n") == "There is not one step of 3 numbers.\n"
 
 
 @compiled
@@ -372,7 +422,7 @@ def test_a_bare_stack_has_an_example_too(tmp_path):
         failed = subprocess.run(
             [tmp_path / name / "example"], input="a,b\n", capture_output=True, text=True, check=False
         )
-        assert (failed.returncode, failed.stderr) == (1, "There is not one step of MODEL_INPUT numbers.\n")
+        assert (failed.returncode, failed.stderr) == (1, "Line 1 must hold 2 numbers, with commas between them.\n")
 
 
 @pytest.mark.parametrize("text", ['a\\b"c\n', "né?f1", "??/", "@name @{name}", "\x00\x7f\xff7"])

@@ -2,9 +2,11 @@
 
 import copy
 import ctypes
+import keyword
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +54,18 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 HERE = Toolchain(flags=NATIVE)
 """This machine's own."""
+
+HEADERS = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
+stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"""
+"""Of the standard library of C."""
+
+TAKEN: Mapping[frozenset[str], str] = {
+    frozenset({"check", "example"}): "a file of every export",
+    frozenset(keyword.kwlist): "a word of Python, where {name}.py is imported",
+    sys.stdlib_module_names | {"numpy"}: "a module of Python, which {name}.py would hide",
+    frozenset(HEADERS.split()): "a header of C, which {name}.h would hide",
+}
+"""Names that the files of an export cannot have, and why."""
 
 INDEXED = 2**31
 """Numbers that an index of 32 bits with a sign tells apart."""
@@ -127,11 +141,17 @@ def check_size(source: Source, target: Target | None) -> None:
 
 
 def check_name(name: object) -> str:
-    """A name that all names in C can begin with; else ArgumentError."""
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+    """A name that all names in C can begin with, and that hides no other file; else ArgumentError."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z](_?[a-z0-9]){0,40}", name):
         raise ArgumentError(
             f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
         )
+    for taken, what in TAKEN.items():
+        if name in taken:
+            raise ArgumentError(
+                f"The 'name' of export cannot be {name!r}, which is {what.format(name=name)}. Give another, such as "
+                f"'{name}_model'."
+            )
     return name
 
 

@@ -148,7 +148,7 @@ int main(void) {{
         x += lengths[k] * {NAME}_INPUT;
         truth += count;
     }}
-    printf("difference %.3e of the largest output\\n", worst);
+    printf("difference %.3e of the largest output\\n", (double)worst);
 
     double steps = 0.0;
     const double start = seconds();
