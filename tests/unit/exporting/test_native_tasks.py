@@ -354,6 +354,9 @@ def test_python_maps_a_file_of_weights(called, tmp_path):
     short.write_bytes((tmp_path / "one" / "ear.weights").read_bytes()[:-4])
     with pytest.raises(ValueError, match="is too short"):
         module.Model(weights=short)
+    short.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"short.weights is too short: give a file ear.weights of this model."):
+        module.Model(weights=short)
 
 
 @compiled
@@ -386,6 +389,11 @@ def test_python_says_what_is_wrong_in_one_sentence(called, runs, tmp_path):
         play.sample(play.step(1), 3)
     with pytest.raises(ValueError, match="must be at least 0"):
         play.sample(play.step(1), np.ones(1, np.uint32), temperature=-1)
+    logits, counts = play.step(1), (0, len(play.words), 2**31, 2**40)
+    drawn = {tuple(play.sample(logits, np.array([seed], np.uint32), top_k=k) for seed in range(20)) for k in counts}
+    assert len(drawn) == 1 and len({*drawn.pop()}) > 1  # all tokens can be drawn
+    with pytest.raises(ValueError, match="A text must not hold the character 0, where it ends in C."):
+        play.read("a\0b")
     assert play.words[play.sample(play.step(1), np.ones(1, np.uint32))] in {text.encode() for text in TEXT[0]} | {
         b"<unk>"
     }

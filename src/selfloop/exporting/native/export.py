@@ -55,8 +55,8 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror")
 HERE = Toolchain(flags=NATIVE)
 """This machine's own."""
 
-HEADERS = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
-stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"""
+HEADERS = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
+stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"""
 """Of the standard library of C."""
 
 TAKEN: Mapping[frozenset[str], str] = {

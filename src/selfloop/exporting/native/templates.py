@@ -91,6 +91,10 @@ DOCUMENTED = {
 """What each function does."""
 
 SOURCE = """#include "{name}.h"
+
+#if defined __FAST_MATH__ || defined _M_FP_FAST
+#error "Compile this file without -ffast-math (-Ofast, /fp:fast): it rounds by sums whose order counts."
+#endif
 {text}"""
 
 WEIGHTS = """#include "{name}.h"
