@@ -73,6 +73,9 @@ class Cost:
         return f"{self.form} in the place of float32, over {self.count:,} targets of the validation data: {figures}"
 
 
+UNKNOWN_COST = "what {form} weights cost is not known without the run's data"
+
+
 @dataclass(frozen=True)
 class Exported:
     """What `export` has made.

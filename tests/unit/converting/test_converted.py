@@ -68,7 +68,7 @@ def test_what_is_no_file_is_refused(arguments, error, why):
 
 
 def test_a_layer_without_a_name_is_shown_as_one():
-    with pytest.raises(ArgumentError, match="The state dict has no layer 'rnn'; it has ''."):
+    with pytest.raises(ArgumentError, match=r"The state dict has no layer 'rnn'; it has ''."):
         sl.convert(nn.LSTM(3, 4).state_dict(), layer="rnn")
 
 

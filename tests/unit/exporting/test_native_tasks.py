@@ -392,7 +392,7 @@ def test_python_says_what_is_wrong_in_one_sentence(called, runs, tmp_path):
     logits, counts = play.step(1), (0, len(play.words), 2**31, 2**40)
     drawn = {tuple(play.sample(logits, np.array([seed], np.uint32), top_k=k) for seed in range(20)) for k in counts}
     assert len(drawn) == 1 and len({*drawn.pop()}) > 1  # all tokens can be drawn
-    with pytest.raises(ValueError, match="A text must not hold the character 0, where it ends in C."):
+    with pytest.raises(ValueError, match=r"A text must not hold the character 0, where it ends in C."):
         play.read("a\0b")
     assert play.words[play.sample(play.step(1), np.ones(1, np.uint32))] in {text.encode() for text in TEXT[0]} | {
         b"<unk>"
