@@ -1,6 +1,7 @@
 """Trained runs as native code: what C programs write, read and print is what selfloop says."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 
@@ -262,6 +263,25 @@ def test_a_program_prints_the_label_of_numbers(runs, tmp_path):
     assert "A step is 3 numbers, in the order and the units of the training data, series.npz." in header
     assert made.cost.form == "bf16" and set(made.cost.exact) == {"loss", "accuracy", "macro_f1"}
     assert [one.real for one in made.tried] == [tasks.REAL]
+
+
+def test_a_page_is_tried_on_the_data_of_the_run_and_begins_with_them(runs, tmp_path):
+    made = sl.export(runs / "series", tmp_path / "made", to="wasm")
+    assert made.tried and {one.real for one in made.tried} == {tasks.REAL} and made.difference < 1e-5
+    check, page = ((tmp_path / "made" / name).read_text() for name in ("check.mjs", "index.html"))
+    opened = load(runs / "series")
+    x = opened.inputs.arrays(opened.parts()["valid"])[0]
+    assert check.count('"y"') == 1 + tasks.REAL  # random numbers, too
+    assert f"const example = [{', '.join(str(float(f'{value:.4g}')) for value in x.reshape(-1))}];" in page
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
+def test_an_answer_that_is_no_number_fails_the_check_of_a_page(tmp_path):
+    sl.export(sl.LSTM(3, 4), tmp_path / "made", to="wasm")
+    check = tmp_path / "made" / "check.mjs"
+    check.write_text(re.sub(r'"y": \[[^,]+', '"y": [NaN', check.read_text()))
+    done = subprocess.run(["node", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("difference Infinity of the largest output")
 
 
 def test_shorter_weights_are_judged_by_the_validation_data(runs, tmp_path):

@@ -117,7 +117,7 @@ def export_native(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
-    real = 0 if to == "wasm" else sum(case.is_real for case in cases)
+    real = sum(case.is_real for case in cases)
     tried = tuple(replace(one, real=real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
@@ -305,10 +305,9 @@ class _Object:
 
 
 def _web(source: Source, cases: Sequence[Case], target: Target) -> Web:
-    """It is tried on the first case."""
     if source.model.reads == "word":
         raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
-    return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
+    return Web(source, cases, target)
 
 
 MAKERS: dict[str, Callable[[Source, Sequence[Case], Any], _C | _Object | Web]] = {
