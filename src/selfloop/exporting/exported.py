@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
@@ -125,6 +126,15 @@ class Exported:
 
 def _time(microseconds: float) -> str:
     return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def check_forward(module: object) -> None:
+    """Raise ArgumentError where a user's class computes more than the layer that it derives from."""
+    kind: Any = type(module)
+    if not kind.forward.__module__.startswith("selfloop."):
+        raise ArgumentError(
+            f"{kind.__name__} has a forward of its own, which an export would leave out. Export the layer without it."
+        )
 
 
 def check_folder(folder: Path) -> None:

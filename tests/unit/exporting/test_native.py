@@ -365,6 +365,39 @@ def test_a_stack_that_is_not_finite_is_refused(tmp_path):
         sl.export(rnn, tmp_path / "made")
 
 
+class Doubled(sl.Recurrent):
+    """A layer whose outputs are its own."""
+
+    def forward(self, x, *given, **named):
+        y, state = super().forward(x, *given, **named)
+        return 2 * y, state
+
+
+@pytest.mark.parametrize("to", ["c", "object", "wasm", "onnx"])
+def test_a_forward_of_ones_own_is_not_left_out(to, tmp_path):
+    with pytest.raises(SelfloopError, match=r"Doubled has a forward of its own, which an export would leave out."):
+        sl.export(Doubled(cells.gru, 3, 4), tmp_path / "made", to=to)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("to", KINDS)
+def test_infinite_weights_are_named(to, tmp_path):
+    """Gates that are full hide them from the outputs."""
+    rnn = sl.LSTM(3, 4)
+    with torch.no_grad():
+        rnn.bias_ih_l0.fill_(torch.inf)
+    with pytest.raises(SelfloopError, match=r"The weights of LSTM.* are not all finite, so it cannot be exported."):
+        sl.export(rnn, tmp_path / "made", to=to)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("to", ["object", "onnx"])
+def test_half_precision_is_exported_as_float32(to, dtype, tmp_path):
+    rnn = sl.LSTM(3, 4).to(dtype)
+    assert sl.export(rnn, tmp_path / "made", to=to).difference < 1e-5
+    assert rnn.weight_ih_l0.dtype is dtype
+
+
 def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
     def refused(self):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -105,6 +105,8 @@ def export_native(
     own = described(module, name, form)
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     check_size(source, target)
+    if not all(bool(weight.isfinite().all()) for weight in own.weights.values()):
+        raise ArgumentError(f"The weights of {source.title} are not all finite, so it cannot be exported.")
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
     maker = MAKERS[to](source, cases, target)
