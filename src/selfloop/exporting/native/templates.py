@@ -75,7 +75,7 @@ INPUTS = {
 """A step's input, and a sequence's."""
 
 DOCUMENTED = {
-    "reset": "Begin anew.",
+    "reset": "Begin anew: before the first step of every sequence.",
     "step": "One step: {input} in, {output} out. Where `y` is 0, nothing is written there.",
     "run": "`steps` steps: {inputs} in, {outputs} out.",
     "run_two_way": "A whole sequence of `steps` steps: {inputs} in, {outputs} out.\n"
