@@ -74,9 +74,14 @@ def runs(tmp_path_factory):
     return folder
 
 
+def built(folder):
+    """The example is compiled, and has no warnings."""
+    subprocess.run(["make", "-s", "example", f"CFLAGS=-std=c99 -O1 {STRICT}"], cwd=folder, check=True)
+
+
 def said(folder, *arguments, given=""):
     """What the example prints."""
-    subprocess.run(["make", "-s", "example", f"CFLAGS=-std=c99 -O1 {STRICT}"], cwd=folder, check=True)
+    built(folder)
     done = subprocess.run(
         [folder / "example", *map(str, arguments)], input=given, capture_output=True, text=True, check=True
     )
@@ -85,7 +90,7 @@ def said(folder, *arguments, given=""):
 
 def failed(folder, given, status=1):
     """What the example says on stderr."""
-    said(folder)
+    built(folder)
     done = subprocess.run([folder / "example"], input=given.encode(), capture_output=True, check=False)
     assert done.returncode == status
     return done.stderr.decode()
