@@ -230,6 +230,6 @@ def _chosen(layer: str | Sequence[str] | None, found: Found, where: str) -> Sequ
         return [*found]
     for name in wanted:
         if name not in found:
-            hint = nearest(name, found) or f"; it has {', '.join(written(own) for own in [*found][:20])}."
+            hint = nearest(name, found) or f"; it has {', '.join(written(own) or repr(own) for own in [*found][:20])}."
             raise ArgumentError(f"{where} has no layer {short(name)}{hint}")
     return [name for name in found if name in wanted]

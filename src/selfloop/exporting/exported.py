@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from selfloop.atomic import replacing
 from selfloop.errors import ArgumentError
+from selfloop.untrusted import exists, is_folder
 
 TOLERANCE = 1e-5
 """How far what was made may be from selfloop's own numbers, relative to the largest."""
@@ -72,6 +74,9 @@ class Cost:
         return f"{self.form} in the place of float32, over {self.count:,} targets of the validation data: {figures}"
 
 
+UNKNOWN_COST = "what {form} weights cost is not known without the run's data"
+
+
 @dataclass(frozen=True)
 class Exported:
     """What `export` has made.
@@ -123,9 +128,22 @@ def _time(microseconds: float) -> str:
     return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
 
 
+def check_forward(module: object) -> None:
+    """Raise ArgumentError where a user's class computes more than the layer that it derives from."""
+    kind: Any = type(module)
+    if not kind.forward.__module__.startswith("selfloop."):
+        raise ArgumentError(
+            f"{kind.__name__} has a forward of its own, which an export would leave out. Export the layer without it."
+        )
+
+
 def check_folder(folder: Path) -> None:
     """Raise ArgumentError where a folder cannot take an export."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        is_taken = exists(folder) and (not is_folder(folder) or any(folder.iterdir()))
+    except OSError as error:
+        raise ArgumentError(f"The folder '{folder}' cannot be read: {error.strerror}.") from None
+    if is_taken:
         raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
 
 
@@ -136,7 +154,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
         ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
     """
     check_folder(folder)
-    is_new = not folder.exists()
+    is_new = not exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -167,7 +185,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
         beside.mkdir(parents=True)
         yield beside
         check_folder(folder)
-        if folder.exists():
+        if exists(folder):
             folder.rmdir()
         beside.rename(folder)
     except OSError as error:

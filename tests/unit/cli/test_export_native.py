@@ -84,6 +84,8 @@ def test_targets_are_listed_without_a_run(selfloop):
         (("{runs}/play", "--to", "c", "--out", "{runs}"), "is not empty, and export overwrites nothing"),
         (("{runs}/play", "--to", "object", "--out", "{runs}/own.py/new"), "cannot be written: Not a directory."),
         (("{runs}/play", "--to", "object", "--out", "/proc/new"), "'/proc/new' cannot be written: No such file"),
+        (("{runs}/play", "--to", "c", "--out", "{runs}/" + "x" * 300), "cannot be written: File name too long."),
+        (("{runs}/play", "--to", "onnx", "--out", "{runs}/" + "x" * 300), "cannot be written: File name too long."),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_one_sentence(runs, selfloop, words, message):

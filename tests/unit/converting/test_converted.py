@@ -67,6 +67,11 @@ def test_what_is_no_file_is_refused(arguments, error, why):
         sl.convert(*arguments)
 
 
+def test_a_layer_without_a_name_is_shown_as_one():
+    with pytest.raises(ArgumentError, match=r"The state dict has no layer 'rnn'; it has ''."):
+        sl.convert(nn.LSTM(3, 4).state_dict(), layer="rnn")
+
+
 def test_wrong_options_are_refused(two):
     with pytest.raises(ArgumentError, match=r"'nonlinearity' of convert must be 'tanh' or 'relu'\. Got 'elu' instead"):
         sl.convert(two, nonlinearity="elu")

@@ -1,8 +1,11 @@
 """Models as C99 and as object files: they give selfloop's numbers, and call nothing."""
 
 import ctypes
+import errno
+import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -274,6 +277,16 @@ def test_other_compilers_than_gnus_take_it_too(tmp_path):
 
 
 @compiled
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast"])
+def test_a_compiler_that_may_reorder_sums_is_stopped(flag, tmp_path):
+    """The exponential rounds by adding a large number and taking it away again; without it, answers were 6 % off."""
+    sl.export(sl.LSTM(3, 4), tmp_path / "made")
+    command = [COMPILER, "-std=c99", "-O2", flag, "-c", "model.c"]
+    done = subprocess.run(command, cwd=tmp_path / "made", capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "Compile this file without -ffast-math" in done.stderr
+
+
+@compiled
 def test_functions_are_right_over_their_range(tmp_path):
     """Every function of the language, of numbers large, small and special."""
     names = ("exp", "sigmoid", "tanh", "log", "softplus", "gelu", "erf", "sin", "cos", "sqrt", "abs", "floor", "relu")
@@ -328,6 +341,13 @@ def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
         (sl.Recurrent(cells.antisymmetric, 4, 4), {"weights": "int8"}, "makes a matrix of its parameters before"),
         (sl.Recurrent(cells.mlstm, 4, 4), {}, "no native code: C is a matrix that differs"),
         (sl.LSTM(3, 4), {"name": "My Model"}, "must be a name of C in lower case"),
+        (sl.LSTM(3, 4), {"name": "check"}, "cannot be 'check', which is a file of every export"),
+        (sl.LSTM(3, 4), {"name": "example", "to": "wasm"}, "cannot be 'example', which is a file of every export"),
+        (sl.LSTM(3, 4), {"name": "class"}, "cannot be 'class', which is a word of Python, where class.py is imported"),
+        (sl.LSTM(3, 4), {"name": "math"}, "cannot be 'math', which is a module of Python"),
+        (sl.LSTM(3, 4), {"name": "numpy", "to": "object"}, "cannot be 'numpy', which is a module of Python"),
+        (sl.LSTM(3, 4), {"name": "stdint"}, "cannot be 'stdint', which is a header of C"),
+        (sl.LSTM(3, 4), {"name": "play__er"}, "must be a name of C in lower case"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_one_sentence(rnn, options, words, tmp_path):
@@ -343,6 +363,49 @@ def test_a_stack_that_is_not_finite_is_refused(tmp_path):
         rnn.weight_hh_l0[0, 0] = torch.nan
     with pytest.raises(SelfloopError, match="are not all finite"):
         sl.export(rnn, tmp_path / "made")
+
+
+class Doubled(sl.Recurrent):
+    """A layer whose outputs are its own."""
+
+    def forward(self, x, *given, **named):
+        y, state = super().forward(x, *given, **named)
+        return 2 * y, state
+
+
+@pytest.mark.parametrize("to", ["c", "object", "wasm", "onnx"])
+def test_a_forward_of_ones_own_is_not_left_out(to, tmp_path):
+    with pytest.raises(SelfloopError, match=r"Doubled has a forward of its own, which an export would leave out."):
+        sl.export(Doubled(cells.gru, 3, 4), tmp_path / "made", to=to)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("to", KINDS)
+def test_infinite_weights_are_named(to, tmp_path):
+    """Gates that are full hide them from the outputs."""
+    rnn = sl.LSTM(3, 4)
+    with torch.no_grad():
+        rnn.bias_ih_l0.fill_(torch.inf)
+    with pytest.raises(SelfloopError, match=r"The weights of LSTM.* are not all finite, so it cannot be exported."):
+        sl.export(rnn, tmp_path / "made", to=to)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("to", ["object", "onnx"])
+def test_half_precision_is_exported_as_float32(to, dtype, tmp_path):
+    rnn = sl.LSTM(3, 4).to(dtype)
+    assert sl.export(rnn, tmp_path / "made", to=to).difference < 1e-5
+    assert rnn.weight_ih_l0.dtype is dtype
+
+
+def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    for to in ("object", "onnx"):
+        with pytest.raises(SelfloopError, match="cannot be read: Permission denied"):
+            sl.export(sl.LSTM(3, 4), tmp_path, to=to)
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -1,6 +1,7 @@
 """Trained runs as native code: what C programs write, read and print is what selfloop says."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 
@@ -26,6 +27,9 @@ from selfloop.tasks.inputs import Inputs
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 compiled = pytest.mark.skipif(COMPILER is None or shutil.which("make") is None, reason="there is no C compiler here")
+
+STRICT = "-Wall -Wextra -Werror -pedantic -Wconversion -Wshadow -Wdouble-promotion -Wstrict-prototypes -Wundef"
+"""What careful programs are compiled with."""
 
 TEXT = ["the cat sat on the mat, né 你好\ncan't the cat?\n"] * 40
 WORDS = Vocabulary.of([["the", "cat", "n't", "can", "οδος", "οδοσ", "né", "i̇x", "@cat"] * 2])
@@ -57,6 +61,8 @@ def runs(tmp_path_factory):
     make("classify", folder / "reviews", inputs=texts, data={"source": str(folder / "reviews.csv")}, scale=5)
     names = Inputs("text", (), ("a", "b", "c"), tokenizer=Tokenizer.train("char", TEXT))
     make("classify", folder / "names", inputs=names, data={"source": str(folder / "reviews.csv")}, scale=5)
+    pieces = Inputs("text", (), ("a", "b", "c"), tokenizer=Tokenizer.train("bpe", TEXT, 300))
+    make("classify", folder / "pieces", inputs=pieces, data={"source": str(folder / "reviews.csv")}, scale=5)
     draw = np.random.default_rng(0)
     np.savez(
         folder / "series.npz",
@@ -68,13 +74,26 @@ def runs(tmp_path_factory):
     return folder
 
 
+def built(folder):
+    """The example is compiled, and has no warnings."""
+    subprocess.run(["make", "-s", "example", f"CFLAGS=-std=c99 -O1 {STRICT}"], cwd=folder, check=True)
+
+
 def said(folder, *arguments, given=""):
     """What the example prints."""
-    subprocess.run(["make", "-s", "example", "CFLAGS=-std=c99 -O1 -Wall -Wextra -Werror"], cwd=folder, check=True)
+    built(folder)
     done = subprocess.run(
         [folder / "example", *map(str, arguments)], input=given, capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+def failed(folder, given, status=1):
+    """What the example says on stderr."""
+    built(folder)
+    done = subprocess.run([folder / "example"], input=given.encode(), capture_output=True, check=False)
+    assert done.returncode == status
+    return done.stderr.decode()
 
 
 def pcg(seed):
@@ -200,6 +219,43 @@ def test_a_program_prints_the_labels_of_texts(run, to, runs, tmp_path):
 
 
 @compiled
+def test_a_program_labels_texts_that_python_has_cut_into_tokens(runs, tmp_path):
+    """Byte-pair encoding has no code in C."""
+    sl.export(runs / "pieces", tmp_path / "made", to="object")
+    opened = load(runs / "pieces")
+    texts = ["the cat sat", "né 你好", "can't the mat?", "sat sat"]
+    rows = [" ".join(map(str, opened.inputs.tokenizer.encode(text))) for text in texts]
+    labels = [one.label for one in opened.predict(texts)]
+    assert said(tmp_path / "made", given="\n".join(rows)).splitlines() == labels
+    last = len(opened.inputs.tokenizer.vocabulary) - 1
+    for wrong in ("1 2 x", str(last + 1), "-1"):
+        assert failed(tmp_path / "made", f"1 2\n{wrong}\n") == f"Line 2 must hold tokens, numbers from 0 to {last}.\n"
+
+
+@compiled
+def test_a_program_reads_lines_of_any_system_and_says_what_it_leaves_out(runs, tmp_path):
+    sl.export(runs / "names", tmp_path / "made", to="object")
+    lines = ["the cat can't sit", "x", "né"]
+    labels = [one.label for one in load(runs / "names").predict(lines)]
+    assert said(tmp_path / "made", given="\r\n".join(["", *lines, " "])).splitlines() == labels
+    long = "the cat sat " * 100
+    assert failed(tmp_path / "made", f"x\n{long}\n", 0) == "Of line 2, 1024 of 1200 tokens are read.\n"
+    assert failed(tmp_path / "made", f"x\n{long * 20}\n") == "Line 2 is longer than 16383 bytes.\n"
+
+
+@compiled
+@pytest.mark.parametrize("two_way", [False, True])
+def test_a_line_that_is_no_step_is_named(two_way, tmp_path):
+    """A number that is missing must not move the others."""
+    sl.export(sl.GRU(3, 2, bidirectional=two_way), tmp_path / "made", to="object")
+    assert len(said(tmp_path / "made", given="1,2,3\n\n4; 5;6\r\n7 8 9\n1e3,-0x1p-2,.5,\n").splitlines()) == 4
+    for wrong in ("1,,3", "1,2", "1,2,3,4", "1,nan,3", "1,inf,3", "a,b,c", "1,2,3 m"):
+        said_ = failed(tmp_path / "made", f"1,2,3\n{wrong}\n4,5,6\n")
+        assert said_ == "Line 2 must hold 3 numbers, with commas between them.\n"
+    assert failed(tmp_path / "made", "\n") == "There is not one step of 3 numbers.\n"
+
+
+@compiled
 def test_a_program_prints_the_label_of_numbers(runs, tmp_path):
     made = sl.export(runs / "series", tmp_path / "made", to="object", weights="bf16")
     opened = load(runs / "series")
@@ -212,6 +268,25 @@ def test_a_program_prints_the_label_of_numbers(runs, tmp_path):
     assert "A step is 3 numbers, in the order and the units of the training data, series.npz." in header
     assert made.cost.form == "bf16" and set(made.cost.exact) == {"loss", "accuracy", "macro_f1"}
     assert [one.real for one in made.tried] == [tasks.REAL]
+
+
+def test_a_page_is_tried_on_the_data_of_the_run_and_begins_with_them(runs, tmp_path):
+    made = sl.export(runs / "series", tmp_path / "made", to="wasm")
+    assert made.tried and {one.real for one in made.tried} == {tasks.REAL} and made.difference < 1e-5
+    check, page = ((tmp_path / "made" / name).read_text() for name in ("check.mjs", "index.html"))
+    opened = load(runs / "series")
+    x = opened.inputs.arrays(opened.parts()["valid"])[0]
+    assert check.count('"y"') == 1 + tasks.REAL  # random numbers, too
+    assert f"const example = [{', '.join(str(float(f'{value:.4g}')) for value in x.reshape(-1))}];" in page
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
+def test_an_answer_that_is_no_number_fails_the_check_of_a_page(tmp_path):
+    sl.export(sl.LSTM(3, 4), tmp_path / "made", to="wasm")
+    check = tmp_path / "made" / "check.mjs"
+    check.write_text(re.sub(r'"y": \[[^,]+', '"y": [NaN', check.read_text()))
+    done = subprocess.run(["node", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("difference Infinity of the largest output")
 
 
 def test_shorter_weights_are_judged_by_the_validation_data(runs, tmp_path):
@@ -304,6 +379,9 @@ def test_python_maps_a_file_of_weights(called, tmp_path):
     short.write_bytes((tmp_path / "one" / "ear.weights").read_bytes()[:-4])
     with pytest.raises(ValueError, match="is too short"):
         module.Model(weights=short)
+    short.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"short.weights is too short: give a file ear.weights of this model."):
+        module.Model(weights=short)
 
 
 @compiled
@@ -336,6 +414,11 @@ def test_python_says_what_is_wrong_in_one_sentence(called, runs, tmp_path):
         play.sample(play.step(1), 3)
     with pytest.raises(ValueError, match="must be at least 0"):
         play.sample(play.step(1), np.ones(1, np.uint32), temperature=-1)
+    logits, counts = play.step(1), (0, len(play.words), 2**31, 2**40)
+    drawn = {tuple(play.sample(logits, np.array([seed], np.uint32), top_k=k) for seed in range(20)) for k in counts}
+    assert len(drawn) == 1 and len({*drawn.pop()}) > 1  # all tokens can be drawn
+    with pytest.raises(ValueError, match=r"A text must not hold the character 0, where it ends in C."):
+        play.read("a\0b")
     assert play.words[play.sample(play.step(1), np.ones(1, np.uint32))] in {text.encode() for text in TEXT[0]} | {
         b"<unk>"
     }
@@ -372,7 +455,7 @@ def test_a_bare_stack_has_an_example_too(tmp_path):
         failed = subprocess.run(
             [tmp_path / name / "example"], input="a,b\n", capture_output=True, text=True, check=False
         )
-        assert (failed.returncode, failed.stderr) == (1, "There is not one step of MODEL_INPUT numbers.\n")
+        assert (failed.returncode, failed.stderr) == (1, "Line 1 must hold 2 numbers, with commas between them.\n")
 
 
 @pytest.mark.parametrize("text", ['a\\b"c\n', "né?f1", "??/", "@name @{name}", "\x00\x7f\xff7"])

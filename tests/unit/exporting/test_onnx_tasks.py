@@ -361,7 +361,12 @@ def test_shorter_weights_are_rounded_once_and_cost_what_is_said(folder, kind, sh
     whole = sum(4 * tensor.numel() for tensor in before.values())
     assert made.sizes["model.onnx"] < share * whole
     assert made.difference < proof.TOLERANCE
-    assert f"what {kind} weights cost on validation data: " in made.notes[0] and "accuracy" in made.notes[0]
+    assert made.cost.form == kind and made.cost.count == 4 and set(made.cost.exact) == {"loss", "accuracy", "macro_f1"}
+    assert (
+        made.cost.rounded["loss"] != made.cost.exact["loss"]
+        and made.cost.exact == opened.score(opened.parts()["valid"]).metrics()
+    )
+    assert f"{kind} in the place of float32, over 4 targets of the validation data: loss" in str(made)
     assert all(torch.equal(before[name], tensor) for name, tensor in opened.model.state_dict().items())
     kept = onnx.load(folder / f"steps-{kind}" / "model.onnx").graph.initializer
     shortened = [one for one in kept if one.data_type == getattr(onnx.TensorProto, dtype)]

@@ -129,16 +129,18 @@ class Model:
         given = np.ascontiguousarray(logits, np.float32)
         if given.shape != (OUTPUT,):
             raise ValueError(f"The logits must have the shape ({OUTPUT},). Got {given.shape} instead.")
-        return int(self._call("sample", given, ctypes.c_float(temperature), ctypes.c_int32(top_k), seed))
+        return int(self._call("sample", given, ctypes.c_float(temperature), ctypes.c_int32(min(top_k, OUTPUT)), seed))
 
     def read(self, text: str) -> Any:
         """A text as what `run` takes: tokens (T,), or words (T, INPUT).
 
         Raises:
-            ValueError: the model reads no text, or has no code for it.
+            ValueError: the model reads no text, or has no code for it, or the text holds the character 0.
         """
         if not CAN_READ:
             raise ValueError(f"{NAME} has no code that reads text.")
+        if "\0" in text:
+            raise ValueError("A text must not hold the character 0, where it ends in C.")
         given = ctypes.c_char_p(text.encode())
         count = self._call("read", given, None, ctypes.c_int32(0))
         x = np.zeros(count if READS == "token" else (count, INPUT), TYPES[READS])
@@ -154,7 +156,8 @@ class Model:
     def _mapped(self, weights: "str | Path | None") -> Any:
         if weights is None:
             return ctypes.byref(ctypes.c_char.in_dll(self._library, f"{NAME}_trained"))
-        mapped = np.memmap(weights, np.uint8, mode="r")
+        is_empty = Path(weights).stat().st_size == 0  # no memory can be mapped to it
+        mapped = np.zeros(0, np.uint8) if is_empty else np.memmap(weights, np.uint8, mode="r")
         said = self._call("check", mapped, ctypes.c_uint32(len(mapped)))
         if said or len(mapped) != WEIGHTS:
             what = "is too short" if said == 2 else "holds weights of another model"

@@ -10,6 +10,7 @@ from selfloop.compiler import VARIES
 from selfloop.compiler.native import MOST_BUCKETS, Layer, Linear, Model, Pass, Spelling
 from selfloop.data.text.vocabulary import LONGEST
 from selfloop.errors import ArgumentError
+from selfloop.exporting.exported import check_forward
 from selfloop.kernels.interpret import made_once
 from selfloop.layers import Recurrent
 from selfloop.models import LanguageModel, ManyToMany, ManyToOne, NumberEncoder, WordEncoder
@@ -38,6 +39,7 @@ def checked(module: object) -> Trained:
             f"There is no native code for {type(module).__name__}; there is for a Recurrent, LSTM, GRU or RNN, and for "
             "models of lm, classify and label."
         )
+    check_forward(module)
     return cast(Trained, module)
 
 

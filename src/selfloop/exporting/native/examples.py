@@ -58,34 +58,50 @@ BEFORE_SPACED = """    int is_word = read > 0 && prompt[read < 4096 ? read - 1 :
 """
 
 LARGEST = """
-static int largest(const float *y) {
+static int largest(const float *answer) {
     int best = 0;
     for (int k = 1; k < @{NAME}_OUTPUT; k++)
-        if (y[k] > y[best]) best = k;
+        if (answer[k] > answer[best]) best = k;
     return best;
 }
 """
 
 PUT_LABEL = "puts(@{name}_labels[largest(@y)]);"
 PUT_NUMBERS = """for (int k = 0; k < @{NAME}_OUTPUT; k++)
-@{indent}    printf("%g%c", @y[k], k < @{NAME}_OUTPUT - 1 ? ',' : '\\n');"""
+@{indent}    printf("%g%c", (double)@y[k], k < @{NAME}_OUTPUT - 1 ? ',' : '\\n');"""
 
 READ_STEP = """
-/* The numbers of a step; 0 at the end of the input. */
-static int read_step(float *x) {
-    for (int k = 0; k < @{NAME}_INPUT; k++) {
-        if (scanf("%f", &x[k]) != 1) return 0;
-        if (scanf(" %*[,;]") == EOF) return k == @{NAME}_INPUT - 1;
+static char line[32 * @{NAME}_INPUT + 256];
+
+/* The numbers of a step, from the next line that is not empty; 0 at the end of the input. */
+static int read_step(float *step) {
+    static int number = 0;
+    char *at = line, *end;
+    int k = 0;
+    do {
+        if (!fgets(line, sizeof line, stdin)) return 0;
+        number++;
+        at = line + strspn(line, " \\t\\r\\n");
+    } while (!*at);
+    for (; k < @{NAME}_INPUT; k++) {
+        step[k] = strtof(at, &end);
+        if (end == at || !(step[k] - step[k] == 0.0f)) break;  /* no number, or one that is not finite */
+        at = end + strspn(end, " \\t\\r\\n");
+        if (*at == ',' || *at == ';') at++;
     }
-    return 1;
+    if (k == @{NAME}_INPUT && !at[strspn(at, " \\t\\r\\n")]) return 1;
+    fprintf(stderr, "Line %d must hold @numbers.\\n", number);
+    exit(1);
 }
 """
 
 STEPS = """/* Reads numbers, and prints @what.
 
-   A line of standard input is a step: @numbers, with commas between them. */
+   A line of standard input is a step: @numbers. */
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "@name.h"
 
 static @{name}_state state;
@@ -97,17 +113,18 @@ int main(void) {
     for (; read_step(x); steps++) {
         @{name}_step(&@{name}_trained, &state, x, y);@put_each
     }
-    if (steps == 0) return fputs("There is not one step of @{NAME}_INPUT numbers.\\n", stderr), 1;@put_last
+    if (steps == 0) return fputs("There is not one step of @count.\\n", stderr), 1;@put_last
     return 0;
 }
 """
 
 SEQUENCE = """/* Reads numbers, and prints @what.
 
-   A line of standard input is a step: @numbers, with commas between them. */
+   A line of standard input is a step: @numbers. */
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "@name.h"
 @largest@read_step
 int main(void) {
@@ -116,14 +133,14 @@ int main(void) {
     for (;; steps++) {
         if (steps == most) {
             most = 2 * most + 16;
-            x = realloc(x, sizeof(float) * @{NAME}_INPUT * (size_t)most);
+            x = (float *)realloc(x, sizeof(float) * @{NAME}_INPUT * (size_t)most);
             if (!x) return 1;
         }
         if (!read_step(x + @{NAME}_INPUT * steps)) break;
     }
-    if (steps == 0) return fputs("There is not one step of @{NAME}_INPUT numbers.\\n", stderr), 1;
-    y = malloc(sizeof(float) * @{NAME}_OUTPUT * (size_t)(steps + 1));
-    room = malloc(sizeof(float) * (size_t)(@{NAME}_ROOM(steps) + 1));
+    if (steps == 0) return fputs("There is not one step of @count.\\n", stderr), 1;
+    y = (float *)malloc(sizeof(float) * @{NAME}_OUTPUT * (size_t)(steps + 1));
+    room = (float *)malloc(sizeof(float) * (size_t)(@{NAME}_ROOM(steps) + 1));
     if (!y || !room) return 1;
     @{name}_run(&@{name}_trained, room, x, y, steps);
 @put_all
@@ -131,9 +148,11 @@ int main(void) {
 }
 """
 
-LINES = """/* Reads texts, a line each, and prints @what. */
+LINES = """/* Reads texts, a line each, and prints @what.@cut */
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "@name.h"
 
 enum { MOST = 1024 };  /* @{items} of a text that are read */
@@ -141,13 +160,31 @@ enum { MOST = 1024 };  /* @{items} of a text that are read */
 static char line[16 * MOST];
 static @element given[MOST@row];
 static float y[@answers@{NAME}_OUTPUT];
-@memory@largest
+@memory@largest@read_tokens
+/* The next text that is not empty; 0 at the end of the input. */
+static int read_line(int *number) {
+    size_t length;
+    do {
+        if (!fgets(line, sizeof line, stdin)) return 0;
+        ++*number;
+        length = strlen(line);
+        if (length == sizeof line - 1 && line[length - 1] != '\\n') {
+            fprintf(stderr, "Line %d is longer than %d bytes.\\n", *number, (int)sizeof line - 1);
+            exit(1);
+        }
+        while (length > 0 && strchr("\\r\\n", line[length - 1])) line[--length] = 0;
+    } while (strspn(line, " \\t") == length);
+    return 1;
+}
+
 int main(void) {
-    while (fgets(line, sizeof line, stdin)) {
-        for (char *end = line; *end; end++)
-            if (*end == '\\n') *end = 0;
-        int32_t steps = @{name}_read(line, given, MOST);
-        if (steps > MOST) steps = MOST;
+    int number = 0;
+    while (read_line(&number)) {
+        int32_t steps = @read;
+        if (steps > MOST) {
+            fprintf(stderr, "Of line %d, %d of %d @items are read.\\n", number, (int)MOST, (int)steps);
+            steps = MOST;
+        }
 @run
 @put_all
     }
@@ -155,15 +192,33 @@ int main(void) {
 }
 """
 
+READ_NUMBERS = """
+/* Tokens, written as numbers. */
+static int32_t read_tokens(const char *text, int number) {
+    int32_t count = 0;
+    for (;; count++) {
+        char *end;
+        const long token = strtol(text, &end, 10);
+        if (end == text && !text[strspn(text, " \\t,")]) return count;
+        if (end == text || token < 0 || token >= @{NAME}_VOCABULARY) {
+            fprintf(stderr, "Line %d must hold tokens, numbers from 0 to %d.\\n", number, @{NAME}_VOCABULARY - 1);
+            exit(1);
+        }
+        if (count < MOST) given[count] = (int32_t)token;
+        text = end + strspn(end, " \\t,");
+    }
+}
+"""
+
 
 def example(model: Model, meaning: Meaning) -> str | None:
-    """The program; None where a model reads tokens of which nothing more is known."""
+    """The program; None of a language model whose tokens are not known."""
     names = {"name": model.name, "NAME": model.name.upper()}
     if model.samples:
         return None if meaning.words is None else _filled(_writes(model, meaning), names)
     if model.reads == "numbers":
         return _filled(_numbers(model, meaning), names)
-    return None if meaning.reader is None else _filled(_lines(model, meaning), names)
+    return _filled(_lines(model, meaning), names)
 
 
 @dataclass(frozen=True)
@@ -213,9 +268,11 @@ def _put_all(model: Model, meaning: Meaning, indent: str) -> str:
 
 
 def _numbers(model: Model, meaning: Meaning) -> _Program:
+    count = f"{model.numbers} number{'s' if model.numbers > 1 else ''}"
     values = {
         "what": _what(model, meaning),
-        "numbers": "@{NAME}_INPUT numbers",
+        "numbers": f"{count}, with commas between them" if model.numbers > 1 else count,
+        "count": count,
         "largest": "" if meaning.words is None else LARGEST,
         "read_step": READ_STEP,
     }
@@ -233,7 +290,8 @@ def _numbers(model: Model, meaning: Meaning) -> _Program:
 
 
 def _lines(model: Model, meaning: Meaning) -> _Program:
-    is_word = model.reads == "word"
+    answer = "answer" if meaning.words is None else "label"
+    is_word, is_read = model.reads == "word", meaning.reader is not None
     if model.is_two_way:
         memory = "static float room[@{NAME}_ROOM(MOST)];\n"
         run = "        @{name}_run(&@{name}_trained, room, given, y, steps);"
@@ -246,13 +304,18 @@ def _lines(model: Model, meaning: Meaning) -> _Program:
     return _Program(
         LINES,
         {
-            "what": "the label of each" if model.pooling else "the label of each word, a line each",
+            "what": f"the {answer} of each"
+            if model.pooling
+            else f"the {answer} of each {'word' if is_word else 'step'}, a line each",
+            "cut": "" if is_read else " A text is the numbers of its tokens, with spaces between them.",
+            "read": "@{name}_read(line, given, MOST)" if is_read else "read_tokens(line, number)",
+            "read_tokens": "" if is_read else READ_NUMBERS,
             "items": "words" if is_word else "tokens",
             "element": "uint32_t" if is_word else "int32_t",
             "row": " * @{NAME}_INPUT" if is_word else "",
             "answers": "" if model.pooling else "MOST * ",
             "memory": memory,
-            "largest": LARGEST,
+            "largest": "" if meaning.words is None else LARGEST,
             "run": run,
             "put_all": _put_all(model, meaning, "        "),
         },

@@ -2,9 +2,11 @@
 
 import copy
 import ctypes
+import keyword
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +55,18 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror")
 HERE = Toolchain(flags=NATIVE)
 """This machine's own."""
 
+HEADERS = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
+stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"""
+"""Of the standard library of C."""
+
+TAKEN: Mapping[frozenset[str], str] = {
+    frozenset({"check", "example"}): "a file of every export",
+    frozenset(keyword.kwlist): "a word of Python, where {name}.py is imported",
+    sys.stdlib_module_names | {"numpy"}: "a module of Python, which {name}.py would hide",
+    frozenset(HEADERS.split()): "a header of C, which {name}.h would hide",
+}
+"""Names that the files of an export cannot have, and why."""
+
 INDEXED = 2**31
 """Numbers that an index of 32 bits with a sign tells apart."""
 
@@ -91,6 +105,8 @@ def export_native(
     own = described(module, name, form)
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     check_size(source, target)
+    if not all(bool(weight.isfinite().all()) for weight in own.weights.values()):
+        raise ArgumentError(f"The weights of {source.title} are not all finite, so it cannot be exported.")
     given = [(_random(own), False), *((x, True) for x in inputs)]
     cases = cases_of(module, source, given)
     maker = MAKERS[to](source, cases, target)
@@ -103,7 +119,7 @@ def export_native(
                 f"What was made of {source.title} differs from selfloop by {one.difference:.1e} of the largest output, "
                 f"as {one.by} runs it, and at most {most:.1e} is rounding, so nothing was written. Please report it."
             )
-    real = 0 if to == "wasm" else sum(case.is_real for case in cases)
+    real = sum(case.is_real for case in cases)
     tried = tuple(replace(one, real=real) for one in tried)
     written = write_files(folder, files)
     return Exported(written, tried, not_tried, maker.sizes(files))
@@ -127,11 +143,17 @@ def check_size(source: Source, target: Target | None) -> None:
 
 
 def check_name(name: object) -> str:
-    """A name that all names in C can begin with; else ArgumentError."""
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+    """A name that all names in C can begin with, and that hides no other file; else ArgumentError."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z](_?[a-z0-9]){0,40}", name):
         raise ArgumentError(
             f"The 'name' of export must be a name of C in lower case, such as 'model'. Got {name!r} instead."
         )
+    for taken, what in TAKEN.items():
+        if name in taken:
+            raise ArgumentError(
+                f"The 'name' of export cannot be {name!r}, which is {what.format(name=name)}. Give another, such as "
+                f"'{name}_model'."
+            )
     return name
 
 
@@ -285,10 +307,9 @@ class _Object:
 
 
 def _web(source: Source, cases: Sequence[Case], target: Target) -> Web:
-    """It is tried on the first case."""
     if source.model.reads == "word":
         raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
-    return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
+    return Web(source, cases, target)
 
 
 MAKERS: dict[str, Callable[[Source, Sequence[Case], Any], _C | _Object | Web]] = {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfloop.data.media.audio import FLOOR, HOP, LOWEST, WINDOW
 from selfloop.errors import ArgumentError, SelfloopError
-from selfloop.exporting.exported import Cost, Exported, check_folder
+from selfloop.exporting.exported import UNKNOWN_COST, Cost, Exported, check_folder
 from selfloop.exporting.native.describe import described
 from selfloop.exporting.native.export import check_name, export_native, target_of
 from selfloop.exporting.native.files import Source
@@ -73,7 +73,7 @@ def export_run(
     cost = None if part is None or weights == "f32" else cost_of(opened, part, weights)
     made = export_native(module, folder, to=to, name=name, form=weights, target=aimed, meaning=meaning, inputs=inputs)
     is_unknown = weights != "f32" and part is None
-    notes = (f"what {weights} weights cost is not known without the run's data",) if is_unknown else ()
+    notes = (UNKNOWN_COST.format(form=weights),) if is_unknown else ()
     return Exported(
         files=made.files,
         tried=made.tried,

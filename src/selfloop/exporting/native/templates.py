@@ -75,7 +75,7 @@ INPUTS = {
 """A step's input, and a sequence's."""
 
 DOCUMENTED = {
-    "reset": "Begin anew.",
+    "reset": "Begin anew: before the first step of every sequence.",
     "step": "One step: {input} in, {output} out. Where `y` is 0, nothing is written there.",
     "run": "`steps` steps: {inputs} in, {outputs} out.",
     "run_two_way": "A whole sequence of `steps` steps: {inputs} in, {outputs} out.\n"
@@ -91,6 +91,10 @@ DOCUMENTED = {
 """What each function does."""
 
 SOURCE = """#include "{name}.h"
+
+#if defined __FAST_MATH__ || defined _M_FP_FAST
+#error "Compile this file without -ffast-math (-Ofast, /fp:fast): it rounds by sums whose order counts."
+#endif
 {text}"""
 
 WEIGHTS = """#include "{name}.h"
@@ -148,7 +152,7 @@ int main(void) {{
         x += lengths[k] * {NAME}_INPUT;
         truth += count;
     }}
-    printf("difference %.3e of the largest output\\n", worst);
+    printf("difference %.3e of the largest output\\n", (double)worst);
 
     double steps = 0.0;
     const double start = seconds();

@@ -1,13 +1,15 @@
 """A stack as files of ONNX, tried before they are written."""
 
+import copy
 import math
 import re
 from pathlib import Path
 
 import onnx_ir as ir
+import torch
 
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, check_folder, write_files
+from selfloop.exporting.exported import Exported, check_folder, check_forward, write_files
 from selfloop.exporting.onnx.proof import prove
 from selfloop.exporting.onnx.stack import sequence_model, state_shapes, step_model
 from selfloop.layers import Recurrent
@@ -20,6 +22,8 @@ def export_onnx(rnn: Recurrent, out: str | Path, *, name: str) -> Exported:
     """As `selfloop.exporting.onnx.export_onnx`."""
     folder = Path(out)
     _check(rnn, folder, name)
+    if any(own.dtype in (torch.float16, torch.bfloat16) for own in rnn.parameters()):
+        rnn = copy.deepcopy(rnn).float()
     whole = sequence_model(rnn, name)
     weights = sum(v.const_value.nbytes for v in whole.graph.initializers.values())
     if weights > MOST_BYTES:
@@ -47,6 +51,7 @@ def _check(rnn: Recurrent, folder: Path, name: str) -> None:
         raise ArgumentError(
             f"The 'name' of export_onnx must be a name of a file such as 'model', and not 'step'. Got {name!r} instead."
         )
+    check_forward(rnn)
     check_folder(folder)
 
 

@@ -2,19 +2,24 @@
 
 import { facts, Model } from "./{{MODULE}}";
 
-const x = {{X}};
-const y = {{Y}};
+const cases = [
+{{CASES}}
+];
 
 /** The largest difference relative to the largest output, and the microseconds of a step. */
 export async function check() {
   const model = await Model.load();
-  const got = model.run(x);
-  const scale = Math.max(1e-30, ...y.map(Math.abs));
-  let difference = got.length === y.length ? 0 : Infinity;
-  y.forEach((value, k) => {
-    const far = Math.abs(got[k] - value) / scale;
-    if (!(far <= difference)) difference = far;
-  });
+  let difference = 0;
+  for (const { x, y } of cases) {
+    const got = model.run(x);
+    const scale = Math.max(1e-30, ...y.map(Math.abs));
+    if (got.length !== y.length) difference = Infinity;
+    y.forEach((value, k) => {
+      const far = Math.abs(got[k] - value) / scale;
+      difference = Number.isNaN(far) ? Infinity : Math.max(difference, far);
+    });
+  }
+  const { x } = cases[0];
   const steps = x.length / facts.input;
   const long = Array.from({ length: Math.ceil(256 / steps) }, () => x).flat();
   const start = performance.now();

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from selfloop.compiler import Target
 from selfloop.compiler.native import HEAD, PAGE, wasm_module
 from selfloop.errors import BackendError
-from selfloop.exporting.exported import Tried, tolerated
-from selfloop.exporting.native.files import Source
+from selfloop.exporting.exported import Tried
+from selfloop.exporting.native.files import Case, Source, rounding
 from selfloop.exporting.web.texts import tokenizer_facts
 
 MILLISECONDS = 50
@@ -43,16 +43,12 @@ class Web:
 
     Attributes:
         source: the model.
-        x: inputs to try it on, (T, numbers), or (T,) of tokens.
-        y: what selfloop answers.
-        own_difference: of selfloop in float32 from itself in float64.
+        cases: sequences to try it on, of which the first is timed.
         target: what the engine must have.
     """
 
     source: Source
-    x: NDArray[np.generic]
-    y: NDArray[np.float32]
-    own_difference: float
+    cases: Sequence[Case]
     target: Target
 
     @cached_property
@@ -103,12 +99,15 @@ class Web:
             "WEIGHTS": f"{name}.weights",
             "FACTS": json.dumps(self.facts, indent=2, ensure_ascii=False),
             "HEAD": str(HEAD),
-            "EXAMPLE": json.dumps(_short(self.x[:SHOWN])),
+            "EXAMPLE": json.dumps(
+                _short(next((case.x for case in self.cases if case.is_real), self.cases[0].x)[:SHOWN])
+            ),
             "SIZES": json.dumps({"code": len(self._code[0]), "weights": len(self._code[1])}),
-            "X": json.dumps(self.x.reshape(-1).tolist()),
-            "Y": json.dumps(self.y.reshape(-1).tolist()),
+            "CASES": ",\n".join(
+                json.dumps({"x": case.x.reshape(-1).tolist(), "y": case.y.reshape(-1).tolist()}) for case in self.cases
+            ),
             "MILLISECONDS": str(MILLISECONDS),
-            "TOLERANCE": repr(tolerated(self.own_difference)),
+            "TOLERANCE": repr(rounding(self.cases)),
         }
         text = resources("selfloop.exporting.web").joinpath(template).read_text("utf-8")
         return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: values[found[1]], text)
@@ -159,28 +158,33 @@ def by_wasmtime(web: Web) -> Tried:
     store = wasmtime.Store()
     exports: Any = wasmtime.Instance(store, wasmtime.Module(store.engine, code), []).exports(store)
     memory, run = exports["memory"], exports[f"{name}_run"]
-    x = np.ascontiguousarray(web.x, np.int32 if model.vocabulary else np.float32)
-    long = np.concatenate([x] * -(-LONG // len(x)))
-    session = 4 * max(len(long) * model.room, web.facts["state"])
+    inputs = [np.ascontiguousarray(case.x, np.int32 if model.vocabulary else np.float32) for case in web.cases]
+    long = np.concatenate([inputs[0]] * -(-LONG // len(inputs[0])))
+    most = max(len(long), *map(len, inputs))
+    session = 4 * max(most * model.room, web.facts["state"])
     places = [exports["__heap_base"].value(store)]
-    for size in (len(weights), session, long.nbytes, 4 * len(long) * model.output_size):
+    for size in (len(weights), session, most * long[0].nbytes, 4 * most * model.output_size):
         places.append(places[-1] + -(-size // 64) * 64)
     w, state, given, y, end = places
     memory.grow(store, -(-end // PAGE))
     memory.write(store, weights, w)
-    memory.write(store, long.tobytes(), given)
     if exports[f"{name}_check"](store, w, len(weights)) != 0:
         raise BackendError("The module refuses its own weights, which is a bug. Please report it.")
-    if not model.is_two_way:
-        exports[f"{name}_reset"](store, w, state)
-    run(store, w, state, given, y, len(x))
-    got = np.frombuffer(bytes(memory.read(store, y, y + web.y.nbytes)), np.float32).reshape(web.y.shape)
+    worst = 0.0
+    for case, x in zip(web.cases, inputs, strict=True):
+        memory.write(store, x.tobytes(), given)
+        if not model.is_two_way:
+            exports[f"{name}_reset"](store, w, state)
+        run(store, w, state, given, y, len(x))
+        got = np.frombuffer(bytes(memory.read(store, y, y + case.y.nbytes)), np.float32).reshape(case.y.shape)
+        difference = float(np.abs(got - case.y).max()) / case.scale
+        worst = difference if np.isnan(difference) else max(worst, difference)
+    memory.write(store, long.tobytes(), given)
     start, best = time.perf_counter(), float("inf")
     while (before := time.perf_counter()) - start < MILLISECONDS / 1000:
         run(store, w, state, given, y, len(long))
         best = min(best, time.perf_counter() - before)
-    difference = np.abs(got - web.y).max() / max(np.abs(web.y).max(), 1e-30)
-    return Tried("wasmtime", float(difference), best * 1e6 / len(long))
+    return Tried("wasmtime", worst, best * 1e6 / len(long))
 
 
 def by_node(node: str, web: Web, files: Mapping[str, bytes]) -> Tried:

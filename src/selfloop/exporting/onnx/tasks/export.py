@@ -19,7 +19,7 @@ import torch
 
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
-from selfloop.exporting.exported import Exported, check_folder, made_whole
+from selfloop.exporting.exported import UNKNOWN_COST, Cost, Exported, check_folder, made_whole
 from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, some_of
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program
@@ -68,15 +68,13 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
         data = some_of(opened, part)
     except SelfloopError as error:
         without_data = str(error)
-    run, notes = digest(opened.model), list[str]()
+    run, cost = digest(opened.model), None
     if weights != "f32":
-        before = None if part is None else opened.score(part, sample=SCORED).metrics()
+        before = None if part is None else opened.score(part, sample=SCORED)
         round_weights(opened.model, weights)
-        cost = "is not known"
         if before is not None:
-            after = opened.score(part, sample=SCORED).metrics()
-            cost = f"on validation data: {kind.show(after)}, and with float32: {kind.show(before)}"
-        notes.append(f"what {weights} weights cost {cost}")
+            after = opened.score(part, sample=SCORED)
+            cost = Cost(weights, before.count, before.metrics(), after.metrics())
     parts = parts_of(opened)
     calls = [*random_calls(parts), *(real_calls(parts, data) if data is not None else [])]
     with made_whole(folder) as made:
@@ -91,7 +89,8 @@ def export_run(opened: Opened, folder: Path, weights: str = "f32") -> Exported:
         files=tuple(folder / name for name in sizes),
         tried=tuple(tried),
         not_tried=() if without_data is None else (f"with the run's data. {without_data}",),
-        notes=tuple(notes),
+        cost=cost,
+        notes=() if weights == "f32" or cost is not None else (UNKNOWN_COST.format(form=weights),),
         sizes={name: size for name, size in sizes.items() if name.endswith(".onnx")},
     )
 
