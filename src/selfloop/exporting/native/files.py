@@ -32,7 +32,7 @@ from selfloop.exporting.native.templates import (
     WORDS,
     WORK,
 )
-from selfloop.exporting.native.texts import Meaning, filled, table_of, wrapped
+from selfloop.exporting.native.texts import Meaning, filled, tables_of, wrapped
 
 Floats = NDArray[np.float32]
 CODES = {"bf16": "uint16_t", "int8": "int8_t"}
@@ -190,7 +190,7 @@ class Source:
             return None
         name = self.model.name
         parts = [f'#include "{name}.h"\n']
-        parts += [] if words is None else [table_of(words.title, words.texts, name)]
+        parts += [] if words is None else [tables_of(words, name)]
         parts += [] if reader is None else [filled(reader.source, name=name, NAME=name.upper())]
         return "".join(parts)
 

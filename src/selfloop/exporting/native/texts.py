@@ -60,10 +60,14 @@ class Meaning:
     tokenizer: Tokenizer | None = None
 
 
-def table_of(title: str, texts: Iterable[bytes], name: str) -> str:
-    """A table of strings."""
-    rows = [f"    {c_string(text)}" for text in texts]
-    return f"\nconst char *const {name}_{title}[{len(rows)}] = {{\n" + ",\n".join(rows) + "\n};\n"
+def tables_of(words: Words, name: str) -> str:
+    """The texts, and of tokens their lengths, too."""
+    rows = ",\n".join(f"    {c_string(text)}" for text in words.texts)
+    table = f"\nconst char *const {name}_{words.title}[{len(words.texts)}] = {{\n{rows}\n}};\n"
+    if words.title == "labels":
+        return table
+    sizes = wrapped(str(len(text)) for text in words.texts)
+    return f"{table}\nconst uint32_t {name}_token_bytes[{len(words.texts)}] = {{\n{sizes}\n}};\n"
 
 
 def c_string(text: bytes) -> str:
@@ -151,8 +155,8 @@ def word_reader(vocabulary: Vocabulary, *, splits_marks: bool) -> Reader:
 
 
 def _sorted_words(numbers: Iterable[tuple[str, int]]) -> tuple[str, int]:
-    """A table to search by halves: words by their bytes, with their numbers."""
-    rows = sorted((word.encode(), number) for word, number in numbers)
+    """A table to search by halves: words by their bytes, with their numbers. No text of C holds the character 0."""
+    rows = sorted((word.encode(), number) for word, number in numbers if "\0" not in word)
     return "\n".join(f"    {{{c_string(word)}, {number}}}," for word, number in rows), len(rows)
 
 
