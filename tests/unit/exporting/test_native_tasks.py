@@ -203,7 +203,7 @@ def test_machine_code_hashes_words_as_torch_does(buckets):
         row[1 + int(row[1]) % 21 : 21] = 0
         row[21 + int(row[2]) % 21 :] = 0
     source = native.Source(native.described(model, "model", "f32"), "words", "")
-    cases = native.cases_of(model, source, [(words, True)])
+    cases = native.cases_of(model, source, [words])
     assert native.in_process(source, cases).difference < 1e-5
 
 

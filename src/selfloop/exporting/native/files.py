@@ -50,7 +50,8 @@ class Case:
     Attributes:
         x: the input, (steps, numbers), or (steps,) of tokens.
         y: the answers of the interpreter in float64, (answers, outputs).
-        own_difference: of the interpreter in float32 from it, relative to the largest.
+        own_difference: of the interpreter in float32 from it, relative to the largest; of a random sequence that of all
+            `SAMPLES`.
         is_real: whether it is of a run's data.
     """
 
