@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,7 +133,8 @@ def _time(microseconds: float) -> str:
 
 def check_folder(folder: Path) -> None:
     """Raise ArgumentError where a folder cannot take an export."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    whole = folder.resolve()  # `new/..` is where `new` would be
+    if whole.exists() and (not whole.is_dir() or any(whole.iterdir())):
         raise ArgumentError(f"The folder '{folder}' is not empty, and export overwrites nothing. Give a new one.")
 
 
@@ -144,41 +145,57 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
         ArgumentError: the folder is not empty, or cannot be written, or the disk is full.
     """
     check_folder(folder)
-    is_new = not folder.exists()
+    whole, is_new = folder.resolve(), not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            with replacing(folder / name) as writer:
-                writer.write(content)
+        whole.mkdir(parents=True, exist_ok=True)
+        with _removed_where_it_fails(whole, files):
+            for name, content in files.items():
+                with replacing(whole / name) as writer:
+                    writer.write(content)
     except OSError as error:
-        for path in (folder / name for name in files):
-            with suppress(OSError):
-                path.unlink()
         if is_new:
             with suppress(OSError):
-                folder.rmdir()
+                whole.rmdir()
         raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror}.") from None
     return tuple(folder / name for name in files)
 
 
 @contextmanager
 def made_whole(folder: Path) -> Iterator[Path]:
-    """A folder beside this one that takes its place when the block ends, and vanishes when it raises.
+    """A folder beside this one whose files take its place when the block ends, and vanish when it raises.
+
+    An empty folder that is there is filled, not replaced: it may be the current one, or a disk of its own.
 
     Raises:
         ArgumentError: there is something at `folder`, or it cannot be written, or the disk is full.
     """
     check_folder(folder)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    whole = folder.resolve()
+    beside = whole.with_name(f".{whole.name}.{uuid.uuid4().hex}.tmp")
     try:
         beside.mkdir(parents=True)
         yield beside
         check_folder(folder)
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
+        if not whole.exists():
+            beside.rename(whole)
+            return
+        files = list(beside.iterdir())
+        with _removed_where_it_fails(whole, [path.name for path in files]):
+            for path in files:
+                shutil.move(path, whole / path.name)
     except OSError as error:
         raise ArgumentError(f"The folder '{folder}' cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _removed_where_it_fails(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Files of these names are removed when the block raises."""
+    try:
+        yield
+    except OSError:
+        for name in names:
+            with suppress(OSError):
+                (folder / name).unlink()
+        raise

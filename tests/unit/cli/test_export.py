@@ -88,6 +88,44 @@ def test_a_disk_that_is_full_leaves_nothing_behind(runs, selfloop, tmp_path, mon
     assert not list(tmp_path.glob("*out*"))
 
 
+@pytest.mark.parametrize("to", FORMS)
+def test_an_empty_current_folder_is_filled(to, runs, selfloop, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    said = selfloop("export", runs / "play", "--to", to, "--out", ".")
+    assert said.status == 0, said.err
+    made = {path.name for path in here.iterdir()}  # by its name: it is still the folder that it was
+    assert made == {*os.listdir(".")} > {"export.json" if to == "onnx" else "model.weights"}
+    for out in (".", "new/.."):
+        again = selfloop("export", runs / "play", "--to", to, "--out", out)
+        assert f"The folder '{out}' is not empty, and export overwrites nothing" in one_sentence(again)
+    assert made == {path.name for path in here.iterdir()}
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_a_folder_above_is_not_empty(to, runs, selfloop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in ("..", "/", "../.."):
+        said = selfloop("export", runs / "play", "--to", to, "--out", out)
+        assert f"The folder '{out}' is not empty, and export overwrites nothing" in one_sentence(said)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_that_is_filled_is_empty_again_where_that_fails(runs, selfloop, tmp_path, monkeypatch):
+    move = shutil.move
+
+    def moved(source, target):
+        if source.name == "run.py":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return move(source, target)
+
+    monkeypatch.setattr(shutil, "move", moved)
+    said = one_sentence(selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path))
+    assert said == f"The folder '{tmp_path}' cannot be written: No space left on device.\n"
+    assert not [*tmp_path.iterdir()] and not [*tmp_path.parent.glob(".*.tmp")]
+
+
 def test_a_package_that_is_missing_is_named(runs, selfloop, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
