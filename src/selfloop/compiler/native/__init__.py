@@ -3,7 +3,7 @@
 from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
 from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
-from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.objects import data_object, loaded, native_object, object_stack
 from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
 from selfloop.compiler.native.targets import (
     OBJECT_TARGETS,
@@ -42,6 +42,7 @@ __all__ = [
     "linked",
     "loaded",
     "native_object",
+    "object_stack",
     "object_target",
     "structs",
     "target_table",

@@ -38,6 +38,13 @@ def native_object(
     return object_file(target, emit, PASSES), layout
 
 
+def object_stack(model: Model, target: Target) -> int:
+    """Bytes of stack that a call of any function of the object needs, at most."""
+    writer = Llvm(ir.Module(), target, structs(model))
+    ModelWriter(model, writer, WeightLayout(model.form)).write()
+    return writer.stack.most
+
+
 def data_object(name: str, content: bytes, target: Target) -> bytes:
     """Bytes as a constant of this name in an object file, aligned to 64."""
 

@@ -24,6 +24,7 @@ from selfloop.compiler.native import (
     host_object_target,
     loaded,
     native_object,
+    object_stack,
     object_target,
     wasm_target,
 )
@@ -259,7 +260,7 @@ class _Object:
         code, layout = native_object(own.model, target)
         weights = own.packed(layout, target.name)
         files = {
-            f"{name}.h": own.header(weights).encode(),
+            f"{name}.h": own.header(weights, object_stack(own.model, target)).encode(),
             f"{name}.o": code,
             f"{name}_weights.o": data_object(f"{name}_trained", weights.bytes, target),
             f"{name}.weights": weights.bytes,

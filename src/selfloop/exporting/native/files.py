@@ -107,8 +107,14 @@ class Source:
         """The weights as the code of a writer reads them."""
         return packed(layout, self.described.weights, form(self.model, kind))
 
-    def header(self, packed: Packed) -> str:
-        """The interface, for weights in an order."""
+    def header(self, packed: Packed, stack: int | None = None) -> str:
+        """The interface.
+
+        Args:
+            packed: the weights in the order in which the code reads them.
+            stack: bytes that a call of the code needs, at most; None for C.
+        """
+        stack = self._written[0].stack.most if stack is None else stack
         model, name, words = self.model, self.model.name, self.meaning.words
         fields = [f"    float f[{len(packed.floats)}];"]
         fields += [f"    {CODES[model.form]} q[{len(packed.codes)}];"] if model.form != "f32" else []
@@ -119,7 +125,7 @@ class Source:
             title=self.title,
             about=_comment("\n\n".join(text for text in (_filled(self.meaning.about), self.equations) if text)),
             care=_comment(_filled(CARE.format(work=WORK[model.reads]))),
-            sizes=self._sizes(),
+            sizes=self._sizes(stack),
             head=HEAD,
             magic=f"0x{MAGIC:08x}",
             fields="\n".join(fields),
@@ -128,7 +134,7 @@ class Source:
             functions=self._prototypes(),
         )
 
-    def _sizes(self) -> str:
+    def _sizes(self, stack: int) -> str:
         model, NAME = self.model, self.model.name.upper()
         sizes = [
             (f"{NAME}_INPUT {model.numbers}", UNITS[model.reads]),
@@ -143,6 +149,7 @@ class Source:
         else:
             words = HEAD + sum(model.states.values())
             sizes.append((f"{NAME}_SAVED {words}", "numbers of a saved state, of 32 bits"))
+        sizes.append((f"{NAME}_STACK {stack}", "bytes of stack that a call needs at the most"))
         width = max(len(left) for left, _ in sizes)
         return "\n".join(f"#define {left:<{width}}  /* {right} */" for left, right in sizes)
 
