@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from catalogue import CELLS, STAGES
-from exported_models import EVERY as SHARED
-from exported_models import varied
+from exported_models import EVERY, varied
 from llvmlite import ir
 from object_files import undefined
 
@@ -88,16 +87,6 @@ def test_c_of_every_cell_gives_selfloops_numbers(entry, tmp_path):
     made = sl.export(rnn, tmp_path / "made")
     assert made.tried
     assert [path.name for path in made.files][:3] == ["model.h", "model.c", "model_weights.c"]
-
-
-def word_models():
-    torch.manual_seed(0)
-    words, options = models.WordEncoder(11, 5, buckets=300), {"hidden_size": 19, "num_layers": 2}
-    yield "words, a label each", models.ManyToMany(words, cells.lstm, 4, **options)
-    yield "words, both ways", models.ManyToOne(words, cells.gru, 4, pooling="mean", bidirectional=True, **options)
-
-
-EVERY = SHARED | {name: lambda model=model: model for name, model in word_models()}
 
 
 @pytest.mark.parametrize("form", ["f32", "bf16", "int8"])

@@ -32,7 +32,7 @@ from selfloop.errors import ArgumentError, BackendError
 from selfloop.exporting.exported import SAMPLES, Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
-from selfloop.exporting.native.files import Case, Source, makefile, rounding
+from selfloop.exporting.native.files import DTYPES, Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
 from selfloop.exporting.web.export import Web
@@ -40,9 +40,6 @@ from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
 Floats = NDArray[np.float32]
-
-DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
-"""Of inputs, by what a model reads."""
 
 CHECKED = 8
 """Steps of random input that the check runs."""
@@ -290,8 +287,6 @@ class _Object:
 
 def _web(source: Source, cases: Sequence[Case], target: Target) -> Web:
     """It is tried on the first case."""
-    if source.model.reads == "word":
-        raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
     return Web(source, cases[0].x, cases[0].y, cases[0].own_difference, target)
 
 

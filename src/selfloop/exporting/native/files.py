@@ -40,7 +40,8 @@ CODES = {"bf16": "uint16_t", "int8": "int8_t"}
 
 
 C_TYPES = {"token": "int32_t", "word": "uint32_t", "numbers": "float"}
-"""Types of inputs, by what a model reads."""
+DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
+"""Types of inputs, by what a model reads: in C, and of arrays."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -164,13 +164,14 @@ def _of_examples(opened: Classifier | Labeller) -> Meaning:
             "(Viterbi). The largest of each step, which example.c takes, may differ from it."
         )
     if inputs.vocabulary is not None:
-        spelt = word_reader(inputs.vocabulary, splits_marks=inputs.kind == "text")
+        splits_marks = inputs.kind == "text"
+        spelt = word_reader(inputs.vocabulary, splits_marks=splits_marks)
         about = (
             "It reads words. A word is a row of numbers: its number among the words that are known, or 0; the code "
             "points of its letters in lower case, at most 20, with zeros after them; and as many of its shape, in "
             "which X stands for a capital, L for another letter, D for a digit, and all else for itself."
         )
-        return Meaning(f"{about}\n{answer}", words, spelt)
+        return Meaning(f"{about}\n{answer}", words, spelt, vocabulary=inputs.vocabulary, splits_marks=splits_marks)
     if inputs.tokenizer is not None:
         tokenizer = inputs.tokenizer
         reader = token_reader(tokenizer, is_never_empty=True)

@@ -50,6 +50,8 @@ class Meaning:
         start: the token that stands before a text.
         beside: further files, by name.
         tokenizer: from text to tokens, for a page.
+        vocabulary: from words to numbers, likewise.
+        splits_marks: whether texts are split into words as `split_words` does; else at white space.
     """
 
     about: str = ""
@@ -58,6 +60,8 @@ class Meaning:
     start: int | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
+    vocabulary: Vocabulary | None = None
+    splits_marks: bool = False
 
 
 def tables_of(words: Words, name: str) -> str:

@@ -23,8 +23,8 @@ from selfloop.compiler import Target
 from selfloop.compiler.native import HEAD, PAGE, wasm_module
 from selfloop.errors import BackendError
 from selfloop.exporting.exported import Tried, tolerated
-from selfloop.exporting.native.files import Source
-from selfloop.exporting.web.texts import tokenizer_facts
+from selfloop.exporting.native.files import DTYPES, Source
+from selfloop.exporting.web.texts import tokenizer_facts, words_facts
 
 MILLISECONDS = 50
 """For which a step is timed."""
@@ -75,7 +75,8 @@ class Web:
     @property
     def facts(self) -> dict[str, Any]:
         """What the module of JavaScript and the page are told."""
-        model, words = self.source.model, self.source.meaning.words
+        model, meaning = self.source.model, self.source.meaning
+        words = meaning.words
         return {
             "title": self.source.title,
             "reads": model.reads,
@@ -88,9 +89,10 @@ class Web:
             "samples": model.samples,
             "hasReadout": bool(model.readouts),
             "labels": None if words is None or words.title != "labels" else [text.decode() for text in words.texts],
-            "tokenizer": None
-            if self.source.meaning.tokenizer is None
-            else tokenizer_facts(self.source.meaning.tokenizer),
+            "tokenizer": None if meaning.tokenizer is None else tokenizer_facts(meaning.tokenizer),
+            "words": None
+            if meaning.vocabulary is None
+            else words_facts(meaning.vocabulary, splits_marks=meaning.splits_marks),
         }
 
     def _filled(self, template: str) -> str:
@@ -101,7 +103,7 @@ class Web:
             "MODULE": f"{name}.mjs",
             "CODE": f"{name}.wasm",
             "WEIGHTS": f"{name}.weights",
-            "FACTS": json.dumps(self.facts, indent=2, ensure_ascii=False),
+            "FACTS": _lines(self.facts),
             "HEAD": str(HEAD),
             "EXAMPLE": json.dumps(_short(self.x[:SHOWN])),
             "SIZES": json.dumps({"code": len(self._code[0]), "weights": len(self._code[1])}),
@@ -146,6 +148,12 @@ SHOWN = 64
 """Steps of the input that a page begins with."""
 
 
+def _lines(facts: Mapping[str, Any]) -> str:
+    """As JavaScript, a fact a line."""
+    rows = [f"  {name}: {json.dumps(value, ensure_ascii=False)},\n" for name, value in facts.items()]
+    return f"{{\n{''.join(rows)}}}"
+
+
 def _short(x: NDArray[np.generic]) -> list[float]:
     """Numbers that can be read."""
     return [float(f"{value:.4g}") if isinstance(value, float) else value for value in x.reshape(-1).tolist()]
@@ -159,7 +167,7 @@ def by_wasmtime(web: Web) -> Tried:
     store = wasmtime.Store()
     exports: Any = wasmtime.Instance(store, wasmtime.Module(store.engine, code), []).exports(store)
     memory, run = exports["memory"], exports[f"{name}_run"]
-    x = np.ascontiguousarray(web.x, np.int32 if model.vocabulary else np.float32)
+    x = np.ascontiguousarray(web.x, DTYPES[model.reads])
     long = np.concatenate([x] * -(-LONG // len(x)))
     session = 4 * max(len(long) * model.room, web.facts["state"])
     places = [exports["__heap_base"].value(store)]
