@@ -368,6 +368,30 @@ def test_text_is_written_as_the_model_says(tmp_path):
     assert len(drawn) >= 40
 
 
+@in_node
+def test_typescript_is_told_what_there_is(tmp_path):
+    """Every name of the module stands in its declarations, and the reverse."""
+    language_model("char", tmp_path / "made")
+    script = """
+        const model = await m.Model.load();
+        const words = new m.Words({ known: [], kinds: [], longer: [] });
+        const objects = { Model: model, Session: model.session(), Text: model.text, Words: words };
+        const always = ["constructor", "prototype", "length", "name"];
+        const names = (one) => Object.getOwnPropertyNames(one).filter((name) => !always.includes(name));
+        const members = ([kind, one]) => [kind, [...names(m[kind]), ...names(m[kind].prototype), ...names(one)].sort()];
+        const found = Object.fromEntries(Object.entries(objects).map(members));
+        say([Object.keys(m).sort(), found, Object.keys(m.facts).sort()]);
+        """
+    ((exported, members, facts),) = run_node(tmp_path / "made", script)
+    declared = (tmp_path / "made" / "model.d.mts").read_text()
+    assert sorted(re.findall(r"^export declare (?:class|const) (\w+)", declared, re.M)) == exported
+    bodies = dict(re.findall(r"^export (?:declare class|interface) (\w+) \{\n(.*?)^\}", declared, re.M | re.S))
+    name = re.compile(r"^  (?:static |readonly |get |set )*(\w+)[:(?]", re.M)
+    found = {kind: sorted({*name.findall(body)} - {"constructor"}) for kind, body in bodies.items()}
+    assert found.pop("Facts") == facts
+    assert found == members
+
+
 def test_a_page_needs_nothing_from_elsewhere(tmp_path):
     numbers = models.NumberEncoder(3)
     numbers.fit([1.0, 2.0, 3.0], [0.5, 1.0, 2.0])

@@ -140,7 +140,12 @@ class Web:
         }
 
 
-TEMPLATES = {"{name}.mjs": "module.mjs", "index.html": "page.html", "check.mjs": "check.mjs"}
+TEMPLATES = {
+    "{name}.mjs": "module.mjs",
+    "{name}.d.mts": "module.d.mts",
+    "index.html": "page.html",
+    "check.mjs": "check.mjs",
+}
 """Files, and what they are made of."""
 
 
@@ -150,7 +155,9 @@ SHOWN = 64
 
 def _lines(facts: Mapping[str, Any]) -> str:
     """As JavaScript, a fact a line."""
-    rows = [f"  {name}: {json.dumps(value, ensure_ascii=False)},\n" for name, value in facts.items()]
+    rows = [
+        f"  {name}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))},\n" for name, value in facts.items()
+    ]
     return f"{{\n{''.join(rows)}}}"
 
 

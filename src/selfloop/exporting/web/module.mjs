@@ -333,16 +333,21 @@ const WORD =
 
 /** Text as tokens: characters, bytes, words, or pairs of bytes (BPE), as the tokenizer of the run has them. */
 export class Text {
+  #unknown;
+  #numbers;
+  #merges;
+
   /** @param {object} tokenizer of `facts` */
   constructor({ kind, tokens, start, unknown, merges }) {
     /** `"char"`, `"byte"`, `"word"` or `"bpe"`. */
     this.kind = kind;
     /** The token that stands before every text. */
     this.start = start;
-    this.unknown = unknown;
+    this.#unknown = unknown;
+    /** What each token stands for; of bytes and BPE a byte is a character from 0 to 255. */
     this.tokens = tokens;
-    this.numbers = new Map(tokens.map((text, number) => [text, number]));
-    this.merges = new Map((merges ?? []).map(([a, b, made], rank) => [`${a} ${b}`, { rank, made }]));
+    this.#numbers = new Map(tokens.map((text, number) => [text, number]));
+    this.#merges = new Map((merges ?? []).map(([a, b, made], rank) => [`${a} ${b}`, { rank, made }]));
   }
 
   /**
@@ -352,7 +357,7 @@ export class Text {
    * @returns {number[]}
    */
   encode(text) {
-    const known = (part) => this.numbers.get(part) ?? this.unknown;
+    const known = (part) => this.#numbers.get(part) ?? this.#unknown;
     if (this.kind === "char") return Array.from(text, known);
     if (this.kind === "word") return text.replaceAll("\n", " \n ").split(/[^\P{White_Space}\n]+/u).filter(Boolean).map(known);
     const octets = (part) => Array.from(new TextEncoder().encode(part), (octet) => known(String.fromCharCode(octet)));
@@ -365,7 +370,7 @@ export class Text {
     for (;;) {
       let first = { rank: Infinity };
       for (let k = 0; k + 1 < parts.length; k++) {
-        const found = this.merges.get(`${parts[k]} ${parts[k + 1]}`);
+        const found = this.#merges.get(`${parts[k]} ${parts[k + 1]}`);
         if (found && found.rank < first.rank) first = { ...found, k };
       }
       if (first.rank === Infinity) return parts;
@@ -420,18 +425,26 @@ const LAST_SIGMA = 0x3c2;
  * its lower case, the tables of the run say: engines differ in their Unicode.
  */
 export class Words {
+  #numbers;
+  #splitsMarks;
+  #letters;
+  #lower;
+  #longer;
+  #starts;
+  #flags;
+
   /** @param {object} words of `facts` */
   constructor({ known, splitsMarks, kinds, lower, longer, letters }) {
     /** The words that have a number; the first stands for all others. */
     this.known = known;
-    this.numbers = new Map(known.map((word, number) => [word, number]));
-    this.splitsMarks = splitsMarks;
-    this.letters = letters;
-    this.lower = lower;
-    this.longer = new Map(longer);
+    this.#numbers = new Map(known.map((word, number) => [word, number]));
+    this.#splitsMarks = splitsMarks;
+    this.#letters = letters;
+    this.#lower = lower;
+    this.#longer = new Map(longer);
     let start = 0;
-    this.starts = kinds.map(([further]) => (start += further));
-    this.flags = kinds.map(([, flags]) => flags);
+    this.#starts = kinds.map(([further]) => (start += further));
+    this.#flags = kinds.map(([, flags]) => flags);
   }
 
   /**
@@ -444,7 +457,7 @@ export class Words {
     const points = Array.from(text, (letter) => letter.codePointAt(0));
     const words = [];
     for (let at = 0; at < points.length; ) {
-      const end = this.splitsMarks ? this.#endOfWord(points, at) : this.#endOfLetters(points, at);
+      const end = this.#splitsMarks ? this.#endOfWord(points, at) : this.#endOfLetters(points, at);
       if (end > at) words.push(points.slice(at, end).map((point) => String.fromCodePoint(point)).join(""));
       at = Math.max(end, at + 1);
     }
@@ -463,13 +476,13 @@ export class Words {
   }
 
   #flagsOf(point) {
-    let [low, high] = [0, this.starts.length]; // the last entry that begins at the point or before it
+    let [low, high] = [0, this.#starts.length]; // the last entry that begins at the point or before it
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (this.starts[middle] <= point) low = middle;
+      if (this.#starts[middle] <= point) low = middle;
       else high = middle;
     }
-    return this.flags[low];
+    return this.#flags[low];
   }
 
   #is(points, at, flag) {
@@ -506,15 +519,15 @@ export class Words {
       const flags = this.#flagsOf(point);
       return flags & CAPITAL ? 88 : flags & DIGIT ? 68 : flags & LETTER ? 76 : point; // X, D, L
     });
-    const number = this.numbers.get(lower.map((point) => String.fromCodePoint(point)).join("")) ?? 0;
+    const number = this.#numbers.get(lower.map((point) => String.fromCodePoint(point)).join("")) ?? 0;
     return [number, ...this.#kept(lower), ...this.#kept(shape)];
   }
 
   /** The letters that are read, of a long word the first and the last ones; with zeros after them. */
   #kept(points) {
-    const half = this.letters / 2;
-    const read = points.length > this.letters ? [...points.slice(0, half), ...points.slice(-half)] : points;
-    return [...read, ...new Array(this.letters - read.length).fill(0)];
+    const half = this.#letters / 2;
+    const read = points.length > this.#letters ? [...points.slice(0, half), ...points.slice(-half)] : points;
+    return [...read, ...new Array(this.#letters - read.length).fill(0)];
   }
 
   /** Letters in lower case, as Python has them. */
@@ -535,8 +548,8 @@ export class Words {
   }
 
   #lowerOf(point) {
-    if (this.longer.has(point)) return this.longer.get(point);
-    const [first, , step, shift] = this.lower.find(([, last]) => point <= last) ?? [Infinity];
+    if (this.#longer.has(point)) return this.#longer.get(point);
+    const [first, , step, shift] = this.#lower.find(([, last]) => point <= last) ?? [Infinity];
     return point < first || (point - first) % step ? point : point + shift;
   }
 }
