@@ -7,8 +7,9 @@ from llvmlite import ir
 from selfloop.compiler.cpu.build import Code, object_file, of_object
 from selfloop.compiler.cpu.targets import Target, host
 from selfloop.compiler.native.llvm import Llvm
-from selfloop.compiler.native.model import Model, ModelWriter, structs
+from selfloop.compiler.native.model import Model, structs
 from selfloop.compiler.native.weights import WeightLayout
+from selfloop.compiler.native.write_model import ModelWriter
 
 PASSES = ("sroa", "simplify_cfg", "instruction_combine", "new_gvn", "instruction_combine", "simplify_cfg")
 """LLVM's, for straight code that is vectorised already; variables become registers first."""

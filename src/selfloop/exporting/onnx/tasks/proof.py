@@ -11,8 +11,9 @@ import torch
 
 from selfloop.errors import BackendError
 from selfloop.exporting.exported import SAMPLES, TOLERANCE, Tried, tolerated
-from selfloop.exporting.onnx.tasks.calls import Arrays, Call, random_calls
-from selfloop.exporting.onnx.tasks.parts import Array, Part, copied, parts_of
+from selfloop.exporting.onnx.tasks.calls import Call, random_calls
+from selfloop.exporting.onnx.tasks.parts import Part, copied, parts_of
+from selfloop.exporting.validation_data import Array, Arrays
 from selfloop.tasks.predictor import Predictor
 
 MAGNIFIED = 1e-3
