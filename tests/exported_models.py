@@ -39,6 +39,9 @@ def sequence_models():
         for both in (False, True):
             model = models.ManyToOne(numbers, cells.lstm, 4, pooling=pooling, bidirectional=both, **options)
             yield f"{pooling}, {'both ways' if both else 'forward'}", model
+    words = models.WordEncoder(11, 5, buckets=300)
+    yield "words, a label each", models.ManyToMany(words, cells.lstm, 4, **options)
+    yield "words, both ways", models.ManyToOne(words, cells.gru, 4, pooling="mean", bidirectional=True, **options)
 
 
 EVERY = {

@@ -12,6 +12,13 @@ class Said(NamedTuple):
     out: str
     err: str
 
+    @property
+    def sentence(self) -> str:
+        """The one sentence that says what went wrong, without the program's name."""
+        assert (self.status, self.out) == (2, ""), self
+        assert self.err.startswith("selfloop: ") and self.err.count("\n") == 1 and "Traceback" not in self.err, self.err
+        return self.err.removeprefix("selfloop: ")
+
 
 @pytest.fixture
 def selfloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:

@@ -38,8 +38,8 @@ def export(
         for (;;) { model_step(&model_trained, &state, x, y); }
 
     Of WebAssembly it gets ``NAME.wasm`` and ``NAME.weights``, ``NAME.mjs``, which runs them in browsers, Node and Deno,
-    ``index.html``, a page that does, and ``check.mjs``. Browsers take them from a web server alone, such as
-    ``python -m http.server``.
+    its types in ``NAME.d.mts``, ``index.html``, a page that does, and ``check.mjs``. Browsers take them from a web
+    server alone, such as ``python -m http.server``.
 
     Args:
         model: a `Recurrent` of any cell that the compiler takes, of any depth and direction, or a model of `lm`,

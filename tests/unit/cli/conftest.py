@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import make
 
 from selfloop.data import Tokenizer
 from selfloop.options import LanguageModelConfig
@@ -45,3 +46,15 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save(run.path / "tokenizer.json")
     run.save_model(model, {})
     return run.path
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the zoo's LSTM, one of the user's own cell, and a translator."""
+    folder = tmp_path_factory.mktemp("runs")
+    own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
+    (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
+    make("lm", folder / "play")
+    make("lm", folder / "own", model={"cell": f"{folder / 'own.py'}:mine"})
+    make("translate", folder / "en-de")
+    return folder

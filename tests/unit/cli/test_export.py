@@ -5,30 +5,13 @@ import importlib.util
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from small_runs import make
 
 from selfloop.cli.export import export
 from selfloop.data import Tokenizer
 from selfloop.exporting.forms import FORMS, WEIGHTS
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of the zoo's LSTM, and one of the user's own cell."""
-    folder = tmp_path_factory.mktemp("runs")
-    own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
-    (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
-    make("lm", folder / "play")
-    make("lm", folder / "own", model={"cell": f"{folder / 'own.py'}:mine"})
-    return folder
-
-
-def one_sentence(said):
-    assert (said.status, said.out) == (2, ""), said
-    assert said.err.startswith("selfloop: ") and said.err.count("\n") == 1, said.err
-    return said.err.removeprefix("selfloop: ")
 
 
 def test_a_run_is_exported_beside_its_other_files(runs, selfloop, tmp_path):
@@ -41,7 +24,7 @@ def test_a_run_is_exported_beside_its_other_files(runs, selfloop, tmp_path):
     assert (
         "step.onnx; calls with validation data 4, with random numbers 2): largest difference from selfloop" in said.out
     )
-    assert "is not empty, and export overwrites nothing" in one_sentence(selfloop("export", run, "--to", "onnx"))
+    assert "is not empty, and export overwrites nothing" in selfloop("export", run, "--to", "onnx").sentence
     again = selfloop("generate", run, "--max-tokens", "3", "--seed", "1")  # the run is a run as before
     assert again.status == 0, again.err
 
@@ -50,7 +33,7 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
     out = tmp_path / "new" / "folder"
     out.mkdir(parents=True)
     said = selfloop("export", runs / "own", "--to", "onnx", "--out", out)
-    assert f"Give the cell: --cell {runs / 'own.py'}:mine" in one_sentence(said)
+    assert f"Give the cell: --cell {runs / 'own.py'}:mine" in said.sentence
     said = selfloop("export", runs / "own", "--to", "onnx", "--out", out, "--cell", f"{runs / 'own.py'}:mine", "--json")
     facts = json.loads(said.out)
     assert facts["difference"] < 1e-5 and facts["not_tried"] == [] and len(facts["tried"]) == 2
@@ -74,7 +57,7 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
 )
 def test_what_cannot_be_exported_is_said_in_one_sentence(runs, selfloop, words, message):
     before = sorted(runs.rglob("*"))
-    assert message in one_sentence(selfloop("export", *(word.format(runs=runs) for word in words)))
+    assert message in selfloop("export", *(word.format(runs=runs) for word in words)).sentence
     assert sorted(runs.rglob("*")) == before
 
 
@@ -83,15 +66,54 @@ def test_a_disk_that_is_full_leaves_nothing_behind(runs, selfloop, tmp_path, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Tokenizer, "save", full)
-    said = one_sentence(selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out"))
+    said = selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out").sentence
     assert said == f"The folder '{tmp_path / 'out'}' cannot be written: No space left on device.\n"
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_an_empty_current_folder_is_filled(to, runs, selfloop, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    said = selfloop("export", runs / "play", "--to", to, "--out", ".")
+    assert said.status == 0, said.err
+    made = {path.name for path in here.iterdir()}  # by its name: it is still the folder that it was
+    assert made == {str(path) for path in Path().iterdir()}
+    assert {"export.json" if to == "onnx" else "model.weights"} < made
+    for out in (".", "new/.."):
+        again = selfloop("export", runs / "play", "--to", to, "--out", out)
+        assert f"The folder '{out}' is not empty, and export overwrites nothing" in again.sentence
+    assert made == {path.name for path in here.iterdir()}
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_a_folder_above_is_not_empty(to, runs, selfloop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in ("..", "/", "../.."):
+        said = selfloop("export", runs / "play", "--to", to, "--out", out)
+        assert f"The folder '{out}' is not empty, and export overwrites nothing" in said.sentence
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_that_is_filled_is_empty_again_where_that_fails(runs, selfloop, tmp_path, monkeypatch):
+    move = shutil.move
+
+    def moved(source, target):
+        if source.name == "run.py":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return move(source, target)
+
+    monkeypatch.setattr(shutil, "move", moved)
+    said = selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path).sentence
+    assert said == f"The folder '{tmp_path}' cannot be written: No space left on device.\n"
+    assert not [*tmp_path.iterdir()] and not [*tmp_path.parent.glob(".*.tmp")]
 
 
 def test_a_package_that_is_missing_is_named(runs, selfloop, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
-    said = one_sentence(selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out"))
+    said = selfloop("export", runs / "play", "--to", "onnx", "--out", tmp_path / "out").sentence
     assert said == "Export to ONNX needs onnxruntime, which is not here: pip install 'selfloop[export]'.\n"
 
 

@@ -7,29 +7,10 @@ import os
 import shutil
 
 import pytest
-from small_runs import make
 
 from selfloop import atomic
 from selfloop.compiler import target_table
 from selfloop.exporting import exported
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of the zoo's LSTM, one of the user's own cell, and a translator."""
-    folder = tmp_path_factory.mktemp("runs")
-    own = "from selfloop import cell, param, tanh\n\n\n@cell\ndef mine(x, h, *, W=param('h x'), U=param('h h')):\n"
-    (folder / "own.py").write_text(f"{own}    h = tanh(W @ x + U @ h)\n    return h\n")
-    make("lm", folder / "play")
-    make("lm", folder / "own", model={"cell": f"{folder / 'own.py'}:mine"})
-    make("translate", folder / "en-de")
-    return folder
-
-
-def one_sentence(said):
-    assert (said.status, said.out) == (2, ""), said
-    assert said.err.startswith("selfloop: ") and said.err.count("\n") == 1, said.err
-    return said.err.removeprefix("selfloop: ")
 
 
 def test_what_was_made_is_said_and_what_short_weights_cost(runs, selfloop, tmp_path):
@@ -44,7 +25,7 @@ def test_what_was_made_is_said_and_what_short_weights_cost(runs, selfloop, tmp_p
     assert "int8 in the place of float32, over " in said.out
     assert said.out.endswith(f"Try it: make -C {folder} && make -C {folder} example\n")
     again = selfloop("export", run, "--to", "object")
-    assert "is not empty, and export overwrites nothing" in one_sentence(again)
+    assert "is not empty, and export overwrites nothing" in again.sentence
 
 
 def test_json_holds_all_of_it(runs, selfloop, tmp_path):
@@ -90,7 +71,7 @@ def test_targets_are_listed_without_a_run(selfloop):
 )
 def test_what_cannot_be_exported_is_said_in_one_sentence(runs, selfloop, words, message):
     before = sorted(runs.rglob("*"))
-    said = one_sentence(selfloop("export", *(word.format(runs=runs) for word in words)))
+    said = selfloop("export", *(word.format(runs=runs) for word in words)).sentence
     assert message.format(runs=runs) in said
     assert sorted(runs.rglob("*")) == before
 
@@ -106,6 +87,6 @@ def test_a_disk_that_is_full_leaves_nothing_behind(is_there, runs, selfloop, tmp
     out = tmp_path / "out"
     if is_there:
         out.mkdir()
-    said = one_sentence(selfloop("export", runs / "play", "--to", "object", "--out", out))
+    said = selfloop("export", runs / "play", "--to", "object", "--out", out).sentence
     assert said == f"The folder '{out}' cannot be written: No space left on device.\n"
     assert [*tmp_path.rglob("*")] == [out] * is_there

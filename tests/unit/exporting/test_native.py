@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,14 +12,22 @@ import numpy as np
 import pytest
 import torch
 from catalogue import CELLS, STAGES
-from exported_models import EVERY as SHARED
-from exported_models import varied
+from exported_models import EVERY, varied
+from llvmlite import ir
 from object_files import undefined
 
 import selfloop as sl
 from selfloop import SelfloopError, cells, models
 from selfloop.compiler import TARGETS
-from selfloop.compiler.native import native_object
+from selfloop.compiler.native import (
+    OBJECT_TARGETS,
+    ModelWriter,
+    WeightLayout,
+    native_object,
+    object_stack,
+    structs,
+)
+from selfloop.compiler.native.llvm import Llvm
 from selfloop.decoding import Sampling
 from selfloop.exporting import Tried
 from selfloop.exporting.native import export as native
@@ -49,7 +58,7 @@ def numbers_of(module, **options):
     """How far the machine code of this processor is from selfloop, without a C compiler."""
     own = native.described(module.eval(), "model", options.get("form", "f32"))
     source = native.Source(own, "a stack", "")
-    cases = native.cases_of(module, source, [(native._random(own), False)])
+    cases = native.cases_of(module, source)
     return native.in_process(source, cases).difference, native.rounding(cases)
 
 
@@ -81,16 +90,6 @@ def test_c_of_every_cell_gives_selfloops_numbers(entry, tmp_path):
     made = sl.export(rnn, tmp_path / "made")
     assert made.tried
     assert [path.name for path in made.files][:3] == ["model.h", "model.c", "model_weights.c"]
-
-
-def word_models():
-    torch.manual_seed(0)
-    words, options = models.WordEncoder(11, 5, buckets=300), {"hidden_size": 19, "num_layers": 2}
-    yield "words, a label each", models.ManyToMany(words, cells.lstm, 4, **options)
-    yield "words, both ways", models.ManyToOne(words, cells.gru, 4, pooling="mean", bidirectional=True, **options)
-
-
-EVERY = SHARED | {name: lambda model=model: model for name, model in word_models()}
 
 
 @pytest.mark.parametrize("form", ["f32", "bf16", "int8"])
@@ -251,6 +250,64 @@ def test_words_and_short_weights_need_no_library_of_any_processor(target):
     for form in ("f32", "bf16", "int8"):
         code, _ = native_object(native.described(model, "model", form).model, target)
         assert undefined(code) == set()
+
+
+def chain(frames, stack, function):
+    """The bytes of the frames of a function and of those that it calls, as a compiler tells of them."""
+    called = [chain(frames, stack, one) for one in stack._called[function]]
+    return frames.get(function, 0) + frames.get(f"{function}_body", 0) + max(called, default=0)
+
+
+def is_enough(frames, stack):
+    """Whether what the compiler takes fits; functions of mathematics, which all others may call, count together."""
+    mathematics = sum(size for name, size in frames.items() if name.startswith("sl_"))
+    needed = max(chain(frames, stack, name) for name in stack._own) + mathematics
+    assert 0 < needed <= stack.most
+
+
+STACKED = {
+    **{str(e): lambda e=e: e.layer(5, 20, dtype=torch.float32, num_layers=1 + e.can_stack) for e in CELLS[::12]},
+    **{name: EVERY[name] for name in list(EVERY)[::6]},
+    "wide": lambda: sl.LSTM(3, 500, 2),
+}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
+@pytest.mark.parametrize("name", STACKED)
+def test_the_stack_of_c_is_as_the_header_says(name, tmp_path):
+    source = native.Source(native.described(STACKED[name]().eval(), "model", "f32"), name, "")
+    (tmp_path / "model.h").write_text(source.header(source.weights))
+    (tmp_path / "model.c").write_text(source.source())
+    stack = source._written[0].stack
+    assert f"#define MODEL_STACK {stack.most} " in source.header(source.weights)
+    compilers = ["gcc -O0", "gcc -O2", f"gcc {native.FLAGS} {native.NATIVE}", "gcc -Os", "gcc -O3 -DSL_PLAIN"]
+    if shutil.which("arm-none-eabi-gcc"):
+        compilers += [f"arm-none-eabi-gcc -O{n} -mthumb -mcpu=cortex-m7 -mfloat-abi=hard" for n in (0, 2)]
+    for compiler in compilers:
+        command = [*compiler.split(), "-std=c99", "-fstack-usage", "-c", "model.c"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        rows = [line.split("\t") for line in (tmp_path / "model.su").read_text().splitlines()]
+        assert not any("dynamic" in how for _, _, how in rows if how != "dynamic,bounded")
+        is_enough({place.rsplit(":")[-1].partition(".")[0]: int(size) for place, size, _ in rows}, stack)
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_the_stack_of_objects_is_as_the_header_says(name, capfd):
+    model = native.described(STACKED[name]().eval(), "model", "f32").model
+    for target in OBJECT_TARGETS[:: 1 if name == "wide" else 3]:
+        writer = Llvm(ir.Module(), target, structs(model))
+        ModelWriter(model, writer, WeightLayout("f32")).write()
+        native_object(model, target, tell_frames)
+        said = re.findall(r"stack frame size \((\d+)\) exceeds limit \(0\) in function '(\w+)'", capfd.readouterr().err)
+        assert object_stack(model, target) == writer.stack.most
+        is_enough({function: int(size) for size, function in said}, writer.stack)
+
+
+def tell_frames(module):
+    """LLVM warns of every frame, with its size."""
+    for function in module.functions:
+        if not function.is_declaration:
+            set.add(function.attributes, '"warn-stack-size"="0"')  # which llvmlite does not know
 
 
 @compiled

@@ -45,7 +45,7 @@ def _quickly():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Runs of each kind, with the files that they were trained on."""
-    torch.manual_seed(1)  # weights that give both labels, and draw no byte 0, which is an empty string of C
+    torch.manual_seed(1)  # weights that give both labels
     folder = tmp_path_factory.mktemp("runs")
     (folder / "play.txt").write_text("".join(TEXT), encoding="utf-8")
     for kind in ("char", "byte", "word", "bpe"):
@@ -79,11 +79,11 @@ def built(folder):
     subprocess.run(["make", "-s", "example", f"CFLAGS=-std=c99 -O1 {STRICT}"], cwd=folder, check=True)
 
 
-def said(folder, *arguments, given=""):
+def said(folder, *arguments, given=None, is_text=True):
     """What the example prints."""
     built(folder)
     done = subprocess.run(
-        [folder / "example", *map(str, arguments)], input=given, capture_output=True, text=True, check=True
+        [folder / "example", *map(str, arguments)], input=given, capture_output=True, text=is_text, check=True
     )
     return done.stdout
 
@@ -131,6 +131,24 @@ def test_a_program_writes_what_torch_writes_with_the_same_random_numbers(kind, t
     )
     assert written.stdout.decode(errors="replace") == tokenizer.decode([*begun, *tokens]) + "\n"
     assert (tmp_path / "made" / "tokenizer.json").exists() == (kind == "bpe")
+
+
+@compiled
+@pytest.mark.parametrize("kind", ["char", "byte", "word"])
+def test_tokens_that_hold_a_byte_0_are_written_whole(kind, called, tmp_path):
+    """Which ends a string of C."""
+    text = "a\0b b\n"
+    tokenizer = Tokenizer.train(kind, [text] * 9)
+    make("lm", tmp_path / "run", inputs=tokenizer, scale=5)
+    sl.export(tmp_path / "run", tmp_path / "made")
+    model = load(tmp_path / "run").model
+    tokens = drawn(model, [tokenizer.start_id], 300, 1.5, seed=3)
+    written = said(tmp_path / "made", 1.5, 3, 300, is_text=False)
+    assert written.count(b"\0") == tokenizer.decode(tokens).count("\0") > 0
+    assert written.decode(errors="replace") == tokenizer.decode(tokens) + "\n"
+    words = called(tmp_path / "made").Model().words
+    spaces = " " if kind == "word" else ""
+    assert b"".join(words[token] for token in tokenizer.encode(text)) == text.replace(spaces, "").encode()
 
 
 @compiled
@@ -204,7 +222,7 @@ def test_machine_code_hashes_words_as_torch_does(buckets):
         row[1 + int(row[1]) % 21 : 21] = 0
         row[21 + int(row[2]) % 21 :] = 0
     source = native.Source(native.described(model, "model", "f32"), "words", "")
-    cases = native.cases_of(model, source, [(words, True)])
+    cases = native.cases_of(model, source, [words])
     assert native.in_process(source, cases).difference < 1e-5
 
 

@@ -1,6 +1,7 @@
 """Models as WebAssembly: in wasmtime and in Node they give selfloop's numbers."""
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -10,18 +11,23 @@ import pytest
 import torch
 from catalogue import CELLS
 from exported_models import EVERY, varied
+from small_runs import make
 
 import selfloop as sl
 from selfloop import SelfloopError, cells, models
 from selfloop.compiler import named_target
 from selfloop.compiler.native import WASM_TARGETS, linked, native_object, wasm_module
 from selfloop.data import Tokenizer
+from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.data.text.words import split_words
 from selfloop.errors import BackendError
 from selfloop.exporting import Tried
+from selfloop.exporting.native.characters import SURROGATES, kinds
 from selfloop.exporting.native.describe import described
 from selfloop.exporting.native.export import export_native, target_of
 from selfloop.exporting.native.texts import Meaning, Words
 from selfloop.exporting.web import export as web
+from selfloop.tasks.inputs import Inputs
 
 NODE = shutil.which("node")
 in_node = pytest.mark.skipif(NODE is None, reason="there is no Node here")
@@ -296,6 +302,52 @@ def test_text_is_cut_into_tokens_as_the_tokenizer_does(kind, tmp_path):
         assert back == tokenizer.decode(tokens)
 
 
+ODD = "the can't'S'LLn'tN'T .,:-_·@2²İΣσςΟΔΑǅſẞŉ\u0345\u00ad\u1680\x1c\x85\u3000𝐀😀你\0"
+KNOWN = Vocabulary.of([["the", "cat", "n't", "can", "οδος", "οδοσ", "né", "i̇x", "@cat"] * 2])
+
+
+@in_node
+@pytest.mark.parametrize("split", [str.split, split_words], ids=["at white space", "with marks split off"])
+def test_words_are_read_as_the_vocabulary_does(split, tmp_path):
+    """Lower case, shapes and marks of all of Unicode, as Python has them."""
+    meaning = Meaning(vocabulary=KNOWN, splits_marks=split is split_words)
+    to_wasm(EVERY["words, a label each"](), tmp_path / "made", meaning)
+    draw = random.Random(0)
+    texts = ["", " ", "The οδοσ ΟΔΟΣ.", "né" * 11, "a" * 21, "don't isn't, it's 'twas 'S"]
+    texts += ["".join(draw.choices(ODD, k=draw.randrange(1, 40))) for _ in range(400)]
+    texts += ["".join(chr(draw.randrange(1, 0xD800)) for _ in range(30)) for _ in range(100)]
+    points = sorted({p for first, _ in kinds() for p in (first - 1, first)} - {-1, *SURROGATES})
+    texts += ["".join(f"aΣ{chr(p)}Σ " for p in points[k : k + 500]) for k in range(0, len(points), 500)]
+    (tmp_path / "made" / "texts.json").write_text(json.dumps(texts))
+    script = """
+        import { readFileSync } from "node:fs";
+        const model = await m.Model.load();
+        for (const text of JSON.parse(readFileSync(new URL("./texts.json", import.meta.url))))
+          say([model.words.split(text), model.read(text)]);
+        """
+    for text, (words, rows) in zip(texts, run_node(tmp_path / "made", script), strict=True):
+        assert words == split(text)
+        assert rows == KNOWN.encode(split(text) or [""]).reshape(-1).tolist(), text
+
+
+@in_node
+def test_a_labeller_labels_words(tmp_path):
+    inputs = Inputs("words", (), ("a", "b", "c"), vocabulary=KNOWN)
+    (tmp_path / "tags.tsv").write_text("The\ta\ncan't\tb\nné\tc\n\n" * 30, encoding="utf-8")
+    make("label", tmp_path / "run", inputs=inputs, data={"source": str(tmp_path / "tags.tsv")}, scale=5)
+    sl.export(tmp_path / "run", tmp_path / "made", to="wasm")
+    lines = ["The cat can't sit", "ΟΔΟΣ οδος né", "x"]
+    script = """
+        const model = await m.Model.load();
+        for (const line of LINES) {
+          const y = model.run(model.read(line));
+          const rows = Array.from({ length: y.length / 3 }, (_, k) => Array.from(y.slice(3 * k, 3 * k + 3)));
+          say(rows.map((row) => m.facts.labels[row.indexOf(Math.max(...row))]));
+        }
+        """.replace("LINES", json.dumps(lines))
+    assert run_node(tmp_path / "made", script) == [list(one.labels) for one in sl.load(tmp_path / "run").predict(lines)]
+
+
 @in_node
 def test_text_is_written_as_the_model_says(tmp_path):
     """Greedily, against selfloop's own step; and drawn, the same with the same seed."""
@@ -314,6 +366,30 @@ def test_text_is_written_as_the_model_says(tmp_path):
     assert greedy == likeliest == tokenizer.decode(tokens[6:])
     assert drawn == again != other
     assert len(drawn) >= 40
+
+
+@in_node
+def test_typescript_is_told_what_there_is(tmp_path):
+    """Every name of the module stands in its declarations, and the reverse."""
+    language_model("char", tmp_path / "made")
+    script = """
+        const model = await m.Model.load();
+        const words = new m.Words({ known: [], kinds: [], longer: [] });
+        const objects = { Model: model, Session: model.session(), Text: model.text, Words: words };
+        const always = ["constructor", "prototype", "length", "name"];
+        const names = (one) => Object.getOwnPropertyNames(one).filter((name) => !always.includes(name));
+        const members = ([kind, one]) => [kind, [...names(m[kind]), ...names(m[kind].prototype), ...names(one)].sort()];
+        const found = Object.fromEntries(Object.entries(objects).map(members));
+        say([Object.keys(m).sort(), found, Object.keys(m.facts).sort()]);
+        """
+    ((exported, members, facts),) = run_node(tmp_path / "made", script)
+    declared = (tmp_path / "made" / "model.d.mts").read_text()
+    assert sorted(re.findall(r"^export declare (?:class|const) (\w+)", declared, re.M)) == exported
+    bodies = dict(re.findall(r"^export (?:declare class|interface) (\w+) \{\n(.*?)^\}", declared, re.M | re.S))
+    name = re.compile(r"^  (?:static |readonly |get |set )*(\w+)[:(?]", re.M)
+    found = {kind: sorted({*name.findall(body)} - {"constructor"}) for kind, body in bodies.items()}
+    assert found.pop("Facts") == facts
+    assert found == members
 
 
 def test_a_page_needs_nothing_from_elsewhere(tmp_path):

@@ -2,8 +2,8 @@
 
 from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
-from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, ModelWriter, Pass, form, structs
-from selfloop.compiler.native.objects import data_object, loaded, native_object
+from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, Pass, form, structs
+from selfloop.compiler.native.objects import data_object, loaded, native_object, object_stack
 from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
 from selfloop.compiler.native.targets import (
     OBJECT_TARGETS,
@@ -14,6 +14,7 @@ from selfloop.compiler.native.targets import (
 )
 from selfloop.compiler.native.wasm import PAGE, WASM_TARGETS, linked, wasm_module, wasm_target
 from selfloop.compiler.native.weights import Vector, WeightLayout
+from selfloop.compiler.native.write_model import ModelWriter
 from selfloop.compiler.native.writer import FORMS, Panel
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "linked",
     "loaded",
     "native_object",
+    "object_stack",
     "object_target",
     "structs",
     "target_table",

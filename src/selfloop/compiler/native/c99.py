@@ -7,10 +7,13 @@ from typing import Any
 
 from selfloop.compiler.native.c_mathematics import FUNCTIONS, LANES, definitions, number
 from selfloop.compiler.native.c_operations import COMPARISONS, OPERATIONS, WHOLE
-from selfloop.compiler.native.writer import POINTERS, Number, Products, Struct, Value, Variable, Writer
+from selfloop.compiler.native.writer import POINTERS, Number, Products, Stack, Struct, Value, Variable, Writer
 
 NUMBERS = {"float": "float", "int": "int32_t", "word": "uint32_t", "long": "uint64_t", "flag": "int"}
 """Types of numbers, by kind."""
+
+NUMBER, FRAME = 8, 160
+"""Bytes of a number with a name, if no register holds it, and of a call beside."""
 
 
 class C99(Writer):
@@ -28,6 +31,7 @@ class C99(Writer):
         self._lines: list[str] = []
         self._depth, self._names, self._functions = 0, 0, set[str]()
         self._results: dict[str, str] = {}
+        self.stack = Stack(FRAME, are_inlined=True)
 
     @property
     def text(self) -> str:
@@ -42,6 +46,7 @@ class C99(Writer):
     ) -> Iterator[list[Value]]:
         """See `Writer`."""
         self._results[name], self._names = result, 0
+        self.stack.begin(name)
         declared = ", ".join(self._declared(kind, parameter, not is_public) for kind, parameter in parameters)
         head = f"{NUMBERS.get(result, result)} {name}({declared})"
         if is_public:
@@ -68,6 +73,7 @@ class C99(Writer):
         """See `Writer`."""
         text = f"{name}({', '.join(a.handle for a in arguments)})"
         kind = self._results[name]
+        self.stack.call(name)
         if kind == "void":
             self._line(f"{text};")
             return None
@@ -88,6 +94,7 @@ class C99(Writer):
     def room(self, name: str, size: int) -> Value:
         """See `Writer`."""
         self._line(f"float {name}[{size}];")
+        self.stack.declare(4 * size)
         return Value(self, name, "room")
 
     def field(self, struct: Value, name: str) -> Value:
@@ -200,6 +207,7 @@ class C99(Writer):
         """Writes the sums of a block: for each product the name of their array."""
         panel, count = group.panel, len(group.panel.products)
         names = [self._name(terms[0].name.rpartition(".")[2] + "_") for terms in panel.products]
+        self.stack.declare(4 * LANES * len(names))
         for name, terms in zip(names, panel.products, strict=True):
             rows = " + ".join(
                 f"{matrix.name}[{matrix.row}:, {matrix.column}:] {pointer.handle}"
@@ -269,6 +277,7 @@ class C99(Writer):
 
     def _name(self, like: str = "v") -> str:
         self._names += 1
+        self.stack.declare(NUMBER)
         return f"{like if like.isascii() and like.isidentifier() else 'v'}{self._names}"
 
     def _named(self, kind: str, text: str, like: str = "v") -> Value:

@@ -10,7 +10,7 @@ from llvmlite import ir
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
 from selfloop.compiler.cpu.emit.vectors import I32, POINTER, Vectors
 from selfloop.compiler.cpu.targets import Target
-from selfloop.compiler.native.writer import POINTERS, Number, Products, Struct, Value, Variable, Writer
+from selfloop.compiler.native.writer import POINTERS, Number, Products, Stack, Struct, Value, Variable, Writer
 
 I8, I16, FLOAT = ir.IntType(8), ir.IntType(16), ir.FloatType()
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}
@@ -28,8 +28,8 @@ ELEMENTS: dict[str, tuple[ir.Type, str]] = {
 }
 """The type of an element that a pointer points to, and the kind of number that is loaded."""
 
-PAGE, FRAMES = 4096, 8192
-"""Bytes of a page of memory, and of what the functions of a call need beside their arrays."""
+PAGE, FRAME = 4096, 128
+"""Bytes of a page of memory, and of what a call needs beside its arrays and numbers."""
 
 _TO_POINTER = ir.FunctionType(POINTER, [])
 _PREFETCH = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
@@ -67,7 +67,7 @@ class Llvm(Writer):
             "flag": ir.IntType(1),
         }
         self._results: dict[str, str] = {}
-        self._stacks: dict[str, int] = {}
+        self.stack = Stack(FRAME + 2 * target.vector_bytes, are_inlined=False)
         self._is_engine = target.architecture == "wasm32"
 
     @property
@@ -86,7 +86,8 @@ class Llvm(Writer):
         kind = ir.FunctionType(edge[result], [edge.get(k, POINTER) for k, _ in parameters])
         probes = is_public and "windows" in self.target.triple
         function = self._declared(kind, f"{name}_body" if probes else name, is_public and not probes)
-        self._results[name], self._stacks[name], self._inside = result, 0, name
+        self._results[name] = result
+        self.stack.begin(name)
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._of_units(1)
         given = []
@@ -98,7 +99,7 @@ class Llvm(Writer):
         if not self.builder.block.is_terminated:
             self.builder.ret_void()
         if probes:
-            self._probed(function, self._declared(kind, name, True), self._stacks[name])
+            self._probed(function, self._declared(kind, name, True), self.stack.of(name))
 
     def _declared(self, kind: ir.FunctionType, name: str, is_public: bool) -> ir.Function:
         function = ir.Function(self.module, kind, name)
@@ -116,7 +117,7 @@ class Llvm(Writer):
         size = self.index
         here = b.ptrtoint(b.call(self.module.declare_intrinsic("llvm.stacksave", fnty=_TO_POINTER), []), size)
         fill = self.module.declare_intrinsic("llvm.memset", [POINTER, size])
-        for page in range(1, (stack + FRAMES) // PAGE + 1):
+        for page in range(1, (stack + PAGE) // PAGE + 1):
             place = b.inttoptr(b.sub(here, size(page * PAGE)), POINTER)
             b.call(fill, [place, I8(0), size(1), ir.IntType(1)(1)])  # volatile
         result = b.call(body, list(function.args))
@@ -125,7 +126,7 @@ class Llvm(Writer):
     def call(self, name: str, *arguments: Value) -> Value | None:
         """See `Writer`."""
         handles = [self._to_edge(a) for a in arguments]
-        self._stacks[self._inside] += self._stacks[name]
+        self.stack.call(name)
         result, kind = self.builder.call(self.module.get_global(name), handles), self._results[name]
         return None if kind == "void" else Value(self, self._of_edge(result, kind), kind)
 
@@ -157,7 +158,7 @@ class Llvm(Writer):
     def room(self, name: str, size: int) -> Value:
         """See `Writer`."""
         del name
-        self._stacks[self._inside] += 4 * size + self.target.vector_bytes
+        self.stack.declare(4 * size + self.target.vector_bytes)
         with self.builder.goto_entry_block():
             place = self.builder.alloca(FLOAT, size=I32(size))
         place.type = POINTER
@@ -235,6 +236,7 @@ class Llvm(Writer):
         kinds = [a.kind for a in arguments if isinstance(a, Value)]
         kind = kinds[-1] if kinds else "float"
         handles = [self._value(a, a.kind if isinstance(a, Value) else kind).handle for a in arguments]
+        self.stack.declare(max(8, self.target.vector_bytes))  # if no register is free
         if kind == "float":
             extra = () if attribute is None else (attribute,)
             return Value(
@@ -467,6 +469,7 @@ class Llvm(Writer):
 class _Variable(Variable):
     def __init__(self, writer: Llvm, value: Value) -> None:
         self._writer, self._kind = writer, value.kind
+        writer.stack.declare(max(8, writer.target.vector_bytes))
         with writer.builder.goto_entry_block():
             self._place = writer.builder.alloca(value.handle.type)
         self.set(value)

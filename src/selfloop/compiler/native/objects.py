@@ -7,8 +7,9 @@ from llvmlite import ir
 from selfloop.compiler.cpu.build import Code, object_file, of_object
 from selfloop.compiler.cpu.targets import Target, host
 from selfloop.compiler.native.llvm import Llvm
-from selfloop.compiler.native.model import Model, ModelWriter, structs
+from selfloop.compiler.native.model import Model, structs
 from selfloop.compiler.native.weights import WeightLayout
+from selfloop.compiler.native.write_model import ModelWriter
 
 PASSES = ("sroa", "simplify_cfg", "instruction_combine", "new_gvn", "instruction_combine", "simplify_cfg")
 """LLVM's, for straight code that is vectorised already; variables become registers first."""
@@ -36,6 +37,13 @@ def native_object(
         first, layout = layout, WeightLayout(model.form)
         return object_file(target, lambda module: emit(module, first.floats), PASSES), layout
     return object_file(target, emit, PASSES), layout
+
+
+def object_stack(model: Model, target: Target) -> int:
+    """Bytes of stack that a call of any function of the object needs, at most."""
+    writer = Llvm(ir.Module(), target, structs(model))
+    ModelWriter(model, writer, WeightLayout(model.form)).write()
+    return writer.stack.most
 
 
 def data_object(name: str, content: bytes, target: Target) -> bytes:

@@ -154,8 +154,51 @@ class Products:
     arguments: Sequence[Value]
 
 
+class Stack:
+    """How much memory on the stack the functions of a writer need, at most.
+
+    Args:
+        frame: bytes of a call beside what is declared: registers of the caller, alignment.
+        are_inlined: whether a compiler may put functions into those that call them, with all their memory at once.
+    """
+
+    def __init__(self, frame: int, *, are_inlined: bool) -> None:
+        self._frame, self._are_inlined = frame, are_inlined
+        self._own: dict[str, int] = {}
+        self._called: dict[str, set[str]] = {}
+
+    def begin(self, function: str) -> None:
+        """What is declared from now on is this function's."""
+        self._inside = function
+        self._own[function], self._called[function] = self._frame, set()
+
+    def declare(self, size: int) -> None:
+        """An array or a number of so many bytes."""
+        self._own[self._inside] += size
+
+    def call(self, function: str) -> None:
+        """The function calls another."""
+        self._called[self._inside].add(function)
+
+    def of(self, function: str) -> int:
+        """Bytes of a call of a function, and of all that it calls."""
+        called = [self.of(one) for one in self._called[function]]
+        return self._own[function] + (sum(called) if self._are_inlined else max(called, default=0))
+
+    @property
+    def most(self) -> int:
+        """Bytes of any call."""
+        return max(map(self.of, self._own))
+
+
 class Writer(ABC):
-    """Writes functions. Where it stands, numbers of kind ``float`` are one for each unit of the loop around it."""
+    """Writes functions. Where it stands, numbers of kind ``float`` are one for each unit of the loop around it.
+
+    Attributes:
+        stack: what its functions need.
+    """
+
+    stack: Stack
 
     @property
     @abstractmethod

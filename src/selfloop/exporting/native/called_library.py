@@ -168,8 +168,11 @@ class Model:
         if WORDS is None:
             return ()
         title, count = WORDS
-        found = (ctypes.c_char_p * count).in_dll(self._library, f"{NAME}_{title}")
-        return tuple(found) if title == "tokens" else tuple(text.decode() for text in found)
+        if title == "labels":
+            return tuple(text.decode() for text in (ctypes.c_char_p * count).in_dll(self._library, f"{NAME}_labels"))
+        texts = (ctypes.c_void_p * count).in_dll(self._library, f"{NAME}_tokens")
+        sizes = (ctypes.c_uint32 * count).in_dll(self._library, f"{NAME}_token_bytes")
+        return tuple(map(ctypes.string_at, texts, sizes))
 
 
 LOADED: Any = {}

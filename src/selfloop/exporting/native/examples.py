@@ -44,15 +44,15 @@ PROMPT_OF_TEXT = """    const int32_t read = count > 4 ? @{name}_read(given[4], 
 PROMPT_OF_NUMBERS = """    for (int k = 4; k < count; k++) {
         const int32_t token = atoi(given[k]);
         if (token < 0 || token >= @{NAME}_VOCABULARY) return fprintf(stderr, "%s is no token\\n", given[k]), 2;
-        fputs(@{name}_tokens[token], stdout);
+        fwrite(@{name}_tokens[token], 1, @{name}_token_bytes[token], stdout);
         @{name}_step(&@{name}_trained, &state, token, logits);
     }
 """
 
-WRITE = "        fputs(@{name}_tokens[token], stdout);"
+WRITE = "        fwrite(@{name}_tokens[token], 1, @{name}_token_bytes[token], stdout);"
 WRITE_SPACED = """        const char *text = @{name}_tokens[token];
         if (is_word && *text != '\\n') putchar(' ');
-        fputs(text, stdout);
+        fwrite(text, 1, @{name}_token_bytes[token], stdout);
         is_word = *text != '\\n';"""
 BEFORE_SPACED = """    int is_word = read > 0 && prompt[read < 4096 ? read - 1 : 4095] != @{NAME}_START;
 """

@@ -26,14 +26,15 @@ from selfloop.compiler.native import (
     host_object_target,
     loaded,
     native_object,
+    object_stack,
     object_target,
     wasm_target,
 )
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.exporting.exported import Exported, Tried, write_files
+from selfloop.exporting.exported import SAMPLES, Exported, Tried, write_files
 from selfloop.exporting.native.describe import Described, Trained, described, stack_of
 from selfloop.exporting.native.emulated import FLAGS, NATIVE, Toolchain, toolchain
-from selfloop.exporting.native.files import Case, Source, makefile, rounding
+from selfloop.exporting.native.files import DTYPES, Case, Source, makefile, rounding
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
 from selfloop.exporting.web.export import Web
@@ -41,9 +42,6 @@ from selfloop.layers import Recurrent
 from selfloop.models import ManyToOne
 
 Floats = NDArray[np.float32]
-
-DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
-"""Of inputs, by what a model reads."""
 
 CHECKED = 8
 """Steps of random input that the check runs."""
@@ -107,8 +105,7 @@ def export_native(
     check_size(source, target)
     if not all(bool(weight.isfinite().all()) for weight in own.weights.values()):
         raise ArgumentError(f"The weights of {source.title} are not all finite, so it cannot be exported.")
-    given = [(_random(own), False), *((x, True) for x in inputs)]
-    cases = cases_of(module, source, given)
+    cases = cases_of(module, source, inputs)
     maker = MAKERS[to](source, cases, target)
     files = maker.files()
     tried, not_tried = maker.tried(files)
@@ -172,9 +169,9 @@ def _title(module: Trained) -> str:
     return str(module) if isinstance(module, Recurrent) else f"{type(module).__name__} of {module.rnn}"
 
 
-def _random(own: Described) -> Tensor:
+def _random(own: Described, seed: int) -> Tensor:
     """Input to try a model on."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     if own.model.vocabulary:
         return torch.randint(own.model.vocabulary, (CHECKED,), generator=generator)
     if own.model.spelling is not None:
@@ -183,20 +180,21 @@ def _random(own: Described) -> Tensor:
 
 
 @torch.no_grad()
-def cases_of(module: Trained, source: Source, given: Iterable[tuple[Tensor, bool]]) -> list[Case]:
-    """What selfloop says of sequences.
+def cases_of(module: Trained, source: Source, inputs: Iterable[Tensor] = ()) -> list[Case]:
+    """What selfloop says of sequences: of a random one, and of others.
 
     Args:
         module: a model; its weights are rounded as those of the export.
         source: of the export.
-        given: each sequence, and whether it is of a run's data.
+        inputs: sequences of a run's data.
     """
     near = copy.deepcopy(module)
     rounded(source.layout, described(near, source.model.name, source.model.form).weights)
     stack_of(near).backend = "interpret"
     exact = copy.deepcopy(near).double()
-    are_numbers, cases = source.model.reads == "numbers", []
-    for x, is_real in given:
+    are_numbers = source.model.reads == "numbers"
+
+    def case(x: Tensor, is_real: bool) -> Case:
         own = _answers(near, x).double()
         y = _answers(exact, x.double() if are_numbers else x)
         if not bool(y.isfinite().all()):
@@ -204,8 +202,11 @@ def cases_of(module: Trained, source: Source, given: Iterable[tuple[Tensor, bool
                 f"The outputs of {source.title} on its input are not all finite, so it cannot be tried."
             )
         difference = float((own - y).abs().max() / y.abs().max().clamp(min=1e-30))
-        cases.append(Case((x.float() if are_numbers else x).numpy(), y.float().numpy(), difference, is_real))
-    return cases
+        return Case((x.float() if are_numbers else x).numpy(), y.float().numpy(), difference, is_real)
+
+    random = [case(_random(source.described, seed), False) for seed in range(SAMPLES)]
+    first = replace(random[0], own_difference=max(one.own_difference for one in random))
+    return [first, *(case(x, True) for x in inputs)]
 
 
 def _random_words(spelling: Spelling, generator: torch.Generator) -> Tensor:
@@ -278,7 +279,7 @@ class _Object:
         code, layout = native_object(own.model, target)
         weights = own.packed(layout, target.name)
         files = {
-            f"{name}.h": own.header(weights).encode(),
+            f"{name}.h": own.header(weights, object_stack(own.model, target)).encode(),
             f"{name}.o": code,
             f"{name}_weights.o": data_object(f"{name}_trained", weights.bytes, target),
             f"{name}.weights": weights.bytes,
@@ -307,8 +308,6 @@ class _Object:
 
 
 def _web(source: Source, cases: Sequence[Case], target: Target) -> Web:
-    if source.model.reads == "word":
-        raise ArgumentError("There is no JavaScript that reads words: export this model as c, object or onnx.")
     return Web(source, cases, target)
 
 

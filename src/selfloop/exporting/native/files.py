@@ -32,7 +32,7 @@ from selfloop.exporting.native.templates import (
     WORDS,
     WORK,
 )
-from selfloop.exporting.native.texts import Meaning, filled, table_of, wrapped
+from selfloop.exporting.native.texts import Meaning, filled, tables_of, wrapped
 
 Floats = NDArray[np.float32]
 CODES = {"bf16": "uint16_t", "int8": "int8_t"}
@@ -40,7 +40,8 @@ CODES = {"bf16": "uint16_t", "int8": "int8_t"}
 
 
 C_TYPES = {"token": "int32_t", "word": "uint32_t", "numbers": "float"}
-"""Types of inputs, by what a model reads."""
+DTYPES = {"token": np.int32, "word": np.uint32, "numbers": np.float32}
+"""Types of inputs, by what a model reads: in C, and of arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class Case:
     Attributes:
         x: the input, (steps, numbers), or (steps,) of tokens.
         y: the answers of the interpreter in float64, (answers, outputs).
-        own_difference: of the interpreter in float32 from it, relative to the largest.
+        own_difference: of the interpreter in float32 from it, relative to the largest; of a random sequence that of all
+            `SAMPLES`.
         is_real: whether it is of a run's data.
     """
 
@@ -106,8 +108,14 @@ class Source:
         """The weights as the code of a writer reads them."""
         return packed(layout, self.described.weights, form(self.model, kind))
 
-    def header(self, packed: Packed) -> str:
-        """The interface, for weights in an order."""
+    def header(self, packed: Packed, stack: int | None = None) -> str:
+        """The interface.
+
+        Args:
+            packed: the weights in the order in which the code reads them.
+            stack: bytes that a call of the code needs, at most; None for C.
+        """
+        stack = self._written[0].stack.most if stack is None else stack
         model, name, words = self.model, self.model.name, self.meaning.words
         fields = [f"    float f[{len(packed.floats)}];"]
         fields += [f"    {CODES[model.form]} q[{len(packed.codes)}];"] if model.form != "f32" else []
@@ -118,7 +126,7 @@ class Source:
             title=self.title,
             about=_comment("\n\n".join(text for text in (_filled(self.meaning.about), self.equations) if text)),
             care=_comment(_filled(CARE.format(work=WORK[model.reads]))),
-            sizes=self._sizes(),
+            sizes=self._sizes(stack),
             head=HEAD,
             magic=f"0x{MAGIC:08x}",
             fields="\n".join(fields),
@@ -127,7 +135,7 @@ class Source:
             functions=self._prototypes(),
         )
 
-    def _sizes(self) -> str:
+    def _sizes(self, stack: int) -> str:
         model, NAME = self.model, self.model.name.upper()
         sizes = [
             (f"{NAME}_INPUT {model.numbers}", UNITS[model.reads]),
@@ -142,6 +150,7 @@ class Source:
         else:
             words = HEAD + sum(model.states.values())
             sizes.append((f"{NAME}_SAVED {words}", "numbers of a saved state, of 32 bits"))
+        sizes.append((f"{NAME}_STACK {stack}", "bytes of stack that a call needs at the most"))
         width = max(len(left) for left, _ in sizes)
         return "\n".join(f"#define {left:<{width}}  /* {right} */" for left, right in sizes)
 
@@ -190,7 +199,7 @@ class Source:
             return None
         name = self.model.name
         parts = [f'#include "{name}.h"\n']
-        parts += [] if words is None else [table_of(words.title, words.texts, name)]
+        parts += [] if words is None else [tables_of(words, name)]
         parts += [] if reader is None else [filled(reader.source, name=name, NAME=name.upper())]
         return "".join(parts)
 

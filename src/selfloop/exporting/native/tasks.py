@@ -16,7 +16,7 @@ from selfloop.exporting.native.export import check_name, export_native, target_o
 from selfloop.exporting.native.files import Source
 from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning, Words, token_reader, token_texts, word_reader
-from selfloop.exporting.onnx.tasks.calls import some_of
+from selfloop.exporting.validation_data import some_of
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.labeller import Labeller
@@ -27,9 +27,6 @@ from selfloop.tasks.table import TASKS
 
 REAL = 4
 """Sequences of the validation data that code is tried on."""
-
-MOST_STEPS = 64
-"""Of each that are read: rounding grows along a sequence, and ``check.c`` holds them all."""
 
 SCORED = 100_000
 """Targets of the validation data, about, by which the cost of shorter weights is measured."""
@@ -125,7 +122,7 @@ def _sequences(opened: TrainedModel, part: Any) -> list[Tensor]:
     whole, _ = some_of(opened, part)
     (title,) = set(whole) - {"lengths"}
     batch, lengths = torch.from_numpy(whole[title]), whole["lengths"]
-    return [batch[: min(int(n), MOST_STEPS), k] for k, n in enumerate(lengths[:REAL])]
+    return [batch[: int(n), k] for k, n in enumerate(lengths[:REAL])]
 
 
 # What numbers mean
@@ -164,13 +161,14 @@ def _of_examples(opened: Classifier | Labeller) -> Meaning:
             "(Viterbi). The largest of each step, which example.c takes, may differ from it."
         )
     if inputs.vocabulary is not None:
-        spelt = word_reader(inputs.vocabulary, splits_marks=inputs.kind == "text")
+        splits_marks = inputs.kind == "text"
+        spelt = word_reader(inputs.vocabulary, splits_marks=splits_marks)
         about = (
             "It reads words. A word is a row of numbers: its number among the words that are known, or 0; the code "
             "points of its letters in lower case, at most 20, with zeros after them; and as many of its shape, in "
             "which X stands for a capital, L for another letter, D for a digit, and all else for itself."
         )
-        return Meaning(f"{about}\n{answer}", words, spelt)
+        return Meaning(f"{about}\n{answer}", words, spelt, vocabulary=inputs.vocabulary, splits_marks=splits_marks)
     if inputs.tokenizer is not None:
         tokenizer = inputs.tokenizer
         reader = token_reader(tokenizer, is_never_empty=True)

@@ -42,8 +42,9 @@ typedef struct {{
 
 WORDS = {
     "tokens": """
-/* What each token stands for, in UTF-8. */
+/* What each token stands for, in UTF-8, and its bytes: a 0 may be among them. */
 extern const char *const {name}_tokens[{count}];
+extern const uint32_t {name}_token_bytes[{count}];
 """,
     "labels": """
 /* The label of each output, in UTF-8. The likeliest is that of the largest output. */

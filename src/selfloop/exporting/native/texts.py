@@ -50,6 +50,8 @@ class Meaning:
         start: the token that stands before a text.
         beside: further files, by name.
         tokenizer: from text to tokens, for a page.
+        vocabulary: from words to numbers, likewise.
+        splits_marks: whether texts are split into words as `split_words` does; else at white space.
     """
 
     about: str = ""
@@ -58,12 +60,18 @@ class Meaning:
     start: int | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
+    vocabulary: Vocabulary | None = None
+    splits_marks: bool = False
 
 
-def table_of(title: str, texts: Iterable[bytes], name: str) -> str:
-    """A table of strings."""
-    rows = [f"    {c_string(text)}" for text in texts]
-    return f"\nconst char *const {name}_{title}[{len(rows)}] = {{\n" + ",\n".join(rows) + "\n};\n"
+def tables_of(words: Words, name: str) -> str:
+    """The texts, and of tokens their lengths, too."""
+    rows = ",\n".join(f"    {c_string(text)}" for text in words.texts)
+    table = f"\nconst char *const {name}_{words.title}[{len(words.texts)}] = {{\n{rows}\n}};\n"
+    if words.title == "labels":
+        return table
+    sizes = wrapped(str(len(text)) for text in words.texts)
+    return f"{table}\nconst uint32_t {name}_token_bytes[{len(words.texts)}] = {{\n{sizes}\n}};\n"
 
 
 def c_string(text: bytes) -> str:
@@ -151,8 +159,8 @@ def word_reader(vocabulary: Vocabulary, *, splits_marks: bool) -> Reader:
 
 
 def _sorted_words(numbers: Iterable[tuple[str, int]]) -> tuple[str, int]:
-    """A table to search by halves: words by their bytes, with their numbers."""
-    rows = sorted((word.encode(), number) for word, number in numbers)
+    """A table to search by halves: words by their bytes, with their numbers. No text of C holds the character 0."""
+    rows = sorted((word.encode(), number) for word, number in numbers if "\0" not in word)
     return "\n".join(f"    {{{c_string(word)}, {number}}}," for word, number in rows), len(rows)
 
 

@@ -23,8 +23,8 @@ from selfloop.compiler import Target
 from selfloop.compiler.native import HEAD, PAGE, wasm_module
 from selfloop.errors import BackendError
 from selfloop.exporting.exported import Tried
-from selfloop.exporting.native.files import Case, Source, rounding
-from selfloop.exporting.web.texts import tokenizer_facts
+from selfloop.exporting.native.files import DTYPES, Case, Source, rounding
+from selfloop.exporting.web.texts import tokenizer_facts, words_facts
 
 MILLISECONDS = 50
 """For which a step is timed."""
@@ -71,7 +71,8 @@ class Web:
     @property
     def facts(self) -> dict[str, Any]:
         """What the module of JavaScript and the page are told."""
-        model, words = self.source.model, self.source.meaning.words
+        model, meaning = self.source.model, self.source.meaning
+        words = meaning.words
         return {
             "title": self.source.title,
             "reads": model.reads,
@@ -84,9 +85,10 @@ class Web:
             "samples": model.samples,
             "hasReadout": bool(model.readouts),
             "labels": None if words is None or words.title != "labels" else [text.decode() for text in words.texts],
-            "tokenizer": None
-            if self.source.meaning.tokenizer is None
-            else tokenizer_facts(self.source.meaning.tokenizer),
+            "tokenizer": None if meaning.tokenizer is None else tokenizer_facts(meaning.tokenizer),
+            "words": None
+            if meaning.vocabulary is None
+            else words_facts(meaning.vocabulary, splits_marks=meaning.splits_marks),
         }
 
     def _filled(self, template: str) -> str:
@@ -97,7 +99,7 @@ class Web:
             "MODULE": f"{name}.mjs",
             "CODE": f"{name}.wasm",
             "WEIGHTS": f"{name}.weights",
-            "FACTS": json.dumps(self.facts, indent=2, ensure_ascii=False),
+            "FACTS": _lines(self.facts),
             "HEAD": str(HEAD),
             "EXAMPLE": json.dumps(
                 _short(next((case.x for case in self.cases if case.is_real), self.cases[0].x)[:SHOWN])
@@ -137,12 +139,25 @@ class Web:
         }
 
 
-TEMPLATES = {"{name}.mjs": "module.mjs", "index.html": "page.html", "check.mjs": "check.mjs"}
+TEMPLATES = {
+    "{name}.mjs": "module.mjs",
+    "{name}.d.mts": "module.d.mts",
+    "index.html": "page.html",
+    "check.mjs": "check.mjs",
+}
 """Files, and what they are made of."""
 
 
 SHOWN = 64
 """Steps of the input that a page begins with."""
+
+
+def _lines(facts: Mapping[str, Any]) -> str:
+    """As JavaScript, a fact a line."""
+    rows = [
+        f"  {name}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))},\n" for name, value in facts.items()
+    ]
+    return f"{{\n{''.join(rows)}}}"
 
 
 def _short(x: NDArray[np.generic]) -> list[float]:
@@ -158,7 +173,7 @@ def by_wasmtime(web: Web) -> Tried:
     store = wasmtime.Store()
     exports: Any = wasmtime.Instance(store, wasmtime.Module(store.engine, code), []).exports(store)
     memory, run = exports["memory"], exports[f"{name}_run"]
-    inputs = [np.ascontiguousarray(case.x, np.int32 if model.vocabulary else np.float32) for case in web.cases]
+    inputs = [np.ascontiguousarray(case.x, DTYPES[model.reads]) for case in web.cases]
     long = np.concatenate([inputs[0]] * -(-LONG // len(inputs[0])))
     most = max(len(long), *map(len, inputs))
     session = 4 * max(most * model.room, web.facts["state"])

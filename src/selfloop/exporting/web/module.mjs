@@ -17,6 +17,7 @@
  * - `state`: floats of a session; 0 where the model must see the end of a sequence before it answers
  * - `isPooled`: whether a sequence has one answer; else each step has one
  * - `labels`: of the numbers of an answer, or null
+ * - `tokenizer`, `words`: what `Text` and `Words` are made of, where the model reads texts, or null
  */
 export const facts = {{FACTS}};
 
@@ -106,6 +107,21 @@ export class Model {
     this.#weights = weights;
     /** From text to what the model reads, and back; null where its numbers are no tokens of text. */
     this.text = facts.tokenizer && new Text(facts.tokenizer);
+    /** From text to words as the model reads them; null where it reads no words, or they are not known. */
+    this.words = facts.words && new Words(facts.words);
+  }
+
+  /**
+   * A text as what `run` reads: tokens, or the numbers of one word after the other.
+   *
+   * @param {string} text
+   * @returns {number[]}
+   */
+  read(text) {
+    if (this.words) return this.words.encode(text);
+    if (!this.text) throw new Error("This model reads no text.");
+    const tokens = this.text.encode(text);
+    return tokens.length || facts.samples ? tokens : [this.text.start];
   }
 
   /**
@@ -317,16 +333,21 @@ const WORD =
 
 /** Text as tokens: characters, bytes, words, or pairs of bytes (BPE), as the tokenizer of the run has them. */
 export class Text {
+  #unknown;
+  #numbers;
+  #merges;
+
   /** @param {object} tokenizer of `facts` */
   constructor({ kind, tokens, start, unknown, merges }) {
     /** `"char"`, `"byte"`, `"word"` or `"bpe"`. */
     this.kind = kind;
     /** The token that stands before every text. */
     this.start = start;
-    this.unknown = unknown;
+    this.#unknown = unknown;
+    /** What each token stands for; of bytes and BPE a byte is a character from 0 to 255. */
     this.tokens = tokens;
-    this.numbers = new Map(tokens.map((text, number) => [text, number]));
-    this.merges = new Map((merges ?? []).map(([a, b, made], rank) => [`${a} ${b}`, { rank, made }]));
+    this.#numbers = new Map(tokens.map((text, number) => [text, number]));
+    this.#merges = new Map((merges ?? []).map(([a, b, made], rank) => [`${a} ${b}`, { rank, made }]));
   }
 
   /**
@@ -336,7 +357,7 @@ export class Text {
    * @returns {number[]}
    */
   encode(text) {
-    const known = (part) => this.numbers.get(part) ?? this.unknown;
+    const known = (part) => this.#numbers.get(part) ?? this.#unknown;
     if (this.kind === "char") return Array.from(text, known);
     if (this.kind === "word") return text.replaceAll("\n", " \n ").split(/[^\P{White_Space}\n]+/u).filter(Boolean).map(known);
     const octets = (part) => Array.from(new TextEncoder().encode(part), (octet) => known(String.fromCharCode(octet)));
@@ -349,7 +370,7 @@ export class Text {
     for (;;) {
       let first = { rank: Infinity };
       for (let k = 0; k + 1 < parts.length; k++) {
-        const found = this.merges.get(`${parts[k]} ${parts[k + 1]}`);
+        const found = this.#merges.get(`${parts[k]} ${parts[k + 1]}`);
         if (found && found.rank < first.rank) first = { ...found, k };
       }
       if (first.rank === Infinity) return parts;
@@ -391,5 +412,144 @@ export class Text {
       if (token === null) return utf8.decode();
       return utf8.decode(Uint8Array.from(this.tokens[token], (octet) => octet.charCodeAt(0)), { stream: true });
     };
+  }
+}
+
+const [CAPITAL, DIGIT, LETTER, CASED, IGNORED, OF_WORD, ANY_SPACE] = [1, 2, 4, 8, 16, 32, 64];
+const ENDS = ["s", "re", "ve", "ll", "d", "m"];
+const SIGMA = 0x3a3;
+const LAST_SIGMA = 0x3c2;
+
+/**
+ * Words as rows of numbers: the number of a word, the letters of its spelling, those of its shape. What is a letter, and
+ * its lower case, the tables of the run say: engines differ in their Unicode.
+ */
+export class Words {
+  #numbers;
+  #splitsMarks;
+  #letters;
+  #lower;
+  #longer;
+  #starts;
+  #flags;
+
+  /** @param {object} words of `facts` */
+  constructor({ known, splitsMarks, kinds, lower, longer, letters }) {
+    /** The words that have a number; the first stands for all others. */
+    this.known = known;
+    this.#numbers = new Map(known.map((word, number) => [word, number]));
+    this.#splitsMarks = splitsMarks;
+    this.#letters = letters;
+    this.#lower = lower;
+    this.#longer = new Map(longer);
+    let start = 0;
+    this.#starts = kinds.map(([further]) => (start += further));
+    this.#flags = kinds.map(([, flags]) => flags);
+  }
+
+  /**
+   * The words of a text.
+   *
+   * @param {string} text
+   * @returns {string[]}
+   */
+  split(text) {
+    const points = Array.from(text, (letter) => letter.codePointAt(0));
+    const words = [];
+    for (let at = 0; at < points.length; ) {
+      const end = this.#splitsMarks ? this.#endOfWord(points, at) : this.#endOfLetters(points, at);
+      if (end > at) words.push(points.slice(at, end).map((point) => String.fromCodePoint(point)).join(""));
+      at = Math.max(end, at + 1);
+    }
+    return words;
+  }
+
+  /**
+   * The numbers of the words of a text, one row after the other; an empty text is one empty word.
+   *
+   * @param {string} text
+   * @returns {number[]}
+   */
+  encode(text) {
+    const words = this.split(text);
+    return (words.length ? words : [""]).flatMap((word) => this.#row(word));
+  }
+
+  #flagsOf(point) {
+    let [low, high] = [0, this.#starts.length]; // the last entry that begins at the point or before it
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.#starts[middle] <= point) low = middle;
+      else high = middle;
+    }
+    return this.#flags[low];
+  }
+
+  #is(points, at, flag) {
+    return at < points.length && (this.#flagsOf(points[at]) & flag) !== 0;
+  }
+
+  /** Where the next white space is. */
+  #endOfLetters(points, at) {
+    while (at < points.length && !this.#is(points, at, ANY_SPACE)) at++;
+    return at;
+  }
+
+  /** Where a word ends that begins here, as in the Penn Treebank: marks stand alone, and don't is do n't. */
+  #endOfWord(points, at) {
+    let end = at;
+    while (this.#is(points, end, OF_WORD)) if (this.#isSpelt(points, ++end, "n't")) return end;
+    if (this.#isSpelt(points, at, "n't")) return at + 3;
+    const ending = points[at] === 39 && ENDS.find((letters) => this.#isSpelt(points, at + 1, letters));
+    if (ending) return at + 1 + ending.length;
+    return end > at || this.#is(points, at, ANY_SPACE) ? end : at + 1;
+  }
+
+  /** Whether letters stand here, in either case, before the end of a word. */
+  #isSpelt(points, at, letters) {
+    const small = (point) => (point === 0x17f ? 115 : point >= 65 && point <= 90 ? point + 32 : point);
+    const isThere = Array.from(letters).every((letter, k) => small(points[at + k]) === letter.charCodeAt(0));
+    return isThere && !this.#is(points, at + letters.length, OF_WORD);
+  }
+
+  #row(word) {
+    const points = Array.from(word, (letter) => letter.codePointAt(0));
+    const lower = this.#lowered(points);
+    const shape = points.map((point) => {
+      const flags = this.#flagsOf(point);
+      return flags & CAPITAL ? 88 : flags & DIGIT ? 68 : flags & LETTER ? 76 : point; // X, D, L
+    });
+    const number = this.#numbers.get(lower.map((point) => String.fromCodePoint(point)).join("")) ?? 0;
+    return [number, ...this.#kept(lower), ...this.#kept(shape)];
+  }
+
+  /** The letters that are read, of a long word the first and the last ones; with zeros after them. */
+  #kept(points) {
+    const half = this.#letters / 2;
+    const read = points.length > this.#letters ? [...points.slice(0, half), ...points.slice(-half)] : points;
+    return [...read, ...new Array(this.#letters - read.length).fill(0)];
+  }
+
+  /** Letters in lower case, as Python has them. */
+  #lowered(points) {
+    let isAfterLetter = false;
+    return points.flatMap((point, k) => {
+      const flags = this.#flagsOf(point);
+      const isLast = point === SIGMA && isAfterLetter && this.#isLast(points, k + 1);
+      if (!(flags & IGNORED)) isAfterLetter = (flags & CASED) !== 0;
+      return isLast ? LAST_SIGMA : this.#lowerOf(point);
+    });
+  }
+
+  /** Whether a word ends behind a sigma, with nothing more that has a case. */
+  #isLast(points, at) {
+    while (this.#is(points, at, IGNORED)) at++;
+    return !this.#is(points, at, CASED);
+  }
+
+  #lowerOf(point) {
+    if (this.#longer.has(point)) return this.#longer.get(point);
+    const [first, , step, shift] = this.#lower.find(([, last]) => point <= last) ?? [Infinity];
+    return point < first || (point - first) % step ? point : point + shift;
   }
 }

@@ -1,10 +1,12 @@
-"""A tokenizer as JavaScript reads it."""
+"""Tokenizers and vocabularies as JavaScript reads them."""
 
 import json
 from typing import Any
 
 from selfloop.data import Tokenizer
 from selfloop.data.text.token_kinds import END_OF_LINE, byte_alphabet
+from selfloop.data.text.vocabulary import LONGEST, Vocabulary
+from selfloop.exporting.native.characters import kinds, longer_lower_cases, lower_cases
 
 
 def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -29,4 +31,21 @@ def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
         "start": tokenizer.start_id,
         "unknown": tokenizer.unknown_id,
         "merges": [[vocabulary[a], vocabulary[b], vocabulary[a + b]] for a, b in merges],
+    }
+
+
+def words_facts(vocabulary: Vocabulary, *, splits_marks: bool) -> dict[str, Any]:
+    """The words that are known, how texts are split, and what Python knows of characters: see `characters`.
+
+    >>> words_facts(Vocabulary.of([["To", "be", "to"]]), splits_marks=False)["known"]
+    ('<unk>', 'to')
+    """
+    starts = [0, *(first for first, _ in kinds())]
+    return {
+        "known": vocabulary.words,
+        "splitsMarks": splits_marks,
+        "letters": LONGEST,
+        "longer": [[point, [*map(ord, lower)]] for point, lower in longer_lower_cases()],
+        "lower": lower_cases(),
+        "kinds": [[first - before, flags] for before, (first, flags) in zip(starts, kinds(), strict=False)],
     }

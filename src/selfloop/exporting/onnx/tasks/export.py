@@ -20,11 +20,12 @@ import torch
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, SelfloopError
 from selfloop.exporting.exported import UNKNOWN_COST, Cost, Exported, check_folder, made_whole
-from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls, some_of
+from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program
 from selfloop.exporting.onnx.tasks.proof import prove
 from selfloop.exporting.onnx.tasks.weights import round_weights, shorten
+from selfloop.exporting.validation_data import some_of
 from selfloop.tasks.caption.captioner import Captioner, Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from selfloop.data.text.vocabulary import LONGEST
+from selfloop.exporting.validation_data import Array
 from selfloop.layers import Recurrent, State
 from selfloop.layers.attention import Memory
 from selfloop.layers.recurrent import stacked
@@ -29,7 +29,6 @@ from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.predictor import Predictor, TrainedModel
 from selfloop.tasks.translate.translator import Translator
 
-Array = npt.NDArray[Any]
 Opened = Predictor[Any, Any, Any, Any]
 Tensors = Mapping[str, Tensor]
 
