@@ -15,6 +15,7 @@ from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.predictor import Predictor, held_out
 from selfloop.tasks.reading import bad_items
 from selfloop.training import Run
+from selfloop.world import World
 
 Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
 Inputs = TypeVar("Inputs")
@@ -104,8 +105,9 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         inputs.save(run)
 
     def opened(self) -> Opened:
-        """The model as it stands, ready to use."""
+        """The model as it stands, ready to use; the processes that train it share its work."""
         opened: Any = self.OPENED(self.model, self.inputs, self.config)
+        opened.world = World.here()
         return opened  # type: ignore[no-any-return]
 
     def parts(self) -> Mapping[str, Any]:

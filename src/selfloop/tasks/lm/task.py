@@ -15,6 +15,7 @@ from selfloop.tasks.lm.score import evaluation_streams, score
 from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.run_config import save_tokenizer
 from selfloop.training import Run
+from selfloop.world import World
 
 
 class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
@@ -78,7 +79,10 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""
         limit = self.config.data.valid_tokens
-        return score(model, self._valid_streams, self.valid_tokens, limit, self.inputs.unknown_id).metrics()
+        world = World.here()
+        return score(
+            model, self._valid_streams, self.valid_tokens, limit, self.inputs.unknown_id, world=world
+        ).metrics()
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the texts as tokens."""
