@@ -30,6 +30,7 @@ from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training import Progress, Run, read_progress
 from selfloop.training import train as run_loop
 from selfloop.training.allocator import keep_freed_memory
+from selfloop.training.resume import check_data
 from selfloop.training.run import differences
 from selfloop.training.schedule import Budget
 from selfloop.untrusted import exists, short
@@ -172,7 +173,9 @@ def go_on(
             if given is not None:
                 check_same(run, learner.suited(given), read_config(run, entry.config))
             if done:
-                return Outcome(run, dict(read_results(run)) if accelerator.is_main_process else None, True)
+                result = read_results(run)
+                check_data(run, result.get("data", {}), learner.facts())
+                return Outcome(run, result if accelerator.is_main_process else None, True)
             _check_shared(learner.config.training.batch_size, accelerator)
             budget = None if longer is None else Budget.of(longer, learner.steps_per_epoch)
             return _train(entry, learner, run, accelerator, screen, resumed=True, more=budget)

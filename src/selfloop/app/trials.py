@@ -77,7 +77,7 @@ def begin_or_go_on(
     training.check_same(run, chosen, read_config(run, kind_of(run).config))
     results = read_results(run)
     if results.get("finished"):
-        return Trials(run.path, tuple(variants(chosen)), dict(results))
+        return Trials(run.path, tuple(variants(chosen)), results)
     own: Any = cell or (chosen.model.cell if chosen.model.is_own_cell else None)
     encoder = chosen.model.encoder if chosen.model.is_own_encoder else None
     return go_on(run, screen, {}, cell=own, encoder=encoder, device=device)
@@ -144,7 +144,7 @@ def _train(
                 where = partial(place, name)
                 outcome = training.begin(task, own, None, screen, cell=cell, device=device, place=where)
             elif is_scored(begun, read_progress(begun)):
-                outcome = training.Outcome(begun, dict(read_results(begun)), finished=True)
+                outcome = training.Outcome(begun, read_results(begun), finished=True)
             else:
                 outcome = training.go_on(begun, screen, {}, cell=cell, encoder=encoder, device=device)
             assert outcome.result is not None
