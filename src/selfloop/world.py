@@ -4,11 +4,11 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from selfloop.errors import RunError, first_line
 
@@ -69,6 +69,10 @@ class World:
     def joined(self, parts: Mapping[int, Value]) -> dict[int, Value]:
         """What all processes have found, by the number of the work."""
         return {number: value for part in self.each(dict(parts)) for number, value in part.items()}
+
+    def first_makes(self, make: Callable[[], Value]) -> Value:
+        """What the first process makes, for all."""
+        return self.from_first(make() if self.is_first else cast(Value, None))
 
     def from_first(self, value: Value) -> Value:
         """What the first process has here."""

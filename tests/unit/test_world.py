@@ -34,5 +34,5 @@ def test_that_another_process_has_ended_is_one_sentence(monkeypatch, error):
 @pytest.mark.parametrize(("size", "error"), [("1", RuntimeError(LOST)), ("2", RuntimeError("a matrix is too large"))])
 def test_other_errors_are_left_alone(monkeypatch, size, error):
     monkeypatch.setenv("WORLD_SIZE", size)
-    with pytest.raises(RuntimeError, match="closed|large"), others_may_end():
+    with pytest.raises(RuntimeError, match=r"closed|large"), others_may_end():
         raise error

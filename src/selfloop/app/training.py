@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -88,7 +88,7 @@ def begin(
     """
     entry = TASKS[task]
     with _processes(chosen, screen, device) as accelerator:
-        with accelerator.main_process_first(), screen.status("reading the data"):
+        with _reading(entry, accelerator), screen.status("reading the data"):
             learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
         _check_shared(learner.config.training.batch_size, accelerator)
         run = Run(path or Path())
@@ -168,7 +168,7 @@ def go_on(
         last = replace(run, resuming=True)
         entry.predictor.open(last, chosen, cell=cell, encoder=encoder)  # what does not fit shows before data are read
         with _processes(chosen, screen, device) as accelerator:
-            with accelerator.main_process_first(), screen.status("reading the data"):
+            with _reading(entry, accelerator), screen.status("reading the data"):
                 learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
             if given is not None:
                 check_same(run, learner.suited(given), read_config(run, entry.config))
@@ -267,6 +267,12 @@ def _note_few(learner: Learner[Any, Any, Any]) -> None:
             f"validation holds {count} examples, too few for reliable figures: --folds 5 trains five times, and "
             "validates on every example once"
         )
+
+
+def _reading(entry: TaskEntry, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Within it, processes read their data: at once, or the first one before the others."""
+    first: AbstractContextManager[None] = accelerator.main_process_first()
+    return nullcontext() if entry.learner.TOGETHER else first
 
 
 @contextmanager

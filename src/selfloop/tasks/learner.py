@@ -43,6 +43,10 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         steps_per_epoch: updates in one pass through the training data.
     """
 
+    TOGETHER: ClassVar[bool] = False
+    """Whether processes read the data at once, and share the work; else the first one reads them before the others,
+    which find what it has kept."""
+
     OPENED: ClassVar[type[Predictor[Any, Any, Any, Any]]]
     """What its runs open as."""
 

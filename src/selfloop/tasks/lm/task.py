@@ -22,11 +22,13 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     """Text, tokenizer and model for one run."""
 
     OPENED = TextModel
+    TOGETHER = True
 
     def learn_inputs(self) -> Tokenizer:
         """The tokenizer of the training text."""
         data = self.config.data
-        return Tokenizer.train(data.tokenizer, self.dataset.train, data.vocab_size)
+        train = self.dataset.train
+        return World.here().first_makes(lambda: Tokenizer.train(data.tokenizer, train, data.vocab_size))
 
     def prepare(self) -> int:
         """The texts as tokens, in streams.
@@ -35,7 +37,8 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
             DataError: a text is too short.
         """
         training = self.config.training
-        self.tokens, self.valid_tokens = (tokenize(t, self.inputs) for t in (self.dataset.train, self.dataset.valid))
+        texts, world = (self.dataset.train, self.dataset.valid), World.here()
+        self.tokens, self.valid_tokens = (tokenize(text, self.inputs, world=world) for text in texts)
         for name, tokens in (("training", self.tokens), ("validation", self.valid_tokens)):
             if len(tokens) < 2:
                 raise DataError(
