@@ -27,6 +27,7 @@ class World:
     Attributes:
         rank: its number, from 0.
         size: how many there are.
+        local_rank: its number among those of its machine.
 
     >>> world = World(rank=1, size=2)
     >>> [*world.share("abcde")], world.is_first
@@ -37,6 +38,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
 
     @classmethod
     def here(cls) -> "World":
@@ -45,7 +47,7 @@ class World:
 
         if not dist.is_available() or not dist.is_initialized():
             return cls()
-        return cls(dist.get_rank(), dist.get_world_size())
+        return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
 
     @property
     def is_first(self) -> bool:

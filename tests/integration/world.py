@@ -29,8 +29,8 @@ def be_one_of(rank, world_size, port):
 
 
 def take_place(rank, world_size, port):
-    """As torchrun has it."""
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    """As torchrun has it, on machines of two processes."""
+    places = {"RANK": rank, "LOCAL_RANK": rank % 2, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": min(2, world_size)}
     os.environ |= {name: str(value) for name, value in places.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 

@@ -54,8 +54,8 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None,
         tokenizer: what to cut it with.
         folder: where stores are kept; None is ``selfloop/tokens`` in the user's cache (``XDG_CACHE_HOME``, or
             ``~/.cache``).
-        world: the processes that make the same call, and share the work where one of them has no store yet. They may
-            keep stores in one folder, or on disks of their own.
+        world: the processes that make the same call, and share the work where one of them has no store yet. The first
+            one of each machine writes.
 
     Raises:
         DataError: the text cannot be read, or the folder cannot be written. Without a cache that can be written the
@@ -76,10 +76,17 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None,
         tokens = _open(path)
         if not all(together.each(tokens is not None)):
             encoded = _Encoded(text, tokenizer, together)
-            if tokens is None:
-                _write(path, encoded, tokenizer)
+            try:
+                if tokens is None and not together.local_rank:
+                    _write(path, encoded, tokenizer)
+            except OSError:
+                encoded.finish()
+                raise
             encoded.finish()
             tokens = tokens or _open(path)
+        if tokens is None:
+            _write(path, _Encoded(text, tokenizer, ALONE), tokenizer)
+            tokens = _open(path)
         if tokens is None:
             raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
         return tokens
@@ -105,17 +112,19 @@ class _Encoded:
 
     def __init__(self, text: Text, tokenizer: Tokenizer, world: World) -> None:
         self.characters = self.octets = 0
-        self._world = world
+        self._world, self._shares = world, tokenizer.shares
         self._parts = tokenizer.encode_pieces(self._counted(text), world)
 
     def __iter__(self) -> Iterator[npt.NDArray[np.unsignedinteger]]:
         return self._parts
 
     def finish(self) -> None:
-        """Do this process's part of what is left, where others wait for it."""
+        """Do this process's part of what is left, and wait until the others have done theirs."""
         if self._world.size > 1:
-            for _ in self._parts:
-                pass
+            if self._shares:
+                for _ in self._parts:
+                    pass
+            self._world.each(None)
 
     def _counted(self, text: Text) -> Iterator[str]:
         for piece in text:
@@ -124,20 +133,16 @@ class _Encoded:
 
 
 def _write(path: Path, encoded: _Encoded, tokenizer: Tokenizer) -> None:
-    try:
-        with replacing(path) as file:
-            file.seek(8 + _HEADER)
-            size = sum(file.write(ids.tobytes()) for ids in encoded)
-            header = {
-                "__metadata__": {"characters": str(encoded.characters), "bytes": str(encoded.octets)},
-                "tokens": {
-                    "dtype": next(name for name, dtype in _DTYPES.items() if dtype == tokenizer.dtype),
-                    "shape": [size // tokenizer.dtype.itemsize],
-                    "data_offsets": [0, size],
-                },
-            }
-            file.seek(0)
-            file.write(_HEADER.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER))
-    except OSError:
-        encoded.finish()
-        raise
+    with replacing(path) as file:
+        file.seek(8 + _HEADER)
+        size = sum(file.write(ids.tobytes()) for ids in encoded)
+        header = {
+            "__metadata__": {"characters": str(encoded.characters), "bytes": str(encoded.octets)},
+            "tokens": {
+                "dtype": next(name for name, dtype in _DTYPES.items() if dtype == tokenizer.dtype),
+                "shape": [size // tokenizer.dtype.itemsize],
+                "data_offsets": [0, size],
+            },
+        }
+        file.seek(0)
+        file.write(_HEADER.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER))

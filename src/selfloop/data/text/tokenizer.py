@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as Backend
 
 from selfloop.atomic import replacing
-from selfloop.data.text.token_kinds import ANYWHERE, KINDS
+from selfloop.data.text.token_kinds import ANYWHERE, KINDS, Table
 from selfloop.errors import ConfigError, DataError, nearest
 from selfloop.untrusted import read_text
 from selfloop.world import ALONE, World
@@ -131,6 +131,15 @@ class Tokenizer:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 
     @property
+    def shares(self) -> bool:
+        """Whether processes encode a text faster together: characters are looked up as fast as they are exchanged."""
+        return self._table is None
+
+    @functools.cached_property
+    def _table(self) -> Table | None:
+        return KINDS[self.kind].table(self._backend.get_vocab())
+
+    @property
     def dtype(self) -> "np.dtype[np.unsignedinteger]":
         """The smallest type that holds all tokens."""
         return np.dtype("<u2") if self.vocab_size <= 1 << 16 else np.dtype("<u4")
@@ -144,16 +153,17 @@ class Tokenizer:
         Args:
             pieces: the text.
             world: the processes that share the work: each reads all of the text, encodes a part, and gets all tokens.
+                See `shares`.
         """
         row = KINDS[self.kind]
-        table = row.table(self._backend.get_vocab())
+        if self._table is not None:
+            yield from (self._table.encode(piece).astype(self.dtype) for piece in pieces)
+            return
         cut = blocks(pieces, row.cut)
         while batch := list(itertools.islice(cut, _BATCH * world.size)):
             mine = batch[world.rank * _BATCH : (world.rank + 1) * _BATCH]
-            found = map(table.encode, mine) if table is not None else self.encode_batch(mine)
-            yield from world.each(
-                np.concatenate([np.empty(0, self.dtype), *(np.array(ids, self.dtype) for ids in found)])
-            )
+            found = [np.array(ids, self.dtype) for ids in self.encode_batch(mine)]
+            yield from world.each(np.concatenate([np.empty(0, self.dtype), *found]))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of tokens: exact for characters that are known, bytes and BPE; words get single spaces.
