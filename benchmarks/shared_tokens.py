@@ -6,6 +6,7 @@
 The files are repeated until the text has so many megabytes, in a temporary folder that is removed at the end. Each
 process reads all of the text, and encodes its share with so many threads of the tokenizers library; the first one
 writes. What is stored is compared byte by byte. What is compared runs in turns; printed are the best of the rounds.
+The CPU seconds are those of the busiest process, which other programs on the machine do not change.
 Memory is the largest resident set but for mapped files (RssAnon), read after every piece of the text; before the first
 piece it is what Python, torch and selfloop take.
 """
@@ -45,13 +46,14 @@ def work(text: Path, tokenizer: Path, folder: Path) -> None:
 
     with joined_world() as world:
         world.each(None)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         tokens = tokenize(Text(watched, "benchmark"), Tokenizer.load(tokenizer), folder, world)
-        seconds = time.perf_counter() - began
+        seconds, busy = time.perf_counter() - began, time.process_time() - busy
     (path,) = folder.glob("*.safetensors")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()
-    print(json.dumps({"seconds": seconds, "bytes": tokens.bytes, "before": before, "most": most, "digest": digest}))
+    found = {"seconds": seconds, "busy": busy, "bytes": tokens.bytes, "before": before, "most": most, "digest": digest}
+    print(json.dumps(found))
 
 
 def started(size: int, threads: int, *arguments: object) -> list[dict[str, float]]:
@@ -95,7 +97,7 @@ def main() -> None:
                 size += file.write(text)
                 if size >= chosen.megabytes * 10**6:
                     break
-        print(f"{'kind':5} {'processes':>9} {'MB/s':>7} {'memory before, most (MB)':>25}")
+        print(f"{'kind':5} {'processes':>9} {'MB/s':>7} {'CPU s':>7} {'memory before, most (MB)':>25}")
         for kind in chosen.kinds:
             Tokenizer.train(kind, [whole[:4_000_000]]).save(folder / "tokenizer.json")
             found: dict[int, list[list[dict[str, float]]]] = {size: [] for size in chosen.processes}
@@ -111,8 +113,9 @@ def main() -> None:
             for size, rounds in found.items():
                 every = [one for each in rounds for one in each]
                 speed = max(each[0]["bytes"] / max(one["seconds"] for one in each) / 1e6 for each in rounds)
+                busy = min(max(one["busy"] for one in each) for each in rounds)
                 memory = f"{max(one['before'] for one in every)}, {max(one['most'] for one in every)}"
-                print(f"{kind:5} {size:9} {speed:7.1f} {memory:>25}", flush=True)
+                print(f"{kind:5} {size:9} {speed:7.1f} {busy:7.1f} {memory:>25}", flush=True)
 
 
 if __name__ == "__main__":

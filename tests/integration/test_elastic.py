@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 import torch
-from integration.launch import Launched
+from integration.launch import Launched, fill_the_disk
 from integration.world import free_port, take_place
 
 from selfloop.training.checkpoint import read_tensors
@@ -90,13 +90,13 @@ def assert_same(run, other):
     assert results["valid"] == other_results["valid"]
 
 
-def pair(folder, *arguments):
-    """Two processes without torchrun; what they end with."""
+def pair(folder, *arguments, prepare=take_place):
+    """Two processes without torchrun, each in a folder of its own; what they end with."""
     port, processes = free_port(), []
     for rank in range(2):
         place = folder / f"process-{rank}"
         place.mkdir(exist_ok=True)
-        processes.append(Launched(place, *arguments, prepare=(take_place, rank, 2, port)))
+        processes.append(Launched(place, *arguments, prepare=(prepare, rank, 2, port)))
     return [process.end() for process in processes]
 
 
@@ -109,10 +109,8 @@ def test_a_worker_and_a_torchrun_that_are_killed_are_replaced_and_the_run_ends_w
     run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
     first, second = machines(*command, run), machines(*command, run)
     wait_for(lambda: saved_at(run), first, second)
-    second.worker.kill()
-    before = saved_at(run)
-    wait_for(lambda: saved_at(run) > before, first, second)
     second_worker = second.worker
+    first.worker.kill()
     second.kill()
     third = machines(*command, run)
     assert first.end() == 0
@@ -121,3 +119,32 @@ def test_a_worker_and_a_torchrun_that_are_killed_are_replaced_and_the_run_ends_w
     for ended in pair(tmp_path, *command, undisturbed):
         assert ended.status == 0, ended.err
     assert_same(run, undisturbed)
+
+
+def fill_the_first_disk(rank, size, port):
+    """When it saves its first checkpoint, or soon after."""
+    take_place(rank, size, port)
+    if rank == 0:
+        fill_the_disk(16)
+
+
+def test_the_first_process_loses_its_disk(play, small, tmp_path):
+    command = ["train", "lm", play, *small, "--steps", 40, "--resume", "auto", "--run", tmp_path / "run"]
+    first, second = pair(tmp_path, *command, "--set", "training.save_every=0.001", prepare=fill_the_first_disk)
+    assert (first.status, second.status) == (2, 2)
+    assert "cannot be written (No space left on device); what was saved before is untouched." in first.err
+    assert "selfloop, process 1: Another process of this job has ended or cannot be reached" in second.err
+    assert "Traceback" not in first.err + second.err
+    for ended in pair(tmp_path, *command, "--set", "training.save_every=0.001"):
+        assert ended.status == 0, ended.err
+
+
+def test_a_folder_that_one_process_does_not_see_is_trained_in_and_not_resumed(play, small, tmp_path):
+    command = ["train", "lm", play, *small, "--steps", 4, "--resume", "auto", "--run", "run"]
+    for ended in pair(tmp_path, *command):
+        assert ended.status == 0, ended.err
+    first, second = pair(tmp_path, *command)
+    assert (first.status, second.status) == (2, 2)
+    assert "run has a checkpoint where the first process is, and none on " in second.err
+    assert "Another process of this job has ended" in first.err
+    assert not (tmp_path / "process-1" / "run").exists()
