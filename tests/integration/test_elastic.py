@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,14 +91,19 @@ def assert_same(run, other):
     assert results["valid"] == other_results["valid"]
 
 
-def pair(folder, *arguments, prepare=take_place):
-    """Two processes without torchrun, each in a folder of its own; what they end with."""
+def started(folder, size, *arguments, prepare=take_place):
+    """Processes without torchrun, each in a folder of its own."""
     port, processes = free_port(), []
-    for rank in range(2):
+    for rank in range(size):
         place = folder / f"process-{rank}"
         place.mkdir(exist_ok=True)
-        processes.append(Launched(place, *arguments, prepare=(prepare, rank, 2, port)))
-    return [process.end() for process in processes]
+        processes.append(Launched(place, *arguments, prepare=(prepare, rank, size, port)))
+    return processes
+
+
+def pair(folder, *arguments, prepare=take_place):
+    """What two of them end with."""
+    return [process.end() for process in started(folder, 2, *arguments, prepare=prepare)]
 
 
 @pytest.mark.slow
@@ -148,3 +154,21 @@ def test_a_folder_that_one_process_does_not_see_is_trained_in_and_not_resumed(pl
     assert "run has a checkpoint where the first process is, and none on " in second.err
     assert "Another process of this job has ended" in first.err
     assert not (tmp_path / "process-1" / "run").exists()
+
+
+def test_three_processes_that_go_on_sum_in_the_order_of_those_that_never_stopped(play, small, tmp_path):
+    """With more than two, the order in which gradients are summed decides the last bits."""
+    settings = ("model.hidden_size=128", "training.batch_size=6", "training.save_every=0.001", "training.validations=2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = ["train", "lm", play, *small, *words, "--steps", 16, "--resume", "auto", "--run"]
+    run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
+    processes = started(tmp_path, 3, *command, run)
+    processes[0].wait_for(lambda: saved_at(run))
+    for process in processes:
+        process.signal(signal.SIGKILL)
+    for process in processes:
+        process.end()
+    for path in (run, undisturbed):
+        for ended in [process.end() for process in started(tmp_path, 3, *command, path)]:
+            assert ended.status == 0, ended.err
+    assert_same(run, undisturbed)

@@ -107,7 +107,10 @@ def _train(
     more: Budget | None,
 ) -> Progress:
     main = accelerator.is_main_process
-    model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))
+    world = World.here()
+    model = accelerator.prepare_model(task.model, evaluation_mode=True)  # without DDP: see `World.average`
+    optimizer = accelerator.prepare_optimizer(make_optimizer(task.model, options))
+    world.copy_from_first([*task.model.parameters(), *task.model.buffers()])
     average = average_of(task.model) if options.average and options.optimizer != "asgd" else None
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
@@ -131,6 +134,7 @@ def _train(
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
         accelerator.backward(loss)
+        world.average([p.grad for p in model.parameters() if p.grad is not None])
         if options.clip:
             accelerator.clip_grad_norm_(model.parameters(), options.clip)
         optimizer.step()
