@@ -4,6 +4,7 @@
 
 FOLDER then holds a .npy a clip, (75, 24, 40) bytes, and grid.jsonl: its path, its split and the word at each frame.
 With --clips, a folder of GRID's own .mpg files and their .align files, FOLDER/clips.jsonl names those with their words.
+It prints how often who always says silence is right, in each part.
 A labeller then reads the same mouths out of the films: --set data.crop=[184,124,48,80] --set data.size=[24,40].
 """
 
@@ -31,6 +32,9 @@ def main() -> None:
                 np.save(asked.folder / f"{name}.npy", frames)
                 row = {"video": f"{name}.npy", "split": str(split), "labels": words[word].tolist()}
                 lines.write(json.dumps(row) + "\n")
+        split, silent = archive["split"], words[archive["frame_word"]] == "sil"
+        for part in dict.fromkeys(split.tolist()):
+            print(f"{part}: {silent[split == part].mean():.1%} of the frames are silence")
     if asked.clips:
         with (asked.folder / "clips.jsonl").open("w") as lines:
             for path in sorted(asked.clips.glob("*.mpg")):

@@ -34,7 +34,7 @@ def segments(labels: Labels) -> list[Segment]:
     """
     runs, start = [], 0
     for label, run in groupby(labels):
-        end = start + sum(1 for _ in run)
+        end = start + len(list(run))
         runs.append(Segment(label, start, end))
         start = end
     return runs
@@ -124,13 +124,18 @@ def _pairs(
         judged = [position for position, label in enumerate(t) if label is not None]
         if judged:
             nothing = False
-            truth, prediction = segments([t[i] for i in judged]), segments([p[i] for i in judged])
+            parts = (t, p) if len(judged) == len(t) else ([t[i] for i in judged], [p[i] for i in judged])
+            truth, prediction = map(segments, parts)
             yield [s for s in truth if s.label not in background], [s for s in prediction if s.label not in background]
     if nothing:
         raise ArgumentError(f"{caller} needs at least one position with a true label.")
 
 
 def _levenshtein(m: list[Hashable], n: list[Hashable]) -> int:
+    """The distance, over the part between what both begin with and what both end with: that is free."""
+    start = _common(m, n)
+    end = _common(m[start:][::-1], n[start:][::-1])
+    m, n = m[start : len(m) - end], n[start : len(n) - end]
     before = list(range(len(n) + 1))
     for i, label in enumerate(m, 1):
         now = [i]
@@ -140,12 +145,24 @@ def _levenshtein(m: list[Hashable], n: list[Hashable]) -> int:
     return before[-1]
 
 
+def _common(m: list[Hashable], n: list[Hashable]) -> int:
+    """How many labels both begin with."""
+    return next((k for k, (a, b) in enumerate(zip(m, n, strict=False)) if a != b), min(len(m), len(n)))
+
+
 def _hits(true: list[Segment], predicted: list[Segment], overlap: float) -> int:
     hit: set[int] = set()
+    first = 0  # the true segment that ends after the predicted one begins
     for segment in predicted:
-        overlaps = [_overlap(segment, other) for other in true]
-        best = max(range(len(true)), key=overlaps.__getitem__, default=None)
-        if best is not None and overlaps[best] >= overlap:
+        while first < len(true) and true[first].end <= segment.start:
+            first += 1
+        best, most = None, 0.0
+        for k in range(first, len(true)):
+            if true[k].start >= segment.end:
+                break
+            if (shared := _overlap(segment, true[k])) > most:
+                best, most = k, shared
+        if best is not None and most >= overlap:
             hit.add(best)  # a second hit of the same segment adds nothing: it is a false alarm
     return len(hit)
 

@@ -45,7 +45,8 @@ class TrainingOptions(Section):
     warmup: float = Field(default=0.05, ge=0, le=1)
     """The fraction of the budget in which the learning rate rises from a tenth of its peak to the peak."""
     validations: int = Field(default=10, ge=1)
-    """Number of validations during training, evenly spaced over the budget."""
+    """Number of validations during training, evenly spaced over the budget. With a budget of minutes there are fewer
+    where they would take more than a fifth of it."""
     patience: int | None = Field(default=None, ge=0)
     """Stop after this many validations without improvement; 0 never stops early. By default a third of them, at least
     3; asgd begins to average instead."""

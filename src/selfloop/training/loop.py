@@ -29,6 +29,10 @@ PLATEAU_FACTOR = 0.25
 AVERAGE_AFTER = 5
 """Validations without improvement after which ASGD averages: the n of NT-ASGD (Merity et al. 2018)."""
 
+REST = 4
+"""With a budget of minutes, updates run this many times as long as a validation and its checkpoint took before the next
+one: on a large validation set, ten of them would be most of a short budget."""
+
 
 class Task(Protocol):
     """What the loop needs of a task."""
@@ -127,6 +131,7 @@ def _train(
     spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
 
     log = Log(run, listener, progress.step, pending) if main else None
+    validated, earliest = None, 0.0
     while spent < 1 and not stop:
         rate = learning_rate(options, spent, progress.scale)
         for group in optimizer.param_groups:
@@ -151,8 +156,12 @@ def _train(
         if log:
             log.add(progress.step, progress.elapsed, spent, mean, targets, rate)
 
+        if validated is not None:  # the update before
+            earliest = progress.elapsed + REST * (progress.elapsed - validated)
         due = passed(spent, options.validations)
-        validate = due > progress.validations
+        rests = budget.minutes is not None and progress.elapsed < earliest
+        validate = due > progress.validations and (spent >= 1 or not rests)
+        validated = progress.elapsed if validate else None
         if validate:
             progress.validations = due
             with with_average(task.model, average), accelerator.autocast():

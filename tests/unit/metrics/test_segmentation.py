@@ -128,3 +128,33 @@ def test_labels_that_do_not_fit_are_refused(score, true, predicted, message):
 def test_an_overlap_is_a_share(overlap):
     with pytest.raises(ArgumentError, match="above 0 and at most 1"):
         f1_at([["a"]], [["a"]], overlap)
+
+
+def distance(m, n):
+    """Levenshtein's, by its definition."""
+    if not m or not n:
+        return len(m) + len(n)
+    changed = distance(m[1:], n[1:]) + (m[0] != n[0])
+    return min(changed, 1 + distance(m[1:], n), 1 + distance(m, n[1:]))
+
+
+def found(true, predicted, overlap):
+    """F1, each predicted segment held against all true ones."""
+    hit = set()
+    for p in predicted:
+        shares = [0.0]
+        for t in true:
+            common = min(p.end, t.end) - max(p.start, t.start)
+            shares.append(common / (max(p.end, t.end) - min(p.start, t.start)) if p.label == t.label else 0.0)
+        if max(shares) >= overlap:
+            hit.add(shares.index(max(shares)))
+    return 200 * len(hit) / (len(true) + len(predicted))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=8), st.floats(0.01, 1))
+def test_both_are_what_their_definitions_say(pairs, overlap):
+    true, predicted = split(pairs)
+    t, p = segments(true[0]), segments(predicted[0])
+    m, n = "".join(s.label for s in t), "".join(s.label for s in p)
+    assert edit_score(true, predicted) == pytest.approx(100 * (1 - distance(m, n) / max(len(m), len(n))))
+    assert f1_at(true, predicted, overlap) == pytest.approx(found(t, p, overlap))

@@ -1,5 +1,6 @@
 import json
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -34,6 +35,21 @@ def test_minutes_are_a_budget(fit):
     assert progress.finished
     assert 0.3 <= progress.elapsed < 5
     assert progress.step > 1
+
+
+@pytest.mark.parametrize(("minutes", "validations"), [(1 / 60, 3), (None, 10)])
+def test_validations_take_a_fifth_of_the_minutes_at_most(fit, tmp_path, minutes, validations):
+    class Slow(Toy):
+        def validate(self, model):
+            time.sleep(0.1)
+            return super().validate(model)
+
+    task = Slow()
+    progress = fit(task, minutes=minutes, steps=None if minutes else 10, validations=10)
+    assert progress.finished
+    assert len(task.at_validation) <= validations
+    *_, (last, _) = lines(tmp_path, "valid_loss")
+    assert last == progress.step
 
 
 def test_minutes_are_kept_though_the_clock_goes_backwards(fit, monkeypatch):

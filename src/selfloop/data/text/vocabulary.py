@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +50,19 @@ class Vocabulary:
         rows = np.zeros((len(sentence), 1 + 2 * LONGEST), np.int64)
         for row, word in zip(rows, sentence, strict=True):
             row[0] = self._numbers.get(word.lower(), 0)
-            for start, spelt in ((1, word.lower()), (1 + LONGEST, shape(word))):
-                read = spelt if len(spelt) <= LONGEST else spelt[: LONGEST // 2] + spelt[-LONGEST // 2 :]
-                row[start : start + len(read)] = [*map(ord, read)]
+            row[1:] = _code_points(word)
         return rows
+
+
+@lru_cache(maxsize=1 << 16)
+def _code_points(word: str) -> npt.NDArray[np.int64]:
+    """Of a word in lower case and of its shape, (2 · LONGEST,): most words come again and again."""
+    points = np.zeros((2, LONGEST), np.int64)
+    for row, spelt in zip(points, (word.lower(), shape(word)), strict=True):
+        read = spelt if len(spelt) <= LONGEST else spelt[: LONGEST // 2] + spelt[-LONGEST // 2 :]
+        row[: len(read)] = [*map(ord, read)]
+    points.flags.writeable = False
+    return points.reshape(-1)
 
 
 def shape(word: str) -> str:
