@@ -112,10 +112,10 @@ class TrainedModel(ABC):
 
     def scores(
         self,
-        parts: Mapping[str, Any],
+        parts: Mapping[str, Examples | Text],
         *,
         sample: int | None = None,
-        report: Callable[[str, Any], Report] | None = None,
+        report: Callable[[str, Examples | Text], Report] | None = None,
     ) -> dict[str, Score]:
         """The score of each part, by name.
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.data.batches import Report
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Examples
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
@@ -146,10 +146,10 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
 
     def scores(
         self,
-        parts: Mapping[str, Text],
+        parts: Mapping[str, Examples | Text],
         *,
         sample: int | None = None,
-        report: Callable[[str, Text], Report] | None = None,
+        report: Callable[[str, Examples | Text], Report] | None = None,
     ) -> dict[str, TaskScore]:
         """The score of each part, by name; a text is one stream from end to end, so processes share the parts."""
         if sample is not None:
