@@ -1,15 +1,17 @@
-"""Two processes optimise the loss that one does: after some updates their weights are the same, in every task."""
+"""Two processes optimise the loss that one does: after some updates their weights are the same, in every task, and so
+are the figures that they find together.
+"""
 
 import json
 import random
-import socket
 
 import pytest
 import torch
 from integration.launch import Launched
-from integration.world import be_exact, be_one_of
+from integration.world import be_exact, be_one_of, free_port
 from PIL import Image
 
+from selfloop.tasks.results import figures_of
 from selfloop.training.checkpoint import read_tensors
 
 STEPS = 12
@@ -82,16 +84,20 @@ CASES = {
 }
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 def weights(run):
     tensors, facts = read_tensors(run / "resume" / "last.safetensors")
     assert facts["progress"]["step"] == STEPS
     return {name: own for name, own in tensors.items() if name.startswith("model/")}, facts["progress"]["targets"]
+
+
+def figures(run):
+    """Those of each validation, and the scores at the end."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    validations = [line for line in lines if "valid_loss" in line]
+    for validation in validations:
+        del validation["elapsed"]
+    results = json.loads((run / "results.json").read_text())
+    return validations, {part: figures_of(results, part) for part in ("valid", "test")}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -119,6 +125,10 @@ def test_two_processes_learn_what_one_learns(case, tmp_path):
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-9, msg=lambda text, name=name: name + text)
     assert targets == of_both
+    (one, of_one), (two, of_two) = figures(tmp_path / "one"), figures(tmp_path / "two")
+    assert len(one) > 1 and two == [pytest.approx(validation, rel=1e-9) for validation in one]
+    for part in of_one:
+        assert of_two[part] == pytest.approx(of_one[part], rel=1e-9)
 
 
 SHARED = """

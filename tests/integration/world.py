@@ -1,22 +1,41 @@
 """What a process does before it trains as one of several whose weights are compared."""
 
 import os
+import socket
 
 import torch
 
 from selfloop.models.encoders import WordEncoder
+from selfloop.tasks.caption import captioner
+from selfloop.tasks.classify import Classifier
+from selfloop.tasks.label import Labeller
+from selfloop.tasks.translate import translator
 
 
 def be_exact():
-    """In float64, and without words that are unknown at random, which each process would draw for itself."""
+    """In float64, and without words that are unknown at random, which each process would draw for itself; scored in
+    batches so small that processes have several, or unequal numbers of them.
+    """
+    Classifier.BATCH = Labeller.BATCH = translator.BATCH = captioner.BATCH = 2
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double
     WordEncoder.UNKNOWN = 0.0
 
 
 def be_one_of(rank, world_size, port):
-    """As torchrun has it."""
+    """Exactly, in a world of several."""
     be_exact()
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    take_place(rank, world_size, port)
+
+
+def take_place(rank, world_size, port):
+    """As torchrun has it, on machines of two processes."""
+    places = {"RANK": rank, "LOCAL_RANK": rank % 2, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": min(2, world_size)}
     os.environ |= {name: str(value) for name, value in places.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]

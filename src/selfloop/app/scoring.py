@@ -14,12 +14,17 @@ from selfloop.tasks.table import TaskEntry
 from selfloop.training import Progress, Run
 from selfloop.training.checkpoint import write_bytes, writing
 from selfloop.training.curves import draw_curves
+from selfloop.world import ALONE, World
 
 
 def conclude(
     entry: TaskEntry, learner: Learner[Any, Any, Any], run: Run, progress: Progress, screen: Screen
 ) -> dict[str, Any]:
-    """Score with the best weights, keep what was predicted, draw the pictures, and say what comes next."""
+    """Score with the best weights, keep what was predicted, draw the pictures, and say what comes next.
+
+    All processes score; the first one reads the weights, and writes.
+    """
+    world = World.here()
     result: dict[str, Any] = {
         "run": str(run.path),
         "finished": progress.finished,
@@ -33,14 +38,20 @@ def conclude(
         **({"notes": learner.bad.notes} if learner.bad.notes else {}),
     }
     result |= {name: dict(value) for name, value in vars(learner.origin).items() if value}
-    draw_curves(run, f"{entry.loss} per {entry.unit}")
+    if world.is_first:
+        draw_curves(run, f"{entry.loss} per {entry.unit}")
     if not progress.finished:
         screen.stopped(run, progress)
         return result
-    run.load_model(learner.model)
+    if world.is_first:
+        run.load_model(learner.model)
+    world.copy_from_first([*learner.model.parameters(), *learner.model.buffers()])
     best, began = learner.opened(), time.perf_counter()
     with screen.scoring(run) as scoring:
-        scores = {name: best.score(part, report=scoring(name, part)) for name, part in learner.parts().items()}
+        scores = best.scores(learner.parts(), report=scoring)
+    if not world.is_first:
+        return result
+    best.world = ALONE  # the others have done their part
     result["scoring_seconds"] = round(time.perf_counter() - began, 1)
     result |= {name: {**score.metrics(), **score.signatures} for name, score in scores.items()}
     tables = []

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from selfloop.app import training, trials
 from selfloop.app.screen import Screen
 from selfloop.app.training import Outcome
 from selfloop.cells import ZOO
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, ConfigError, nearest
 from selfloop.language import Cell
 from selfloop.options.fields import configure
 from selfloop.tasks.loading import kind_of
@@ -18,7 +18,7 @@ from selfloop.tasks.return_types import by_run, by_task
 from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.tasks.trials import Trials
 from selfloop.training import Listener, Run
-from selfloop.untrusted import exists
+from selfloop.untrusted import exists, short
 
 
 @by_task  # type: ignore[arg-type]  # no option is called task
@@ -26,6 +26,7 @@ def train(
     task: str,
     *sources: str | Path,
     run: str | Path | None = None,
+    resume: Literal["auto"] | None = None,
     config: str | Path | None = None,
     cell: Cell | str | None = None,
     device: str | None = None,
@@ -40,6 +41,7 @@ def train(
         sources: where the data are, as after `selfloop train TASK`: a file, a folder, a name on the hub; of
             ``translate`` also the file of translations. Without any, what the task brings with it.
         run: the folder to make; None for ``runs/NAME``, after the data.
+        resume: with ``"auto"``, go on with the run of this folder where it has a checkpoint.
         config: a TOML file with sections of the configuration.
         cell: a name of the zoo, ``FILE.py:NAME``, or a Cell; of a Cell the run keeps its name alone.
         device: ``cpu`` or ``cuda``; None for the fastest there is.
@@ -69,7 +71,10 @@ def train(
         given["cell"] = cell if isinstance(cell, str) else name_of(cell)
     chosen = configure(entry.config, given, file=None if config is None else Path(config), source="selfloop.train")
     screen = Screen(task, entry, quiet=quiet, listener=listener)
-    outcome = begin(task, chosen, None if run is None else Path(run), screen, cell=own, device=device)
+    if resume not in (None, "auto"):
+        raise ArgumentError(f"The 'resume' of train must be 'auto', or not be given. Got {short(resume)} instead.")
+    path = None if run is None else Path(run)
+    outcome = begin(task, chosen, path, screen, cell=own, device=device, resume=resume is not None)
     return outcome if isinstance(outcome, Trials) else outcome.model(own or cell)
 
 
@@ -131,9 +136,27 @@ def name_of(cell: Cell) -> str:
 
 
 def begin(
-    task: str, chosen: Any, path: Path | None, screen: Screen, *, cell: Cell | None = None, device: str | None = None
+    task: str,
+    chosen: Any,
+    path: Path | None,
+    screen: Screen,
+    *,
+    cell: Cell | None = None,
+    device: str | None = None,
+    resume: bool = False,
 ) -> Outcome | Trials:
-    """Begin a run with a configuration, or as many as it asks for."""
+    """Begin a run with a configuration, or as many as it asks for; with `resume`, go on with it where it is begun.
+
+    Raises:
+        ConfigError: it is to be resumed, and has no folder.
+    """
+    if resume:
+        if path is None:
+            raise ConfigError(
+                "--resume auto goes on with the run in the folder that --run names. Got none: give --run."
+            )
+        again = trials.begin_or_go_on if trials.variants(chosen) else training.begin_or_go_on
+        return again(task, chosen, path, screen, cell=cell, device=device)
     if path is not None and exists(path):
         Run.create(path, task, {})  # says that it exists
     how: Any = {"cell": cell, "device": device}

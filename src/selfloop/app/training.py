@@ -1,7 +1,9 @@
 """One training, from a configuration to scores and pictures."""
 
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -20,15 +22,23 @@ from selfloop.options.training import BUDGETS, TrainingOptions
 from selfloop.tasks import load
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.learner import Learner
-from selfloop.tasks.loading import kind_of
+from selfloop.tasks.loading import kind_of, open_run_of
 from selfloop.tasks.predictor import TrainedModel
+from selfloop.tasks.results import read_results
 from selfloop.tasks.run_config import read_config
 from selfloop.tasks.table import TASKS, TaskEntry
 from selfloop.training import Progress, Run, read_progress
 from selfloop.training import train as run_loop
 from selfloop.training.allocator import keep_freed_memory
+from selfloop.training.resume import check_data
+from selfloop.training.run import differences
 from selfloop.training.schedule import Budget
-from selfloop.untrusted import exists
+from selfloop.untrusted import exists, short
+from selfloop.world import World, others_may_end
+
+PATIENCE = 30.0
+"""Seconds that `begin_or_go_on` waits for a process that holds the run's lock: as long as torchrun gives those that it
+replaces."""
 
 FEW = 50
 """Validation examples below which figures say little."""
@@ -41,10 +51,12 @@ class Outcome:
     Attributes:
         run: its folder.
         result: what results.json holds, and ``finished``; None in processes that are not the first.
+        finished: whether its budget is spent.
     """
 
     run: Run
     result: dict[str, Any] | None
+    finished: bool
 
     def model(self, cell: Cell | str | None = None, encoder: str | None = None) -> TrainedModel:
         """The model with its best weights."""
@@ -60,6 +72,7 @@ def begin(
     cell: Cell | None = None,
     device: str | None = None,
     place: Callable[[str], Path] | None = None,
+    anew: bool = False,
 ) -> Outcome:
     """Begin a run with a configuration.
 
@@ -71,21 +84,60 @@ def begin(
         cell: one that is not to be found by its name.
         device: as of `selfloop.train`.
         place: makes the path of the data's name, where it is None.
+        anew: whether the folder is there, and is locked: of a run that was stopped before its first checkpoint.
     """
     entry = TASKS[task]
-    accelerator = _accelerator(chosen, screen, device)
-    with accelerator.main_process_first(), screen.status("reading the data"):
-        learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
-    _check_shared(learner.config.training.batch_size, accelerator)
-    if accelerator.is_main_process:
-        run = Run.create(path or (place or free_path)(learner.name), task, learner.config.model_dump())
-    else:
+    with _processes(chosen, screen, device) as accelerator:
+        with _reading(entry, accelerator), screen.status("reading the data"):
+            learner = entry.learner(chosen) if cell is None else entry.learner(chosen, cell=cell)
+        _check_shared(learner.config.training.batch_size, accelerator)
         run = Run(path or Path())
-    with run.locked(accelerator.is_main_process):
         if accelerator.is_main_process:
-            learner.save(run)
-            run.save_skipped(learner.bad.found)
-        return _train(entry, learner, run, accelerator, screen, resumed=False)
+            if anew:
+                run.create_anew(task, learner.config.model_dump())
+            else:
+                run = Run.create(path or (place or free_path)(learner.name), task, learner.config.model_dump())
+        with run.locked(accelerator.is_main_process):
+            if accelerator.is_main_process:
+                learner.save(run)
+                run.save_skipped(learner.bad.found)
+            return _train(entry, learner, run, accelerator, screen, resumed=False)
+
+
+def begin_or_go_on(
+    task: str, chosen: Any, path: Path, screen: Screen, *, cell: Cell | None = None, device: str | None = None
+) -> Outcome:
+    """Go on with the run of a folder where it has a checkpoint, and begin it where it has none.
+
+    So one command can be given as often as a job is started. The first process decides for all.
+
+    Raises:
+        RunError: what is in the folder is not the run of this configuration, or other processes do not see it.
+    """
+    run = Run(path)
+    with _processes(chosen, screen, device), ExitStack() as locks:
+        world, refused = World.here(), False
+        if world.is_first and exists(path):
+            refused = not run.has_checkpoint and not run.can_begin(task)
+            if not refused:
+                locks.enter_context(run.locked(patience=PATIENCE))
+        there, refused, begun = world.from_first((exists(path), refused, run.has_checkpoint))
+        if refused:
+            raise RunError(
+                f"{path} exists already, has no checkpoint to go on from, and is not overwritten. Choose another "
+                "folder with --run."
+            )
+        if not begun:
+            return begin(task, chosen, path, screen, cell=cell, device=device, anew=there)
+        if not run.has_checkpoint:
+            raise RunError(
+                f"{path} has a checkpoint where the first process is, and none on {socket.gethostname()}: give --run a "
+                "folder that all machines share."
+            )
+        model = chosen.model
+        own: Any = cell or (model.cell if model.is_own_cell else None)
+        encoder = model.encoder if model.is_own_encoder else None
+        return go_on(open_run_of(task, path), screen, {}, cell=own, encoder=encoder, device=device, given=chosen)
 
 
 def go_on(
@@ -96,22 +148,46 @@ def go_on(
     cell: Cell | str | None = None,
     encoder: str | None = None,
     device: str | None = None,
+    given: Any = None,
 ) -> Outcome:
-    """Go on with a run, or train a finished one longer by a budget; one that is finished but not scored is scored."""
+    """Go on with a run, or train a finished one longer by a budget; one that is finished but not scored is scored.
+
+    With `given`, the configuration of a command that would begin it, it must be the run's, though its data may have
+    moved; and a finished run is left as it is.
+    """
     entry = kind_of(run)
     with run.locked(os.environ.get("RANK", "0") == "0"):  # of torchrun's processes, the first writes
         chosen: Any = read_config(run, entry.config)
         progress = read_progress(run)
-        longer = _longer(run, progress, chosen, more)
+        done = given is not None and progress.finished and is_scored(run, progress)
+        longer = None if done else _longer(run, progress, chosen, more)
         chosen = with_own_code(run, chosen, cell, encoder)
+        if given is not None:
+            paths = {name: getattr(given.data, name) for name in given.data.PATHS}
+            chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update=paths)})
         last = replace(run, resuming=True)
         entry.predictor.open(last, chosen, cell=cell, encoder=encoder)  # what does not fit shows before data are read
-        accelerator = _accelerator(chosen, screen, device)
-        with accelerator.main_process_first(), screen.status("reading the data"):
-            learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
-        _check_shared(learner.config.training.batch_size, accelerator)
-        budget = None if longer is None else Budget.of(longer, learner.steps_per_epoch)
-        return _train(entry, learner, run, accelerator, screen, resumed=True, more=budget)
+        with _processes(chosen, screen, device) as accelerator:
+            with _reading(entry, accelerator), screen.status("reading the data"):
+                learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
+            if given is not None:
+                check_same(run, learner.suited(given), read_config(run, entry.config))
+            if done:
+                result = read_results(run)
+                check_data(run, result.get("data", {}), learner.facts())
+                return Outcome(run, result if accelerator.is_main_process else None, True)
+            _check_shared(learner.config.training.batch_size, accelerator)
+            budget = None if longer is None else Budget.of(longer, learner.steps_per_epoch)
+            return _train(entry, learner, run, accelerator, screen, resumed=True, more=budget)
+
+
+def check_same(run: Run, given: Any, chosen: Any) -> None:
+    """Raises a RunError where a command gives other settings than those that a run was begun with."""
+    for field, (was, now) in differences(chosen.model_dump(), given.model_dump()).items():
+        raise RunError(
+            f"{run.path} was begun with other settings: {field} was {short(was)}, and is {short(now)} now. Give the "
+            "settings that it was begun with, or choose another name with --run."
+        )
 
 
 def _longer(run: Run, progress: Progress, chosen: Any, more: Mapping[str, float]) -> TrainingOptions | None:
@@ -176,8 +252,8 @@ def _train(
     screen.introduce(learner, run, more or reached.budget(training, learner.steps_per_epoch), accelerator)
     with screen.training():
         progress = run_loop(learner, run, training, accelerator, screen, resumed, more)
-    accelerator.end_training()
-    return Outcome(run, conclude(entry, learner, run, progress, screen) if accelerator.is_main_process else None)
+    result = conclude(entry, learner, run, progress, screen)
+    return Outcome(run, result if accelerator.is_main_process else None, progress.finished)
 
 
 def _note_few(learner: Learner[Any, Any, Any]) -> None:
@@ -193,8 +269,27 @@ def _note_few(learner: Learner[Any, Any, Any]) -> None:
         )
 
 
+def _reading(entry: TaskEntry, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Within it, processes read their data: at once, or the first one before the others."""
+    first: AbstractContextManager[None] = accelerator.main_process_first()
+    return nullcontext() if entry.learner.TOGETHER else first
+
+
+@contextmanager
+def _processes(chosen: Any, screen: Screen, device: str | None) -> Iterator[Accelerator]:
+    """Devices and processes, as `accelerate launch` or `torchrun` arrange them; the first one has the screen.
+
+    Within another, it is that one.
+    """
+    outermost = World.here().size == 1
+    with others_may_end():
+        accelerator = _accelerator(chosen, screen, device)
+        yield accelerator
+        if outermost:
+            accelerator.end_training()
+
+
 def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator:
-    """Devices and processes, as `accelerate launch` or `torchrun` arrange them; the first one has the screen."""
     if device not in (None, "cpu", "cuda"):
         raise ArgumentError(f"The device to train on must be cpu or cuda. Got '{device}' instead.")
     if device == "cuda" and not torch.cuda.is_available():

@@ -16,7 +16,7 @@ from selfloop.app.screen import Screen
 from selfloop.errors import ConfigError, RunError
 from selfloop.language import Cell
 from selfloop.tasks.choose_cell import choose_cell
-from selfloop.tasks.loading import kind_of
+from selfloop.tasks.loading import kind_of, open_run_of
 from selfloop.tasks.results import figures_of, read_results
 from selfloop.tasks.run_config import read_config
 from selfloop.tasks.table import PARTS
@@ -61,6 +61,26 @@ def begin(
 ) -> Trials:
     """Train all that a configuration asks for, in runs within one folder."""
     return _train(task, chosen, path, None, screen, cell, device)
+
+
+def begin_or_go_on(
+    task: str, chosen: Any, path: Path, screen: Screen, *, cell: Cell | None = None, device: str | None = None
+) -> Trials:
+    """Go on with the trainings of a folder, where there are any; those that are finished are left as they are.
+
+    Raises:
+        RunError: the folder holds another run, or one with other settings.
+    """
+    if not exists(path):
+        return begin(task, chosen, path, screen, cell=cell, device=device)
+    run = open_run_of(task, path)
+    training.check_same(run, chosen, read_config(run, kind_of(run).config))
+    results = read_results(run)
+    if results.get("finished"):
+        return Trials(run.path, tuple(variants(chosen)), results)
+    own: Any = cell or (chosen.model.cell if chosen.model.is_own_cell else None)
+    encoder = chosen.model.encoder if chosen.model.is_own_encoder else None
+    return go_on(run, screen, {}, cell=own, encoder=encoder, device=device)
 
 
 def go_on(
@@ -124,12 +144,12 @@ def _train(
                 where = partial(place, name)
                 outcome = training.begin(task, own, None, screen, cell=cell, device=device, place=where)
             elif is_scored(begun, read_progress(begun)):
-                outcome = training.Outcome(begun, read_results(begun))
+                outcome = training.Outcome(begun, read_results(begun), finished=True)
             else:
                 outcome = training.go_on(begun, screen, {}, cell=cell, encoder=encoder, device=device)
             assert outcome.result is not None
             results.append(outcome.result)
-            if not outcome.result["finished"]:
+            if not outcome.finished:
                 break
         assert parent is not None
         return _conclude(parent, [*wanted], results, screen)
@@ -139,7 +159,7 @@ def _begun(path: Path) -> Run | None:
     """A run to go on with; of one that was stopped before its first checkpoint nothing is left."""
     if not exists(path):
         return None
-    if not any((path / "resume" / name).exists() for name in ("last.safetensors", "previous.safetensors")):
+    if not Run(path).has_checkpoint:
         shutil.rmtree(path)
         return None
     return Run.open(path)

@@ -21,6 +21,7 @@ from selfloop.cli.show import show
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
 from selfloop.version import __version__
+from selfloop.world import end_with_torchrun
 
 
 class _Verbs(TyperGroup):
@@ -81,6 +82,7 @@ def main() -> None:
     """Run the command line; what goes wrong on the user's side is one sentence and exit status 2."""
     if "torch" not in sys.modules:
         processors.share(os.environ)
+    end_with_torchrun()
     try:
         app()
     except SelfloopError as error:

@@ -74,6 +74,7 @@ def evaluate(
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
     from selfloop.tasks.table import PARTS
+    from selfloop.world import joined_world
 
     needs: tuple[str, type[Any]] = (
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
@@ -84,9 +85,13 @@ def evaluate(
     model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
-    with scoring(Console(stderr=True, quiet=as_json, highlight=False), kind) as report:
-        parts = model.parts(data, column, **more)
-        scores = {name: model.score(part, sample=sample, report=report(name, part)) for name, part in parts.items()}
+    with joined_world() as world:
+        model.world = world
+        console = Console(stderr=True, quiet=as_json or not world.is_first, highlight=False)
+        with scoring(console, kind) as report:
+            scores = model.scores(model.parts(data, column, **more), sample=sample, report=report)
+    if not world.is_first:
+        return
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
         try:

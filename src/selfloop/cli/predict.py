@@ -62,6 +62,7 @@ def predict(
     from selfloop.config import changed
     from selfloop.data.examples import BadItems
     from selfloop.tasks.predictor import Predicts, Watches
+    from selfloop.world import joined_world
 
     if format not in FORMATS:
         raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
@@ -72,11 +73,19 @@ def predict(
         _stream(model, data or [], format)
         return
     bad = BadItems(skip_bad)
-    typed = (line.rstrip("\r\n") for line in sys.stdin)
-    parts = [model.read(source, bad) for source in data] if data else [model.lines(typed)]
-    for place, reason in bad.found:
-        typer.echo(f"left out: {place} {reason}", err=True)
-    predictions = [found for part in parts for found in model.predict(part)]
+    with joined_world() as world:
+        model.world = world
+        if data:
+            parts = [model.read(source, bad) for source in data]
+        else:
+            typed = (line.rstrip("\r\n") for line in sys.stdin) if world.is_first else ()
+            parts = [model.lines(typed if world.size == 1 else world.from_first([*typed]))]
+        if world.is_first:
+            for place, reason in bad.found:
+                typer.echo(f"left out: {place} {reason}", err=True)
+        predictions = [found for part in parts for found in model.predict(part)]
+    if not world.is_first:
+        return
     if format == "csv":
         write_rows((row for found in predictions for row in found.rows()), sys.stdout)
     else:

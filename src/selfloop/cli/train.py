@@ -19,9 +19,18 @@ ALWAYS = (
 )
 """The fields that the help of every task shows."""
 
+AUTO = Path("auto")
+"""What --resume takes for: where there is something to go on with."""
+
 OF_THE_COMMAND: dict[str, tuple[str, Any, str, str]] = {
     "run": ("--run", Path, "FOLDER", "The folder to make. [dim]runs/NAME, after the data.[/]"),
-    "resume": ("--resume", Path, "FOLDER", "Go on with this run instead; train a finished one longer, by a budget."),
+    "resume": (
+        "--resume",
+        Path,
+        "FOLDER",
+        "Go on with this run instead; train a finished one longer, by a budget. "
+        "auto: go on with that of --run where it has a checkpoint, else begin.",
+    ),
     "device": ("--device", str, "cpu|cuda", "Where to train. [dim]The fastest there is.[/]"),
     "config": ("--config", Path, "FILE", "TOML with the sections of the configuration, such as data and model."),
     "set": ("--set", list[str], "SECTION.NAME=VALUE", "Any field of the configuration; may be repeated."),
@@ -126,13 +135,14 @@ def _run(task: str, given: dict[str, Any]) -> None:
         return
     chosen = {n: known[n].read(v) if isinstance(v, str) else v for n, v in given.items() if v is not None}
     device, as_json = own["device"], bool(own["as_json"])
-    if own["resume"] is not None:
+    again = own["resume"] == AUTO
+    if own["resume"] is not None and not again:
         _refuse_choices({**chosen, **{name: own[name] for name in ("run", "config", "set") if own[name]}})
         more = {name: chosen.pop(name) for name in BUDGETS if name in chosen}
         _go_on(task, own["resume"], more, chosen, device, as_json)
         return
     config = configure(TASKS[task].config, chosen, file=own["config"], assignments=own["set"] or [])
-    _begin(task, config, own["run"], device, as_json)
+    _begin(task, config, own["run"], device, as_json, again)
 
 
 def _refuse_choices(given: dict[str, Any]) -> None:
@@ -146,13 +156,13 @@ def _refuse_choices(given: dict[str, Any]) -> None:
         )
 
 
-def _begin(task: str, config: Any, run: Path | None, device: str | None, as_json: bool) -> None:
+def _begin(task: str, config: Any, run: Path | None, device: str | None, as_json: bool, resume: bool) -> None:
     from selfloop.app.screen import Screen
     from selfloop.app.session import begin
     from selfloop.tasks.table import TASKS
 
     screen = Screen(task, TASKS[task], quiet=as_json)
-    _end(begin(task, config, run, screen, device=device), screen, as_json)
+    _end(begin(task, config, run, screen, device=device, resume=resume), screen, as_json)
 
 
 def _go_on(
@@ -175,7 +185,7 @@ def _end(outcome: Any, screen: Any, as_json: bool) -> None:
     result = outcome.results if isinstance(outcome, Trials) else outcome.result
     if as_json and result is not None:
         typer.echo(json.dumps(result))
-    if result is not None and not result["finished"]:
+    if not outcome.finished:
         raise typer.Exit(STOPPED + screen.stopped_by)
 
 

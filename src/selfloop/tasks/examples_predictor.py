@@ -168,9 +168,10 @@ class ExamplesPredictor(
     @torch.inference_mode()
     def answers(self, arrays: Sequence[npt.NDArray[Any]], report: Report | None = None) -> list[Tensor]:
         """What the network says of each array, in their order; `report` is told the share that is done."""
-        found: dict[int, Tensor] = {}
-        for rows in in_order([len(array) for array in arrays], self.BATCH, report):
+        found: dict[int, npt.NDArray[Any]] = {}
+        for rows in self.world.share(in_order([len(array) for array in arrays], self.BATCH, report)):
             batch, lengths = pad([arrays[row] for row in rows])
             said = self.answer(batch.to(self.device), None if lengths is None else lengths.to(self.device))
-            found |= zip(rows.tolist(), said, strict=True)
-        return [found[row] for row in range(len(arrays))]
+            found |= zip(rows.tolist(), (one.numpy() for one in said), strict=True)
+        found = self.world.joined(found)
+        return [torch.from_numpy(found[row]) for row in range(len(arrays))]

@@ -15,6 +15,7 @@ from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.predictor import Predictor, held_out
 from selfloop.tasks.reading import bad_items
 from selfloop.training import Run
+from selfloop.world import World
 
 Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
 Inputs = TypeVar("Inputs")
@@ -41,6 +42,10 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         model: the network.
         steps_per_epoch: updates in one pass through the training data.
     """
+
+    TOGETHER: ClassVar[bool] = False
+    """Whether processes read the data at once, and share the work; else the first one reads them before the others,
+    which find what it has kept."""
 
     OPENED: ClassVar[type[Predictor[Any, Any, Any, Any]]]
     """What its runs open as."""
@@ -104,8 +109,9 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         inputs.save(run)
 
     def opened(self) -> Opened:
-        """The model as it stands, ready to use."""
+        """The model as it stands, ready to use; the processes that train it share its work."""
         opened: Any = self.OPENED(self.model, self.inputs, self.config)
+        opened.world = World.here()
         return opened  # type: ignore[no-any-return]
 
     def parts(self) -> Mapping[str, Any]:

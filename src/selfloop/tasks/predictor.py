@@ -33,6 +33,7 @@ from selfloop.tasks.score import Drawing, Score
 from selfloop.tasks.table import PARTS, TASKS
 from selfloop.tasks.watched import Watched
 from selfloop.training import Run
+from selfloop.world import ALONE, World
 
 Self = TypeVar("Self", bound="Predictor[Any, Any, Any, Any]")
 Network = TypeVar("Network", bound=nn.Module)
@@ -77,11 +78,13 @@ class TrainedModel(ABC):
         config: what was chosen when it was trained.
         results: what results.json of its run holds: ``results["test"]`` has the figures of the test part by name. Empty
             before the run is scored.
+        world: the processes that share its work, each of which makes the same calls; each gets all of the answers.
     """
 
     model: nn.Module
     config: Section
     results: Mapping[str, object] = MappingProxyType({})
+    world: World = ALONE
 
     @abstractmethod
     def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples | Text]:
@@ -106,6 +109,25 @@ class TrainedModel(ABC):
             sample: judge about so many targets, evenly chosen; None judges all.
             report: is told the share that is done, from 0 to 1.
         """
+
+    def scores(
+        self,
+        parts: Mapping[str, Examples | Text],
+        *,
+        sample: int | None = None,
+        report: Callable[[str, Examples | Text], Report] | None = None,
+    ) -> dict[str, Score]:
+        """The score of each part, by name.
+
+        Args:
+            parts: as `parts` gives them.
+            sample: as of `score`.
+            report: of a part's name and data, who is told the share of it that is done.
+        """
+        return {
+            name: self.score(part, sample=sample, report=None if report is None else report(name, part))
+            for name, part in parts.items()
+        }
 
     def sample(self) -> Mapping[str, str]:
         """What the model makes, to be seen at the end of training: a title and a text."""

@@ -29,6 +29,11 @@ class Trials:
     results: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def finished(self) -> bool:
+        """Whether all of them are."""
+        return bool(self.results.get("finished"))
+
+    @property
     def runs(self) -> tuple[Path, ...]:
         """The folders of the runs, as `selfloop.load` opens them."""
         return tuple(self.path / name for name in self.names)

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,15 +29,22 @@ NAME = ".lock"
 _HELD_ELSEWHERE = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
+_PAUSE = 0.1
+"""Seconds between two tries to take a lock that another process holds."""
+
 _held: dict[tuple[int, int, int], tuple[int, str]] = {}
 """The locks of this process: its id (a forked child has another) and the folder, to the thread and its `_holder`."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Within it, no other process or thread holds the lock of this folder; the same thread may nest it.
 
     Where the file system has no locks, a warning is logged and nobody is kept out.
+
+    Args:
+        folder: that is locked.
+        patience: seconds to wait for a process that holds it.
 
     Raises:
         RunError: another holds the lock, or its file cannot be written.
@@ -55,7 +63,7 @@ def locked(folder: Path) -> Iterator[None]:
         with writing(path):
             file = path.open("a+", encoding="utf-8", errors="replace")
         with file:
-            _take(folder, file)
+            _take(folder, file, time.monotonic() + patience)
             with writing(path):
                 file.truncate(0)
                 file.write(mine[1])
@@ -65,13 +73,14 @@ def locked(folder: Path) -> Iterator[None]:
         del _held[key]
 
 
-def _take(folder: Path, file: IO[str]) -> None:
+def _take(folder: Path, file: IO[str], until: float) -> None:
     try:
-        _lock(file.fileno())
+        while not _is_taken(file):
+            if time.monotonic() >= until:
+                file.seek(0)
+                raise RunError(_refusal(folder, file.read()))
+            time.sleep(_PAUSE)
     except OSError as error:
-        if error.errno in _HELD_ELSEWHERE:
-            file.seek(0)
-            raise RunError(_refusal(folder, file.read())) from error
         if error.errno not in _NO_LOCKS:
             raise RunError(
                 f"{folder / NAME} cannot be locked ({error.strerror or error}). Try again, or move the run."
@@ -81,6 +90,17 @@ def _take(folder: Path, file: IO[str]) -> None:
             folder,
             error.strerror,
         )
+
+
+def _is_taken(file: IO[str]) -> bool:
+    """Take the lock, if no other process holds it."""
+    try:
+        _lock(file.fileno())
+    except OSError as error:
+        if error.errno not in _HELD_ELSEWHERE:
+            raise
+        return False
+    return True
 
 
 def _holder() -> str:

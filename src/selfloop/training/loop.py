@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather
+from accelerate.utils import gather
 from torch import Tensor, nn
 
 from selfloop.errors import RunError
@@ -21,6 +21,7 @@ from selfloop.training.optimizers import averaged, is_averaging, make_optimizer,
 from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
+from selfloop.world import World
 
 PLATEAU_FACTOR = 0.25
 """What a plateau leaves of the learning rate."""
@@ -55,7 +56,10 @@ class Task(Protocol):
         """
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """Metrics on the validation data: ``loss``, and others from 0 up."""
+        """Metrics on the validation data: ``loss``, and others from 0 up.
+
+        Every process is asked, and may take a share of the data.
+        """
 
     def facts(self) -> Mapping[str, Any]:
         """What must be the same when a run is resumed, such as the data's fingerprint."""
@@ -107,7 +111,10 @@ def _train(
     more: Budget | None,
 ) -> Progress:
     main = accelerator.is_main_process
-    model, optimizer = accelerator.prepare(task.model, make_optimizer(task.model, options))
+    world = World.here()
+    model = accelerator.prepare_model(task.model, evaluation_mode=True)  # without DDP: see `World.average`
+    optimizer = accelerator.prepare_optimizer(make_optimizer(task.model, options))
+    world.copy_from_first([*task.model.parameters(), *task.model.buffers()])
     average = average_of(task.model) if options.average and options.optimizer != "asgd" else None
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
@@ -132,6 +139,7 @@ def _train(
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
         accelerator.backward(loss)
+        world.average([p.grad for p in model.parameters() if p.grad is not None])
         if options.clip:
             accelerator.clip_grad_norm_(model.parameters(), options.clip)
         optimizer.step()
@@ -141,9 +149,7 @@ def _train(
 
         progress.step += 1
         elapsed = time.perf_counter() - started
-        progress.elapsed, mean, targets, stop = _agree(
-            accelerator, elapsed, loss.item(), targets, main and listener.stop()
-        )
+        progress.elapsed, mean, targets, stop = _agree(accelerator, elapsed, loss.item(), targets, listener.stop())
         progress.targets += targets
         _check_finite(mean)
         spent = budget.spent(progress.step, progress.elapsed)
@@ -158,8 +164,8 @@ def _train(
         validated = progress.elapsed if validate else None
         if validate:
             progress.validations = due
-            with with_average(task.model, average):
-                metrics = _validate(task, optimizer, accelerator)
+            with with_average(task.model, average), accelerator.autocast():
+                metrics = _validate(task, optimizer)
             best = _judge(progress, metrics, task.best_by, options, optimizer)
             if log:
                 if best:
@@ -180,27 +186,22 @@ def _agree(
     accelerator: Accelerator, elapsed: float, loss: float, targets: int, stop: bool
 ) -> tuple[float, float, int, bool]:
     """For all processes, which must take the same steps: the first one's clock, the loss and the number of targets of
-    the whole batch, and whether to stop.
+    the whole batch, and whether any of them is to stop.
     """
     if accelerator.num_processes == 1:
         return elapsed, loss, targets, stop
     said = torch.tensor([[elapsed, loss, targets, float(stop)]], dtype=torch.float64, device=accelerator.device)
     everyone = gather(said)
-    return float(everyone[0, 0]), float(everyone[:, 1].mean()), int(everyone[:, 2].sum()), bool(everyone[0, 3])
+    return float(everyone[0, 0]), float(everyone[:, 1].mean()), int(everyone[:, 2].sum()), bool(everyone[:, 3].any())
 
 
-def _validate(task: Task, optimizer: Any, accelerator: Accelerator) -> Mapping[str, float]:
-    """The first process validates, with the averaged weights if there are any, and tells the others."""
-    metrics: list[Mapping[str, float] | None] = [None]
-    if accelerator.is_main_process:
-        task.model.eval()
-        with averaged(optimizer), torch.inference_mode(), accelerator.autocast():
-            metrics[0] = task.validate(task.model)
-    if accelerator.num_processes > 1:
-        broadcast_object_list(metrics)
-    assert metrics[0] is not None
-    _check_finite(metrics[0]["loss"])
-    return metrics[0]
+def _validate(task: Task, optimizer: Any) -> Mapping[str, float]:
+    """All processes validate, with the averaged weights if there are any; the first one's figures count."""
+    task.model.eval()
+    with averaged(optimizer), torch.inference_mode():
+        metrics = World.here().from_first(task.validate(task.model))
+    _check_finite(metrics["loss"])
+    return metrics
 
 
 def _check_finite(loss: float) -> None:

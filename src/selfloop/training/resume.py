@@ -168,10 +168,15 @@ def _check_unchanged(run: Run, task: Any, options: TrainingOptions, facts: Mappi
                 f"{short(getattr(was, name))} and is {short(getattr(options, name))}. Put it back to resume, or start "
                 "a new run."
             )
-    for name, value in task.facts().items():
-        if facts["task"].get(name) != value:
+    check_data(run, facts["task"], task.facts())
+
+
+def check_data(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises a RunError where the facts of a task's data are not those that a run was begun with."""
+    for name, value in now.items():
+        if was.get(name) != value:
             raise RunError(
-                f"The {name} of {run.path} has changed since it was trained: it was {short(facts['task'].get(name))} "
+                f"The {name} of {run.path} has changed since it was trained: it was {short(was.get(name))} "
                 f"and is {short(value)}. Put the same data back to resume, or start a new run."
             )
 

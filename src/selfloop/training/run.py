@@ -27,8 +27,9 @@ from selfloop.training.checkpoint import (
     write_tensors,
     writing,
 )
+from selfloop.training.lock import NAME as LOCK
 from selfloop.training.lock import locked
-from selfloop.untrusted import exists, parse_json, read_text, short
+from selfloop.untrusted import exists, is_folder, parse_json, read_text, short
 from selfloop.version import __version__
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -39,6 +40,9 @@ FORMAT = 1
 
 MANIFEST = "manifest"
 """The fact in files of tensors that tells what lay beside them: the configuration, and hashes of the other files."""
+
+CHECKPOINTS = ("last.safetensors", "previous.safetensors")
+"""The files of the last checkpoint and the one before it, in ``resume``."""
 
 OWN = ("*.json", "*.jsonl", "*.safetensors", "*_predictions.csv", "curves.png")
 """The files that only training writes; other pictures may be drawn meanwhile."""
@@ -101,9 +105,50 @@ class Run:
                 f"{path} cannot be made: {error.strerror or error}. Choose another folder with --run."
             ) from error
         run = cls(path)
-        facts = {"selfloop": __version__, "format": FORMAT, "task": task, **config}
-        write_bytes(run.path / "config.json", (json.dumps(facts, indent=2) + "\n").encode())
+        run._write_config(task, config)
         return run
+
+    def _write_config(self, task: str, config: Mapping[str, Any]) -> None:
+        facts = {"selfloop": __version__, "format": FORMAT, "task": task, **config}
+        write_bytes(self.path / "config.json", (json.dumps(facts, indent=2) + "\n").encode())
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to resume from."""
+        return any(exists(self.path / "resume" / name) for name in CHECKPOINTS)
+
+    def can_begin(self, task: str) -> bool:
+        """Whether a run may begin here: nothing is there, or one was stopped before its first checkpoint.
+
+        Raises:
+            RunError: what is there is a run of another task, or a damaged one.
+        """
+        if not exists(self.path):
+            return True
+        if not is_folder(self.path) or self.has_checkpoint or exists(self.results):
+            return False
+        if not exists(self.path / "config.json"):
+            return not {file.name for file in self.path.iterdir()} - {LOCK}
+        found = Run.open(self.path).config().get("task")
+        if found != task:
+            raise RunError(
+                f"{self.path} is a run of {short(found)}, and not of {task}. Choose another name with --run."
+            )
+        return True
+
+    def create_anew(self, task: str, config: Mapping[str, Any]) -> None:
+        """Begin where `can_begin` allows it: what was reported goes, and weights are kept under another name.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        with writing(self.path):
+            for pattern in ("*.json", "*.jsonl", "events.out.tfevents.*"):
+                for file in self.path.glob(pattern):
+                    file.unlink(missing_ok=True)
+            if exists(self._best):
+                self._best.replace(self._best.with_name("model-before.safetensors"))
+        self._write_config(task, config)
 
     @staticmethod
     def folder(path: object) -> Path:
@@ -153,13 +198,14 @@ class Run:
         return config
 
     @contextmanager
-    def locked(self, writes: bool = True) -> Iterator[None]:
+    def locked(self, writes: bool = True, patience: float = 0.0) -> Iterator[None]:
         """Within it, no other process trains this run, and what killed ones left half written is gone.
 
         Reading takes no lock: `selfloop.load` opens a run while it is trained.
 
         Args:
             writes: whether this process writes to the folder; of the processes of one job, the first does.
+            patience: seconds to wait for another process that trains it.
 
         Raises:
             RunError: another process trains this run; the message says which.
@@ -167,7 +213,7 @@ class Run:
         if not writes:
             yield
             return
-        with locked(self.path):
+        with locked(self.path, patience):
             with writing(self.path):
                 for folder in (self.path, self.path / "resume"):
                     remove_leftovers(folder, OWN)
@@ -267,7 +313,7 @@ class Run:
         """
         last, best = self._last, self._best
         previous = last.with_name("previous.safetensors")
-        if not last.exists() and not previous.exists():
+        if not self.has_checkpoint:
             raise RunError(f"{self.path} has no checkpoint to resume from: it stopped before its first. Train it anew.")
         try:
             tensors, facts = read_tensors(last)
@@ -300,7 +346,7 @@ class Run:
                 if self._hash(name) != before:
                     raise RunError(f"{self.path / name} is damaged (its hash does not match). Restore it from a copy.")
                 continue
-            for field, (old, new) in _differences(before, self.config()).items():
+            for field, (old, new) in differences(before, self.config()).items():
                 raise RunError(
                     f"{self.path / name} was changed since the run was begun: {field} was {short(old)} and is "
                     f"{short(new)}. Put it back, or restore the file from a copy."
@@ -352,17 +398,17 @@ def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _differences(old: Any, new: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
+def differences(old: Any, new: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
     """What differs between two configurations, by its place; paths may, since data and runs move.
 
-    >>> _differences({"model": {"size": 7}, "data": "/a/b"}, {"model": {"size": 8}, "data": "/c"})
+    >>> differences({"model": {"size": 7}, "data": "/a/b"}, {"model": {"size": 8}, "data": "/c"})
     {'model.size': (7, 8)}
     """
     if isinstance(old, dict) and isinstance(new, dict):
         return {
             where: pair
             for name in [*old, *(name for name in new if name not in old)]
-            for where, pair in _differences(old.get(name), new.get(name), f"{place}.{name}".lstrip(".")).items()
+            for where, pair in differences(old.get(name), new.get(name), f"{place}.{name}".lstrip(".")).items()
         }
     moved = isinstance(old, str) and isinstance(new, str) and Path(old).is_absolute()
     return {} if old == new or moved else {place: (old, new)}

@@ -5,7 +5,7 @@ import torch
 
 from selfloop.cells import ZOO
 from selfloop.errors import ArgumentError
-from selfloop.models import ManyToMany, ManyToOne, NumberEncoder, TokenEncoder
+from selfloop.models import FrameEncoder, ManyToMany, ManyToOne, NumberEncoder, TokenEncoder
 
 MODELS = (ManyToOne, ManyToMany)
 
@@ -77,6 +77,18 @@ def test_what_does_not_fit_is_named(kind, options, message):
     arguments = {"num_outputs": 3, "hidden_size": 4, **options}
     with pytest.raises(ArgumentError, match=message):
         kind(NumberEncoder(2), ZOO["lstm"], **arguments)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_frames_beyond_a_sequences_end_are_in_no_batch_statistics(kind):
+    model, alone = (kind(FrameEncoder(8, 8, 1, size=3), ZOO["gru"], 4, hidden_size=6) for _ in range(2))
+    alone.load_state_dict(model.state_dict())
+    frames, lengths = torch.randint(256, (7, 2, 8, 8), dtype=torch.uint8), torch.tensor([7, 4])
+    frames[4:, 1] = 255
+    answers(model, frames, lengths)
+    alone.encoder(torch.cat([frames[:, 0], frames[:4, 1]])[:, None])
+    for name, buffer in alone.encoder.named_buffers():
+        torch.testing.assert_close(model.encoder.get_buffer(name), buffer)
 
 
 class Normalised(torch.nn.Module):

@@ -20,6 +20,7 @@ from selfloop.data.caches import keep, used
 from selfloop.data.text.pieces import Text
 from selfloop.data.text.tokenizer import Tokenizer
 from selfloop.errors import DataError
+from selfloop.world import ALONE, World
 
 _HEADER = 248  # bytes for the JSON, padded with spaces: the ids begin 256 bytes into the file
 _DTYPES: dict[str, "np.dtype[np.unsignedinteger]"] = {"U16": np.dtype("<u2"), "U32": np.dtype("<u4")}
@@ -43,7 +44,7 @@ class Tokens:
         return len(self.ids)
 
 
-def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None) -> Tokens:
+def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None, world: World = ALONE) -> Tokens:
     """The tokens of a text: from the store if they are there and whole, else made and stored.
 
     Several processes may ask for the same text at once: each ends with a good file, at worst having made it twice.
@@ -53,6 +54,8 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
         tokenizer: what to cut it with.
         folder: where stores are kept; None is ``selfloop/tokens`` in the user's cache (``XDG_CACHE_HOME``, or
             ``~/.cache``).
+        world: the processes that make the same call, and share the work where one of them has no store yet. The first
+            one of each machine writes.
 
     Raises:
         DataError: the text cannot be read, or the folder cannot be written. Without a cache that can be written the
@@ -66,11 +69,23 @@ def tokenize(text: Text, tokenizer: Tokenizer, folder: str | Path | None = None)
     """
     key = hashlib.sha256(f"{text.fingerprint}\n{tokenizer.digest}".encode()).hexdigest()[:32]
 
+    worlds = iter([world])
+
     def stored(folder: Path) -> Tokens:
-        path = folder / f"{key}.safetensors"
+        path, together = folder / f"{key}.safetensors", next(worlds, ALONE)  # another folder is this process's affair
         tokens = _open(path)
+        if not all(together.each(tokens is not None)):
+            encoded = _Encoded(text, tokenizer, together)
+            try:
+                if tokens is None and not together.local_rank:
+                    _write(path, encoded, tokenizer)
+            except OSError:
+                encoded.finish()
+                raise
+            encoded.finish()
+            tokens = tokens or _open(path)
         if tokens is None:
-            _write(path, text, tokenizer)
+            _write(path, _Encoded(text, tokenizer, ALONE), tokenizer)
             tokens = _open(path)
         if tokens is None:
             raise DataError(f"The tokens that were just written to {path} are damaged: check the disk.")
@@ -92,23 +107,42 @@ def _open(path: Path) -> Tokens | None:
     return Tokens(np.memmap(path, dtype, mode="r", offset=8 + _HEADER, shape=shape), *counts)
 
 
-def _write(path: Path, text: Text, tokenizer: Tokenizer) -> None:
-    name = "U16" if tokenizer.vocab_size <= 1 << 16 else "U32"
-    size = characters = octets = 0
+class _Encoded:
+    """A text's tokens, a part at a time, and what was counted on the way."""
 
-    def counted() -> Iterator[str]:
-        nonlocal characters, octets
+    def __init__(self, text: Text, tokenizer: Tokenizer, world: World) -> None:
+        self.characters = self.octets = 0
+        self._world, self._shares = world, tokenizer.shares
+        self._parts = tokenizer.encode_pieces(self._counted(text), world)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+        return self._parts
+
+    def finish(self) -> None:
+        """Do this process's part of what is left, and wait until the others have done theirs."""
+        if self._world.size > 1:
+            if self._shares:
+                for _ in self._parts:
+                    pass
+            self._world.each(None)
+
+    def _counted(self, text: Text) -> Iterator[str]:
         for piece in text:
-            characters, octets = characters + len(piece), octets + len(piece.encode())
+            self.characters, self.octets = self.characters + len(piece), self.octets + len(piece.encode())
             yield piece
 
+
+def _write(path: Path, encoded: _Encoded, tokenizer: Tokenizer) -> None:
     with replacing(path) as file:
         file.seek(8 + _HEADER)
-        for ids in tokenizer.encode_pieces(counted()):
-            size += file.write(np.array(ids, _DTYPES[name]).tobytes())
+        size = sum(file.write(ids.tobytes()) for ids in encoded)
         header = {
-            "__metadata__": {"characters": str(characters), "bytes": str(octets)},
-            "tokens": {"dtype": name, "shape": [size // _DTYPES[name].itemsize], "data_offsets": [0, size]},
+            "__metadata__": {"characters": str(encoded.characters), "bytes": str(encoded.octets)},
+            "tokens": {
+                "dtype": next(name for name, dtype in _DTYPES.items() if dtype == tokenizer.dtype),
+                "shape": [size // tokenizer.dtype.itemsize],
+                "data_offsets": [0, size],
+            },
         }
         file.seek(0)
         file.write(_HEADER.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER))

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as Backend
 
 from selfloop.atomic import replacing
-from selfloop.data.text.token_kinds import ANYWHERE, KINDS
+from selfloop.data.text.token_kinds import ANYWHERE, KINDS, Table
 from selfloop.errors import ConfigError, DataError, nearest
 from selfloop.untrusted import read_text
+from selfloop.world import ALONE, World
 
 LARGEST = 256 << 20
 """Bytes of a tokenizer.json."""
@@ -129,20 +130,40 @@ class Tokenizer:
         """The tokens of several texts, made on all cores."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
 
-    def encode_pieces(self, pieces: Iterable[str]) -> "Iterator[list[int] | npt.NDArray[np.uint32]]":
+    @property
+    def shares(self) -> bool:
+        """Whether processes encode a text faster together: characters are looked up as fast as they are exchanged."""
+        return self._table is None
+
+    @functools.cached_property
+    def _table(self) -> Table | None:
+        return KINDS[self.kind].table(self._backend.get_vocab())
+
+    @property
+    def dtype(self) -> "np.dtype[np.unsignedinteger]":
+        """The smallest type that holds all tokens."""
+        return np.dtype("<u2") if self.vocab_size <= 1 << 16 else np.dtype("<u4")
+
+    def encode_pieces(self, pieces: Iterable[str], world: World = ALONE) -> "Iterator[npt.NDArray[np.unsignedinteger]]":
         """The tokens of one text that comes in pieces, in order, a bounded number at a time.
 
         The pieces' borders do not matter: the text is cut anew where no token can be cut through, anywhere for
         characters and bytes, and between a word and the space or newline after it for words and BPE.
+
+        Args:
+            pieces: the text.
+            world: the processes that share the work: each reads all of the text, encodes a part, and gets all tokens.
+                See `shares`.
         """
         row = KINDS[self.kind]
-        table = row.table(self._backend.get_vocab())
-        if table is not None:
-            yield from map(table.encode, pieces)
+        if self._table is not None:
+            yield from (self._table.encode(piece).astype(self.dtype) for piece in pieces)
             return
         cut = blocks(pieces, row.cut)
-        while batch := list(itertools.islice(cut, _BATCH)):
-            yield from self.encode_batch(batch)
+        while batch := list(itertools.islice(cut, _BATCH * world.size)):
+            mine = batch[world.rank * _BATCH : (world.rank + 1) * _BATCH]
+            found = [np.array(ids, self.dtype) for ids in self.encode_batch(mine)]
+            yield from world.each(np.concatenate([np.empty(0, self.dtype), *found]))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of tokens: exact for characters that are known, bytes and BPE; words get single spaces.

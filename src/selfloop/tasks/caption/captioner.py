@@ -1,7 +1,8 @@
 """A trained captioner: images in, sentences out."""
 
+import math
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -176,14 +177,14 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
     @torch.inference_mode()
     def surprise(self, sentences: Sentences) -> TokenScore:
         """How much captions surprise the model, each token given those before it."""
-        nats, device = 0.0, self.device
-        for rows in in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH):
+        nats, device = dict[int, float](), self.device
+        for rows in self.world.share(in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH)):
             seen, inputs, targets, lengths = sentences.batch(rows)
             known, targets = None if lengths is None else lengths.to(device), targets.to(device)
             judged = targets != IGNORED
             loss = cross_entropy(targets[judged], divisor=1)
-            nats += float(self.model(seen.to(device), inputs.to(device), known, judged, loss))
-        return TokenScore(nats, sum(map(len, sentences.tokens)))
+            nats[int(rows[0])] = float(self.model(seen.to(device), inputs.to(device), known, judged, loss))
+        return TokenScore(math.fsum(self.world.joined(nats).values()), sum(map(len, sentences.tokens)))
 
     @torch.no_grad()
     def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:
@@ -215,17 +216,20 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
         ]
 
     @torch.inference_mode()
-    def _write(self, images: Gallery, report: Report | None) -> Iterator[Hypothesis]:
+    def _write(self, images: Gallery, report: Report | None) -> list[Hypothesis]:
         """The best caption of each image."""
+        found: dict[int, Hypothesis] = {}
         device, end = self.device, self.tokenizer.start_id
         speaker = Speaker(self.model, self.tokenizer)
         chosen = self.config.decoding.model_dump()
-        for rows in in_order([1] * len(images), BATCH, report):
+        for rows in self.world.share(in_order([1] * len(images), BATCH, report)):
             state = self.model.encode(images.seen(rows).to(device))
             logits, state = speaker.step(torch.full((len(rows),), end, device=device), state)
             logits[:, end] = -torch.inf  # a caption has a word
-            for found in beam_search(speaker, logits, state, end=end, **chosen):
-                yield found[0]
+            hypotheses = beam_search(speaker, logits, state, end=end, **chosen)
+            found |= {row: best for row, (best, *_) in zip(rows.tolist(), hypotheses, strict=True)}
+        found = self.world.joined(found)
+        return [found[row] for row in range(len(images))]
 
 
 IMAGES = Takes(

@@ -15,6 +15,7 @@ from selfloop.data.batches import Report
 from selfloop.layers import State
 from selfloop.layers.read_out import cross_entropy
 from selfloop.tasks.score import TokenScore
+from selfloop.world import ALONE, World
 
 WINDOW = 256
 """Steps in one call of an evaluation; it changes the speed, not the figures."""
@@ -66,6 +67,7 @@ def score(
     max_tokens: int | None = None,
     unknown_id: int | None = None,
     report: Report | None = None,
+    world: World = ALONE,
 ) -> Score:
     """Score a text: the state is carried from window to window, and each token is scored once.
 
@@ -76,18 +78,23 @@ def score(
         max_tokens: stop when so many are scored; None scores all.
         unknown_id: the token of what the vocabulary does not hold, where there is one.
         report: is told the share that is done, from 0 to 1.
+        world: the processes that share the streams; of fewer streams than processes, some have none.
     """
     device = next(model.parameters()).device
     nats, count, unknown = 0.0, 0, 0
     state: State | None = None
+    first, end = (streams.batch_size * rank // world.size for rank in (world.rank, world.rank + 1))
     for k in range(streams.windows_per_epoch):
-        inputs, targets = (v.to(device) for v in streams.window(0, k))
-        loss, state = model(inputs, state, loss=cross_entropy(targets, divisor=1))
-        nats += float(loss)
-        count += targets.numel()
-        unknown += 0 if unknown_id is None else int((targets == unknown_id).sum())
+        inputs, targets = (v.to(device) for v in streams.window(0, k, slice(first, end)))
+        if first < end:
+            loss, state = model(inputs, state, loss=cross_entropy(targets, divisor=1))
+            nats += float(loss)
+            unknown += 0 if unknown_id is None else int((targets == unknown_id).sum())
+        count += len(targets) * streams.batch_size
         if report is not None:
             report(min(1.0, count / (max_tokens or len(tokens))))
         if max_tokens is not None and count >= max_tokens:
             break
+    found = world.each((nats, unknown))
+    nats, unknown = math.fsum(own for own, _ in found), sum(own for _, own in found)
     return Score(nats, count, tokens.characters * count / len(tokens), unknown)

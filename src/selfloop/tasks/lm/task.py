@@ -15,17 +15,20 @@ from selfloop.tasks.lm.score import evaluation_streams, score
 from selfloop.tasks.lm.text_model import TextModel
 from selfloop.tasks.run_config import save_tokenizer
 from selfloop.training import Run
+from selfloop.world import World
 
 
 class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     """Text, tokenizer and model for one run."""
 
     OPENED = TextModel
+    TOGETHER = True
 
     def learn_inputs(self) -> Tokenizer:
         """The tokenizer of the training text."""
         data = self.config.data
-        return Tokenizer.train(data.tokenizer, self.dataset.train, data.vocab_size)
+        train = self.dataset.train
+        return World.here().first_makes(lambda: Tokenizer.train(data.tokenizer, train, data.vocab_size))
 
     def prepare(self) -> int:
         """The texts as tokens, in streams.
@@ -34,7 +37,8 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
             DataError: a text is too short.
         """
         training = self.config.training
-        self.tokens, self.valid_tokens = (tokenize(t, self.inputs) for t in (self.dataset.train, self.dataset.valid))
+        texts, world = (self.dataset.train, self.dataset.valid), World.here()
+        self.tokens, self.valid_tokens = (tokenize(text, self.inputs, world=world) for text in texts)
         for name, tokens in (("training", self.tokens), ("validation", self.valid_tokens)):
             if len(tokens) < 2:
                 raise DataError(
@@ -78,7 +82,10 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """The validation text, read in as many streams as a batch has, up to `valid_tokens`."""
         limit = self.config.data.valid_tokens
-        return score(model, self._valid_streams, self.valid_tokens, limit, self.inputs.unknown_id).metrics()
+        world = World.here()
+        return score(
+            model, self._valid_streams, self.valid_tokens, limit, self.inputs.unknown_id, world=world
+        ).metrics()
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the texts as tokens."""

@@ -1,7 +1,7 @@
 """A trained language model with its tokenizer: writes text, and scores it."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.data.batches import Report
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Examples
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
@@ -21,8 +21,10 @@ from selfloop.tasks.lm.score import Score, evaluation_streams, score
 from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training
 from selfloop.tasks.reading import table_format
 from selfloop.tasks.run_config import load_tokenizer
+from selfloop.tasks.score import Score as TaskScore
 from selfloop.tasks.watched import Watched, check_steps, facts_of_texts
 from selfloop.training import Run
+from selfloop.world import ALONE
 
 WATCHED, JUDGED = 64, 32
 """Places of a text that are looked at, and the tokens of each whose loss is."""
@@ -140,7 +142,24 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
         if not len(tokens):
             raise DataError("The text to score has no tokens. Give a text that is not empty.")
         streams = evaluation_streams(tokens, self.tokenizer, 1 if sample is None else 32)
-        return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id, report)
+        return score(self.model, streams, tokens, sample, self.tokenizer.unknown_id, report, self.world)
+
+    def scores(
+        self,
+        parts: Mapping[str, Examples | Text],
+        *,
+        sample: int | None = None,
+        report: Callable[[str, Examples | Text], Report] | None = None,
+    ) -> dict[str, TaskScore]:
+        """The score of each part, by name; a text is one stream from end to end, so processes share the parts."""
+        if sample is not None:
+            return super().scores(parts, sample=sample, report=report)
+        world, self.world = self.world, ALONE
+        mine = dict(world.share(parts.items()))
+        found = super().scores(mine, report=report)
+        self.world = world
+        every = {name: own for each in world.each(found) for name, own in each.items()}
+        return {name: every[name] for name in parts}
 
     @torch.no_grad()
     def watched(self, steps: int, source: str | None = None, *, fresh: bool = False) -> Watched:

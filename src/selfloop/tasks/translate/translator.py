@@ -1,5 +1,6 @@
 """A trained translator."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -197,12 +198,11 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
     @torch.inference_mode()
     def surprise(self, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> TokenScore:
         """The surprise at the targets' tokens, each given those before it."""
-        nats, count = 0.0, 0
-        for rows in in_order([len(target) for target in targets], BATCH):
+        nats: dict[int, float] = {}
+        for rows in self.world.share(in_order([len(target) for target in targets], BATCH)):
             batch = Batch.of([sources[row] for row in rows], [targets[row] for row in rows], self.device)
-            nats += float(batch.loss(self.model).double())
-            count += len(batch.truth)
-        return TokenScore(nats, count)
+            nats[int(rows[0])] = float(batch.loss(self.model).double())
+        return TokenScore(math.fsum(self.world.joined(nats).values()), sum(len(target) - 1 for target in targets))
 
     @torch.inference_mode()
     def align(self, source: str, target: str | None = None) -> Alignment:
@@ -279,7 +279,7 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
         """The translation of each text, and its log-probability."""
         options, sources = self.config.decoding, self.inputs.read(texts)
         found: dict[int, tuple[str, float]] = {}
-        for rows in in_order([len(source) for source in sources], BATCH, report):
+        for rows in self.world.share(in_order([len(source) for source in sources], BATCH, report)):
             batch, lengths = pad([sources[row] for row in rows])
             state = self.model.encode(batch.to(self.device), None if lengths is None else lengths.to(self.device))
             start = torch.full((len(rows),), self.inputs.start_id, device=self.device)
@@ -293,6 +293,7 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             )
             for row, (best, *_) in zip(rows.tolist(), hypotheses, strict=True):
                 found[row] = self.inputs.text(best.tokens), best.log_probability
+        found = self.world.joined(found)
         return [found[row] for row in range(len(texts))]
 
 
