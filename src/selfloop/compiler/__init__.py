@@ -42,11 +42,11 @@ from selfloop.compiler.cpu.kernels import (
     stack_code,
     tools,
 )
-from selfloop.compiler.cpu.layout import ROW_TABLES, TILE_ROWS, KernelLayout, Packing
+from selfloop.compiler.cpu.layout import ROW_TABLES, KernelLayout, Packing
 from selfloop.compiler.cpu.objects import emit_object
 from selfloop.compiler.cpu.openmp import TEAM_DATA
 from selfloop.compiler.cpu.openmp import address as team_address
-from selfloop.compiler.cpu.targets import TARGETS, Target, multiplies_bfloat16
+from selfloop.compiler.cpu.targets import TARGETS, TILE_ROWS, PairProducts, Target, pair_products
 from selfloop.compiler.cpu.targets import host as host_target
 from selfloop.compiler.cpu.targets import named as named_target
 from selfloop.compiler.cpu.targets import processor as processor_name
@@ -75,6 +75,7 @@ __all__ = [
     "KernelLayout",
     "Kernels",
     "Packing",
+    "PairProducts",
     "Target",
     "WeightGradient",
     "cache_state",
@@ -83,9 +84,9 @@ __all__ = [
     "dropout_code",
     "emit_object",
     "host_target",
-    "multiplies_bfloat16",
     "named_target",
     "native",
+    "pair_products",
     "peak_code",
     "processor_name",
     "show",

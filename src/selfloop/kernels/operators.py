@@ -24,7 +24,7 @@ from torch.autograd import Function
 from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
-from selfloop.kernels.amx import multiplies_bfloat16
+from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.problem import Output, Problem, are_plain, has_tangent, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
@@ -287,7 +287,7 @@ def refusal(problem: Problem) -> str | None:
             if any(is_so(v) for v in problem.given):
                 return reason
     is_bfloat16 = _is_bfloat16(problem)
-    if is_bfloat16 and not multiplies_bfloat16():
+    if is_bfloat16 and pair_products() is None:
         return "this processor does not multiply bfloat16"
     if torch.is_autocast_enabled("cpu") and not is_bfloat16:
         return "compiled kernels take part in autocast to bfloat16 alone"

@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
-from selfloop.compiler.cpu.targets import MOST_ROWS, Target
+from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS, PairProducts, Target
 from selfloop.compiler.lower.program import Program, TileLoop
 from selfloop.compiler.lower.step import SCALAR, Location, Submatrix
 
@@ -51,9 +51,6 @@ _ORDER = (
     *("param", "residual", "rounded", "workspace", "dparam", *RANDOM_TABLES),
 )
 """The order of the buffers in the argument block."""
-
-TILE_ROWS, TILE_DEPTH = 16, 32
-"""A product in bfloat16 is made of tiles of 16 rows by 16 columns, accumulated over 32 elements at a time."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ class KernelLayout:
         arguments: the index of each number or address in the argument block.
         fields: the fields of the padded buffers.
         most_rows: for how many sequences it is, if few; each sum then has several accumulators. None for any number.
-        bfloat16: whether products are made of numbers that are rounded to bfloat16.
+        bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
     """
 
     program: Program
@@ -148,11 +145,20 @@ class KernelLayout:
     arguments: Mapping[tuple[str, str], int]
     fields: Mapping[str, Fields]
     most_rows: int | None = None
-    bfloat16: bool = False
+    bfloat16: PairProducts | None = None
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether products are made of AMX tiles."""
+        return self.bfloat16 is not None and self.bfloat16.has_tiles
+
+    def depths(self, panel: Panel) -> list[int]:
+        """The elements of each argument's sum in a packed panel, or in bfloat16 the pairs of them."""
+        return [_depth(length, self.bfloat16) for length in panel.lengths]
 
     def depth(self, panel: Panel) -> int:
-        """The elements of a sum in a packed panel, or in bfloat16 the pairs of them."""
-        return sum(_depth(length, self.bfloat16) for length in panel.lengths)
+        """The elements of a whole sum in a packed panel, or in bfloat16 the pairs of them."""
+        return sum(self.depths(panel))
 
     @cached_property
     def rounded(self) -> tuple[Mapping[tuple[Location, int], int], int]:
@@ -165,7 +171,7 @@ class KernelLayout:
             for argument in zip(panel.arguments, panel.lengths, strict=True):
                 if argument not in found:
                     found[argument] = end
-                    end += _depth(argument[1], True) * 4
+                    end += padded(argument[1], TILE_DEPTH) * 2
         return found, end | 64  # an odd number of cache lines, so that rows do not map to the same sets of the cache
 
     def accumulators(self, sums: int) -> int:
@@ -229,7 +235,7 @@ class Packing:
     vectors: tuple[PackedVectors, ...]
 
     @classmethod
-    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: bool) -> "Packing":
+    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: PairProducts | None) -> "Packing":
         """Panel after panel."""
         starts: list[int] = []
         vectors: list[PackedVectors] = []
@@ -252,9 +258,9 @@ class Packing:
         return cls(tuple(starts), size, tuple(vectors))
 
 
-def _depth(length: int, bfloat16: bool) -> int:
-    """The elements of a sum that are packed; in bfloat16 the pairs, in whole tiles."""
-    return padded(length, TILE_DEPTH) // 2 if bfloat16 else length
+def _depth(length: int, bfloat16: PairProducts | None) -> int:
+    """The elements of a sum that are packed; in bfloat16 the pairs."""
+    return padded(length, bfloat16.depth) // 2 if bfloat16 else length
 
 
 def padded(size: int, width: int) -> int:
@@ -268,7 +274,7 @@ def lay_out(
     bits: int,
     fields: Mapping[str, Fields],
     most_rows: int | None = None,
-    bfloat16: bool = False,
+    bfloat16: PairProducts | None = None,
 ) -> KernelLayout:
     """Give each value its place.
 
@@ -322,13 +328,14 @@ def _tiling(
     lanes: int,
     fields: Mapping[str, Fields],
     most_rows: int | None,
-    bfloat16: bool,
+    bfloat16: PairProducts | None,
 ) -> Tiling:
     by_arguments: dict[tuple[int, ...], list[int]] = {}
     for k in loop.products:
         by_arguments.setdefault(program.step.values[k].args, []).append(k)
     most = max((len(own) for own in by_arguments.values()), default=1)
-    columns = 2 if bfloat16 else target.columns
+    has_tiles = bfloat16 is not None and bfloat16.has_tiles
+    columns = 2 if has_tiles else target.columns
     unroll = _unroll(ceil(loop.size / lanes), most, columns)
     panels = tuple(
         Panel(
@@ -341,7 +348,7 @@ def _tiling(
         for arguments, own in by_arguments.items()
     )
     widest = max((w for panel in panels for w in panel.widths), default=columns)
-    rows = 2 * TILE_ROWS if bfloat16 else min(target.rows(widest), most_rows or MOST_ROWS)
+    rows = 2 * TILE_ROWS if has_tiles else min(target.rows(widest), most_rows or MOST_ROWS)
     return Tiling(loop, unroll, rows, panels)
 
 

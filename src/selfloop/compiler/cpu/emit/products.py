@@ -1,6 +1,6 @@
 """A register tile: products of a few rows with packed weights, accumulated in registers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -16,7 +16,8 @@ def sums(
     lengths: Sequence[int],
     weights: ir.Value,
     width: int,
-    accumulators: int = 1,
+    accumulators: int,
+    multiply_add: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
 ) -> list[list[ir.Value]]:
     """For each row and each of `width` vectors of units, the sum over k of row[k] · weights[k].
 
@@ -27,6 +28,8 @@ def sums(
         weights: the address of the packed weights, [k][width][lane], one argument after another.
         width: the number of vectors.
         accumulators: 1, 2 or 4: how many each sum has, which are added in the end.
+        multiply_add: from an element, a vector of weights and a sum, the next sum. Elements may be pairs of bfloat16;
+            `lengths` then counts pairs.
 
     Returns:
         The sums, by row and vector.
@@ -55,10 +58,7 @@ def sums(
                 added: list[ir.Value] = []
                 for row in own:  # one element after another: with all of them loaded first, sums are spilt
                     element = function.load_scalar(function.at(row, at))
-                    added += [
-                        function.vectors.fma(element, column, before[len(added) + c])
-                        for c, column in enumerate(columns)
-                    ]
+                    added += [multiply_add(element, column, before[len(added) + c]) for c, column in enumerate(columns)]
                 carried = [*carried[: own_sums.start], *added, *carried[own_sums.stop :]]
             return carried
 
