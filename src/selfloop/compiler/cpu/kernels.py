@@ -194,9 +194,10 @@ def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Co
 
 
 @lru_cache(maxsize=8)
-def cross_entropy_code(bits: int, target: Target) -> Code:
+def cross_entropy_code(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
     """The functions of `emit.cross_entropy`."""
-    return build(f"cross entropy {bits}", target, lambda module: emit_cross_entropy(module, target, bits))
+    key = f"cross entropy {bits} {bfloat16}"
+    return build(key, target, lambda module: emit_cross_entropy(module, target, bits, bfloat16))
 
 
 @lru_cache(maxsize=8)

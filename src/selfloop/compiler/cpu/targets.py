@@ -134,7 +134,7 @@ TARGETS = (
             "scale32": Intrinsic("llvm.x86.avx512.mask.scalef.ps.512", ("x", "n", "x", "all_lanes", 4)),
             "scale64": Intrinsic("llvm.x86.avx512.mask.scalef.pd.512", ("x", "n", "x", "all_lanes", 4)),
             "pair_products32": Intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", ("c", "a", "b")),
-            "rounded_pairs32": Intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", ("b", "a")),
+            "rounded_both32": Intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", ("b", "a")),
             **_AMX,
         },
     ),

@@ -4,6 +4,8 @@ Numbers are rounded to nearest, ties to even. Those too small for a normal float
 rounded, multiplied and summed: so say the instructions of x86, whatever mode the process has set.
 """
 
+from collections.abc import Iterable
+
 from llvmlite import ir
 
 from selfloop.compiler.cpu.emit.function import Function
@@ -32,18 +34,32 @@ def rounded(f: Function, value: ir.Value) -> ir.Value:
     return f.builder.bitcast(short, ir.VectorType(I16, lanes))
 
 
-def paired(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
-    """Two vectors of float32 as one vector of pairs of bfloat16."""
+def rounded_both(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
+    """Two vectors of float32 as bfloat16, one after the other, in one vector."""
     v, b, lanes = f.vectors, f.builder, f.vectors.lanes
-    orders = ir.VectorType(I32, 2 * lanes)
-    both = v.target_intrinsic("rounded_pairs", ir.VectorType(_BFloat(), 2 * lanes), a=first, b=second)
+    both = v.target_intrinsic("rounded_both", ir.VectorType(_BFloat(), 2 * lanes), a=first, b=second)
     if both is None:
         halves = (rounded(f, value) for value in (first, second))
-        both = b.shuffle_vector(*halves, integers(orders, tuple(range(2 * lanes))))
-    else:
-        both = b.bitcast(both, ir.VectorType(I16, 2 * lanes))
-    order = tuple(half * lanes + k for k in range(lanes) for half in range(2))
-    return b.bitcast(b.shuffle_vector(both, both, integers(orders, order)), v.type)
+        both = b.shuffle_vector(*halves, _order(range(2 * lanes)))
+    return b.bitcast(both, v.type)
+
+
+def interleaved(f: Function, both: ir.Value) -> ir.Value:
+    """From what `rounded_both` returns, pairs of the numbers of each lane."""
+    b, lanes = f.builder, f.vectors.lanes
+    both = b.bitcast(both, ir.VectorType(I16, 2 * lanes))
+    order = _order(half * lanes + k for k in range(lanes) for half in range(2))
+    return b.bitcast(b.shuffle_vector(both, both, order), f.vectors.type)
+
+
+def paired(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
+    """Two vectors of float32 as one vector of pairs of bfloat16."""
+    return interleaved(f, rounded_both(f, first, second))
+
+
+def _order(lanes: Iterable[int]) -> ir.Constant:
+    order = tuple(lanes)
+    return integers(ir.VectorType(I32, len(order)), order)
 
 
 def pair_products(f: Function, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
