@@ -363,13 +363,13 @@ def is_known(problem: Problem) -> bool:
 def run(problem: Problem) -> Output:
     """The output and the final states.
 
-    In bfloat16 the output has that dtype, and each final state that of the first. The kernels take float32 tensors and
-    round what is multiplied to bfloat16; sums and states stay float32 from step to step.
+    In bfloat16 the output has the dtype of the input, and each final state that of the first. The kernels take float32
+    tensors and round what is multiplied to bfloat16; sums and states stay float32 from step to step.
     """
     if _is_bfloat16(problem):
         dtypes = [s.dtype for s in problem.state]
         y, final = _run(_as_float(problem))
-        return y.bfloat16(), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
+        return y.to(problem.x.dtype), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
     return _run(problem)
 
 
