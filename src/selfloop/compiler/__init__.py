@@ -42,7 +42,7 @@ from selfloop.compiler.cpu.kernels import (
     stack_code,
     tools,
 )
-from selfloop.compiler.cpu.layout import ROW_TABLES, KernelLayout, Packing
+from selfloop.compiler.cpu.layout import ROW_TABLES, WEIGHT_FORMS, KernelLayout, Packing, Panel
 from selfloop.compiler.cpu.objects import emit_object
 from selfloop.compiler.cpu.openmp import TEAM_DATA
 from selfloop.compiler.cpu.openmp import address as team_address
@@ -71,11 +71,13 @@ __all__ = [
     "TEAM_DATA",
     "TILE_ROWS",
     "VARIES",
+    "WEIGHT_FORMS",
     "Code",
     "KernelLayout",
     "Kernels",
     "Packing",
     "PairProducts",
+    "Panel",
     "Target",
     "WeightGradient",
     "cache_state",

@@ -91,6 +91,27 @@ def test_what_needs_no_rounding_is_exact(inputs, hidden, batch, threads):
         assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize(
+    ("weight", "x", "expected"),
+    [
+        (1.0, 1e-39, 0.0),  # below 1.2e-38 a number is zero, before it is multiplied
+        (1e-39, 1.0, 0.0),
+        (1e-20, 1e-20, 0.0),  # and after
+        (0.5, 1.5e-38, 0.0),
+        (2.0, 1.5e-38, 2.9938371747514e-38),
+        (10.0, 3.3e38, float("inf")),
+        (float("inf"), 1.0, float("inf")),
+    ],
+)
+def test_what_is_too_small_for_a_normal_number_is_zero(weight, x, expected):
+    rnn = sl.Recurrent(linear, 1, 1)
+    with torch.no_grad(), autocast():
+        for own in rnn.parameters():
+            own.fill_(weight)
+        y, _ = rnn(torch.full((1, 1, 1), x))
+    assert y.item() == pytest.approx(expected, rel=1e-6, abs=0)
+
+
 def test_a_layer_of_bfloat16_gives_bfloat16():
     rnn = sl.GRU(6, 10, num_layers=2, batch_first=True).bfloat16()
     assert "runs as    native" in rnn.explain()

@@ -135,6 +135,7 @@ def compile(
     most_rows: int | None = None,
     hoist_above: int | None = HOIST_ABOVE,
     bfloat16: PairProducts | None = None,
+    weights: str = "f32",
 ) -> Kernels:
     """The kernels of a cell. They become machine code when their address is first asked for.
 
@@ -148,7 +149,9 @@ def compile(
         hoist_above: where the matrices of a step have more bytes, the products of the input are made for all steps
             at once; None for never.
         bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
+        weights: what `infer` reads packed weights as, one of `WEIGHT_FORMS`.
     """
+    options = bits, most_rows, hoist_above, bfloat16, weights
     lowered = lower(graph, sizes, None if hoist_above is None else hoist_above * 8 // bits)  # in elements
     lanes = target.lanes(bits // 8)
     most_rows = most_rows and min(most_rows, MOST_ROWS)
@@ -161,7 +164,7 @@ def compile(
         bits=bits,
         bfloat16=bfloat16,
         project=lay_out(project, target, bits, forward, None, bfloat16) if project else None,
-        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16),
+        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16, weights),
         train=lay_out(lowered.train, target, bits, forward, most_rows, bfloat16),
         back=lay_out(lowered.back, target, bits, backward, most_rows, bfloat16),
         input_gradient=lay_out(input_gradient, target, bits, backward, None, bfloat16) if input_gradient else None,
@@ -170,9 +173,7 @@ def compile(
         covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),
         input=lowered.input,
         states=lowered.states,
-        description=repr(
-            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, most_rows, hoist_above, bfloat16)
-        ),
+        description=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), options)),
     )
 
 

@@ -46,6 +46,10 @@ SEQUENCE_BUFFERS = ("workspace", "dparam")
 PADDED_BUFFERS = (*STEP_BUFFERS, *SEQUENCE_BUFFERS)
 """Buffers whose fields are laid out here: each is padded to whole vectors, and needs no mask."""
 
+WEIGHT_FORMS = {"f32": 0, "bf16": 2, "int8": 1}
+"""What packed weights can be kept as, and the bytes of each: as numbers of full size (0 stands for theirs), as
+bfloat16, or as whole numbers with a scale for each unit. The shorter ones are widened where they are multiplied."""
+
 _ORDER = (
     *("dy", "dx", "cotangent", "dh_prev", "x", "dh_next", "h_next", "h_prev"),
     *("param", "residual", "rounded", "workspace", "dparam", *RANDOM_TABLES),
@@ -136,6 +140,7 @@ class KernelLayout:
         fields: the fields of the padded buffers.
         most_rows: for how many sequences it is, if few; each sum then has several accumulators. None for any number.
         bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
+        weights: one of `WEIGHT_FORMS`. A tile of a panel with shorter ones begins with its scales, if they have any.
     """
 
     program: Program
@@ -146,6 +151,7 @@ class KernelLayout:
     fields: Mapping[str, Fields]
     most_rows: int | None = None
     bfloat16: PairProducts | None = None
+    weights: str = "f32"
 
     @property
     def has_tiles(self) -> bool:
@@ -174,6 +180,12 @@ class KernelLayout:
                     end += padded(argument[1], TILE_DEPTH) * 2
         return found, end | 64  # an odd number of cache lines, so that rows do not map to the same sets of the cache
 
+    def tile_bytes(self, depth: int, width: int) -> int:
+        """The bytes of a tile of a packed panel."""
+        item = WEIGHT_FORMS[self.weights] or self.bits // 8
+        scale = self.bits // 8 if self.weights == "int8" else 0
+        return width * self.target.lanes(self.bits // 8) * (depth * item + scale)
+
     def accumulators(self, sums: int) -> int:
         """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
         most = self.target.registers // 2
@@ -193,7 +205,7 @@ class KernelLayout:
     def weight_bytes(self) -> int:
         """The bytes of packed weights that a step reads."""
         elements = sum(self.depth(p) * len(p.products) * p.size for p in self.panels)
-        return elements * self.bits // 8
+        return elements * (WEIGHT_FORMS[self.weights] or self.bits // 8)
 
 
 class PackedVectors(NamedTuple):
@@ -275,6 +287,7 @@ def lay_out(
     fields: Mapping[str, Fields],
     most_rows: int | None = None,
     bfloat16: PairProducts | None = None,
+    weights: str = "f32",
 ) -> KernelLayout:
     """Give each value its place.
 
@@ -285,6 +298,7 @@ def lay_out(
         fields: those of the buffers that several programs share.
         most_rows: see KernelLayout.
         bfloat16: see KernelLayout.
+        weights: see KernelLayout.
     """
     lanes = target.lanes(bits // 8)
     sizes = _sizes(program)
@@ -311,7 +325,7 @@ def lay_out(
     names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
     names += [("panel", str(k)) for k in range(sum(len(tiling.panels) for stage in tilings for tiling in stage))]
     arguments = {name: k for k, name in enumerate(names)}
-    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16)
+    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16, weights)
 
 
 def _sizes(program: Program) -> dict[Location, int]:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from selfloop.compiler.cpu.emit.function import Function, Index
+from selfloop.compiler.cpu.emit.vectors import I8
 from selfloop.compiler.cpu.targets import TILE_ROWS
-
-I8 = ir.IntType(8)
 
 
 class Block(NamedTuple):

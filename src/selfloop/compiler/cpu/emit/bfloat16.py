@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from llvmlite import ir
 
 from selfloop.compiler.cpu.emit.function import Function
-from selfloop.compiler.cpu.emit.vectors import I32, integers
-
-I16 = ir.IntType(16)
+from selfloop.compiler.cpu.emit.vectors import I16, I32, integers
 
 
 class _BFloat(ir.Type):  # type: ignore[misc]

@@ -23,10 +23,10 @@ from functools import partial
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.bfloat16 import I16, interleaved, pair_products, paired, rounded, rounded_both
+from selfloop.compiler.cpu.emit.bfloat16 import interleaved, pair_products, paired, rounded, rounded_both
 from selfloop.compiler.cpu.emit.function import Function
 from selfloop.compiler.cpu.emit.mathematics import exp, logarithm
-from selfloop.compiler.cpu.emit.vectors import I32, POINTER
+from selfloop.compiler.cpu.emit.vectors import I16, I32, POINTER
 from selfloop.compiler.cpu.targets import PairProducts, Target
 
 CROSS_ENTROPY_SIZES = (

@@ -13,13 +13,14 @@ from math import ceil
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.amx import I8, Block, Term, TileRegisters
+from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
 from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
-from selfloop.compiler.cpu.emit.bfloat16 import I16, pair_products, rounded
+from selfloop.compiler.cpu.emit.bfloat16 import pair_products, rounded
 from selfloop.compiler.cpu.emit.function import Function, Index
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
 from selfloop.compiler.cpu.emit.products import sums
+from selfloop.compiler.cpu.emit.vectors import I8, I16
 from selfloop.compiler.cpu.layout import (
     PADDED_BUFFERS,
     RANDOM_TABLES,
@@ -128,6 +129,7 @@ class _StepLoop(Function):
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
         """The products of a tile, unrolled for each height that a tile may have."""
         b = self.builder
+        form = self.layout.weights
         multiply_add = partial(pair_products, self) if self.layout.bfloat16 else self.vectors.fma
         after = self.function.append_basic_block("summed")
         cases = [self.function.append_basic_block(f"rows{rows}") for rows in range(1, tiling.rows + 1)]
@@ -141,20 +143,24 @@ class _StepLoop(Function):
             for panel in tiling.panels:
                 addresses = [[self.factor(panel, k, row) for row in own] for k in range(len(panel.arguments))]
                 depths = self.layout.depths(panel)
-                depth = sum(depths)
-                width_all = sum(panel.widths)
-                weights = self.at(self.panels[panel], self.times(block, depth * width_all * self.vectors.lanes))
+                sizes = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
+                weights = self.at(self.panels[panel], self.times(block, sum(sizes)), I8)
                 start = 0
-                for width in panel.widths:
-                    here = self.at(weights, start * depth * self.vectors.lanes)
+                for width, size in zip(panel.widths, sizes, strict=True):
+                    here, scales = weights, None
+                    if self.layout.weights == "int8":
+                        scales = [self.load(self.at(weights, c * self.vectors.lanes)) for c in range(width)]
+                        here = self.at(weights, width * self.vectors.lanes)
                     accumulators = self.layout.accumulators(rows * width)
-                    result = sums(self, addresses, depths, here, width, accumulators, multiply_add)
+                    result = sums(self, addresses, depths, here, width, accumulators, multiply_add, form)
                     for r in range(rows):
                         for c in range(width):
                             slot = r * columns + column + start + c
-                            self.store(result[r][c], self.at(self.tile, slot * self.vectors.lanes))
+                            total = b.fmul(result[r][c], scales[c]) if scales else result[r][c]
+                            self.store(total, self.at(self.tile, slot * self.vectors.lanes))
+                    weights = self.at(weights, size, I8)
                     start += width
-                column += width_all
+                column += start
             b.branch(after)
         b.position_at_end(after)
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 from selfloop.compiler.cpu.targets import Target
 from selfloop.errors import BackendError
 
-I32, POINTER = ir.IntType(32), ir.PointerType()
+I8, I16, I32, POINTER = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.PointerType()
 _FIRST = I32(0)
 
 
