@@ -106,8 +106,8 @@ def test_what_needs_no_rounding_is_exact(inputs, hidden, batch, threads):
 def test_what_is_too_small_for_a_normal_number_is_zero(weight, x, expected):
     rnn = sl.Recurrent(linear, 1, 1)
     with torch.no_grad(), autocast():
-        for own in rnn.parameters():
-            own.fill_(weight)
+        rnn.W_l0.fill_(weight)
+        rnn.U_l0.zero_()
         y, _ = rnn(torch.full((1, 1, 1), x))
     assert y.item() == pytest.approx(expected, rel=1e-6, abs=0)
 
