@@ -11,6 +11,10 @@ rounds, in µs a step, and the ratios of medians.
 instead compares what has no copy of the weights: `sl.LSTM.step` and `sl.LSTMCell` with torch.nn.LSTMCell, on batches,
 under no_grad and with gradients; and `sl.Recurrent.step` of an LSTM with peepholes, which torch has no function for.
 Printed is the best round of each.
+
+    python benchmarks/stepper.py --weights [--sizes 64 128 256 512 1024]
+
+compares Steppers whose matrices are kept as float32, bfloat16 and int8, on one thread, by processor time.
 """
 
 import argparse
@@ -101,16 +105,29 @@ def check(steps: dict[str, Step]) -> None:
             np.testing.assert_allclose(y, answers["torch.nn"], rtol=1e-4, atol=2e-6, err_msg=name)
 
 
-def time_all(steps: dict[str, Step], rounds: int, count: int) -> dict[str, np.ndarray]:
+def compare_weights(size: int, layers: int, rounds: int) -> None:
+    """One line: µs a step of a Stepper with each form of weights, the best round."""
+    rnn, x = sl.LSTM(size, size, layers), np.random.default_rng(0).standard_normal(size, dtype=np.float32)
+    steppers = {form: sl.Stepper(rnn, weights=form) for form in ("f32", "bf16", "int8")}
+    steps = {form: lambda own=own: own(x) for form, own in steppers.items()}
+    count = max(20, 80_000_000 // size**2)
+    best = {name: own.min() for name, own in time_all(steps, rounds, count, time.process_time).items()}
+    ratios = "".join(f"  {best[form]:8.2f} ({best['f32'] / best[form]:.2f})" for form in ("bf16", "int8"))
+    print(f"{size:5}  {best['f32']:8.2f}{ratios}", flush=True)
+
+
+def time_all(
+    steps: dict[str, Step], rounds: int, count: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, np.ndarray]:
     """µs a step in each round."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
             step()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(count):
                 step()
-            found[name].append((time.perf_counter() - start) / count * 1e6)
+            found[name].append((clock() - start) / count * 1e6)
     return {name: np.array(times) for name, times in found.items()}
 
 
@@ -147,11 +164,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--cells", action="store_true")
+    parser.add_argument("--weights", action="store_true")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=1000)
     chosen = parser.parse_args()
+    if chosen.weights:
+        torch.set_num_threads(1)
+        print("µs a step (times as fast as float32); I = H, one sequence")
+        print("    H       f32             bf16             int8")
+        for size in chosen.sizes or [64, 128, 256, 512, 1024]:
+            compare_weights(size, chosen.layers, chosen.rounds)
+        return
     if chosen.cells:
         print("µs a step (times that of nn.LSTMCell); I = H")
         print("   H   B  gradients  nn.LSTMCell    LSTMCell         LSTM.step        peepholes")

@@ -112,7 +112,10 @@ def test_of_the_text(refused, words, message):
             "--tokenizer chr",
             "sets 'data.tokenizer' wrongly: it must be 'char', 'byte', 'word' or 'bpe'. Got 'chr' instead.",
         ),
-        ("--precision fp16", "sets 'training.precision' wrongly: it must be 'fp32' or 'bf16'. Got 'fp16' instead."),
+        (
+            "--precision fp16",
+            "sets 'training.precision' wrongly: it must be 'auto', 'fp32' or 'bf16'. Got 'fp16' instead.",
+        ),
         (
             "--steps 3 --minutes 2",
             "cannot be followed: a run has one budget, but it gives minutes and steps; keep one of them.",

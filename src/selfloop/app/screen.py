@@ -69,6 +69,7 @@ class Screen:
         self._introduced = True
         rnn: Any = task.model.rnn
         processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+        precision = " in bfloat16" if accelerator.mixed_precision == "bf16" else ""
         length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps:,} updates"
         if self._trial:
             each = f", about {self._trials * budget.minutes:g} in all" if budget.minutes else ""
@@ -87,7 +88,7 @@ class Screen:
             *((parts[0], _some(names, parts[1:])) for names, parts in files.items()),
             *((("note", f"{known} inputs are in training, too, and their scores say less"),) if known else ()),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
-                      f"by {rnn.runs_as} on {accelerator.device.type}{processes}"),
+                      f"by {rnn.runs_as} on {accelerator.device.type}{precision}{processes}"),
             ("budget", f"{length}, then the scoring; one pass through the data is {task.steps_per_epoch:,} updates"),
             ("run", self._whole(run)),
         ):  # fmt: skip

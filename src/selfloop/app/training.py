@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from selfloop.app.precision import mixed_precision
 from selfloop.app.scoring import conclude, is_scored
 from selfloop.app.screen import Screen
 from selfloop.errors import ArgumentError, ConfigError, RunError
@@ -296,7 +297,7 @@ def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator
         raise ArgumentError("The device to train on is cuda, and torch finds none here: leave it out, or give cpu.")
     keep_freed_memory()
     on_cpu = device == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision="bf16" if chosen.training.precision == "bf16" else "no", cpu=on_cpu)
+    accelerator = Accelerator(mixed_precision=mixed_precision(chosen, on_cpu), cpu=on_cpu)
     screen.console.quiet |= not accelerator.is_main_process
     return accelerator
 

@@ -42,11 +42,11 @@ from selfloop.compiler.cpu.kernels import (
     stack_code,
     tools,
 )
-from selfloop.compiler.cpu.layout import ROW_TABLES, TILE_ROWS, KernelLayout, Packing
+from selfloop.compiler.cpu.layout import ROW_TABLES, WEIGHT_FORMS, KernelLayout, Packing, Panel
 from selfloop.compiler.cpu.objects import emit_object
 from selfloop.compiler.cpu.openmp import TEAM_DATA
 from selfloop.compiler.cpu.openmp import address as team_address
-from selfloop.compiler.cpu.targets import TARGETS, Target, multiplies_bfloat16
+from selfloop.compiler.cpu.targets import TARGETS, TILE_ROWS, PairProducts, Target, pair_products
 from selfloop.compiler.cpu.targets import host as host_target
 from selfloop.compiler.cpu.targets import named as named_target
 from selfloop.compiler.cpu.targets import processor as processor_name
@@ -71,10 +71,13 @@ __all__ = [
     "TEAM_DATA",
     "TILE_ROWS",
     "VARIES",
+    "WEIGHT_FORMS",
     "Code",
     "KernelLayout",
     "Kernels",
     "Packing",
+    "PairProducts",
+    "Panel",
     "Target",
     "WeightGradient",
     "cache_state",
@@ -83,9 +86,9 @@ __all__ = [
     "dropout_code",
     "emit_object",
     "host_target",
-    "multiplies_bfloat16",
     "named_target",
     "native",
+    "pair_products",
     "peak_code",
     "processor_name",
     "show",

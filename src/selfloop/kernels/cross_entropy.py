@@ -20,12 +20,14 @@ from selfloop.compiler import (
     CROSS_ENTROPY_ADDRESSES,
     CROSS_ENTROPY_SIZES,
     PACK_VECTOR,
+    PairProducts,
     cross_entropy_code,
     host_target,
     tools,
 )
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.kernels import memory, team
+from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.native import BITS
 from selfloop.kernels.operators import UNSUPPORTED
@@ -60,8 +62,9 @@ def linear_cross_entropy(
     """The cross-entropy of the logits ``x @ weight.T + bias``, as `torch.nn.functional.cross_entropy` has it.
 
     On a CPU the logits are made, used and forgotten for some hundred rows at a time, and their gradient with them; the
-    same bits result for any number of threads. Of few rows and classes, in bfloat16, under autocast, in torch.compile
-    and torch.func's transforms, and elsewhere, it is made of torch's own functions.
+    same bits result for any number of threads. Under autocast to bfloat16, processors with AVX512-BF16 and without AMX
+    multiply rounded numbers. Of few rows and classes, in torch.compile and torch.func's transforms, under autocast on
+    other processors, and elsewhere, it is made of torch's own functions.
 
     Args:
         x: what is read out, (N, K).
@@ -88,11 +91,18 @@ def linear_cross_entropy(
     _check_shapes(x, weight, bias, labels, class_weights)
     if has_numbers(labels) and labels.is_cpu and labels.numel():
         _check_labels(labels.numpy(), len(weight), ignore_index)
-    options = ignore_index, float(label_smoothing), divisor
+    torchs_options = ignore_index, float(label_smoothing), divisor
     given = [t for t in (x, weight, bias, class_weights) if t is not None]
     loss: Tensor
-    if not _is_compiled((*given, labels)) or x.numel() * len(weight) < LEAST:
-        return of_logits(F.linear(x, weight, bias), labels, class_weights, *options)
+    bfloat16 = _pair_products(given)
+    if bfloat16 is not None:
+        x, weight = x.float(), weight.float()
+        bias, class_weights = (None if t is None else t.float() for t in (bias, class_weights))
+        given = [t for t in (x, weight, bias, class_weights) if t is not None]
+    is_ready = bfloat16 is not None or not torch.is_autocast_enabled("cpu")
+    if not (is_ready and _is_compiled((*given, labels))) or x.numel() * len(weight) < LEAST:
+        return of_logits(F.linear(x, weight, bias), labels, class_weights, *torchs_options)
+    options = *torchs_options, bfloat16
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
         loss = _CrossEntropy.apply(options, labels, class_weights, x, weight, bias)  # type: ignore[no-untyped-call]
         return loss
@@ -150,7 +160,18 @@ def _is_compiled(tensors: Sequence[Tensor]) -> bool:
     dtype = given[0].dtype
     if dtype not in BITS or labels.dtype is not torch.int64 or not all(t.dtype is dtype for t in given):
         return False
-    return UNSUPPORTED is None and not torch.is_autocast_enabled("cpu") and are_plain(tensors)
+    return UNSUPPORTED is None and are_plain(tensors)
+
+
+def _pair_products(tensors: Sequence[Tensor]) -> PairProducts | None:
+    """How products of rounded numbers are made of these tensors; None where they are not to be, or where torch's own
+    are as fast, which use AMX.
+    """
+    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") is not torch.bfloat16:
+        return None
+    way = pair_products()
+    dtypes = (torch.float32, torch.bfloat16)
+    return way if way and not way.has_tiles and all(t.dtype in dtypes for t in tensors) else None
 
 
 Table = Int[np.ndarray, "R C"]
@@ -165,8 +186,8 @@ class _Result(NamedTuple):
     dbias: Tensor | None
 
 
-Options = tuple[int, float, float | int | None]
-"""Of `linear_cross_entropy`: ignore_index, label_smoothing and divisor."""
+Options = tuple[int, float, float | int | None, PairProducts | None]
+"""Of `linear_cross_entropy`: ignore_index, label_smoothing and divisor; and how rounded numbers are multiplied."""
 
 
 class _CrossEntropy(Function):
@@ -234,7 +255,7 @@ def _run(
     needed: tuple[bool, ...],
 ) -> _Result:
     """The loss, and the gradients of x, weight and bias that are needed."""
-    ignore_index, smoothing, divisor = options
+    ignore_index, smoothing, divisor, bfloat16 = options
     x, weight = (v.detach() if v.stride(-1) == 1 else v.detach().contiguous() for v in (x, weight))
     bias = x.new_zeros(len(weight)) if bias is None else bias.detach().contiguous()
     class_weights = x.new_ones(len(weight)) if class_weights is None else class_weights.detach().contiguous()
@@ -252,9 +273,9 @@ def _run(
     dx = memory.empty(x.shape, x.dtype) if needed[0] else None
     dweight, dbias = (memory.empty(like.shape, x.dtype) if needed[1] or needed[2] else None for like in (weight, bias))
     threads = team.threads()
-    plan = _plan(BITS[x.dtype], *x.shape, len(weight), x.stride(0), weight.stride(0), threads)
-    logits, by_feature, by_row = (memory.workspace((size,), x.dtype) for size in plan.workspaces)
-    shared = (weight, bias, by_feature, by_row, logits, class_weights, dweight, dbias)
+    plan = _plan(BITS[x.dtype], *x.shape, len(weight), x.stride(0), weight.stride(0), threads, bfloat16)
+    logits, by_feature, by_row, rounded = (memory.workspace((size,), x.dtype) for size in plan.workspaces)
+    shared = (weight, rounded, bias, by_feature, by_row, logits, class_weights, dweight, dbias)
     by_line = [array.ctypes.data for array in (classes, *rows)] + [0 if dx is None else dx.data_ptr()]
     addresses = np.array([*(0 if v is None else v.data_ptr() for v in shared), *by_line])
     assert len(addresses) == len(CROSS_ENTROPY_ADDRESSES)
@@ -309,25 +330,36 @@ class _Plan(NamedTuple):
     """What a call does, addresses aside.
 
     Attributes:
-        workspaces: the elements of the logits, and of x packed by feature and by row.
+        workspaces: the elements of the logits, of x packed by feature and by row, and of the rounded weight.
         blocks: of rows.
     """
 
-    workspaces: tuple[int, int, int]
+    workspaces: tuple[int, int, int, int]
     blocks: tuple[_Block, ...]
 
 
 @lru_cache(maxsize=64)
-def _plan(bits: int, rows: int, features: int, outputs: int, x_stride: int, weight_stride: int, threads: int) -> _Plan:
+def _plan(
+    bits: int,
+    rows: int,
+    features: int,
+    outputs: int,
+    x_stride: int,
+    weight_stride: int,
+    threads: int,
+    bfloat16: PairProducts | None = None,
+) -> _Plan:
     """The plan for x[rows, features] and `outputs` logits of each row."""
     target, item = host_target(), bits // 8
     lanes, height = target.lanes(item), target.rows(target.columns)
     wide = lanes * target.columns
     most = max(1, LOGITS_BYTES // (item * outputs * wide)) * wide
     size = -(-rows // (-(-rows // most) * wide)) * wide
-    stride = outputs | 1  # an even one may put all vectors of a row into one set of the cache
+    at_once = 2 if bfloat16 else 1  # terms of a sum
+    stride = -(-outputs // at_once) * at_once | 1  # an even one may put all vectors of a row into one set of the cache
     panels = -(-features // wide)
-    code, pack = cross_entropy_code(bits, target), tools(bits, target).address("pack")
+    code = cross_entropy_code(bits, target, bfloat16)
+    pack = tools(bits, target, bfloat16).address("pack")
 
     def launch(name: str, first: int, tiles: int, panels: int, depth: int = 0) -> _Launch:
         """A launch whose threads share its tiles, or its panels where there are few tiles; `depth` is the number of
@@ -355,8 +387,8 @@ def _plan(bits: int, rows: int, features: int, outputs: int, x_stride: int, weig
 
     def block(first: int) -> _Block:
         here = min(size, rows - first)
-        by_feature = _vectors(here, features, lanes, wide, x_stride, 1, item)
-        by_row = _vectors(features, here, lanes, wide, 1, x_stride, item)
+        by_feature = _vectors(here, features, lanes, wide, x_stride, 1, item, at_once)
+        by_row = _vectors(features, here, lanes, wide, 1, x_stride, item, at_once)
         vectors = np.concatenate([by_feature, by_row])
         vectors[:, _SOURCE] += first * x_stride * item
         bases = [CROSS_ENTROPY_ADDRESSES.index(name) for name in ("by_feature", "by_row")]
@@ -368,6 +400,7 @@ def _plan(bits: int, rows: int, features: int, outputs: int, x_stride: int, weig
             vectors=vectors,
             bases=np.repeat(bases, (len(by_feature), len(by_row))),
             forward=(
+                *([launch("round_weight", 0, -(-outputs // height), 1)] if bfloat16 and first == 0 else ()),
                 launch("logits", first, -(-outputs // height), -(-here // wide), features),
                 launch("softmax", first, -(-here // lanes), 1),
             ),
@@ -376,14 +409,22 @@ def _plan(bits: int, rows: int, features: int, outputs: int, x_stride: int, weig
         )
 
     # As many vectors of logits as all panels of rows have, though those beyond the last row are not used.
-    workspaces = (size * stride, size * features, panels * wide * size)
+    padding = at_once - 1
+    workspaces = (
+        size * stride,
+        size * (features + padding),
+        panels * wide * (size + padding),
+        outputs * -(-features // lanes) * lanes // 2 if bfloat16 else 0,
+    )
     return _Plan(workspaces, tuple(block(first) for first in range(0, rows, size)))
 
 
 _SOURCE, _PACKED = (PACK_VECTOR.index(name) for name in ("source", "packed"))
 
 
-def _vectors(units: int, length: int, lanes: int, wide: int, lane_stride: int, k_stride: int, item: int) -> Table:
+def _vectors(
+    units: int, length: int, lanes: int, wide: int, lane_stride: int, k_stride: int, item: int, at_once: int
+) -> Table:
     """Descriptions of the vectors of all panels of so many units, with addresses that count from 0."""
     first = np.arange(0, units, lanes)
     fields: dict[str, int | Numbers] = {
@@ -393,7 +434,7 @@ def _vectors(units: int, length: int, lanes: int, wide: int, lane_stride: int, k
         "units": np.minimum(lanes, units - first),
         "unit_step": lanes,
         "length": length,
-        "packed": (first // wide * wide * length + first % wide) * item,
+        "packed": (first // wide * wide * -(-length // at_once) + first % wide) * item,
         "packed_k": wide,
     }
     entries = np.zeros((len(first), len(PACK_VECTOR)), dtype=np.int64)

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfloop.compiler import Kernels, Target, compile, host_target
+from selfloop.compiler import Kernels, PairProducts, Target, compile, host_target
 from selfloop.kernels import commands, memory, team
+from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.command_buffer import CommandBuffer
 from selfloop.kernels.problem import Problem
 from selfloop.kernels.ragged import Rows, arrange
@@ -296,14 +297,20 @@ def kernels_of(problem: Problem) -> Kernels:
     known: Kernels | None = problem.__dict__.get("kernels")  # looked up twice in a call, at 3 µs
     if known is None:
         bits = BITS[problem.x.dtype]
-        known = _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, problem.bfloat16)
+        rounds = pair_products() if problem.bfloat16 else None
+        known = _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, rounds)
         problem.__dict__["kernels"] = known
     return known
 
 
 @lru_cache(maxsize=256)
 def _kernels(
-    cell: str, shapes: tuple[tuple[int, ...], ...], bits: int, target: Target, single_row: bool, bfloat16: bool
+    cell: str,
+    shapes: tuple[tuple[int, ...], ...],
+    bits: int,
+    target: Target,
+    single_row: bool,
+    bfloat16: PairProducts | None,
 ) -> Kernels:
     graph = Graph.read(cell)
     names = (graph.input, *graph.states, *graph.params)

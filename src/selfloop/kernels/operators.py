@@ -24,7 +24,7 @@ from torch.autograd import Function
 from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
-from selfloop.kernels.amx import multiplies_bfloat16
+from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.problem import Output, Problem, are_plain, has_tangent, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
@@ -287,7 +287,7 @@ def refusal(problem: Problem) -> str | None:
             if any(is_so(v) for v in problem.given):
                 return reason
     is_bfloat16 = _is_bfloat16(problem)
-    if is_bfloat16 and not multiplies_bfloat16():
+    if is_bfloat16 and pair_products() is None:
         return "this processor does not multiply bfloat16"
     if torch.is_autocast_enabled("cpu") and not is_bfloat16:
         return "compiled kernels take part in autocast to bfloat16 alone"
@@ -363,13 +363,13 @@ def is_known(problem: Problem) -> bool:
 def run(problem: Problem) -> Output:
     """The output and the final states.
 
-    In bfloat16 the output has that dtype, and each final state that of the first. The kernels take float32 tensors and
-    round what is multiplied to bfloat16; sums and states stay float32 from step to step.
+    In bfloat16 the output has the dtype of the input, and each final state that of the first. The kernels take float32
+    tensors and round what is multiplied to bfloat16; sums and states stay float32 from step to step.
     """
     if _is_bfloat16(problem):
         dtypes = [s.dtype for s in problem.state]
         y, final = _run(_as_float(problem))
-        return y.bfloat16(), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
+        return y.to(problem.x.dtype), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
     return _run(problem)
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray as Array
 from torch import Tensor
 
@@ -22,10 +22,11 @@ from selfloop.compiler import (
     stack_code,
     tools,
 )
-from selfloop.kernels import memory, team
+from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
 from selfloop.kernels.native import BITS
+from selfloop.kernels.short_weights import shortened, starts
 from selfloop.language.graph import Graph
 
 ONE_THREAD_BYTES = 3 << 19
@@ -52,6 +53,7 @@ class Steps:
         output: the state that is the output.
         batch: the sequences.
         like: a tensor of their dtype.
+        form: what matrices are kept as, one of `WEIGHT_FORMS`.
 
     Attributes:
         run: runs a step; it takes `block`.
@@ -72,9 +74,10 @@ class Steps:
         output: str,
         batch: int,
         like: Tensor,
+        form: str = "f32",
     ) -> None:
         bits, target = BITS[like.dtype], host_target()
-        self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch) for own in sizes]
+        self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch, form) for own in sizes]
         self._input, self._output, self._batch = graph.input, output, batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
         self.x = like.new_zeros(batch, graph.shape(graph.input)[0].value(sizes[0]))
@@ -124,19 +127,31 @@ class Steps:
         self.weights = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
         self._alive: list[object] = []
         recorder = Recorder(tools(self._kernels[0].bits, self._kernels[0].target), 1)
+        to_shorten: list[tuple[KernelLayout, Tensor, UInt8[Array, " _"]]] = []
         for layer, (kernels, own) in enumerate(zip(self._kernels, self.weights, strict=True)):
             launch = Launch(kernels.infer, kernels.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
-            packed = memory.empty((packed_elements([launch]),), self.x.dtype)
+            packed = self.x.new_zeros(packed_elements([launch]))
             addresses = {name: Parameter(w.data_ptr(), w.stride()) for name, w in own.items()}
             set_parameters(recorder, [launch], addresses, packed.data_ptr())
+            if kernels.infer.weights != "f32":
+                places = starts(kernels.infer)
+                short = np.empty(places[-1], np.uint8)
+                for k, place in enumerate(places[:-1]):
+                    launch.set("panel", str(k), short.ctypes.data + place)
+                to_shorten.append((kernels.infer, packed, short))
+                self._alive.append(short)
+            else:
+                self._alive.append(packed)
             workspace = self.x.new_zeros(self._batch, kernels.infer.fields["workspace"].stride)
             launch.set("workspace", "", workspace.data_ptr())
-            self._alive += [packed, workspace]
+            self._alive.append(workspace)
             self._blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
         recorder.finish().run(())
+        for layout, packed, short in to_shorten:
+            short[:] = shortened(layout, packed.numpy())
 
     def _lay(self, layer: int, turn: int, layout: KernelLayout, blocks: Int[Array, "members _"]) -> None:
         """Fill in the blocks of a layer in a turn, given those with its weights."""
@@ -191,5 +206,7 @@ class Steps:
 
 
 @lru_cache(maxsize=256)
-def _kernels(cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target, batch: int) -> Kernels:
-    return compile(Graph.read(cell), dict(sizes), bits, target, most_rows=batch, hoist_above=None)
+def _kernels(
+    cell: str, sizes: tuple[tuple[str, int], ...], bits: int, target: Target, batch: int, form: str
+) -> Kernels:
+    return compile(Graph.read(cell), dict(sizes), bits, target, most_rows=batch, hoist_above=None, weights=form)

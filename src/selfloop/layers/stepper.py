@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from selfloop.compiler import WEIGHT_FORMS
 from selfloop.errors import ArgumentError
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.interpret import made_once
@@ -36,9 +37,13 @@ class Stepper:
         rnn: a stack of any cell and depth, in one direction.
         batch_size: how many sequences step together.
         record: names of states or of local variables of the cell's function, whose values `recorded` gives.
+        weights: what the stepper keeps matrices as: ``f32``, as they are; ``bf16``, rounded to bfloat16, half the size;
+            or ``int8``, whole numbers with a scale for each row, a quarter. All else is computed in float32. A matrix
+            that a cache no longer has to fetch from memory is read the faster.
 
     Raises:
-        ArgumentError: the stack is bidirectional, or an argument does not fit.
+        ArgumentError: the stack is bidirectional, or an argument does not fit; or `weights` are to be shorter, and no
+            compiled kernel in float32 runs the stack.
 
     >>> from selfloop import LSTM
     >>> stepper = Stepper(LSTM(3, 5, num_layers=2))
@@ -48,7 +53,7 @@ class Stepper:
     ((5,), State(h=(2, 1, 5), c=(2, 1, 5)))
     """
 
-    def __init__(self, rnn: Recurrent, batch_size: int = 1, record: Sequence[str] = ()) -> None:
+    def __init__(self, rnn: Recurrent, batch_size: int = 1, record: Sequence[str] = (), weights: str = "f32") -> None:
         if not isinstance(rnn, Recurrent):
             raise ArgumentError(
                 f"The 'rnn' of Stepper must be a Recurrent, LSTM, GRU or RNN. Got {type(rnn).__name__} instead."
@@ -60,7 +65,11 @@ class Stepper:
             )
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
-        self.rnn, self.batch_size = rnn, batch_size
+        if weights not in WEIGHT_FORMS:
+            raise ArgumentError(
+                f"The 'weights' of Stepper must be one of {', '.join(WEIGHT_FORMS)}. Got {weights!r} instead."
+            )
+        self.rnn, self.batch_size, self.weights = rnn, batch_size, weights
         self.record = record_names("Stepper", record)
         self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)
         self._graph = rnn._graph(training=False, names=self.record)
@@ -78,7 +87,17 @@ class Stepper:
         if self._backend == "native" and (reason := _between_layers(rnn)):
             self._reasons["native"] = reason
         if self._backend == "native" and self._dtype == torch.bfloat16:
-            self._reasons["native"] = "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float()"
+            self._reasons["native"] = (
+                "a Stepper of compiled kernels takes float32 or float64; make it of rnn.float(), with weights='bf16'"
+            )
+        if weights != "f32" and (self._backend != "native" or self._reasons or self._dtype != torch.float32):
+            is_other = self._backend != "native" and not self._reasons
+            why = f"it runs by {self._backend}" if is_other else f"this is {str(self._dtype).removeprefix('torch.')}"
+            reason = next(iter(self._reasons.values()), why)
+            raise ArgumentError(
+                f"The 'weights' of Stepper must be f32 where no compiled kernel in float32 runs the stack: {reason}. "
+                f"Got {weights!r} instead."
+            )
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
@@ -189,6 +208,8 @@ class Stepper:
         if self._steps is not None:
             threads = self._steps.threads
             lines.append("  runs as    native: machine code for one step of all layers, on one thread")
+            if self.weights != "f32":
+                lines.append(f"             matrices are kept as {self.weights}")
             if threads > 1:
                 lines.append(f"             without a pause between steps, {threads} threads share the units")
         else:
@@ -200,7 +221,7 @@ class Stepper:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of, by `copy.deepcopy` and by pickle; not the machine code, and no addresses."""
-        made_with = (self.batch_size, self.record)
+        made_with = (self.batch_size, self.record, self.weights)
         return {"rnn": self.rnn, "made_with": made_with, "weights": self._read, "state": self.state}
 
     def __setstate__(self, made_of: dict[str, Any]) -> None:
@@ -235,7 +256,7 @@ class Stepper:
         if self.record:
             states[self._graph.states[0]] = max(map(sum, self._widths))
         output = rnn.cell.graph.states[0]
-        return Steps(self._graph, sizes, _made_once(rnn), states, output, self.batch_size, self._like)
+        return Steps(self._graph, sizes, _made_once(rnn), states, output, self.batch_size, self._like, self.weights)
 
     def _prepare_calls(self) -> None:
         """What a call needs, at hand; where a short path cannot be taken, something that turns it down."""

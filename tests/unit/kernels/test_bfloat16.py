@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import selfloop as sl
 from selfloop import cells, param
-from selfloop.kernels import amx, interpret, operators
+from selfloop.kernels import bfloat16, interpret, operators
 
-pytestmark = pytest.mark.skipif(not amx.multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+pytestmark = pytest.mark.skipif(bfloat16.pair_products() is None, reason="this processor does not multiply bfloat16")
 
 
 def autocast(enabled=True):
@@ -23,7 +23,7 @@ def everything(rnn, x, rounds, **options):
     x = x.clone().requires_grad_()
     with autocast(rounds):
         y, state = rnn(x, **options)
-    assert y.dtype == (torch.bfloat16 if rounds else torch.float32)
+    assert y.dtype is torch.float32
     loss = (y.float() * torch.randn(y.shape)).sum() + sum((s.float() * torch.randn(s.shape)).sum() for s in state)
     return [y.detach().float(), *torch.autograd.grad(loss, [x, *rnn.parameters()], allow_unused=True)]
 
@@ -91,6 +91,27 @@ def test_what_needs_no_rounding_is_exact(inputs, hidden, batch, threads):
         assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize(
+    ("weight", "x", "expected"),
+    [
+        (1.0, 1e-39, 0.0),  # below 1.2e-38 a number is zero, before it is multiplied
+        (1e-39, 1.0, 0.0),
+        (1e-20, 1e-20, 0.0),  # and after
+        (0.5, 1.5e-38, 0.0),
+        (2.0, 1.5e-38, 2.9938371747514e-38),
+        (10.0, 3.3e38, float("inf")),
+        (float("inf"), 1.0, float("inf")),
+    ],
+)
+def test_what_is_too_small_for_a_normal_number_is_zero(weight, x, expected):
+    rnn = sl.Recurrent(linear, 1, 1)
+    with torch.no_grad(), autocast():
+        rnn.W_l0.fill_(weight)
+        rnn.U_l0.zero_()
+        y, _ = rnn(torch.full((1, 1, 1), x))
+    assert y.item() == pytest.approx(expected, rel=1e-6, abs=0)
+
+
 def test_a_layer_of_bfloat16_gives_bfloat16():
     rnn = sl.GRU(6, 10, num_layers=2, batch_first=True).bfloat16()
     assert "runs as    native" in rnn.explain()
@@ -102,10 +123,12 @@ def test_a_layer_of_bfloat16_gives_bfloat16():
     assert (y.float() - expected).abs().max() < 0.03
 
 
-def test_states_keep_their_precision_under_autocast():
-    rnn = sl.Recurrent(cells.lstm, 3, 8)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_under_autocast_the_output_has_the_dtype_of_the_input_and_states_keep_their_precision(dtype):
+    rnn = sl.Recurrent(cells.lstm, 3, 8, num_layers=2)
     with autocast():
-        _, state = rnn(torch.randn(5, 2, 3))
+        y, state = rnn(torch.randn(5, 2, 3, dtype=dtype))
+    assert y.dtype is dtype
     assert {s.dtype for s in state} == {torch.float32}
 
 
@@ -129,7 +152,7 @@ def test_other_precisions_of_autocast_run_another_way(monkeypatch):
     rnn = sl.Recurrent(cells.gru, 3, 4)
     with torch.autocast("cpu", torch.float16):
         assert "autocast to bfloat16 alone" in rnn.explain()
-    monkeypatch.setattr(operators, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(operators, "pair_products", lambda: None)
     with autocast():
         assert "does not multiply bfloat16" in rnn.explain()
         y, _ = rnn(torch.randn(5, 2, 3))

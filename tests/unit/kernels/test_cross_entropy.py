@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from selfloop import processors
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.kernels import cross_entropy
+from selfloop.kernels import bfloat16, cross_entropy
 from selfloop.kernels.cross_entropy import linear_cross_entropy
 
 SHAPES = (
@@ -219,12 +219,74 @@ def test_no_rows_are_no_loss():
     assert loss == 0 and weight.grad.abs().sum() == 0
 
 
-def test_under_autocast_torch_multiplies_in_bfloat16():
+def test_under_autocast_torch_multiplies_in_bfloat16_where_we_do_not(monkeypatch):
+    monkeypatch.setattr(cross_entropy, "pair_products", lambda: None)
     tensors, labels, _ = problem((30, 20, 40), torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         loss = linear_cross_entropy(*tensors, labels)
     assert loss.dtype is torch.float32 and loss.grad_fn.name() != "_CrossEntropyBackward"
     torch.testing.assert_close(loss.double(), expected(tensors, labels)[0], rtol=1e-2, atol=1e-2)
+
+
+def multiplies_pairs():
+    way = bfloat16.pair_products()
+    return way is not None and not way.has_tiles
+
+
+in_bfloat16 = pytest.mark.skipif(not multiplies_pairs(), reason="this processor has no AVX512-BF16, or has AMX")
+
+
+def rounded(v):
+    return v.float().bfloat16().double()
+
+
+def expected_in_bfloat16(tensors, labels, class_weights=None, divisor=None, **options):
+    """By torch's functions, in float64, of rounded numbers; the gradient of the logits is rounded, too."""
+    x, weight, *bias = (t.detach() for t in tensors)
+    x, weight = rounded(x), rounded(weight)
+    weights = None if class_weights is None else class_weights.double()
+    logits = F.linear(x, weight, *(b.double() for b in bias)).requires_grad_()
+    reduction = "mean" if divisor is None else "sum"
+    loss = F.cross_entropy(logits, labels, weights, reduction=reduction, **options) / (divisor or 1)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    gradient = rounded(gradient)
+    return loss.detach(), gradient @ weight, gradient.T @ x, *([gradient.sum(0)] if bias else [])
+
+
+@in_bfloat16
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, (131, 67, 201)], ids=str)
+@pytest.mark.parametrize("blocks", [False, True])
+def test_in_bfloat16_numbers_are_rounded_and_their_sums_are_not(shape, options, blocks, request):
+    if blocks:
+        request.getfixturevalue("in_blocks")
+    tensors, labels, options = problem(shape, torch.float32, **options)
+    if bool((labels == -1).all()):
+        labels[0] = 0
+    x, weight, *bias = tensors
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(x, weight, *(bias or [None]), labels, **options)
+    assert loss.grad_fn.name() == "_CrossEntropyBackward"
+    found = loss.detach(), *torch.autograd.grad(loss, tensors)
+    for got, wanted in zip(found, expected_in_bfloat16(tensors, labels, **options), strict=True):
+        assert (got - wanted).norm() <= 3e-4 * wanted.norm() + 1e-7  # some gradients are rounded the other way
+
+
+@in_bfloat16
+def test_the_same_bits_in_bfloat16_on_any_number_of_threads(in_blocks, monkeypatch):
+    with torch.autocast("cpu", torch.bfloat16):
+        test_the_same_bits_on_any_number_of_threads((131, 66, 201), None, monkeypatch)
+
+
+@in_bfloat16
+def test_what_is_given_in_bfloat16_gets_its_gradient_in_it():
+    tensors, labels, _ = problem((30, 20, 40), torch.float32)
+    x, weight, bias = tensors
+    short = x.detach().bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(short, weight, bias, labels)
+    loss.backward()
+    assert (loss.dtype, short.grad.dtype, weight.grad.dtype) == (torch.float32, torch.bfloat16, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)

@@ -88,7 +88,16 @@ def test_an_input_may_be_laid_out_in_any_way():
     assert torch.equal(seeded(x.transpose(0, 1)), seeded(x.transpose(0, 1).contiguous()))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_of_bfloat16_the_same_elements_are_dropped():
+    x = torch.randn(30, 50).bfloat16().requires_grad_()
+    y = seeded(x, 0.5)
+    (gradient,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    assert y.dtype is gradient.dtype is torch.bfloat16
+    assert torch.equal(y, seeded(x.detach().float(), 0.5).bfloat16())
+    assert torch.equal(gradient == 0, y == 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16], ids=str)
 def test_torch_drops_what_kernels_do_not_take(dtype):
     y = seeded(torch.ones(100, 100, dtype=dtype), 0.5)
     assert y.dtype is dtype and 0.4 < (y == 0).float().mean() < 0.6

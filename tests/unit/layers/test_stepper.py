@@ -284,6 +284,70 @@ def test_bfloat16_steps():
     assert torch.equal(sl.Stepper(rnn)(x), lstm_output(sl.Stepper(rnn), x))
 
 
+def rounded(rnn, form):
+    """The stack with its matrices as a Stepper keeps them: those of a gate of an LSTM share a scale for each row."""
+    made = copy.deepcopy(rnn)
+    for layer in range(rnn.num_layers):
+        matrices = [w for name, w in made.named_parameters() if w.dim() == 2 and name.endswith(f"_l{layer}")]
+        for w in matrices:
+            if form == "bf16":
+                w.data = w.data.bfloat16().float()
+        if form == "int8":
+            scales = torch.cat([w.data.abs() for w in matrices], dim=1).amax(dim=1, keepdim=True) / 127
+            for w in matrices:
+                w.data = (w.data / scales).round() * scales
+    return made
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+@pytest.mark.parametrize(("sizes", "batch"), [((3, 5), 1), ((50, 37), 1), ((7, 130), 3), ((40, 64), 9)], ids=str)
+def test_weights_may_be_shorter(form, sizes, batch):
+    rnn = lstm(*sizes)
+    x = torch.randn(5, batch, sizes[0])
+    stepper, expected, exact = sl.Stepper(rnn, batch, weights=form), sl.Stepper(rounded(rnn, form), batch), None
+    for one in x:
+        got = stepper(one)
+        wanted = expected(one)
+        if form == "bf16":
+            assert torch.equal(got, wanted)
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            y, exact = rnn.step(one, exact)
+    assert not torch.equal(got, y)
+    torch.testing.assert_close(got, y, rtol=0.1, atol=0.02)
+    assert f"matrices are kept as {form}" in stepper.explain()
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8"])
+@pytest.mark.parametrize("entry", CELLS, ids=str)
+def test_every_cell_steps_with_shorter_weights(entry, form):
+    rnn = entry.layer(dtype=torch.float32)
+    x = torch.randn(4, 2, rnn.input_size)
+    exact, shorter = sl.Stepper(rnn, 2), sl.Stepper(rnn, 2, weights=form)
+    found = [[stepper(one).clone() for one in x] for stepper in (exact, shorter)]
+    for a, b in zip(*found, strict=True):
+        assert (a - b).norm() <= 0.1 * a.norm() + 1e-3
+
+
+def test_shorter_weights_are_read_again_and_copied():
+    rnn = lstm()
+    stepper, x = sl.Stepper(rnn, weights="int8"), torch.randn(3)
+    for own in rnn.parameters():
+        own.data.mul_(0.5)
+    again = pickle.loads(pickle.dumps(stepper))
+    assert torch.equal(stepper(x), again(x))
+    stepper.refresh()
+    stepper.reset()
+    assert torch.equal(stepper(x), sl.Stepper(rnn, weights="int8")(x))
+
+
+def test_a_row_of_zeros_has_shorter_weights_too():
+    rnn = lstm(num_layers=1)
+    for own in rnn.parameters():
+        own.data.zero_()
+    assert sl.Stepper(rnn, weights="int8")(torch.ones(3)).isfinite().all()
+
+
 def refresh_in_double(stepper):
     stepper.rnn.double()
     stepper.refresh()
@@ -292,6 +356,15 @@ def refresh_in_double(stepper):
 MISTAKES = [
     (lambda: sl.Stepper(torch.nn.LSTM(3, 4)), "The 'rnn' of Stepper must be a Recurrent, LSTM, GRU or RNN. Got LSTM"),
     (lambda: sl.Stepper(lstm(bidirectional=True)), "A bidirectional Recurrent cannot step"),
+    (lambda: sl.Stepper(lstm(), weights="int4"), "The 'weights' of Stepper must be one of f32, bf16, int8. Got 'int4'"),
+    (
+        lambda: sl.Stepper(lstm(dtype=torch.float64), weights="int8"),
+        "must be f32 where no compiled kernel in float32 runs the stack: this is float64. Got 'int8' instead.",
+    ),
+    (
+        lambda: sl.Stepper(lstm(backend="interpret"), weights="bf16"),
+        "must be f32 where no compiled kernel in float32 runs the stack: it runs by interpret. Got 'bf16' instead.",
+    ),
     (lambda: sl.Stepper(lstm(), 0), "The 'batch_size' of Stepper must be a whole number ≥ 1. Got 0 instead."),
     (lambda: sl.Stepper(lstm())(torch.zeros(4)), "must be of shape (3,) or (1, 3). Got (4,) instead."),
     (lambda: sl.Stepper(lstm())(np.zeros(4, np.float32)), "must be of shape (3,) or (1, 3). Got (4,) instead."),

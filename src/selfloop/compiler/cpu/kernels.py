@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import ModuleType
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -17,7 +18,7 @@ from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.layout import Fields, KernelLayout, lay_out
-from selfloop.compiler.cpu.targets import MOST_ROWS, Target
+from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
 from selfloop.compiler.lower.step import Location, Submatrix
@@ -48,7 +49,7 @@ class Kernels:
     Attributes:
         target: the processor.
         bits: the size of an element, 32 or 64.
-        bfloat16: whether products are made of numbers rounded to bfloat16.
+        bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
         project: the products of the input for all steps; None where they stay in the step.
         infer: the forward step.
         train: the forward step that saves residuals.
@@ -64,7 +65,7 @@ class Kernels:
 
     target: Target
     bits: int
-    bfloat16: bool
+    bfloat16: PairProducts | None
     project: KernelLayout | None
     infer: KernelLayout
     train: KernelLayout
@@ -79,13 +80,11 @@ class Kernels:
 
     def gradient_workspace(self, gradient: WeightGradient) -> int:
         """The elements of workspace that a thread needs for the gradient of a matrix."""
-        workspace = outer_product_amx.workspace if self.bfloat16 else outer_product.workspace
-        return workspace(self.target, self.bits // 8, gradient.m, gradient.n)
+        return int(_outer_product(self.bfloat16).workspace(self.target, self.bits // 8, gradient.m, gradient.n))
 
     def gradient_tiles(self, gradient: WeightGradient) -> int:
         """The number of tiles that the threads share for the gradient of a matrix."""
-        tiles = outer_product_amx.tiles if self.bfloat16 else outer_product.tiles
-        return tiles(self.target, self.bits // 8, gradient.m, gradient.n)
+        return int(_outer_product(self.bfloat16).tiles(self.target, self.bits // 8, gradient.m, gradient.n))
 
     def address(self, name: str) -> int:
         """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
@@ -135,7 +134,8 @@ def compile(
     target: Target,
     most_rows: int | None = None,
     hoist_above: int | None = HOIST_ABOVE,
-    bfloat16: bool = False,
+    bfloat16: PairProducts | None = None,
+    weights: str = "f32",
 ) -> Kernels:
     """The kernels of a cell. They become machine code when their address is first asked for.
 
@@ -148,8 +148,10 @@ def compile(
             sum has several accumulators. None for any number.
         hoist_above: where the matrices of a step have more bytes, the products of the input are made for all steps
             at once; None for never.
-        bfloat16: whether products are made of numbers rounded to bfloat16.
+        bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
+        weights: what `infer` reads packed weights as, one of `WEIGHT_FORMS`.
     """
+    options = bits, most_rows, hoist_above, bfloat16, weights
     lowered = lower(graph, sizes, None if hoist_above is None else hoist_above * 8 // bits)  # in elements
     lanes = target.lanes(bits // 8)
     most_rows = most_rows and min(most_rows, MOST_ROWS)
@@ -162,7 +164,7 @@ def compile(
         bits=bits,
         bfloat16=bfloat16,
         project=lay_out(project, target, bits, forward, None, bfloat16) if project else None,
-        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16),
+        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16, weights),
         train=lay_out(lowered.train, target, bits, forward, most_rows, bfloat16),
         back=lay_out(lowered.back, target, bits, backward, most_rows, bfloat16),
         input_gradient=lay_out(input_gradient, target, bits, backward, None, bfloat16) if input_gradient else None,
@@ -171,28 +173,32 @@ def compile(
         covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),
         input=lowered.input,
         states=lowered.states,
-        description=repr(
-            (graph.form, graph.params, graph.states, sorted(sizes.items()), bits, most_rows, hoist_above, bfloat16)
-        ),
+        description=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), options)),
     )
 
 
+def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
+    """What makes the gradients of matrices."""
+    return outer_product_amx if bfloat16 and bfloat16.has_tiles else outer_product
+
+
 @lru_cache(maxsize=8)
-def tools(bits: int, target: Target, bfloat16: bool = False) -> Code:
+def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
     """What all cells use: `launches`, `pack` and `outer_product`."""
 
     def write(module: ir.Module) -> None:
         emit_launches(module, "launches", target, bits)
         emit_pack(module, "pack", target, bits, bfloat16)
-        (outer_product_amx if bfloat16 else outer_product).emit_outer_product(module, "outer_product", target, bits)
+        _outer_product(bfloat16).emit_outer_product(module, "outer_product", target, bits, bfloat16)
 
     return build(f"tools {bits} {bfloat16}", target, write)
 
 
 @lru_cache(maxsize=8)
-def cross_entropy_code(bits: int, target: Target) -> Code:
+def cross_entropy_code(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
     """The functions of `emit.cross_entropy`."""
-    return build(f"cross entropy {bits}", target, lambda module: emit_cross_entropy(module, target, bits))
+    key = f"cross entropy {bits} {bfloat16}"
+    return build(key, target, lambda module: emit_cross_entropy(module, target, bits, bfloat16))
 
 
 @lru_cache(maxsize=8)

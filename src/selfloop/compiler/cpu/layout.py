@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
-from selfloop.compiler.cpu.targets import MOST_ROWS, Target
+from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS, PairProducts, Target
 from selfloop.compiler.lower.program import Program, TileLoop
 from selfloop.compiler.lower.step import SCALAR, Location, Submatrix
 
@@ -46,14 +46,15 @@ SEQUENCE_BUFFERS = ("workspace", "dparam")
 PADDED_BUFFERS = (*STEP_BUFFERS, *SEQUENCE_BUFFERS)
 """Buffers whose fields are laid out here: each is padded to whole vectors, and needs no mask."""
 
+WEIGHT_FORMS = {"f32": 0, "bf16": 2, "int8": 1}
+"""What packed weights can be kept as, and the bytes of each: as numbers of full size (0 stands for theirs), as
+bfloat16, or as whole numbers with a scale for each unit. The shorter ones are widened where they are multiplied."""
+
 _ORDER = (
     *("dy", "dx", "cotangent", "dh_prev", "x", "dh_next", "h_next", "h_prev"),
     *("param", "residual", "rounded", "workspace", "dparam", *RANDOM_TABLES),
 )
 """The order of the buffers in the argument block."""
-
-TILE_ROWS, TILE_DEPTH = 16, 32
-"""A product in bfloat16 is made of tiles of 16 rows by 16 columns, accumulated over 32 elements at a time."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class KernelLayout:
         arguments: the index of each number or address in the argument block.
         fields: the fields of the padded buffers.
         most_rows: for how many sequences it is, if few; each sum then has several accumulators. None for any number.
-        bfloat16: whether products are made of numbers that are rounded to bfloat16.
+        bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
+        weights: one of `WEIGHT_FORMS`. A tile of a panel with shorter ones begins with its scales, if they have any.
     """
 
     program: Program
@@ -148,11 +150,21 @@ class KernelLayout:
     arguments: Mapping[tuple[str, str], int]
     fields: Mapping[str, Fields]
     most_rows: int | None = None
-    bfloat16: bool = False
+    bfloat16: PairProducts | None = None
+    weights: str = "f32"
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether products are made of AMX tiles."""
+        return self.bfloat16 is not None and self.bfloat16.has_tiles
+
+    def depths(self, panel: Panel) -> list[int]:
+        """The elements of each argument's sum in a packed panel, or in bfloat16 the pairs of them."""
+        return [_depth(length, self.bfloat16) for length in panel.lengths]
 
     def depth(self, panel: Panel) -> int:
-        """The elements of a sum in a packed panel, or in bfloat16 the pairs of them."""
-        return sum(_depth(length, self.bfloat16) for length in panel.lengths)
+        """The elements of a whole sum in a packed panel, or in bfloat16 the pairs of them."""
+        return sum(self.depths(panel))
 
     @cached_property
     def rounded(self) -> tuple[Mapping[tuple[Location, int], int], int]:
@@ -165,8 +177,14 @@ class KernelLayout:
             for argument in zip(panel.arguments, panel.lengths, strict=True):
                 if argument not in found:
                     found[argument] = end
-                    end += _depth(argument[1], True) * 4
+                    end += padded(argument[1], TILE_DEPTH) * 2
         return found, end | 64  # an odd number of cache lines, so that rows do not map to the same sets of the cache
+
+    def tile_bytes(self, depth: int, width: int) -> int:
+        """The bytes of a tile of a packed panel."""
+        item = WEIGHT_FORMS[self.weights] or self.bits // 8
+        scale = self.bits // 8 if self.weights == "int8" else 0
+        return width * self.target.lanes(self.bits // 8) * (depth * item + scale)
 
     def accumulators(self, sums: int) -> int:
         """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
@@ -187,7 +205,7 @@ class KernelLayout:
     def weight_bytes(self) -> int:
         """The bytes of packed weights that a step reads."""
         elements = sum(self.depth(p) * len(p.products) * p.size for p in self.panels)
-        return elements * self.bits // 8
+        return elements * (WEIGHT_FORMS[self.weights] or self.bits // 8)
 
 
 class PackedVectors(NamedTuple):
@@ -229,7 +247,7 @@ class Packing:
     vectors: tuple[PackedVectors, ...]
 
     @classmethod
-    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: bool) -> "Packing":
+    def of(cls, panels: Iterable[Panel], lanes: int, bfloat16: PairProducts | None) -> "Packing":
         """Panel after panel."""
         starts: list[int] = []
         vectors: list[PackedVectors] = []
@@ -252,9 +270,9 @@ class Packing:
         return cls(tuple(starts), size, tuple(vectors))
 
 
-def _depth(length: int, bfloat16: bool) -> int:
-    """The elements of a sum that are packed; in bfloat16 the pairs, in whole tiles."""
-    return padded(length, TILE_DEPTH) // 2 if bfloat16 else length
+def _depth(length: int, bfloat16: PairProducts | None) -> int:
+    """The elements of a sum that are packed; in bfloat16 the pairs."""
+    return padded(length, bfloat16.depth) // 2 if bfloat16 else length
 
 
 def padded(size: int, width: int) -> int:
@@ -268,7 +286,8 @@ def lay_out(
     bits: int,
     fields: Mapping[str, Fields],
     most_rows: int | None = None,
-    bfloat16: bool = False,
+    bfloat16: PairProducts | None = None,
+    weights: str = "f32",
 ) -> KernelLayout:
     """Give each value its place.
 
@@ -279,6 +298,7 @@ def lay_out(
         fields: those of the buffers that several programs share.
         most_rows: see KernelLayout.
         bfloat16: see KernelLayout.
+        weights: see KernelLayout.
     """
     lanes = target.lanes(bits // 8)
     sizes = _sizes(program)
@@ -305,7 +325,7 @@ def lay_out(
     names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
     names += [("panel", str(k)) for k in range(sum(len(tiling.panels) for stage in tilings for tiling in stage))]
     arguments = {name: k for k, name in enumerate(names)}
-    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16)
+    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16, weights)
 
 
 def _sizes(program: Program) -> dict[Location, int]:
@@ -322,13 +342,14 @@ def _tiling(
     lanes: int,
     fields: Mapping[str, Fields],
     most_rows: int | None,
-    bfloat16: bool,
+    bfloat16: PairProducts | None,
 ) -> Tiling:
     by_arguments: dict[tuple[int, ...], list[int]] = {}
     for k in loop.products:
         by_arguments.setdefault(program.step.values[k].args, []).append(k)
     most = max((len(own) for own in by_arguments.values()), default=1)
-    columns = 2 if bfloat16 else target.columns
+    has_tiles = bfloat16 is not None and bfloat16.has_tiles
+    columns = 2 if has_tiles else target.columns
     unroll = _unroll(ceil(loop.size / lanes), most, columns)
     panels = tuple(
         Panel(
@@ -341,7 +362,7 @@ def _tiling(
         for arguments, own in by_arguments.items()
     )
     widest = max((w for panel in panels for w in panel.widths), default=columns)
-    rows = 2 * TILE_ROWS if bfloat16 else min(target.rows(widest), most_rows or MOST_ROWS)
+    rows = 2 * TILE_ROWS if has_tiles else min(target.rows(widest), most_rows or MOST_ROWS)
     return Tiling(loop, unroll, rows, panels)
 
 

@@ -31,6 +31,21 @@ class Intrinsic:
     operands: tuple[str | int, ...] = ()
 
 
+@dataclass(frozen=True)
+class PairProducts:
+    """How a processor multiplies numbers that are rounded to bfloat16, two adjacent ones of a sum at a time.
+
+    Attributes:
+        features: those of LLVM that it takes.
+        depth: the elements that a sum is padded to a multiple of.
+        has_tiles: whether it multiplies tiles of AMX; else vectors of pairs, as an FMA multiplies vectors of numbers.
+    """
+
+    features: tuple[str, ...]
+    depth: int = 2
+    has_tiles: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """A family of processors.
@@ -52,7 +67,7 @@ class Target:
         has_rounding: whether it has an instruction that rounds to whole numbers.
         has_float64: whether it computes in float64.
         has_threads: whether several threads can share a kernel, and meet at a barrier.
-        tile_features: those of LLVM with which it multiplies tiles of bfloat16; empty if it never does.
+        bfloat16: the ways in which some of the family multiply bfloat16, the fastest first.
         intrinsics: the instructions that LLVM does not choose by itself, by what they do and the bits of an element.
     """
 
@@ -72,7 +87,7 @@ class Target:
     has_rounding: bool = True
     has_float64: bool = True
     has_threads: bool = True
-    tile_features: tuple[str, ...] = ()
+    bfloat16: tuple[PairProducts, ...] = ()
     intrinsics: Mapping[str, Intrinsic] = field(default_factory=dict)
 
     @property
@@ -88,6 +103,9 @@ class Target:
         """How many rows of so many accumulators the registers hold, beside a vector of weights for each column."""
         return max(1, min(MOST_ROWS, (self.registers - columns - 2) // columns))
 
+
+TILE_ROWS, TILE_DEPTH = 16, 32
+"""A product of AMX is of 16 rows by 16 columns, over 32 elements at a time."""
 
 _AMX = {
     "tile_config": Intrinsic("llvm.x86.ldtilecfg"),
@@ -107,11 +125,16 @@ TARGETS = (
         vector_bytes=64,
         registers=32,
         columns=4,
-        tile_features=("amx-tile", "amx-bf16", "avx512bf16"),
+        bfloat16=(
+            PairProducts(("amx-tile", "amx-bf16", "avx512bf16"), TILE_DEPTH, has_tiles=True),
+            PairProducts(("avx512bf16",)),
+        ),
         intrinsics={
             "reciprocal32": Intrinsic("llvm.x86.avx512.rcp14.ps.512", ("x", "x", "all_lanes")),
             "scale32": Intrinsic("llvm.x86.avx512.mask.scalef.ps.512", ("x", "n", "x", "all_lanes", 4)),
             "scale64": Intrinsic("llvm.x86.avx512.mask.scalef.pd.512", ("x", "n", "x", "all_lanes", 4)),
+            "pair_products32": Intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", ("c", "a", "b")),
+            "rounded_both32": Intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", ("b", "a")),
             **_AMX,
         },
     ),
@@ -260,10 +283,10 @@ def found(name: str, targets: Sequence[AnyTarget]) -> AnyTarget:
     raise BackendError(f"There is no target '{name}'{nearest(name, names) or '; there are ' + ', '.join(names) + '.'}")
 
 
-def multiplies_bfloat16(target: Target) -> bool:
-    """Whether this processor multiplies tiles of bfloat16."""
+def pair_products(target: Target) -> list[PairProducts]:
+    """The ways in which this processor multiplies bfloat16, the fastest first."""
     has = llvm.get_host_cpu_features()
-    return bool(target.tile_features) and all(has.get(f) for f in target.tile_features)
+    return [way for way in target.bfloat16 if all(has.get(feature) for feature in way.features)]
 
 
 def processor() -> str:

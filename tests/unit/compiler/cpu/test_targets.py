@@ -92,7 +92,7 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
 
     def write(module):
         emit_launches(module, "launches", target, bits)
-        emit_pack(module, "pack", target, bits, False)
+        emit_pack(module, "pack", target, bits)
         emit_outer_product(module, "outer_product", target, bits)
         emit_stack(module, "stack", target, bits)
         emit_dropout(module, "dropout", target, bits)
@@ -105,21 +105,30 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
         assert not undefined(object_file(target, write))
 
 
-@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.tile_features])
-def test_products_in_bfloat16_are_compiled_for_processors_that_have_tiles(name):
+WAYS = {f"{name} {' '.join(way.features)}": (name, way) for name, target in TARGETS.items() for way in target.bfloat16}
+
+
+@pytest.mark.parametrize("wanted", WAYS)
+def test_products_in_bfloat16_are_compiled_for_processors_that_have_them(wanted):
+    name, way = WAYS[wanted]
     target = TARGETS[name]
-    with_tiles = replace(target, features=(*target.features, *target.tile_features))
-    kernels = compile(ZOO["lstm"].graph, {"x": 20, "h": 33}, 32, target, hoist_above=0, bfloat16=True)
+    able = replace(target, features=(*target.features, *way.features))
+    kernels = compile(ZOO["lstm"].graph, {"x": 20, "h": 33}, 32, target, hoist_above=0, bfloat16=way)
 
     def write(module):
         kernels.emit("project", "infer", "train", "back", "input_gradient")(module)
-        emit_pack(module, "pack", target, 32, True)
-        emit_outer_product_amx(module, "outer_product", target, 32)
+        emit_pack(module, "pack", target, 32, way)
+        (emit_outer_product_amx if way.has_tiles else emit_outer_product)(module, "outer_product", target, 32, way)
 
-    text = assembly(with_tiles, write)
-    assert text.count("tdpbf16ps") > 10
-    assert "vcvtneps2bf16" in text
-    assert not undefined(object_file(with_tiles, write))
+    text = assembly(able, write)
+    multiplied = {True: "tdpbf16ps", False: MULTIPLIED[name]}
+    assert text.count(multiplied[way.has_tiles]) > 10
+    assert multiplied[not way.has_tiles] not in text.replace("tdpbf16ps", "")
+    assert ROUNDED[name] in text
+    assert not undefined(object_file(able, write))
+
+
+MULTIPLIED, ROUNDED = {"avx512": "vdpbf16ps"}, {"avx512": "vcvtne2ps2bf16"}
 
 
 @pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.has_threads])
@@ -158,9 +167,14 @@ def test_a_target_by_name():
         targets.named("cortex-m4")
 
 
-@pytest.mark.parametrize("lacking", [None, *TARGETS["avx512"].tile_features])
-def test_a_processor_multiplies_bfloat16_where_it_has_all_that_takes(lacking, monkeypatch):
-    features = {feature: feature != lacking for target in TARGETS.values() for feature in target.tile_features}
+TILES, DOTS = TARGETS["avx512"].bfloat16
+
+
+@pytest.mark.parametrize(
+    ("lacking", "left"),
+    [("", [TILES, DOTS]), ("amx-tile", [DOTS]), ("amx-bf16", [DOTS]), ("avx512bf16", [])],
+)
+def test_a_processor_multiplies_bfloat16_in_the_ways_for_which_it_has_all_that_they_take(lacking, left, monkeypatch):
+    features = {feature: feature != lacking for way in (TILES, DOTS) for feature in way.features}
     monkeypatch.setattr(targets.llvm, "get_host_cpu_features", lambda: features)
-    multiply = [name for name, target in TARGETS.items() if targets.multiplies_bfloat16(target)]
-    assert multiply == ([] if lacking else ["avx512"])
+    assert targets.pair_products(TARGETS["avx512"]) == left

@@ -1,7 +1,7 @@
 """Products in bfloat16 by Intel's AMX, whose tile registers have 16 rows of 64 bytes.
 
 An instruction multiplies a tile of 16 rows × 16 pairs of bfloat16 by one of 16 pairs × 16 columns, and adds the result
-to a tile of 16 × 16 sums in float32. A pair, two adjacent elements of the sum, is kept in the 32 bits of a float.
+to a tile of 16 × 16 sums in float32.
 """
 
 from collections.abc import Sequence
@@ -10,38 +10,8 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from selfloop.compiler.cpu.emit.function import Function, Index
-from selfloop.compiler.cpu.emit.vectors import I32
-from selfloop.compiler.cpu.layout import TILE_ROWS
-
-I8, I16 = ir.IntType(8), ir.IntType(16)
-
-
-class _BFloat(ir.Type):  # type: ignore[misc]
-    """LLVM's type bfloat, which llvmlite lacks."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat)
-
-
-def rounded(f: Function, value: ir.Value) -> ir.Value:
-    """A vector of float32 as bfloat16, 16 bits each."""
-    lanes = f.vectors.lanes
-    short = f.builder.fptrunc(value, ir.VectorType(_BFloat(), lanes))
-    return f.builder.bitcast(short, ir.VectorType(I16, lanes))
-
-
-def paired(f: Function, first: ir.Value, second: ir.Value) -> ir.Value:
-    """Two vectors of float32 as one vector of pairs of bfloat16."""
-    b = f.builder
-    kind = ir.VectorType(I32, f.vectors.lanes)
-    low, high = (b.zext(rounded(f, value), kind) for value in (first, second))
-    return f.vectors.from_bits(b.or_(low, b.shl(high, ir.Constant(kind, [16] * kind.count))))
+from selfloop.compiler.cpu.emit.vectors import I8
+from selfloop.compiler.cpu.targets import TILE_ROWS
 
 
 class Block(NamedTuple):

@@ -1,7 +1,8 @@
 """Linear readout, softmax and cross-entropy with its gradient, for a block of rows whose logits a cache holds.
 
-Four functions, called one after another, each by all threads with one argument block:
+Functions, called one after another, each by all threads with one argument block:
 
+    round_weight     W in bfloat16, where products are made in it
     logits           L = W Xᵀ + b: a row of L is an output, a lane a row of the block
     softmax          the loss of each row; L becomes its gradient
     input_gradient   dX = Lᵀ W
@@ -11,16 +12,22 @@ L is transposed, so that no product needs W in another order than a `Linear` kee
 [vector][output][lane]; what lies beyond the block's last row means nothing. X is packed twice, in panels as wide as a
 register tile: as [panel][feature][lane] for the logits and, in panels of features, as [panel][row][lane] for dW. Each
 sum is made in one order, whatever the threads share, so results have the same bits for any number of them.
+
+In bfloat16, a sum is over pairs (see `bfloat16`): X is packed as pairs of features and as pairs of rows. Where the
+logits of two outputs were, there is then the gradient of both: as pairs of outputs, [lane], for dX; and as the numbers
+of one and then of the other, of which two lanes make a pair of rows, for dW.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from llvmlite import ir
 
+from selfloop.compiler.cpu.emit.bfloat16 import interleaved, pair_products, paired, rounded, rounded_both
 from selfloop.compiler.cpu.emit.function import Function
 from selfloop.compiler.cpu.emit.mathematics import exp, logarithm
-from selfloop.compiler.cpu.emit.vectors import POINTER
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.emit.vectors import I16, I32, POINTER
+from selfloop.compiler.cpu.targets import PairProducts, Target
 
 CROSS_ENTROPY_SIZES = (
     *("begin", "end", "first_panel", "end_panel", "at_once"),
@@ -28,8 +35,8 @@ CROSS_ENTROPY_SIZES = (
 )
 """The numbers at the start of the argument block.
 
-    begin, end              the tiles of this thread: of outputs for `logits` and `weight_gradient`, of rows for
-                            `input_gradient`; for `softmax` its vectors of rows
+    begin, end              the tiles of this thread: of outputs for `round_weight`, `logits` and `weight_gradient`, of
+                            rows for `input_gradient`; for `softmax` its vectors of rows
     first_panel, end_panel  its panels: of rows for `logits`, of features for the gradients
     at_once                 tiles of outputs whose rows a cache holds while all panels pass by
     rows, outputs, features the sizes: n, V, K
@@ -39,12 +46,12 @@ CROSS_ENTROPY_SIZES = (
 """
 
 CROSS_ENTROPY_ADDRESSES = (
-    *("weight", "bias", "by_feature", "by_row", "logits", "class_weights", "dweight", "dbias"),
+    *("weight", "rounded", "bias", "by_feature", "by_row", "logits", "class_weights", "dweight", "dbias"),
     *("label", "target", "spread", "scale", "loss", "dx"),
 )
 """The addresses that follow.
 
-    weight, bias            W[V, K] and b[V]
+    weight, rounded, bias   W[V, K], W in bfloat16 with rows of whole vectors of pairs, and b[V]
     by_feature, by_row      X, packed as above
     logits                  L
     class_weights           w[V]
@@ -60,18 +67,19 @@ POWERS_PER_SUM = 128
 """Exponentials that are summed one after another."""
 
 CHUNK = 256
-"""Outputs in a chunk of dX's sum, whose rows of W are copied side by side."""
+"""Outputs in a chunk of dX's sum, or pairs of them, whose rows of W are copied side by side."""
 
 
-def emit_cross_entropy(module: ir.Module, target: Target, bits: int) -> None:
-    """Write the four functions."""
+def emit_cross_entropy(module: ir.Module, target: Target, bits: int, bfloat16: PairProducts | None = None) -> None:
+    """Write the functions."""
     for name, write in (
+        *([("round_weight", _Readout.round_weight)] if bfloat16 else ()),
         ("logits", _Readout.logits),
         ("softmax", _Readout.softmax),
         ("input_gradient", _Readout.input_gradient),
         ("weight_gradient", _Readout.weight_gradient),
     ):
-        f = _Readout(module, name, target, bits)
+        f = _Readout(module, name, target, bits, bfloat16)
         write(f)
         f.finish()
 
@@ -88,8 +96,10 @@ UNROLL = 4
 
 
 class _Readout(Function):
-    def __init__(self, module: ir.Module, name: str, target: Target, bits: int) -> None:
+    def __init__(self, module: ir.Module, name: str, target: Target, bits: int, bfloat16: PairProducts | None) -> None:
         super().__init__(module, name, target, bits)
+        self.at_once = 2 if bfloat16 else 1  # terms of a sum
+        self.multiply_add = partial(pair_products, self) if bfloat16 else self.vectors.fma
         self.width, self.height = target.columns, target.rows(target.columns)
         self.lanes = self.width * self.vectors.lanes
         self.given = {key: self.argument(k) for k, key in enumerate((*CROSS_ENTROPY_SIZES, *CROSS_ENTROPY_ADDRESSES))}
@@ -98,14 +108,38 @@ class _Readout(Function):
         """An address of the block."""
         return self.builder.inttoptr(self.given[key], POINTER)
 
-    # The four functions
+    def steps(self, terms: ir.Value) -> ir.Value:
+        """How many steps a sum of so many terms takes."""
+        return self.builder.sdiv(self.plus(terms, self.at_once - 1), self.index(self.at_once))
+
+    # The functions
+
+    def round_weight(self) -> None:
+        """Row by row of W."""
+        given, lanes = self.given, self.vectors.lanes
+        source, pitch, result, wide = *self.lines_of_weight(False), *self.lines_of_weight(True)
+        begin, end = (self.least(self.times(given[key], self.height), given["outputs"]) for key in ("begin", "end"))
+        with self.loop(begin, end) as row, self.loop(0, given["features"], lanes) as k:
+            value = self.load(self.at(source, self.plus(self.times(row, pitch), k)), self.within(k))
+            place = self.at(result, self.times(row, wide))
+            self.builder.store(rounded(self, value), self.at(place, k, I16), align=2)
+
+    def lines_of_weight(self, is_rounded: bool) -> tuple[ir.Value, ir.Value]:
+        """The rows of W that `logits` reads: where the first starts, and the elements or pairs from one to the next."""
+        if not is_rounded:
+            return self.address_of("weight"), self.given["weight_stride"]
+        lanes = self.vectors.lanes
+        vectors = self.builder.sdiv(self.plus(self.given["features"], lanes - 1), self.index(lanes))
+        return self.address_of("rounded"), self.times(vectors, lanes // 2)
 
     def logits(self) -> None:
         """Of tiles whose rows of W fit in a cache, all panels of X; then the next tiles."""
-        given, weight, logits = self.given, self.address_of("weight"), self.address_of("logits")
+        given, logits = self.given, self.address_of("logits")
         packed, bias = self.address_of("by_feature"), self.address_of("bias")
+        weight, pitch = self.lines_of_weight(self.at_once == 2)
+        features = self.steps(given["features"])
         with self.blocks() as (low, high), self.loop(given["first_panel"], given["end_panel"]) as panel:
-            own = self.at(packed, self.times(panel, self.times(given["features"], self.lanes)))
+            own = self.at(packed, self.times(panel, self.times(features, self.lanes)))
             results = [
                 self.vector_of_logits(logits, self.plus(self.times(panel, self.width), c)) for c in range(self.width)
             ]
@@ -116,10 +150,8 @@ class _Readout(Function):
                 def unrolled(
                     rows: int, wide: int, top: ir.Value = top, own: ir.Value = own, results: _Values = results
                 ) -> None:
-                    lines = [
-                        self.at(weight, self.times(self.plus(top, r), given["weight_stride"])) for r in range(rows)
-                    ]
-                    sums = self.sums(given["features"], own, wide, rows, lambda k: [self.at(a, k) for a in lines])
+                    lines = [self.at(weight, self.times(self.plus(top, r), pitch)) for r in range(rows)]
+                    sums = self.sums(features, own, wide, rows, lambda k: [self.at(a, k) for a in lines])
                     for r, line in enumerate(sums):
                         constant = self.load_scalar(self.at(bias, self.plus(top, r)))
                         place = self.times(self.plus(top, r), self.vectors.lanes)
@@ -196,23 +228,40 @@ class _Readout(Function):
                 place = of_label(lane)
                 less = b.fsub(b.load(place, typ=v.float_type), b.load(self.at(own, lane), typ=v.float_type))
                 b.store(less, place)
+            if self.at_once == 2:
+                self.round_gradient(base, mask)
+
+    def round_gradient(self, base: ir.Value, mask: ir.Value) -> None:
+        """Round a vector of rows of L, two outputs at a time; zeros beyond the last row and output."""
+        v, b, given = self.vectors, self.builder, self.given
+        zero, last = v.const(0.0), b.sub(given["outputs"], self.index(1))
+        with self.loop(0, given["outputs"], 2) as k:
+            place, following = self.at(base, self.times(k, v.lanes)), self.plus(k, 1)
+            is_output = b.icmp_signed("<=", following, last)
+            first = v.select(mask, self.load(place), zero)
+            second = self.load(self.at(base, self.times(b.select(is_output, following, last), v.lanes)))
+            second = v.select(mask, v.select(is_output, second, zero), zero)
+            both = rounded_both(self, first, second)
+            self.store(interleaved(self, both), place)
+            self.store(both, self.at(place, v.lanes))
 
     def input_gradient(self) -> None:
         """For each chunk of outputs and panel of features, which is copied, a tile of rows after another."""
         v, b, given = self.vectors, self.builder, self.given
-        weight, logits, dx = (self.address_of(key) for key in ("weight", "logits", "dx"))
+        logits, dx = (self.address_of(key) for key in ("logits", "dx"))
         packed = self.space(CHUNK * self.width)
+        all_steps = self.steps(given["outputs"])
         with (
-            self.loop(0, given["outputs"], CHUNK) as low,
+            self.loop(0, all_steps, CHUNK) as low,
             self.loop(given["first_panel"], given["end_panel"]) as panel,
         ):
-            outputs = self.least(CHUNK, b.sub(given["outputs"], low))
+            steps = self.least(CHUNK, b.sub(all_steps, low))
             column = self.times(panel, self.lanes)
             masks = [self.within(self.plus(column, c * v.lanes)) for c in range(self.width)]
-            with self.loop(0, outputs) as k:
-                source = self.at(weight, self.plus(self.times(self.plus(low, k), given["weight_stride"]), column))
+            with self.loop(0, steps) as k:
+                load = self.reader_of_weight(self.plus(low, k), column)
                 for c in range(self.width):
-                    value = self.load(self.at(source, c * v.lanes), masks[c])
+                    value = load(c * v.lanes, masks[c])
                     self.store(value, self.at(packed, self.plus(self.times(k, self.lanes), c * v.lanes)))
             is_first = b.icmp_signed("==", low, self.index(0))
             left = b.sub(given["features"], column)
@@ -227,23 +276,44 @@ class _Readout(Function):
                     low: ir.Value = low,
                     line: ir.Value = line,
                     masks: Sequence[ir.Value] = masks,
-                    outputs: ir.Value = outputs,
+                    steps: ir.Value = steps,
                     is_first: ir.Value = is_first,
                 ) -> None:
                     columns = []
                     for r in range(rows):
                         vector, lane = (op(self.plus(top, r), self.index(v.lanes)) for op in (b.sdiv, b.srem))
                         own = self.vector_of_logits(logits, vector)
-                        columns.append(self.at(own, self.plus(self.times(low, v.lanes), lane)))
+                        columns.append(self.at(own, self.plus(self.times(low, self.at_once * v.lanes), lane)))
 
                     def factors(k: ir.Value) -> list[ir.Value]:
-                        return [self.at(own, self.times(k, v.lanes)) for own in columns]
+                        return [self.at(own, self.times(k, self.at_once * v.lanes)) for own in columns]
 
                     lines = [self.at(line, self.times(given["features"], r)) for r in range(rows)]
                     self.prefetch(lines, wide)
-                    self.add(self.sums(outputs, packed, wide, rows, factors), lines, masks, is_first)
+                    self.add(self.sums(steps, packed, wide, rows, factors), lines, masks, is_first)
 
                 self.shaped(height, left, unrolled)
+
+    def reader_of_weight(self, k: ir.Value, column: ir.Value) -> Callable[[int, ir.Value], ir.Value]:
+        """What loads vectors of W from a column on: those of output k, or pairs of two outputs in bfloat16."""
+        v, b, weight = self.vectors, self.builder, self.address_of("weight")
+
+        def line(output: ir.Value) -> ir.Value:
+            return self.at(weight, self.plus(self.times(output, self.given["weight_stride"]), column))
+
+        if self.at_once == 1:
+            start = line(k)
+            return lambda place, mask: self.load(self.at(start, place), mask)
+        first = self.times(k, 2)
+        second = self.plus(first, 1)
+        is_output = b.icmp_signed("<", second, self.given["outputs"])
+        lines = [line(first), line(b.select(is_output, second, first))]
+
+        def load(place: int, mask: ir.Value) -> ir.Value:
+            upper, lower = (self.load(self.at(start, place), mask) for start in lines)
+            return paired(self, upper, v.select(is_output, lower, v.const(0.0)))
+
+        return load
 
     def weight_gradient(self) -> None:
         """Of tiles whose rows of L fit in a cache, the sums of rows and all panels of X; then the next tiles."""
@@ -260,7 +330,7 @@ class _Readout(Function):
                 with self.loop(begin, end) as output:
                     self.bias_gradient(output, is_first)
             with self.loop(given["first_panel"], given["end_panel"]) as panel:
-                own = self.at(packed, self.times(panel, self.times(given["rows"], self.lanes)))
+                own = self.at(packed, self.times(panel, self.times(self.steps(given["rows"]), self.lanes)))
                 column = self.times(panel, self.lanes)
                 masks = [self.within(self.plus(column, c * v.lanes)) for c in range(self.width)]
                 left = b.sub(given["features"], column)
@@ -287,12 +357,12 @@ class _Readout(Function):
     def bias_gradient(self, output: ir.Value, is_first: ir.Value) -> None:
         """The sum of a row of L."""
         v, b, given = self.vectors, self.builder, self.given
-        logits = self.at(self.address_of("logits"), self.times(output, v.lanes))
+        logits = self.row_of_gradient(self.address_of("logits"), output)
         count = b.sdiv(self.plus(given["rows"], v.lanes - 1), self.index(v.lanes))
 
         def turn(vector: ir.Value, total: list[ir.Value]) -> list[ir.Value]:
             mask = self.first_lanes(b.sub(given["rows"], self.times(vector, v.lanes)))
-            value = self.load(self.vector_of_logits(logits, vector), mask)
+            value = self.gradient(self.vector_of_logits(logits, vector), mask)
             return [b.fadd(total[0], value)]
 
         (total,) = self.fold(0, count, [v.const(0.0)], turn)
@@ -305,6 +375,24 @@ class _Readout(Function):
         self.store_scalar(b.fadd(before, total), place)
 
     # Their parts
+
+    def row_of_gradient(self, logits: ir.Value, output: ir.Value) -> ir.Value:
+        """Where the gradient of an output's logits is, in the first vector of rows, once `softmax` has run."""
+        b, lanes = self.builder, self.vectors.lanes
+        if self.at_once == 1:
+            return self.at(logits, self.times(output, lanes))
+        half = b.and_(output, self.index(1))
+        first = self.times(self.plus(b.sub(output, half), 1), lanes)
+        return self.at(logits, self.plus(first, self.times(half, lanes // 2)))
+
+    def gradient(self, place: ir.Value, mask: ir.Value) -> ir.Value:
+        """A vector of rows of it."""
+        v, b = self.vectors, self.builder
+        if self.at_once == 1:
+            return self.load(place, mask)
+        short = b.load(place, typ=ir.VectorType(I16, v.lanes), align=2)
+        whole = ir.VectorType(I32, v.lanes)
+        return v.from_bits(b.shl(b.zext(short, whole), v.iconst(16)))
 
     def vector_of_logits(self, logits: ir.Value, vector: ir.Value) -> ir.Value:
         """The address of a vector's first output in L, or of a place in L in another vector."""
@@ -350,22 +438,23 @@ class _Readout(Function):
     ) -> list[list[ir.Value]]:
         """The same, over all rows of L, which has as many to a vector as it has lanes."""
         v, b, given = self.vectors, self.builder, self.given
+        in_vector = v.lanes // self.at_once
 
         def of_vector(vector: ir.Value) -> tuple[ir.Value, Places]:
-            first = self.at(self.vector_of_logits(logits, vector), self.times(top, v.lanes))
-            lines = [self.at(first, r * v.lanes) for r in range(rows)]
-            own = self.at(packed, self.times(vector, v.lanes * self.lanes))
+            first = self.vector_of_logits(logits, vector)
+            lines = [self.row_of_gradient(first, self.plus(top, r)) for r in range(rows)]
+            own = self.at(packed, self.times(vector, in_vector * self.lanes))
             return own, lambda k: [self.at(a, k) for a in lines]
 
         def whole(vector: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
             own, factors = of_vector(vector)
-            return self.turn(self.index(0), own, wide, factors, carried, v.lanes)
+            return self.turn(self.index(0), own, wide, factors, carried, in_vector)
 
         vectors, rest = (op(given["rows"], self.index(v.lanes)) for op in (b.sdiv, b.srem))
         start = [v.const(0.0)] * (rows * wide)
         own, factors = of_vector(vectors)
         sums = self.guarded(0, vectors, start, whole, 1)
-        return self.by_row(self.terms(rest, own, wide, factors, sums), wide)
+        return self.by_row(self.terms(self.steps(rest), own, wide, factors, sums), wide)
 
     def terms(
         self, count: ir.Value, packed: ir.Value, wide: int, factors: Places, carried: list[ir.Value]
@@ -391,7 +480,8 @@ class _Readout(Function):
             added: list[ir.Value] = []
             for place in factors(k):  # one after another: with all of them loaded first, sums are spilt
                 factor = self.load_scalar(place)
-                added += [v.fma(factor, own, total) for own, total in zip(columns, sums[len(added) :], strict=False)]
+                following = sums[len(added) :]
+                added += [self.multiply_add(factor, own, total) for own, total in zip(columns, following, strict=False)]
             sums = added
         return sums
 

@@ -2,13 +2,13 @@
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters, paired
+from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
+from selfloop.compiler.cpu.emit.bfloat16 import paired
 from selfloop.compiler.cpu.emit.function import Function
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.transpose import transposed
 from selfloop.compiler.cpu.emit.vectors import POINTER
-from selfloop.compiler.cpu.layout import TILE_ROWS
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import TILE_ROWS, PairProducts, Target
 
 SQUARE = 2 * TILE_ROWS
 """C is made in squares of 32 rows and columns, which are four AMX tiles."""
@@ -33,8 +33,9 @@ def _padded(size: int) -> int:
     return -(-size // SQUARE) * SQUARE
 
 
-def emit_outer_product(module: ir.Module, name: str, target: Target, bits: int) -> None:
+def emit_outer_product(module: ir.Module, name: str, target: Target, bits: int, bfloat16: PairProducts) -> None:
     """Write the function `name`, with the argument block of `outer_product`."""
+    del bfloat16
     _OuterProduct(module, name, target, bits).write()
 
 

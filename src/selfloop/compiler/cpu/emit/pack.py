@@ -2,12 +2,11 @@
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.amx import paired
+from selfloop.compiler.cpu.emit.bfloat16 import paired
 from selfloop.compiler.cpu.emit.function import Function
 from selfloop.compiler.cpu.emit.transpose import transposed
 from selfloop.compiler.cpu.emit.vectors import POINTER
-from selfloop.compiler.cpu.layout import TILE_DEPTH
-from selfloop.compiler.cpu.targets import Target
+from selfloop.compiler.cpu.targets import PairProducts, Target
 
 PACK_BLOCK = ("vectors", "count")
 """The argument block: the address of the descriptions of vectors, one after another, and how many there are."""
@@ -28,7 +27,7 @@ PACK_VECTOR = (
 """
 
 
-def emit_pack(module: ir.Module, name: str, target: Target, bits: int, bfloat16: bool) -> None:
+def emit_pack(module: ir.Module, name: str, target: Target, bits: int, bfloat16: PairProducts | None = None) -> None:
     """Write the function `name`, which packs vectors; in `bfloat16` as pairs, which count as one element of the sum."""
     f = Function(module, name, target, bits)
     vectors, count = f.pointer(PACK_BLOCK.index("vectors")), f.argument(PACK_BLOCK.index("count"))
@@ -39,7 +38,7 @@ def emit_pack(module: ir.Module, name: str, target: Target, bits: int, bfloat16:
 
 
 class _Pack:
-    def __init__(self, f: Function, bfloat16: bool) -> None:
+    def __init__(self, f: Function, bfloat16: PairProducts | None) -> None:
         self.f, self.bfloat16 = f, bfloat16
         self.given = {key: f.argument(k) for k, key in enumerate(PACK_VECTOR)}
         self.source, self.packed = (f.builder.inttoptr(self.given[key], POINTER) for key in ("source", "packed"))
@@ -77,7 +76,7 @@ class _Pack:
             f.store(vector, self.place(packed, f.plus(first, k * lanes // len(vectors))))
 
     def rest(self, start: ir.Value, packed: ir.Value, mask: ir.Value, first: ir.Value, is_contiguous: bool) -> None:
-        """Element by element of the sum; in bfloat16 pair by pair, to whole tiles, of which the last are zeros."""
+        """Element by element of the sum; in bfloat16 pair by pair, and zeros to the depth that is packed."""
         f, b, v, length = self.f, self.f.builder, self.f.vectors, self.given["length"]
         kind = ir.VectorType(f.index, v.lanes)
         offsets = b.mul(ir.Constant(kind, list(range(v.lanes))), v.splat(self.given["lane_stride"]))
@@ -90,7 +89,8 @@ class _Pack:
             with f.loop(first, length) as k:
                 f.store(element(k, mask), self.place(packed, k))
             return
-        end = f.times(b.sdiv(f.plus(length, TILE_DEPTH - 1), f.index(TILE_DEPTH)), TILE_DEPTH)
+        depth = self.bfloat16.depth
+        end = f.times(b.sdiv(f.plus(length, depth - 1), f.index(depth)), depth)
         with f.loop(first, end, 2) as k:
             both = (f.plus(k, n) for n in range(2))
             masks = [(own, b.and_(mask, v.splat(b.icmp_signed("<", own, length)))) for own in both]

@@ -8,27 +8,30 @@ for t in begin … end:                       (downwards in the backward step)
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import ceil
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.amx import I8, I16, Block, Term, TileRegisters, rounded
+from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
 from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
+from selfloop.compiler.cpu.emit.bfloat16 import pair_products, rounded
 from selfloop.compiler.cpu.emit.function import Function, Index
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
 from selfloop.compiler.cpu.emit.products import sums
+from selfloop.compiler.cpu.emit.vectors import I8, I16
 from selfloop.compiler.cpu.layout import (
     PADDED_BUFFERS,
     RANDOM_TABLES,
     ROW_TABLES,
     STEP_BUFFERS,
-    TILE_DEPTH,
-    TILE_ROWS,
     KernelLayout,
+    Panel,
     Tiling,
     padded,
 )
+from selfloop.compiler.cpu.targets import TILE_DEPTH, TILE_ROWS
 from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop
@@ -70,7 +73,7 @@ class _StepLoop(Function):
         starts, counts = self.header("starts"), self.header("counts")
         b = self.builder
         starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
-        if self.layout.bfloat16:
+        if self.layout.has_tiles:
             self.amx.open()
         with self.loop(begin, end) as k:
             t = b.sub(self.plus(begin, end), self.plus(k, 1)) if is_reversed else k
@@ -88,7 +91,7 @@ class _StepLoop(Function):
                 for tiling in tilings:
                     self.tile_loop(stage, tiling)
                 self.barrier.wait()
-        if self.layout.bfloat16:
+        if self.layout.has_tiles:
             self.amx.close()
         self.finish()
 
@@ -117,7 +120,7 @@ class _StepLoop(Function):
                 with self.loop(0, tiles) as n:
                     low = b.sdiv(self.times(self.rows, n), tiles)
                     high = b.sdiv(self.times(self.rows, self.plus(n, 1)), tiles)
-                    products = self.amx_products if self.layout.bfloat16 else self.products
+                    products = self.amx_products if self.layout.has_tiles else self.products
                     products(tiling, block, low, b.sub(high, low))
                     self.elementwise(stage, tiling, block, here, low, high)
             else:
@@ -126,33 +129,48 @@ class _StepLoop(Function):
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
         """The products of a tile, unrolled for each height that a tile may have."""
         b = self.builder
+        form = self.layout.weights
+        multiply_add = partial(pair_products, self) if self.layout.bfloat16 else self.vectors.fma
         after = self.function.append_basic_block("summed")
         cases = [self.function.append_basic_block(f"rows{rows}") for rows in range(1, tiling.rows + 1)]
         switch = b.switch(height, cases[-1])
         for rows, case in enumerate(cases, start=1):
             switch.add_case(self.index(rows), case)
             b.position_at_end(case)
-            own = [self.row(self.plus(low, r)) for r in range(rows)]
+            own = [self.plus(low, r) for r in range(rows)]
             column = 0
             columns = _columns(tiling)
             for panel in tiling.panels:
-                addresses = [[self.address_of(location, row) for row in own] for location in panel.arguments]
-                depth = self.layout.depth(panel)
-                width_all = sum(panel.widths)
-                weights = self.at(self.panels[panel], self.times(block, depth * width_all * self.vectors.lanes))
+                addresses = [[self.factor(panel, k, row) for row in own] for k in range(len(panel.arguments))]
+                depths = self.layout.depths(panel)
+                sizes = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
+                weights = self.at(self.panels[panel], self.times(block, sum(sizes)), I8)
                 start = 0
-                for width in panel.widths:
-                    here = self.at(weights, start * depth * self.vectors.lanes)
+                for width, size in zip(panel.widths, sizes, strict=True):
+                    here, scales = weights, None
+                    if self.layout.weights == "int8":
+                        scales = [self.load(self.at(weights, c * self.vectors.lanes)) for c in range(width)]
+                        here = self.at(weights, width * self.vectors.lanes)
                     accumulators = self.layout.accumulators(rows * width)
-                    result = sums(self, addresses, panel.lengths, here, width, accumulators)
+                    result = sums(self, addresses, depths, here, width, accumulators, multiply_add, form)
                     for r in range(rows):
                         for c in range(width):
                             slot = r * columns + column + start + c
-                            self.store(result[r][c], self.at(self.tile, slot * self.vectors.lanes))
+                            total = b.fmul(result[r][c], scales[c]) if scales else result[r][c]
+                            self.store(total, self.at(self.tile, slot * self.vectors.lanes))
+                    weights = self.at(weights, size, I8)
                     start += width
-                column += width_all
+                column += start
             b.branch(after)
         b.position_at_end(after)
+
+    def factor(self, panel: Panel, k: int, row: ir.Value) -> ir.Value:
+        """The address of the k-th argument of a panel for a row of this thread; in bfloat16 where it was rounded to."""
+        if not self.layout.bfloat16:
+            return self.address_of(panel.arguments[k], self.row(row))
+        places, pitch = self.layout.rounded
+        place = self.plus(self.times(row, pitch), places[panel.arguments[k], panel.lengths[k]])
+        return self.at(self.bases["rounded", ""], place, I8)
 
     def round(self, tilings: Iterable[Tiling]) -> None:
         """Round the arguments of a stage's products to bfloat16."""

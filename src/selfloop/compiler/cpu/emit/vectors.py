@@ -8,7 +8,7 @@ from llvmlite import ir
 from selfloop.compiler.cpu.targets import Target
 from selfloop.errors import BackendError
 
-I32, POINTER = ir.IntType(32), ir.PointerType()
+I8, I16, I32, POINTER = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.PointerType()
 _FIRST = I32(0)
 
 
@@ -92,8 +92,11 @@ class Vectors:
         )
         return self.builder.call(function, arguments)
 
-    def target_intrinsic(self, name: str, **operands: ir.Value) -> ir.Value | None:
-        """Call an intrinsic of the target; None where it has none of this name, or where `lanes` are not its own."""
+    def target_intrinsic(self, name: str, result: ir.Type | None = None, **operands: ir.Value) -> ir.Value | None:
+        """Call an intrinsic of the target; None where it has none of this name, or where `lanes` are not its own.
+
+        Its result is a vector unless another type is given.
+        """
         intrinsic = self.target.intrinsics.get(f"{name}{self.bits}")
         if intrinsic is None or self.lanes != self.target.lanes(self.bytes):
             return None
@@ -101,7 +104,7 @@ class Vectors:
         arguments = [
             I32(o) if isinstance(o, int) else operands[o] for o in intrinsic.operands
         ]  # an int is an immediate
-        return self.call(intrinsic.name, self.type, arguments)
+        return self.call(intrinsic.name, result or self.type, arguments)
 
     def intrinsic(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call ``llvm.NAME`` on vectors, with a vector as its result."""

@@ -1,0 +1,44 @@
+"""`training.precision`, and what `auto` makes of it."""
+
+import pytest
+
+from selfloop.app import precision
+from selfloop.app.precision import FASTER_FROM, mixed_precision
+from selfloop.options import LanguageModelConfig
+from selfloop.options.fields import configure
+
+
+def chosen(**changes):
+    given = {"training": {}, "model": {"hidden_size": FASTER_FROM}}
+    for name, value in changes.items():
+        given["training" if name == "precision" else "model"][name] = value
+    return configure(LanguageModelConfig, given)
+
+
+@pytest.fixture
+def able(monkeypatch):
+    """On a processor that multiplies bfloat16."""
+    monkeypatch.setattr(precision, "pair_products", lambda: "somehow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "on_cpu", "expected"),
+    [
+        ({}, True, "bf16"),
+        ({"backend": "native"}, True, "bf16"),
+        ({"hidden_size": FASTER_FROM - 1}, True, "no"),
+        ({"backend": "interpret"}, True, "no"),
+        ({}, False, "no"),
+        ({"precision": "fp32"}, True, "no"),
+        ({"precision": "bf16", "hidden_size": 8}, False, "bf16"),
+    ],
+)
+def test_auto_takes_bfloat16_where_it_is_faster(changes, on_cpu, expected, able):
+    assert mixed_precision(chosen(**changes), on_cpu) == expected
+
+
+def test_auto_is_float32_where_no_bfloat16_is_multiplied(monkeypatch):
+    monkeypatch.setattr(precision, "pair_products", lambda: None)
+    assert LanguageModelConfig().training.precision == "auto"
+    assert mixed_precision(chosen(), True) == "no"
+    assert mixed_precision(chosen(precision="bf16"), True) == "bf16"
