@@ -1,8 +1,7 @@
 """What every kernel is asked: one cell over one sequence, in one direction."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,7 +53,6 @@ class Problem:
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
     single_row: bool = False
-    plan: Any = field(default=None, init=False, repr=False)  # what kernels know of such calls, see `native.Plan`
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -154,6 +152,11 @@ def are_plain(tensors: Iterable[Tensor]) -> bool:
         if dispatch_keys(v).raw_repr() not in PLAIN_KEYS or type(v) not in PLAIN:
             return False
     return True
+
+
+def have_memory(tensors: Iterable[Tensor]) -> bool:
+    """Whether each has the memory of its numbers, and has some."""
+    return 0 not in [v.untyped_storage().nbytes() for v in tensors]
 
 
 def has_numbers(v: Tensor) -> bool:

@@ -136,7 +136,7 @@ class Steps:
             self._blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
-        recorder.finish().run(())
+        recorder.finish().ordered(()).run([], self.x.dtype)
 
     def _lay(self, layer: int, turn: int, layout: KernelLayout, blocks: Int[Array, "members _"]) -> None:
         """Fill in the blocks of a layer in a turn, given those with its weights."""
