@@ -159,6 +159,9 @@ BACKWARD = ("seed", "y", "dy", "dx")
 MOST_PLANS, MOST_BYTES = 256, 1 << 26
 """Plans that are kept, and the bytes of their command buffers. One for 16,384 rows of an LSTM takes 2 MB."""
 
+MOST_BACKWARD = 4
+"""Backward passes of a plan that are kept."""
+
 _PLANS: dict[tuple[object, ...], Plan] = {}
 """By all that they depend on. Those that were not used for longest go first."""
 
@@ -181,11 +184,12 @@ def plan_of(problem: Problem, needs_gradient: bool) -> Plan:
 
 
 def new_plan(key: tuple[object, ...], problem: Problem, needs_gradient: bool, form: Form = PROBLEM) -> Plan:
-    """A plan for calls of this key, which is kept."""
+    """A plan for calls of this key, which is kept unless it is huge."""
     plan = _new_plan(problem, needs_gradient, form)
-    _make_room(plan.bytes)
-    plan.used = next(_CLOCK)
-    _PLANS[key] = plan
+    if plan.bytes <= MOST_BYTES // 4:
+        _make_room(plan.bytes)
+        plan.used = next(_CLOCK)
+        _PLANS[key] = plan
     return plan
 
 
@@ -379,6 +383,8 @@ def backward(
     layout = dy.stride(), *[d is None for d in dh_next]
     known = plan.backward.get(layout)
     if known is None:
+        if len(plan.backward) >= MOST_BACKWARD:
+            plan.backward.clear()
         known = plan.backward[layout] = _new_backward(plan, params, dy, dx, dh_next)
     gradients = [own.take() for own in known.gradients]
     for k in known.zeroed:

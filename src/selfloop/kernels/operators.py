@@ -30,6 +30,7 @@ from selfloop.kernels.torch_internals import (
     DispatchKey,
     FakeTensor,
     FunctionalTensor,
+    apply_of,
     below_autograd,
     dispatch_keys,
     is_jit_tracing,
@@ -151,6 +152,9 @@ class _Direct(Function):
         else:
             computed = _general_gradients(plan, seed, lengths, resets, read, outputs, gradients)
         return None, None, None, None, *plan.form.given(computed)
+
+
+_apply_direct = apply_of(_Direct)
 
 
 def _general_gradients(
@@ -439,9 +443,9 @@ def run_plain(
     recompute: int,
     x: Tensor,
     state: Sequence[Tensor] | None,
-    sizes: Sequence[tuple[int, ...]],
+    sizes: tuple[tuple[int, ...], ...],
     params: Sequence[Tensor],
-    summed: tuple[int, ...],
+    form: native.Form,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """`run` without a Problem, where all tensors are plain and kernels can run it; else None.
 
@@ -452,13 +456,12 @@ def run_plain(
         state: the states before the first step, (1, B, …), which the final ones are, too; None for zeros.
         sizes: the shape of each state, without the batch.
         params: in the cell's order.
-        summed: for each of the cell's the number of these whose sum it is; empty for one each.
+        form: how the states and parameters are given.
     """
     tensors = (x, *params) if state is None else (x, *state, *params)
     if not are_plain(tensors) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
         return None
     needs_gradient = torch.is_grad_enabled() and True in [v.requires_grad for v in tensors]
-    form = native.Form(True, state is None, summed)
     key = native.key_of_form(form, sizes, graph, recompute, needs_gradient, x, state or (), params)
     plan = native.known_plan(key)
     if plan is None:
@@ -496,7 +499,7 @@ def _planned(
     resets: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     if plan.signature.needs_gradient:
-        y, *final = _Direct.apply(plan, seed, lengths, resets, *tensors)  # type: ignore[no-untyped-call]
+        y, *final = _apply_direct(plan, seed, lengths, resets, *tensors)
     else:
         y, final, _ = native.forward(plan, plan.form.read(tensors, plan.states), seed)
     return y, tuple(final)

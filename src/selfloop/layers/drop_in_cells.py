@@ -49,6 +49,9 @@ class _CellDropIn(_DropIn[Hidden]):
     def _title_of_step(self) -> str:
         return self._title
 
+    def _if_alone(self) -> None:
+        """None: its states have no layers."""
+
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return ("",)
 

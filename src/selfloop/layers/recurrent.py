@@ -16,6 +16,7 @@ from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, fused, operators, team
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
+from selfloop.kernels.native import Form
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
@@ -71,13 +72,14 @@ class _Alone(NamedTuple):
 
     Attributes:
         names: of its parameters and buffers, in the cell's order.
-        summed: for each parameter of the cell the number of these whose sum it is; empty for one each.
         sizes: the shape of each state, without the batch.
+        from_zero, from_state: the form of calls that are given no state, and one.
     """
 
     names: Sequence[str]
-    summed: tuple[int, ...]
     sizes: tuple[tuple[int, ...], ...]
+    from_zero: Form
+    from_state: Form
 
 
 class Recurrent(nn.Module):
@@ -169,7 +171,7 @@ class Recurrent(nn.Module):
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         self._passes = self._plan()
         self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
-        self._alone = self._if_alone()
+        self._alone, self._has_step = self._if_alone(), fused.has_step(cell.graph)
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer, own in enumerate(self._passes):
@@ -319,32 +321,41 @@ class Recurrent(nn.Module):
         result = layout.restore(y), self._of_rows(state, last, is_one)
         return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
 
-    def _plainly(self, x: Any, state: Any) -> tuple[Tensor, Any] | None:
+    def _plainly(self, x: Any, state: Any, is_step: bool = False) -> tuple[Tensor, Any] | None:
         """The output and the state of one layer in one direction, where its kernels can be called directly; else None.
 
         It does what `_run` does, and nothing that only other calls need.
         """
         if torch.compiler.is_compiling() or self._alone is None or self.backend not in ("auto", "native"):
             return None
-        if type(x) is not Tensor or x.is_nested or x.dim() != 3 or (self.training and self.weight_drop):
+        dims = 2 if is_step else 3
+        if type(x) is not Tensor or x.is_nested or x.dim() != dims or (self.training and self.weight_drop):
             return None
-        if self.batch_first:
+        if is_step:
+            x = x.unsqueeze(0)
+        elif self.batch_first:
             x = x.transpose(0, 1)
         check_input(self._title, x, self.input_size, cast(Tensor, self._buffers["_like"]))
         first = None if state is None else self._first_state(state, x)
-        names, summed, sizes = self._alone
+        names, sizes, from_zero, from_state = self._alone
+        form = from_zero if state is None else from_state
         own = self._parameters
         weights = [self._tensor(name) if (w := own.get(name)) is None else w for name in names]
         graph = self._graph(self.training, ())
-        known = operators.run_plain(graph, self.recompute or 0, x, first, sizes, weights, summed)
+        known = operators.run_plain(graph, self.recompute or 0, x, first, sizes, weights, form)
         if known is None:
             return None
         y, last = known
-        return y.transpose(0, 1) if self.batch_first else y, self._as_given(state, last)
+        y = y.squeeze(0) if is_step else y.transpose(0, 1) if self.batch_first else y
+        return y, self._as_given(state, last)
 
     def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
+        if record is None and not given and not (self._has_step and len(x) <= fused.FEW_ROWS):
+            known = self._plainly(x, state, is_step=True)
+            if known is not None:
+                return known
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x.unsqueeze(0), given, self._input_sizes, batch_first=False).squeeze(0)
         if is_one:
@@ -673,7 +684,8 @@ class Recurrent(nn.Module):
         if graph.is_random or graph.per_step is not graph or not {*terms} <= {1, 2}:
             return None
         sizes = tuple(shape[1:] for shape in self._state_shapes)
-        return _Alone(self._passes[0][0].names, terms if 2 in terms else (), sizes)
+        from_zero = Form(is_stacked=True, starts_at_zero=True, summed=terms if 2 in terms else ())
+        return _Alone(self._passes[0][0].names, sizes, from_zero, from_zero._replace(starts_at_zero=False))
 
     def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shape of each of the cell's states, given the number of each named size."""
