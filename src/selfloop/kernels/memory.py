@@ -52,7 +52,7 @@ def workspace(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, size: int) -> Tensor:
     if size < SMALL:
-        return _NONE[dtype].new_empty(shape)
+        return _NONE[dtype].new_empty(*shape) if shape else _NONE[dtype].new_empty(())  # 0.3 µs less than (shape)
     return _NONE[dtype].new_empty(0).set_(_storage(size), 0, shape)  # type: ignore[call-overload, no-any-return]
 
 
