@@ -65,6 +65,16 @@ class Case:
 FOUR = ((96, 32, 64), (96, 32, 128), (128, 64, 256), (64, 64, 512))
 """The four usual sizes: T, B, and H, which is also I."""
 
+SMALL = tuple(
+    Case("small", cell, "torch.nn", T, B, H, H, mode)
+    for mode in ("train", "infer")
+    for cell in ("lstm", "gru", "vanilla")
+    for T in (1, 5, 20, 50)
+    for B in (1, 4, 8)
+    for H in (16, 64)
+)
+"""Calls in which what Python does counts."""
+
 CASES = (
     *(Case("lstm", "lstm", "torch.nn", T, B, H, H) for T, B, H in FOUR),
     Case("lstm", "lstm", "torch.nn", 784, 64, 1, 128),
@@ -80,5 +90,6 @@ CASES = (
     *(Case("stepper", "lstm", "ONNX Runtime", 1, 1, H, H, "step") for H in (64, 128, 256)),
     *(Case("stepper", "lstm", "ONNX Runtime on 1 thread", 1, 1, H, H, "step") for H in (64, 128, 256)),
     *(Case("zoo", name, "a Python loop", 64, 32, H, H) for name in ZOO for H in (64, 128)),
+    *SMALL,
 )
 """Every case, in the order in which they run."""

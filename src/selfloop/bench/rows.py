@@ -1,12 +1,14 @@
 """A case becomes a row: the answers agree, then the clock runs."""
 
+import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from selfloop.bench.cases import Case
+from selfloop.bench.cases import MODES, Case
 from selfloop.bench.peers import PEERS, Run
 from selfloop.bench.timing import Spread, ratio, spread, take_turns
 from selfloop.errors import SelfloopError
@@ -63,6 +65,17 @@ def measure(case: Case, rounds: int) -> Row:
     ours, peer = take_turns([contest.ours, contest.peer], rounds)
     own = spread(ours)
     return Row(case, contest.backend, own, spread(peer), ratio(ours, peer), case.flops / own.median / 1e6)
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """The worst ratio of these rows and the geometric mean of all, as lines; none without ratios."""
+    known = [(row.ratio.median, row.case) for row in rows if row.ratio]
+    if not known:
+        return []
+    least, case = min(known, key=lambda one: one[0])
+    where = f"{case.cell}, {MODES[case.mode]}, T {case.T}, B {case.B}, H {case.H}"
+    mean = math.exp(sum(math.log(ratio) for ratio, _ in known) / len(known))
+    return [f"worst ratio {least:.2f}: {where}", f"geometric mean of {len(known)} ratios {mean:.2f}"]
 
 
 def agree(first: Run, second: Run, tolerance: float) -> None:

@@ -40,7 +40,7 @@ TOLERANCE = 1e-3
 """Of the loss and the gradients, relative to their norm."""
 
 PARTS = {
-    "kernels": ("_Forward", "_ForwardBackward"),
+    "kernels": ("_Direct", "_DirectBackward"),
     "readout": ("_CrossEntropy", "_CrossEntropyBackward"),
     "dropout": ("_Dropout", "_DropoutBackward"),
     "optimiser": ("optimiser",),

@@ -18,7 +18,9 @@ ROUNDS, QUICK_ROUNDS = 11, 3
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo, step."),
+        typer.Argument(
+            help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo, small, step."
+        ),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="How often each is timed. [dim]11, with --quick 3[/]")
@@ -31,8 +33,9 @@ def bench(
     """Time our kernels and their peers in turns, after their outputs and gradients agree.
 
     A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
-    [bold]step[/] times whole steps of training of the models of all tasks, beside the same models on torch.nn, and
-    says where the time goes.
+    [bold]small[/] times calls of few steps and sequences, in which what Python does counts; its last lines are the
+    worst ratio and the geometric mean. [bold]step[/] times whole steps of training of the models of all tasks, beside
+    the same models on torch.nn, and says where the time goes.
 
     [bold]Examples[/bold]
 
@@ -47,7 +50,7 @@ def bench(
         )
     import torch
 
-    from selfloop.bench import draw, measure, measure_step, peak
+    from selfloop.bench import draw, measure, measure_step, peak, summary
     from selfloop.bench.picture import check_picture
 
     if plot is not None:
@@ -67,6 +70,8 @@ def bench(
             say(f"\n{case.title}\n{_COLUMNS}")
         rows.append(measure(case, rounds))
         say(_line(rows[-1], machine["peak_gflops"]))
+    for line in summary([row for row in rows if row.case.group == "small"]):
+        say(f"  {line}")
     whole: list[StepRow] = []
     if steps:
         say(f"\n{_STEP_TITLE}\n{_STEP_COLUMNS}")
@@ -76,8 +81,9 @@ def bench(
     if as_json:
         known = [facts(machine["peak_gflops"]) for facts in (*(r.facts for r in rows), *(r.facts for r in whole))]
         typer.echo(json.dumps({"machine": machine, "rounds": rounds, "left_out": left_out, "rows": known}))
-    if plot is not None and any(row.ratio for row in rows):
-        draw(rows, plot, _headline(machine))
+    drawn = [row for row in rows if row.case.group != "small"]  # too many
+    if plot is not None and any(row.ratio for row in drawn):
+        draw(drawn, plot, _headline(machine))
         say(f"\n{plot} shows the ratios.")
     if any(row.error for row in rows) or any(row.error for row in whole):
         raise typer.Exit(1)

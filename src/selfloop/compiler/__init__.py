@@ -26,9 +26,10 @@ Glossary, in the order of the levels:
 from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
+from selfloop.compiler.cpu.emit.add_rows import ADD_ROWS_BLOCK
 from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
 from selfloop.compiler.cpu.emit.dropout import DROPOUT_BLOCK
-from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER
+from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
@@ -55,6 +56,7 @@ from selfloop.compiler.lower import VARIES
 from selfloop.compiler.native.targets import target_table
 
 __all__ = [
+    "ADD_ROWS_BLOCK",
     "CROSS_ENTROPY_ADDRESSES",
     "CROSS_ENTROPY_SIZES",
     "DROPOUT_BLOCK",
@@ -63,6 +65,7 @@ __all__ = [
     "LEVELS",
     "OUTER_PRODUCT_BLOCK",
     "PACK_VECTOR",
+    "PATCH_HEADER",
     "ROW_TABLES",
     "STACK_HEADER",
     "STACK_LAYER",

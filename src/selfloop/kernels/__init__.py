@@ -12,7 +12,7 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
     operators             autograd: keeps outputs and residuals for the backward pass; torch.compile's view of it all
         |
         v
-    native.Call           Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
+    native.Plan           Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
         |                 Rows          which sequence is at which step: lengths, resets, direction (`ragged`)
         |                 Signature     what else a command buffer depends on: strides, threads, options (`recording`)
         v
@@ -27,7 +27,11 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
         |
         v
     launches              machine code that calls one kernel after another, with a barrier after each:
-                          pack, project, infer or train; backward: pack, back, input_gradient, outer_product
+                          pack, project, infer or train; backward: pack, back, input_gradient, outer_product,
+                          add_rows
+
+A plan is cached for all that it depends on. A call of one layer in one direction, whose tensors are plain, finds its
+plan without a Problem (`operators.run_plain`).
 
 What stands after a stack, the readout and its loss, is `cross_entropy`, with kernels that all models share.
 """

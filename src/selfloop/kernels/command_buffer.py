@@ -7,20 +7,40 @@ Calls of the same shapes use the same numbers, but for where their tensors lie. 
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from numpy import ndarray as Array
+from torch import Tensor
 
-from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, Code
-from selfloop.kernels import team
+from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Code
+from selfloop.kernels import memory, team
 
 Numbers = Int[Array, " N"]
 
 _OFFSET_BITS = 48
 """Bits of a relocation's offset, its sign included. Base 0 is for plain numbers, which must be below 2^47 as the
 addresses of user space are."""
+
+
+class Room(NamedTuple):
+    """What one call at a time uses.
+
+    Attributes:
+        block, address: the argument block of `patch`, and where it lies.
+        numbers: what `patch` writes.
+        threads: those of them that are the argument blocks of `launches`, a row for each thread.
+        workspace: the memory of the base named "workspace", where it is small; else each call takes its own.
+    """
+
+    block: ctypes.Array[ctypes.c_int64]
+    address: int
+    numbers: Numbers
+    threads: Int[Array, "threads _"]
+    workspace: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +51,9 @@ class CommandBuffer:
         offsets: the numbers, relocations without their bases.
         bases: the index of each number's base.
         names: of the bases, from the third on, in the order in which `run` takes their addresses; the first is 0, the
-            second is the address of the numbers themselves.
-        launches: the address of the function that runs the launches, and the index of its first argument block.
+            second is the address of the numbers themselves. The third is "workspace", once they are `ordered`.
+        tools: the compiled functions that serve all cells.
+        start: the index of the first argument block of `launches`.
         threads: the number of threads, each of which has an argument block.
         workspace: the bytes of the base named "workspace".
         zeros: the bytes at its start that must be zero at first.
@@ -40,28 +61,74 @@ class CommandBuffer:
     """
 
     offsets: Numbers
-    bases: Numbers
+    bases: Int[Array, " N"]
     names: tuple[str, ...]
-    launches: tuple[int, int]
+    tools: Code
+    start: int
     threads: int
     workspace: int
     zeros: int
     named: Mapping[str, slice]
+    _idle: list[Room] = field(default_factory=list, init=False)
 
     def ordered(self, names: Sequence[str]) -> "CommandBuffer":
-        """The same, with its bases in another order; there may be more of them than it uses."""
-        places = np.array([0, 1, *(2 + names.index(name) for name in self.names)], dtype=np.int64)
-        return replace(self, bases=places[self.bases], names=tuple(names))
+        """The same, with its bases in another order: "workspace", then these, which may be more than it uses."""
+        names = ("workspace", *names)
+        places = np.array([0, 1, *(2 + names.index(name) for name in self.names)], dtype=np.int32)
+        return replace(self, bases=places[self.bases], names=names)
 
-    def run(self, addresses: Sequence[int]) -> None:
-        """Run all launches, given the address of each base."""
+    @property
+    def bytes(self) -> int:
+        """Of memory, with what a call at a time uses."""
+        return self.offsets.nbytes * 2 + self.bases.nbytes + self._keeps_workspace * self.workspace
+
+    @property
+    def _keeps_workspace(self) -> bool:
+        """Whether calls use the same workspace: it is small, and nothing in it is looked at afterwards."""
+        return self.workspace < memory.SMALL and not self.named
+
+    def run(self, addresses: list[int], dtype: torch.dtype, is_short: bool = False) -> Tensor:
+        """Run all launches.
+
+        Args:
+            addresses: of each base; that of "workspace", which is the first, is left out.
+            dtype: of the tensors.
+            is_short: whether this takes microseconds, so that Python's lock is better kept, see `team.run`.
+
+        Returns:
+            The workspace, which belongs to the caller if something in it was asked for by name.
+        """
+        try:
+            room = self._idle.pop()  # no other thread gets the same one
+        except IndexError:
+            room = self._room(dtype)
+        workspace = room.workspace
+        if workspace is None:
+            workspace = self._workspace(dtype)
+            room.block[_PATCHED - 1] = workspace.data_ptr()
+        if self.zeros:
+            ctypes.memset(room.block[_PATCHED - 1], 0, self.zeros)
+        room.block[_PATCHED:] = addresses  # type: ignore[assignment]  # lists are invariant
+        team.call_shortly(self.tools.address("patch"), room.address)
+        team.run(self.tools.address("launches"), room.threads, together=True, is_short=is_short)
+        self._idle.append(room)
+        return workspace
+
+    def _room(self, dtype: torch.dtype) -> Room:
         numbers = np.empty(len(self.offsets), dtype=np.int64)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(numbers.data))  # .ctypes.data takes 0.8 µs
-        bases = np.array([0, start, *addresses], dtype=np.int64)
-        bases.take(self.bases, out=numbers, mode="clip")
-        numbers += self.offsets
-        function, first = self.launches
-        team.run(function, numbers[first:].reshape(self.threads, -1), together=True)
+        start = numbers.ctypes.data
+        workspace = self._workspace(dtype) if self._keeps_workspace else None
+        known = [start, self.offsets.ctypes.data, self.bases.ctypes.data, len(numbers), 0, start]
+        known.append(0 if workspace is None else workspace.data_ptr())
+        block = (ctypes.c_int64 * (_PATCHED + len(self.names) - 1))(*known)
+        return Room(block, ctypes.addressof(block), numbers, numbers[self.start :].reshape(self.threads, -1), workspace)
+
+    def _workspace(self, dtype: torch.dtype) -> Tensor:
+        return memory.workspace((self.workspace // dtype.itemsize,), dtype)
+
+
+_PATCHED = len(PATCH_HEADER) + 3
+"""Where the addresses of the bases start in the block of `patch`: those of the first three are known."""
 
 
 class Recorder:
@@ -124,9 +191,10 @@ class Recorder:
         bases = (numbers + (1 << _OFFSET_BITS - 1)) >> _OFFSET_BITS
         return CommandBuffer(
             offsets=numbers - (bases << _OFFSET_BITS),
-            bases=bases,
+            bases=bases.astype(np.int32),
             names=tuple(self._names)[2:],
-            launches=(self.tools.address("launches"), start),
+            tools=self.tools,
+            start=start,
             threads=self.threads,
             workspace=self._workspace,
             zeros=self._zeros,

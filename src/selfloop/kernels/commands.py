@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from selfloop.kernels.command_buffer import CommandBuffer
+from selfloop.compiler import ADD_ROWS_BLOCK
+from selfloop.kernels.command_buffer import CommandBuffer, Numbers
 from selfloop.kernels.ragged import Rows
 from selfloop.kernels.recording import SequenceRecorder, Signature
 from selfloop.kernels.weight_gradients import WeightGradients, accumulation
@@ -48,7 +49,7 @@ def backward(signature: Signature, rows: Rows) -> CommandBuffer:
     """Chunk by chunk from the last: the backward steps, then the gradients of the input and of the matrices."""
     call = SequenceRecorder(signature, rows)
     kernels, recorder, item = call.kernels, call.recorder, call.item
-    dparam = recorder.workspace(rows.batch * kernels.back.fields["dparam"].stride * item, "dparam")
+    dparam = recorder.workspace(rows.batch * kernels.back.fields["dparam"].stride * item)
     residual_pitch = kernels.train.fields["residual"].stride * item
     pitch = kernels.back.fields["cotangent"].stride * item
     chunks = call.chunks(pitch, signature.recompute)
@@ -89,7 +90,28 @@ def backward(signature: Signature, rows: Rows) -> CommandBuffer:
             for_input.set("cotangent", "", cotangents - low * pitch)
             for_input.record_rows(recorder, low, high, call.rows_at_once)
         gradients.record(own, low, high, k)
+    if kernels.back.fields["dparam"].offsets:
+        _add_rows(call, dparam)
     return recorder.finish()
+
+
+def _add_rows(call: SequenceRecorder, dparam: int) -> None:
+    """Add the gradients of vectors over the batch. Each thread adds some of the elements."""
+    fields, threads, item = call.kernels.back.fields["dparam"], call.signature.threads, call.item
+    for (name, offset), start in fields.offsets.items():
+        size = call.kernels.dparam_sizes[name, offset]
+        share = size * np.arange(threads + 1) // threads
+        values: dict[str, int | Numbers] = {
+            "rows": dparam + (start + share[:-1]) * item,
+            "stride": fields.stride,
+            "count": call.rows.batch,
+            "size": np.diff(share),
+            "goal": call.recorder.base(f"gradient {name}") + (offset + share[:-1]) * item,
+        }
+        blocks = np.zeros((threads, len(ADD_ROWS_BLOCK)), dtype=np.int64)
+        for key, value in values.items():
+            blocks[:, ADD_ROWS_BLOCK.index(key)] = value
+        call.recorder.launch(call.recorder.tools.address("add_rows"), blocks)
 
 
 def _state_cotangents(call: SequenceRecorder, name: str, pitch: int) -> None:
@@ -101,10 +123,11 @@ def _state_cotangents(call: SequenceRecorder, name: str, pitch: int) -> None:
     rows, recorder = call.rows, call.recorder
     turns = rows.in_turn(recorder.workspace(2 * rows.batch * pitch), pitch)
     to, comes = turns.copy(), np.concatenate([turns[1:], turns[:1]])
-    to[0] = rows.at_once(recorder.base(f"dh_prev {name}"), pitch)
+    if f"first {name}" not in call.signature.zeros:
+        to[0] = rows.at_once(recorder.base(f"dh_prev {name}"), pitch)
     if rows.resets is not None:
         comes[:-1][rows.resets[1:]] = call.zeros
         to[0] = np.where(rows.resets[0], turns[0], to[0])
-    rows.put_last(comes, rows.at_once(recorder.base(f"dh_next {name}"), pitch))
+    rows.put_last(comes, call.of_state(f"dh_next {name}", pitch))
     call.table("dh_next", name, comes)
     call.table("dh_prev", name, to)

@@ -61,8 +61,9 @@ def run(problem: Problem, backend: str) -> Output:
     """
     if problem.is_plain:
         problem.check_storage()
-        if backend in ("auto", "native") and operators.is_known(problem):
-            return operators.run(problem)
+        plan = operators.known_plan(problem) if backend in ("auto", "native") else None
+        if plan is not None:
+            return operators.run_planned(problem, plan)
     return BACKENDS[choose(problem, backend)[0]].run(problem)
 
 

@@ -88,10 +88,12 @@ def step(
     return new if isinstance(new, tuple) else (new,)
 
 
-def has_step(graph: Graph, like: Tensor) -> bool:
-    """Whether torch has a function for one step of a cell, in this dtype and on this device."""
+def has_step(graph: Graph, like: Tensor | None = None) -> bool:
+    """Whether torch has a function for one step of a cell, in the dtype and on the device of a tensor."""
     fused = _row(graph)
-    return fused is not None and fused.step is not None and like.dtype in _STEPS_IN and like.is_cpu
+    if fused is None or fused.step is None:
+        return False
+    return like is None or (like.dtype in _STEPS_IN and like.is_cpu)
 
 
 _STEPS_IN = (torch.float32, torch.float64)

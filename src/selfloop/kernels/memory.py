@@ -42,20 +42,42 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         shape: its sizes.
         dtype: float32 or float64.
     """
-    return _empty(shape, dtype, math.prod(shape) * dtype.itemsize)
+    return of_output(shape, dtype).take()
 
 
 def workspace(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """The same for what no user sees: its storage may be larger, so that calls of other lengths recycle it."""
-    size = math.prod(shape) * dtype.itemsize
-    eighth = max(8, 1 << max(0, size - 1).bit_length() >> 3)  # of a power of two
-    return _empty(shape, dtype, -(-size // eighth) * eighth)
+    return of_workspace(shape, dtype).take()
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype, size: int) -> Tensor:
     if size < SMALL:
-        return _NONE[dtype].new_empty(shape)
+        return _NONE[dtype].new_empty(*shape) if shape else _NONE[dtype].new_empty(())  # 0.3 µs less than (shape)
     return _NONE[dtype].new_empty(0).set_(_storage(size), 0, shape)  # type: ignore[call-overload, no-any-return]
+
+
+class Memory(NamedTuple):
+    """What is to be taken at each call of a plan; `size` is in bytes, see `workspace`."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    size: int
+
+    def take(self) -> Tensor:
+        """An uninitialised tensor."""
+        return _empty(self.shape, self.dtype, self.size)
+
+
+def of_output(shape: Sequence[int], dtype: torch.dtype) -> Memory:
+    """What `empty` takes."""
+    return Memory(tuple(shape), dtype, math.prod(shape) * dtype.itemsize)
+
+
+def of_workspace(shape: Sequence[int], dtype: torch.dtype) -> Memory:
+    """What `workspace` takes."""
+    size = math.prod(shape) * dtype.itemsize
+    eighth = max(8, 1 << max(0, size - 1).bit_length() >> 3)  # of a power of two
+    return Memory(tuple(shape), dtype, -(-size // eighth) * eighth)
 
 
 def kept_bytes() -> int:

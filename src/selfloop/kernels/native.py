@@ -1,8 +1,11 @@
 """Compiled kernels: any cell as machine code, forward and backward, on the CPU."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from selfloop.compiler import Kernels, PairProducts, Target, compile, host_targe
 from selfloop.kernels import commands, memory, team
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.command_buffer import CommandBuffer
+from selfloop.kernels.memory import Memory
 from selfloop.kernels.problem import Problem
 from selfloop.kernels.ragged import Rows, arrange
 from selfloop.kernels.recording import Signature
@@ -28,80 +32,230 @@ SUMMED_IN_TURN = 8
 """Rows of gradients that are summed one after another; more are first summed in pairs."""
 
 
+class Form(NamedTuple):
+    """How the tensors of a call are given: input, first states and parameters.
+
+    Attributes:
+        is_stacked: whether states have a dimension of one in front, as in a State of one layer.
+        starts_at_zero: whether first states are zero, and not given.
+        summed: for each parameter, the number of tensors whose sum it is, one or two; empty for one each.
+    """
+
+    is_stacked: bool = False
+    starts_at_zero: bool = False
+    summed: tuple[int, ...] = ()
+
+    def read(self, tensors: Sequence[Tensor], states: int) -> Sequence[Tensor]:
+        """Input, first states where they are given, and each parameter."""
+        if not self.summed:
+            return tensors
+        k = 1 if self.starts_at_zero else 1 + states
+        found = list(tensors[:k])
+        for terms in self.summed:
+            found.append(tensors[k] if terms == 1 else torch.add(tensors[k], tensors[k + 1]))
+            k += terms
+        return found
+
+    def given(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """The gradients of what was given, from those of what is read."""
+        if not self.summed:
+            return gradients
+        head = len(gradients) - len(self.summed)
+        found = list(gradients[:head])
+        for terms, gradient in zip(self.summed, gradients[head:], strict=True):
+            found += [gradient] * terms
+        return found
+
+
+PROBLEM = Form()
+"""As a Problem has them."""
+
+
 @dataclass(eq=False, slots=True)
 class Plan:
     """What calls have in common whose tensors have the same shapes and strides.
 
     Attributes:
+        graph: the cell.
+        options: `reverse`, `recompute`, `bfloat16` and `single_row` of the Problem.
         kernels: of the cell.
         rows: of the batch.
         signature: what the command buffers depend on.
-        saved: the shapes of what the forward pass saves for the gradient.
-        forward: the command buffer; its bases are `FORWARD`, the parameters, first and final states; None where nothing
-            is to be done.
-        backward: the last one that was recorded, with its signature; its bases are `BACKWARD`, and so on.
+        y, final, saved, dx: the memory of the output, of the final states, of what the forward pass saves for the
+            gradient, and of the input's gradient.
+        form: how tensors are given.
+        copied: the tensors that kernels cannot read as they lie.
+        is_short: whether a call takes microseconds.
+        is_swapped: whether the input's gradient is (B, T, I), transposed, as the input is.
+        forward: the command buffer; its bases are the tensors, then `FORWARD`, what is saved and the final states; None
+            where nothing is to be done.
+        backward: those that were recorded, by the strides of the output's cotangent, and by which final states have
+            one.
+        used: when it was last used.
     """
 
+    graph: Graph
+    options: Mapping[str, Any]
     kernels: Kernels
     rows: Rows
     signature: Signature
-    saved: Sequence[tuple[int, int]]
+    y: Memory
+    final: tuple[Memory, ...]
+    saved: tuple[Memory, ...]
+    dx: Memory
+    form: Form
+    copied: tuple[int, ...]
+    is_short: bool
+    is_swapped: bool
     forward: CommandBuffer | None = None
-    backward: tuple[Signature, CommandBuffer, frozenset[str]] | None = None
+    backward: dict[tuple[object, ...], "_Backward"] = field(default_factory=dict)
+    used: int = 0
+
+    @property
+    def states(self) -> int:
+        """The number of states."""
+        return len(self.final)
+
+    @property
+    def bytes(self) -> int:
+        """Of the command buffers."""
+        recorded = [self.forward, *(own.recorded for own in self.backward.values())]
+        return sum(own.bytes for own in recorded if own)
+
+    def problem(self, read: Sequence[Tensor], **options: Any) -> Problem:
+        """What was run.
+
+        Args:
+            read: input, first states where they are given, and parameters.
+            options: lengths, resets and seed.
+        """
+        x, first = read[0], 1 if self.form.starts_at_zero else 1 + self.states
+        state = read[1:first] if first > 1 else [x.new_zeros(own.shape) for own in self.final]
+        if self.form.is_stacked:
+            state = [s.squeeze(0) for s in state]
+        params = dict(zip(self.graph.params, read[first:], strict=True))
+        return Problem(self.graph, params, x, tuple(state), **self.options, **options)
 
 
-FORWARD = ("x", "seed", "workspace", "y")
-BACKWARD = ("x", "seed", "workspace", "y", "dy", "dx")
-"""The bases of a command buffer; those of parameters and states follow."""
+class _Backward(NamedTuple):
+    """A backward pass, for gradients that are laid out in one way.
 
-CACHED_ROWS = 1 << 14
-"""Rows up to which plans are kept: above, recording one takes less than a fiftieth of the call."""
+    Attributes:
+        recorded: the command buffer; its bases are the tensors of a call, then `BACKWARD`, and so on.
+        gradients: the memory of each parameter's gradient.
+        zeroed: the parameters whose gradients must be zero at first.
+        partial: the parameters whose gradients are sums of partial sums, with their names.
+    """
 
-MOST_PLANS = 64
+    recorded: CommandBuffer
+    gradients: tuple[Memory, ...]
+    zeroed: tuple[int, ...]
+    partial: tuple[tuple[int, str], ...]
+
+
+FORWARD = ("seed", "y")
+BACKWARD = ("seed", "y", "dy", "dx")
+"""The bases of a command buffer, after those of the tensors of a call."""
+
+MOST_PLANS, MOST_BYTES = 256, 1 << 26
+"""Plans that are kept, and the bytes of their command buffers. One for 16,384 rows of an LSTM takes 2 MB."""
+
+MOST_BACKWARD = 4
+"""Backward passes of a plan that are kept."""
 
 _PLANS: dict[tuple[object, ...], Plan] = {}
-"""Of calls without lengths and resets, by all that they depend on; the oldest first."""
+"""By all that they depend on. Those that were not used for longest go first."""
+
+_CLOCK = count()
 
 
-def known_plan(problem: Problem, needs_gradient: bool) -> Plan | None:
-    """The plan of an earlier call like this one; it is kept with the problem."""
-    if problem.lengths is not None or problem.resets is not None:
-        return None
-    plan = problem.plan = _PLANS.get(_key(problem, needs_gradient))
+def known_plan(key: tuple[object, ...]) -> Plan | None:
+    """The plan of an earlier call of this key."""
+    plan = _PLANS.get(key)
+    if plan is not None:
+        plan.used = next(_CLOCK)
     return plan
 
 
-def _key(problem: Problem, needs_gradient: bool) -> tuple[object, ...]:
-    key: list[object] = [
-        problem.graph.text,
+def plan_of(problem: Problem, needs_gradient: bool) -> Plan:
+    """That of an earlier call, or a new one."""
+    key = key_of(problem, needs_gradient)
+    known = known_plan(key)
+    return new_plan(key, problem, needs_gradient) if known is None else known
+
+
+def new_plan(key: tuple[object, ...], problem: Problem, needs_gradient: bool, form: Form = PROBLEM) -> Plan:
+    """A plan for calls of this key, which is kept unless it is huge."""
+    plan = _new_plan(problem, needs_gradient, form)
+    if plan.bytes <= MOST_BYTES // 4:
+        _make_room(plan.bytes)
+        plan.used = next(_CLOCK)
+        _PLANS[key] = plan
+    return plan
+
+
+def _make_room(bytes: int) -> None:
+    """Forget the plans that were not used for longest, until there is room for one more of so many bytes."""
+    plans = sorted([*_PLANS.items()], key=lambda item: item[1].used, reverse=True)
+    room = MOST_BYTES - bytes
+    for place, (key, plan) in enumerate(plans):
+        room -= plan.bytes
+        if place >= MOST_PLANS - 1 or room < 0:
+            _PLANS.pop(key, None)
+
+
+def key_of(problem: Problem, needs_gradient: bool) -> tuple[object, ...]:
+    """All that a plan depends on."""
+    lengths, resets = problem.lengths, problem.resets
+    return (
         problem.reverse,
-        problem.recompute,
         problem.seed is None,
         problem.bfloat16,
-        problem.single_row,
-        needs_gradient,
-        torch.get_num_threads(),
-        host_target(),
-    ]
-    for v in problem.tensors:
-        key += (v.shape, v.stride(), v.dtype)
-    return tuple(key)
+        None if lengths is None else lengths.numpy().tobytes(),
+        None if resets is None else resets.numpy().tobytes(),
+        *_key(problem.graph, problem.recompute, problem.single_row, needs_gradient),
+        *_layout(problem.x, problem.state, problem.params.values()),
+    )
 
 
-def _plan(problem: Problem, needs_gradient: bool) -> Plan:
-    """That of an earlier call, or a new one."""
-    known: Plan | None = problem.plan or known_plan(problem, needs_gradient)
-    if known is None:
-        known = problem.plan = _new_plan(problem, needs_gradient)
-        if known.rows.is_even and known.rows.total <= CACHED_ROWS:
-            while len(_PLANS) >= MOST_PLANS:
-                _PLANS.pop(next(iter(_PLANS)), None)
-            _PLANS[_key(problem, needs_gradient)] = known
-    return known
+def key_of_form(
+    form: Form,
+    sizes: Sequence[tuple[int, ...]],
+    graph: Graph,
+    recompute: int,
+    needs_gradient: bool,
+    x: Tensor,
+    state: Sequence[Tensor],
+    params: Iterable[Tensor],
+) -> tuple[object, ...]:
+    """The same of a call in another form, of sequences that take all steps forward, through a cell that draws nothing.
+
+    `sizes` tells the shapes of the states.
+    """
+    known = _key(graph, recompute, x.shape[1] == 1, needs_gradient)
+    return form, *sizes, *known, *_layout(x, state, params)
 
 
-def _new_plan(problem: Problem, needs_gradient: bool) -> Plan:
-    kernels, x = kernels_of(problem), contiguous_rows(problem.x)
+def _key(graph: Graph, recompute: int, single_row: bool, needs_gradient: bool) -> tuple[object, ...]:
+    return graph.text, recompute, single_row, needs_gradient, torch.get_num_threads()
+
+
+def _layout(x: Tensor, state: Iterable[Tensor], params: Iterable[Tensor]) -> list[object]:
+    """How the tensors of a call lie."""
+    found: list[object] = [x.shape, x.stride(), x.dtype]
+    for s in state:
+        found += (s.shape, s.is_contiguous(), s.dtype)
+    for w in params:
+        found += (w.shape, w.stride(), w.dtype)
+    return found
+
+
+def _new_plan(problem: Problem, needs_gradient: bool, form: Form) -> Plan:
+    kernels, dtype = kernels_of(problem), problem.x.dtype
+    first = () if form.starts_at_zero else problem.state
+    x = contiguous_rows(problem.x)
+    is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
+    is_read += [w.dim() == 2 or w.is_contiguous() for w in problem.params.values()]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
     is_small = rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
     signature = Signature(
@@ -114,133 +268,166 @@ def _new_plan(problem: Problem, needs_gradient: bool) -> Plan:
         needs_gradient,
         problem.recompute,
         1 if is_small else team.threads(),
+        frozenset(f"first {name}" for name in kernels.states if form.starts_at_zero),
     )
     saved: list[tuple[int, int]] = []
     if needs_gradient:
-        states = list(kernels.states.values())
+        sizes = list(kernels.states.values())
         residuals = rows.steps * rows.batch * signature.saves_residuals
         saved = [(residuals, kernels.train.fields["residual"].stride)]
-        saved += [(rows.steps * rows.batch, size) for size in states[1:]]
-    if rows.total == 0:
-        return Plan(kernels, rows, signature, saved)
-    names = [*FORWARD, *_bases(problem, kernels, len(saved), ("final",))]
-    return Plan(kernels, rows, signature, saved, commands.forward(signature, rows).ordered(names))
+        saved += [(rows.steps * rows.batch, size) for size in sizes[1:]]
+    plan = Plan(
+        problem.graph,
+        {name: getattr(problem, name) for name in ("reverse", "recompute", "bfloat16", "single_row")},
+        kernels,
+        rows,
+        signature,
+        y=memory.of_output((rows.steps, rows.batch, problem.state[0].shape[1]), dtype),
+        final=tuple(memory.of_output((*[1] * form.is_stacked, *s.shape), dtype) for s in problem.state),
+        saved=tuple(memory.of_workspace(shape, dtype) for shape in saved),
+        dx=memory.of_output(_in_memory(problem.x), dtype),
+        form=form,
+        copied=tuple(k for k, is_so in enumerate(is_read) if not is_so),
+        is_short=is_small,
+        is_swapped=_is_swapped(problem.x),
+    )
+    if rows.total:
+        names = [*_tensors(plan), *FORWARD, *_bases(plan, ("final",))]
+        plan.forward = commands.forward(signature, rows).ordered(names)
+    return plan
 
 
-def _bases(problem: Problem, kernels: Kernels, saved: int, of_states: Sequence[str]) -> list[str]:
-    """Of what is saved, of parameters, and of states."""
-    names = ["residual", *(f"history {name}" for name in list(kernels.states)[1:])][:saved]
-    names += [f"param {name}" for name in problem.params]
-    return names + [f"{kind} {name}" for kind in ("first", *of_states) for name in kernels.states]
+def _tensors(plan: Plan) -> list[str]:
+    """The bases of the tensors of a call."""
+    states = () if plan.form.starts_at_zero else plan.kernels.states
+    return ["x", *(f"first {name}" for name in states), *(f"param {name}" for name in plan.graph.params)]
 
 
-def forward(problem: Problem, needs_gradient: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+def _bases(plan: Plan, of_states: Sequence[str]) -> list[str]:
+    """Those of what is saved and of states."""
+    states = plan.kernels.states
+    saved = ["residual", *(f"history {name}" for name in list(states)[1:])][: len(plan.saved)]
+    return saved + [f"{kind} {name}" for kind in of_states for name in states]
+
+
+def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The output, the final state, and what `backward` needs: the residuals, and each other state at all steps.
 
     Args:
-        problem: what to run.
-        needs_gradient: whether there will be a `backward`.
+        plan: of such calls.
+        read: input, first states where they are given, and parameters, see `Form.read`.
+        seed: of what the cell draws.
     """
-    plan = _plan(problem, needs_gradient)
-    rows, x = plan.rows, contiguous_rows(problem.x)
-    dtype, first = x.dtype, problem.state
-    y = memory.empty((rows.steps, rows.batch, first[0].shape[1]), dtype)
+    rows = plan.rows
+    y = plan.y.take()
+    saved = [own.take() for own in plan.saved]
     if rows.active is not None:
         y.zero_()
-    saved = [memory.workspace(shape, dtype) for shape in plan.saved]
+    if rows.is_even and plan.forward is not None:
+        final = [own.take() for own in plan.final]
+    elif plan.form.starts_at_zero:
+        final = [own.take().zero_() for own in plan.final]
+    else:  # it stays so where nothing runs
+        final = [s.clone(memory_format=torch.contiguous_format) for s in read[1 : 1 + plan.states]]
     if plan.forward is None:
-        return y, [s.clone(memory_format=torch.contiguous_format) for s in first], saved
-    given = [
-        *[w if w.dim() == 2 else w.contiguous() for w in problem.params.values()],
-        *[s.contiguous() for s in first],
-    ]
-    if rows.is_even:
-        final = [s.new_empty(s.shape) for s in first]
+        return y, final, saved
+    if plan.copied:
+        read = [v.contiguous() if k in plan.copied else v for k, v in enumerate(read)]
+    start = y.data_ptr()
+    addresses = [v.data_ptr() for v in read]
+    addresses += (0 if seed is None else int(seed), start)
+    addresses += [v.data_ptr() for v in (*saved, *final)]
+    plan.forward.run(addresses, y.dtype, plan.is_short)
+    if rows.active is None:
+        size = plan.final[0].size
+        ctypes.memmove(addresses[-len(final)], start + int(rows.time[-1, 0]) * size, size)
     else:
-        final = [s.clone(memory_format=torch.contiguous_format) for s in first]  # it stays so where nothing runs
-    room = _workspace(plan.forward, dtype)
-    seed = 0 if problem.seed is None else int(problem.seed)
-    plan.forward.run(
-        [x.data_ptr(), seed, room.data_ptr(), y.data_ptr(), *[v.data_ptr() for v in (*saved, *given, *final)]]
-    )
-    _copy_last(rows, y, final[0])
+        _copy_last(rows, y, final[0])
     return y, final, saved
 
 
 def backward(
-    problem: Problem,
-    y: Tensor,
-    final: Sequence[Tensor],
-    saved: Sequence[Tensor],
+    plan: Plan,
+    read: Sequence[Tensor],
+    seed: Tensor | None,
+    outputs: Sequence[Tensor],
     dy: Tensor,
-    dh_next: Sequence[Tensor],
-) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-    """The gradients of the input, of the weights by name, and of the first state.
+    dh_next: Sequence[Tensor | None],
+) -> list[Tensor]:
+    """The gradients of the input, of the first states, unless they start at zero, and of the parameters.
 
     Args:
-        problem: as for `forward`.
-        y: what `forward` returned, as `final` and `saved`.
-        final: the final state.
-        saved: what was saved.
+        plan: as for `forward`.
+        read: as for `forward`.
+        seed: as for `forward`.
+        outputs: what `forward` returned: the output, the final states, and what was saved.
         dy: the gradient of the output.
-        dh_next: the gradients of the final state.
+        dh_next: the gradients of the final state; None stands for zeros.
     """
-    plan = _plan(problem, True)
-    kernels, rows, x = plan.kernels, plan.rows, problem.x
-    dy, dh_next = contiguous_rows(dy), [d.contiguous() for d in dh_next]
-    dx = laid_as(x, lambda shape: memory.empty(shape, x.dtype))
-    if rows.active is not None or not kernels.covers_dx:
+    rows = plan.rows
+    params = read[1 if plan.form.starts_at_zero else 1 + plan.states :]
+    dx = plan.dx.take()
+    if plan.is_swapped:
+        dx = dx.transpose(0, 1)
+    if rows.active is not None or not plan.kernels.covers_dx:
         dx.zero_()
+    is_even = rows.is_even and plan.forward is not None
+    if not is_even:
+        dh_next = [own.take().zero_() if d is None else d for d, own in zip(dh_next, plan.final, strict=True)]
+    last = [d.contiguous() for d in dh_next if d is not None]
+    dh_prev: list[Tensor] = []
+    if not plan.form.starts_at_zero:  # it stays so where nothing runs
+        dh_prev = [own.take() for own in plan.final] if is_even else [d.clone() for d in last]
     if plan.forward is None:
-        nothing = {name: torch.zeros_like(weight) for name, weight in problem.params.items()}
-        return dx, nothing, [d.clone() for d in dh_next]
-    dh_prev = [d.new_empty(d.shape) if rows.is_even else d.clone() for d in dh_next]  # it stays so where nothing runs
-    recorded, covered = _backward(plan, problem, dy, dx)
-    gradients = {
-        name: memory.empty(weight.shape, weight.dtype) if name in covered else weight.new_zeros(weight.shape)
-        for name, weight in problem.params.items()
-    }
-    x = contiguous_rows(x)
-    given = _given(problem)
-    room = _workspace(recorded, x.dtype)
-    seed = 0 if problem.seed is None else int(problem.seed)
-    own = [x.data_ptr(), seed, room.data_ptr(), y.data_ptr(), dy.data_ptr(), dx.data_ptr()]
-    others = (*saved, *given, *final, *dh_next, *dh_prev, *gradients.values())
-    recorded.run([*own, *[v.data_ptr() for v in others]])
+        return [dx, *dh_prev, *map(torch.zeros_like, params)]
+    dy = contiguous_rows(dy)
+    layout = dy.stride(), *[d is None for d in dh_next]
+    known = plan.backward.get(layout)
+    if known is None:
+        if len(plan.backward) >= MOST_BACKWARD:
+            plan.backward.clear()
+        known = plan.backward[layout] = _new_backward(plan, params, dy, dx, dh_next)
+    gradients = [own.take() for own in known.gradients]
+    for k in known.zeroed:
+        gradients[k].zero_()
+    if plan.copied:
+        read = [v.contiguous() if k in plan.copied else v for k, v in enumerate(read)]
+    count = len(plan.final)
+    y, final, saved = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
+    addresses = [v.data_ptr() for v in read]
+    addresses.append(0 if seed is None else int(seed))
+    addresses += [v.data_ptr() for v in (y, dy, dx, *saved, *final, *last, *dh_prev, *gradients)]
+    workspace = known.recorded.run(addresses, dy.dtype, plan.is_short)
     if rows.resets is not None:
         for d in dh_prev:
             d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
-    fields = kernels.back.fields["dparam"]
-    if fields.offsets:
-        sums = _sum(room, recorded, "dparam", fields.stride)
-        flat = {name: gradients[name].view(-1).numpy() for name, _ in fields.offsets}
-        for (name, offset), start in fields.offsets.items():
-            size = kernels.dparam_sizes[name, offset]
-            flat[name][offset : offset + size] = sums[start : start + size]
-    for name in gradients.keys() & recorded.named.keys():
-        gradient = gradients[name]
-        gradient.numpy()[...] = _sum(room, recorded, name, gradient.numel()).reshape(gradient.shape)
-    return dx, gradients, dh_prev
+    for k, name in known.partial:
+        gradient = gradients[k]
+        gradient.numpy()[...] = _sum(workspace, known.recorded, name, gradient.numel()).reshape(gradient.shape)
+    return [dx, *dh_prev, *gradients]
 
 
-def _given(problem: Problem) -> list[Tensor]:
-    """Parameters and first states as kernels read them."""
-    weights = [w if w.dim() == 2 else w.contiguous() for w in problem.params.values()]
-    return [*weights, *[s.contiguous() for s in problem.state]]
-
-
-def _backward(plan: Plan, problem: Problem, dy: Tensor, dx: Tensor) -> tuple[CommandBuffer, frozenset[str]]:
-    """The command buffer for gradients laid out like these, and the matrices whose gradients it writes as a whole."""
-    signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx))
-    known = plan.backward
-    if known is None or known[0] != signature:
-        kernels = plan.kernels
-        names = _bases(problem, kernels, len(plan.saved), ("final", "dh_next", "dh_prev"))
-        names += [f"gradient {name}" for name in problem.params]
-        recorded = commands.backward(signature, plan.rows).ordered([*BACKWARD, *names])
-        covered = frozenset(name for name, size, _ in signature.matrices if is_covered(kernels, name, size))
-        known = plan.backward = signature, recorded, covered
-    return known[1:]
+def _new_backward(
+    plan: Plan, params: Sequence[Tensor], dy: Tensor, dx: Tensor, dh_next: Sequence[Tensor | None]
+) -> _Backward:
+    """The backward pass for gradients laid out like these."""
+    kernels, names = plan.kernels, list(plan.graph.params)
+    zero = {f"dh_next {name}" for name, d in zip(kernels.states, dh_next, strict=True) if d is None}
+    signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx), zeros=plan.signature.zeros | zero)
+    states = _bases(plan, ("final", "dh_next") if plan.form.starts_at_zero else ("final", "dh_next", "dh_prev"))
+    bases = [*_tensors(plan), *BACKWARD, *(name for name in states if name not in zero)]
+    recorded = commands.backward(signature, plan.rows).ordered([*bases, *(f"gradient {name}" for name in names)])
+    covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
+    for name, own in zip(names, params, strict=True):  # those that `add_rows` writes
+        sizes = [size for (of, _), size in kernels.dparam_sizes.items() if of == name]
+        if own.dim() != 2 and sum(sizes) == own.numel():
+            covered.add(name)
+    return _Backward(
+        recorded,
+        tuple(memory.of_output(own.shape, own.dtype) for own in params),
+        tuple(k for k, name in enumerate(names) if name not in covered),
+        tuple((k, name) for k, name in enumerate(names) if name in recorded.named),
+    )
 
 
 def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Float[np.ndarray, " _"]:
@@ -261,10 +448,17 @@ def contiguous_rows(v: Tensor) -> Tensor:
 
 def laid_as(x: Tensor, empty: Callable[[Sequence[int]], Tensor]) -> Tensor:
     """Memory for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
+    found = empty(_in_memory(x))
+    return found.transpose(0, 1) if _is_swapped(x) else found
+
+
+def _is_swapped(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
+
+
+def _in_memory(x: Tensor) -> tuple[Any, ...]:
     steps, batch, size = x.shape
-    if not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
-        return empty((batch, steps, size)).transpose(0, 1)
-    return empty((steps, batch, size))
+    return (batch, steps, size) if _is_swapped(x) else (steps, batch, size)
 
 
 def _pitches(v: Tensor) -> tuple[int, int]:
@@ -272,19 +466,8 @@ def _pitches(v: Tensor) -> tuple[int, int]:
     return v.stride(0) * item, v.stride(1) * item
 
 
-def _workspace(recorded: CommandBuffer, dtype: torch.dtype) -> Tensor:
-    """The memory of a command buffer for one call."""
-    room = memory.workspace((recorded.workspace // dtype.itemsize,), dtype)
-    if recorded.zeros:
-        room[: recorded.zeros // dtype.itemsize].zero_()
-    return room
-
-
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
-    """The last output of each sequence."""
-    if rows.active is None:
-        final.copy_(y[int(rows.time[-1, 0])])
-        return
+    """The last output of each sequence, of a ragged batch."""
     some = np.flatnonzero(rows.lengths)
     last = rows.lengths[some] - 1
     time = torch.from_numpy(np.broadcast_to(rows.time, (rows.steps, rows.batch))[last, some])

@@ -8,7 +8,7 @@
 `selfloop::interpret` is the interpreter, for programs of torch.export.
 
 Torch's dispatcher takes 15 µs for each operator. Plain tensors (see `Problem.is_plain`) do without it: `_run` calls the
-kernels, or for a gradient `_forward_autograd`, whose backward pass calls them too.
+kernels, or for a gradient `_Direct`, whose backward pass calls them too.
 """
 
 import traceback
@@ -25,11 +25,12 @@ from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels import interpret, native
 from selfloop.kernels.bfloat16 import pair_products
-from selfloop.kernels.problem import Output, Problem, are_plain, has_tangent, is_transformed
+from selfloop.kernels.problem import Output, Problem, are_plain, has_tangent, have_memory, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
     FakeTensor,
     FunctionalTensor,
+    apply_of,
     below_autograd,
     dispatch_keys,
     is_jit_tracing,
@@ -51,36 +52,31 @@ LIBRARY.define(f"backward({ARGUMENTS}, Tensor[] outputs, Tensor dy, Tensor[] dh_
 # torch.library.custom_op would be shorter, but adds 0.4 ms to a call with its gradient
 
 
-def _forward(*arguments: Any, plan: bool | native.Plan = False) -> list[Tensor]:
-    """The output, the final states, and what is saved for the gradient."""
+@untraced()
+def _forward_cpu(*arguments: Any) -> list[Tensor]:
+    """The output, the final states, and what is saved for the gradient.
+
+    A compiled graph calls this, so its numbers are checked here and nowhere else.
+    """
     *given, needs_gradient = arguments
     problem = _problem(*given)
-    problem.plan = plan if isinstance(plan, native.Plan) else None
-    y, final, saved = native.forward(problem, needs_gradient)
+    problem.check_storage()
+    problem.check_lengths()
+    plan = native.plan_of(problem, needs_gradient)
+    y, final, saved = native.forward(plan, problem.tensors, problem.seed)
     return [y, *final, *saved]
 
 
 @untraced()
-def _forward_cpu(*arguments: Any) -> list[Tensor]:
-    """As `_forward`. A compiled graph calls this one, so its numbers are checked here and nowhere else."""
-    problem = _problem(*arguments[:-1])
-    problem.check_storage()
-    problem.check_lengths()
-    return _forward(*arguments)
-
-
-def _backward(*arguments: Any, plan: bool | native.Plan = False) -> list[Tensor]:
+def _backward_cpu(*arguments: Any) -> list[Tensor]:
     """The gradients of input, first states and parameters."""
     *given, outputs, dy, dh_next = arguments
-    problem, states = _problem(*given), len(dh_next)
-    problem.plan = plan if isinstance(plan, native.Plan) else None
-    y, final, saved = outputs[0], outputs[1 : 1 + states], outputs[1 + states :]
+    problem = _problem(*given)
     problem.check_storage()
-    dx, gradients, dh_prev = native.backward(problem, y, final, saved, dy, dh_next)
-    return [dx, *dh_prev, *gradients.values()]
+    return native.backward(native.plan_of(problem, True), problem.tensors, problem.seed, outputs, dy, dh_next)
 
 
-_backward_cpu = untraced()(_backward)
+Options = tuple[bool, int, Tensor | None, bool, bool]
 
 
 class _Forward(Function):
@@ -88,7 +84,7 @@ class _Forward(Function):
 
     Its arguments are those of the operator in another order, since autograd records only tensors that are arguments by
     themselves: `options` are those from `reverse` to `single_row` (the seed, an integer that no one writes, needs no
-    `save_for_backward`). `direct` is whether kernels are called without torch's dispatcher, or the plan for that.
+    `save_for_backward`).
     """
 
     @staticmethod
@@ -96,44 +92,121 @@ class _Forward(Function):
         ctx: Any,
         cell: str,
         states: int,
-        options: tuple[bool, int, Tensor | None, bool, bool],
-        direct: bool | native.Plan,
+        options: Options,
         lengths: Tensor | None,
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
         x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        arguments = cell, x, state, params, lengths, resets, *options, True
-        if direct:
-            outputs = _forward(*arguments, plan=direct)
-        else:
-            with below_autograd():
-                outputs = torch.ops.selfloop.forward(*arguments)
+        with below_autograd():
+            outputs = torch.ops.selfloop.forward(cell, x, state, params, lengths, resets, *options, True)
         ctx.save_for_backward(lengths, resets, *tensors, *outputs)
-        ctx.others = cell, states, options, direct, len(tensors)
+        ctx.others = cell, states, options, len(tensors)
         ctx.mark_non_differentiable(*outputs[1 + states :])
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        cell, states, options, direct, count = ctx.others
+        cell, states, options, count = ctx.others
         lengths, resets, *saved = ctx.saved_tensors
         tensors, outputs = saved[:count], saved[count:]
-        x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        dy, *dh_next = (
-            torch.zeros_like(output) if d is None else d.to_dense() if d.layout is not torch.strided else d
-            for d, output in zip(gradients[: 1 + states], outputs, strict=False)
-        )
-        problem = cell, x, state, params, lengths, resets, *options
+        dy, *dh_next = _cotangents(gradients[: 1 + states], outputs)
+        computed = _gradients(cell, states, options, lengths, resets, tensors, outputs, dy, dh_next)
+        return None, None, None, None, None, *computed
+
+
+class _Direct(Function):
+    """As `_Forward`, without torch's dispatcher, given the plan of such calls; all tensors are plain."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: native.Plan,
+        seed: Tensor | None,
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        *tensors: Tensor,
+    ) -> Any:
+        read = plan.form.read(tensors, plan.states)
+        y, final, saved = native.forward(plan, read, seed)
+        ctx.save_for_backward(*read, y, *final, *saved, lengths, resets)
+        ctx.plan, ctx.seed, ctx.count = plan, seed, len(read)
+        ctx.set_materialize_grads(False)
+        return y, *final
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        plan, seed = ctx.plan, ctx.seed
+        *saved, lengths, resets = ctx.saved_tensors
+        read, outputs = saved[: ctx.count], saved[ctx.count :]
+        dy, *dh_next = gradients
+        if dy is None:
+            dy = torch.zeros_like(outputs[0])
         computed: Sequence[Tensor | None]
-        if direct and not torch.is_grad_enabled() and are_plain((dy, *dh_next)):
-            computed = _backward(*problem, outputs, dy, dh_next, plan=direct)
-        elif any(_is_batched(d) for d in (dy, *dh_next)):
-            computed = _interpreted(_problem(*problem), dy, dh_next)
+        given = [d for d in dh_next if d is not None]
+        if not torch.is_grad_enabled() and are_plain((dy, *given)):
+            if not have_memory(read):
+                plan.problem(read).check_storage()
+            computed = native.backward(plan, read, seed, outputs, dy, dh_next)
         else:
-            computed = torch.ops.selfloop.backward(*problem, outputs, dy, dh_next)
-        return None, None, None, None, None, None, *computed
+            computed = _general_gradients(plan, seed, lengths, resets, read, outputs, gradients)
+        return None, None, None, None, *plan.form.given(computed)
+
+
+_apply_direct = apply_of(_Direct)
+
+
+def _general_gradients(
+    plan: native.Plan,
+    seed: Tensor | None,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    read: list[Tensor],
+    outputs: list[Tensor],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """What `native.backward` gives, whatever the gradients of the outputs are."""
+    problem, end = plan.problem(read, seed=seed, lengths=lengths, resets=resets), 1 + plan.states
+    dy, *dh_next = _cotangents(gradients, outputs)
+    final = outputs[1:end]
+    if plan.form.is_stacked:
+        final, dh_next = ([v.squeeze(0) for v in own] for own in (final, dh_next))
+    cell, x, state, params, lengths, resets, *options = _arguments(problem)
+    given = cell, len(state), tuple(options), lengths, resets, [x, *state, *params]
+    computed = list(_gradients(*given, [outputs[0], *final, *outputs[end:]], dy, dh_next))
+    if plan.form.starts_at_zero:
+        return [computed[0], *computed[end:]]
+    if plan.form.is_stacked:
+        computed[1:end] = [None if d is None else d.unsqueeze(0) for d in computed[1:end]]
+    return computed
+
+
+def _cotangents(gradients: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of the outputs, zero for those that do not matter, and dense."""
+    return [
+        torch.zeros_like(output) if d is None else d.to_dense() if d.layout is not torch.strided else d
+        for d, output in zip(gradients, outputs, strict=False)
+    ]
+
+
+def _gradients(
+    cell: str,
+    states: int,
+    options: Options,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    tensors: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    dy: Tensor,
+    dh_next: Sequence[Tensor],
+) -> Sequence[Tensor | None]:
+    """The gradients of all tensors, whatever the cotangents are."""
+    x, state, params = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
+    problem = cell, x, state, params, lengths, resets, *options
+    if any(_is_batched(d) for d in (dy, *dh_next)):
+        return _interpreted(_problem(*problem), dy, dh_next)
+    return torch.ops.selfloop.backward(*problem, outputs, dy, dh_next)  # type: ignore[no-any-return]
 
 
 def _is_batched(v: Tensor) -> bool:
@@ -175,18 +248,18 @@ class _Backward(Function):
         raise BackendError(NO_SECOND_DERIVATIVE)
 
 
-def _forward_autograd(*arguments: Any, direct: bool | native.Plan = False) -> list[Tensor]:
-    """As `_forward`; where a gradient is needed, kernels may be called without torch's dispatcher, see `_Forward`."""
+def _forward_autograd(*arguments: Any) -> list[Tensor]:
+    """As `_forward_cpu`."""
     cell, x, state, params, lengths, resets, *options, needs_gradient = arguments
     if needs_gradient:
-        arguments = cell, len(state), tuple(options), direct, lengths, resets, x, *state, *params
+        arguments = cell, len(state), tuple(options), lengths, resets, x, *state, *params
         return list(_Forward.apply(*arguments))  # type: ignore[no-untyped-call]
     with below_autograd():
         return torch.ops.selfloop.forward(*arguments)  # type: ignore[no-any-return]
 
 
 def _backward_autograd(*arguments: Any) -> list[Tensor]:
-    """As `_backward`."""
+    """As `_backward_cpu`."""
     if torch.is_grad_enabled():  # create_graph
         _, x, state, params, *_, dy, dh_next = arguments  # the outputs depend on these
         return list(_Backward.apply(arguments, x, *state, *params, dy, *dh_next))  # type: ignore[no-untyped-call]
@@ -353,11 +426,83 @@ def _needs_gradient(problem: Problem) -> bool:
     return is_asked and any([t.requires_grad for t in problem.tensors])  # noqa: C419, a generator takes 1 µs more
 
 
-def is_known(problem: Problem) -> bool:
-    """Whether kernels have run such a problem before, so that nothing speaks against it: its tensors are plain."""
+def known_plan(problem: Problem) -> native.Plan | None:
+    """The plan of an earlier call like this one, so that nothing speaks against it: its tensors are plain."""
     if UNSUPPORTED or torch.is_autocast_enabled("cpu"):
-        return False
-    return native.known_plan(problem, _needs_gradient(problem)) is not None
+        return None
+    return native.known_plan(native.key_of(problem, _needs_gradient(problem)))
+
+
+def run_planned(problem: Problem, plan: native.Plan) -> Output:
+    """`run` for plain tensors and a plan of such calls."""
+    return _planned(plan, problem.tensors, problem.seed, problem.lengths, problem.resets)
+
+
+def run_plain(
+    graph: Graph,
+    recompute: int,
+    x: Tensor,
+    state: Sequence[Tensor] | None,
+    sizes: tuple[tuple[int, ...], ...],
+    params: Sequence[Tensor],
+    form: native.Form,
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """`run` without a Problem, where all tensors are plain and kernels can run it; else None.
+
+    Args:
+        graph: the cell's, which draws nothing.
+        recompute: as in a Problem.
+        x: the input, (T, B, I), of sequences that take all steps.
+        state: the states before the first step, (1, B, …), which the final ones are, too; None for zeros.
+        sizes: the shape of each state, without the batch.
+        params: in the cell's order.
+        form: how the states and parameters are given.
+    """
+    tensors = (x, *params) if state is None else (x, *state, *params)
+    if not are_plain(tensors) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
+        return None
+    needs_gradient = torch.is_grad_enabled() and True in [v.requires_grad for v in tensors]
+    key = native.key_of_form(form, sizes, graph, recompute, needs_gradient, x, state or (), params)
+    plan = native.known_plan(key)
+    if plan is None:
+        plan = _plan_of_form(key, form, sizes, graph, recompute, needs_gradient, tensors)
+    return None if plan is None else _planned(plan, tensors)
+
+
+def _plan_of_form(
+    key: tuple[object, ...],
+    form: native.Form,
+    sizes: Sequence[tuple[int, ...]],
+    graph: Graph,
+    recompute: int,
+    needs_gradient: bool,
+    tensors: Sequence[Tensor],
+) -> native.Plan | None:
+    """A plan for calls of this form, unless something speaks against kernels for them."""
+    with torch.no_grad():
+        x, *others = form.read(tensors, len(sizes))
+        state = [x.new_zeros(x.shape[1], *size) for size in sizes]
+        if not form.starts_at_zero:
+            state = [s.squeeze(0) for s in others[: len(sizes)]]
+    params = dict(zip(graph.params, others[-len(graph.params) :] if graph.params else (), strict=True))
+    problem = Problem(graph, params, x, tuple(state), recompute=recompute, single_row=x.shape[1] == 1)
+    if refusal(problem) is not None or compile_or_explain(problem) is not None:
+        return None
+    return native.new_plan(key, problem, needs_gradient, form)
+
+
+def _planned(
+    plan: native.Plan,
+    tensors: Sequence[Tensor],
+    seed: Tensor | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    if plan.signature.needs_gradient:
+        y, *final = _apply_direct(plan, seed, lengths, resets, *tensors)
+    else:
+        y, final, _ = native.forward(plan, plan.form.read(tensors, plan.states), seed)
+    return y, tuple(final)
 
 
 def run(problem: Problem) -> Output:
@@ -391,13 +536,9 @@ def _as_float(problem: Problem) -> Problem:
 
 def _run(problem: Problem) -> Output:
     needs_gradient = _needs_gradient(problem)
-    arguments = (*_arguments(problem), needs_gradient)
-    if not problem.is_plain:
-        y, *rest = torch.ops.selfloop.forward(*arguments)
-    elif needs_gradient:
-        y, *rest = _forward_autograd(*arguments, direct=problem.plan or True)
-    else:
-        y, rest, _ = native.forward(problem, needs_gradient)
+    if problem.is_plain:
+        return run_planned(problem, native.plan_of(problem, needs_gradient))
+    y, *rest = torch.ops.selfloop.forward(*_arguments(problem), needs_gradient)
     return y, tuple(rest[: len(problem.state)])
 
 

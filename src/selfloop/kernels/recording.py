@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selfloop.compiler import TILE_ROWS, KernelLayout, Kernels, tools
-from selfloop.kernels.command_buffer import Recorder
+from selfloop.kernels.command_buffer import Numbers, Recorder
 from selfloop.kernels.launch import Launch, Parameter, set_parameters
 from selfloop.kernels.ragged import Rows
 
@@ -42,6 +42,7 @@ class Signature(NamedTuple):
         needs_gradient: whether there will be a backward pass.
         recompute: see Problem.
         threads: their number.
+        zeros: the tensors that are not given, since they are zero: ``first h``, ``dh_next c``, …
     """
 
     kernels: Kernels
@@ -53,6 +54,7 @@ class Signature(NamedTuple):
     needs_gradient: bool
     recompute: int
     threads: int
+    zeros: frozenset[str] = frozenset()
 
     @property
     def saves_residuals(self) -> bool:
@@ -84,6 +86,12 @@ class SequenceRecorder:
         """Record a table with the address of each row at each step."""
         self.tables[buffer, name] = self.recorder.write(self.rows.packed(table))
 
+    def of_state(self, name: str, pitch: int) -> Numbers:
+        """The address of each row of a state that is given, or zero."""
+        if name in self.signature.zeros:
+            return np.full(self.rows.batch, self.zeros)
+        return self.rows.at_once(self.recorder.base(name), pitch)
+
     def _state(self, name: str, pitch: int, is_output: bool) -> None:
         rows, recorder = self.rows, self.recorder
         if is_output:
@@ -94,7 +102,7 @@ class SequenceRecorder:
             else:
                 new = rows.in_turn(recorder.workspace(2 * rows.batch * pitch), pitch)
             rows.put_last(new, rows.at_once(recorder.base(f"final {name}"), pitch))
-        new = np.concatenate([rows.at_once(recorder.base(f"first {name}"), pitch)[None], new])
+        new = np.concatenate([self.of_state(f"first {name}", pitch)[None], new])
         if rows.is_even:  # a step's old state is the new state of the step before it: one table serves both
             self.tables["h_prev", name] = recorder.write(new.reshape(-1))
             self.tables["h_next", name] = self.tables["h_prev", name] + rows.batch * 8

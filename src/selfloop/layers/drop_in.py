@@ -12,7 +12,7 @@ from selfloop.language import Cell
 from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.layout import Lengths, Sequences
-from selfloop.layers.recurrent import Recurrent, stacked
+from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
 
@@ -190,13 +190,12 @@ class _DropIn(Recurrent, Generic[Hidden]):
     def flatten_parameters(self) -> None:
         """Nothing to do here; torch.nn has it, so code written for torch.nn calls it."""
 
-    def _as_given(self, state: Hx, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
+    def _as_given(self, state: Hx, tensors: Sequence[Tensor], is_one: bool = False) -> Any:
         if isinstance(state, State):
-            return super()._as_given(state, last, is_one)
-        tensors = tuple([stacked(own) for own in last])
+            return super()._as_given(state, tensors)
         if is_one:
-            tensors = tuple([s.squeeze(1) for s in tensors])
-        return tensors if len(tensors) > 1 else tensors[0]
+            tensors = [s.squeeze(1) for s in tensors]
+        return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
     def _first_state(self, state: Hx, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
         if state is None or isinstance(state, State):

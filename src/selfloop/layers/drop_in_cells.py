@@ -49,6 +49,9 @@ class _CellDropIn(_DropIn[Hidden]):
     def _title_of_step(self) -> str:
         return self._title
 
+    def _if_alone(self) -> None:
+        """None: its states have no layers."""
+
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return ("",)
 
@@ -63,7 +66,7 @@ class _CellDropIn(_DropIn[Hidden]):
             self._check_state(name, tensor, (x.shape[-2], size), x)
         return tuple([(t,) for t in tensors])
 
-    def _as_given(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
+    def _of_rows(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
         tensors = tuple([own[0][0] if is_one else own[0] for own in last])
         return tensors if len(tensors) > 1 else tensors[0]
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from torch.nn.modules.module import _IncompatibleKeys
 
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels import dispatch, fused, team
+from selfloop.kernels import dispatch, fused, operators, team
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
+from selfloop.kernels.native import Form
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
@@ -64,6 +65,21 @@ class _Pass(NamedTuple):
     weights: Mapping[str, Sequence[str]]
     sizes: Mapping[str, int]
     rows: Sequence[tuple[int, int]]
+
+
+class _Alone(NamedTuple):
+    """What a call needs to know of a single layer in one direction.
+
+    Attributes:
+        names: of its parameters and buffers, in the cell's order.
+        sizes: the shape of each state, without the batch.
+        from_zero, from_state: the form of calls that are given no state, and one.
+    """
+
+    names: Sequence[str]
+    sizes: tuple[tuple[int, ...], ...]
+    from_zero: Form
+    from_state: Form
 
 
 class Recurrent(nn.Module):
@@ -155,6 +171,7 @@ class Recurrent(nn.Module):
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         self._passes = self._plan()
         self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
+        self._alone, self._has_step = self._if_alone(), fused.has_step(cell.graph)
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer, own in enumerate(self._passes):
@@ -285,6 +302,10 @@ class Recurrent(nn.Module):
         given: Mapping[str, Tensor],
     ) -> Any:
         """As `forward`, with the state in the form that the class takes."""
+        if lengths is None and resets is None and record is None and not given:
+            known = self._plainly(x, state)
+            if known is not None:
+                return known
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x, given, self._input_sizes, self.batch_first)
         if resets is not None and self.learn_state:
@@ -297,12 +318,44 @@ class Recurrent(nn.Module):
         is_one = isinstance(x, Tensor) and x.dim() == 2
         first, names = self._first_state(state, layout.x, is_one), record_names(self._title, record)
         y, last, recorded = self._run(layout.x, first, layout.lengths, layout.resets, names)
-        result = layout.restore(y), self._as_given(state, last, is_one)
+        result = layout.restore(y), self._of_rows(state, last, is_one)
         return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
+
+    def _plainly(self, x: Any, state: Any, is_step: bool = False) -> tuple[Tensor, Any] | None:
+        """The output and the state of one layer in one direction, where its kernels can be called directly; else None.
+
+        It does what `_run` does, and nothing that only other calls need.
+        """
+        if torch.compiler.is_compiling() or self._alone is None or self.backend not in ("auto", "native"):
+            return None
+        dims = 2 if is_step else 3
+        if type(x) is not Tensor or x.is_nested or x.dim() != dims or (self.training and self.weight_drop):
+            return None
+        if is_step:
+            x = x.unsqueeze(0)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        check_input(self._title, x, self.input_size, cast(Tensor, self._buffers["_like"]))
+        first = None if state is None else self._first_state(state, x)
+        names, sizes, from_zero, from_state = self._alone
+        form = from_zero if state is None else from_state
+        own = self._parameters
+        weights = [self._tensor(name) if (w := own.get(name)) is None else w for name in names]
+        graph = self._graph(self.training, ())
+        known = operators.run_plain(graph, self.recompute or 0, x, first, sizes, weights, form)
+        if known is None:
+            return None
+        y, last = known
+        y = y.squeeze(0) if is_step else y.transpose(0, 1) if self.batch_first else y
+        return y, self._as_given(state, last)
 
     def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
+        if record is None and not given and not (self._has_step and len(x) <= fused.FEW_ROWS):
+            known = self._plainly(x, state, is_step=True)
+            if known is not None:
+                return known
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x.unsqueeze(0), given, self._input_sizes, batch_first=False).squeeze(0)
         if is_one:
@@ -310,7 +363,7 @@ class Recurrent(nn.Module):
         check_input(self._title, x, self._joint_size, cast(Tensor, self._buffers["_like"]))
         names = () if record is None else record_names(self._title, record)
         y, last, recorded = self._run(x, self._first_state(state, x, is_one), names=names)
-        result = y[0] if is_one else y, self._as_given(state, last, is_one)
+        result = y[0] if is_one else y, self._of_rows(state, last, is_one)
         return result if record is None else (*result, {n: v[0] if is_one else v for n, v in recorded.items()})
 
     def _check_step(self, x: Tensor) -> bool:
@@ -420,9 +473,13 @@ class Recurrent(nn.Module):
         weights = [self._tensor(name) if own.get(name) is None else own[name] for name in one.names]
         return fused.step(graph, weights, x, state)  # type: ignore[arg-type]  # no parameter is None
 
-    def _as_given(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
-        """The new state in the form of the one that was given, from the rows of its tensors."""
-        return State(**dict(zip(self._state_names, map(stacked, last), strict=True)))
+    def _as_given(self, state: Any, tensors: Sequence[Tensor], is_one: bool = False) -> Any:
+        """The new state in the form of the one that was given, from its tensors."""
+        return State(**dict(zip(self._state_names, tensors, strict=True)))
+
+    def _of_rows(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
+        """The same, from the rows of its tensors."""
+        return self._as_given(state, [stacked(own) for own in last], is_one)
 
     def zero_state(self, batch_size: int) -> State:
         """A State of zeros, on the parameters' device and in their dtype."""
@@ -617,6 +674,18 @@ class Recurrent(nn.Module):
                 ]
             )
         return passes
+
+    def _if_alone(self) -> _Alone | None:
+        """What a call needs of one layer in one direction whose weights are those of its steps; of others None."""
+        graph = self.cell.graph
+        if len(self._pass_of) > 1 or len(self.cell.inputs) > 1 or self.learn_state:
+            return None
+        terms = tuple(len(own) for own in self._passes[0][0].weights.values())
+        if graph.is_random or graph.per_step is not graph or not {*terms} <= {1, 2}:
+            return None
+        sizes = tuple(shape[1:] for shape in self._state_shapes)
+        from_zero = Form(is_stacked=True, starts_at_zero=True, summed=terms if 2 in terms else ())
+        return _Alone(self._passes[0][0].names, sizes, from_zero, from_zero._replace(starts_at_zero=False))
 
     def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shape of each of the cell's states, given the number of each named size."""

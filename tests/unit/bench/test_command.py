@@ -12,12 +12,13 @@ TINY = (
     Case("lstm", "lstm", "torch.nn", T=6, B=2, I=4, H=6),
     Case("zoo", "janet", "a Python loop", T=3, B=2, I=4, H=6),
     Case("jax", "lstm", "JAX", T=3, B=2, I=4, H=6),
+    Case("small", "lstm", "torch.nn", T=3, B=2, I=4, H=6),
 )
 
 
 @pytest.fixture
 def selfloop(monkeypatch, capsys):
-    """Runs a command line over three tiny cases; gives its status and what it has printed."""
+    """Runs a command line over four tiny cases; gives its status and what it has printed."""
     monkeypatch.setattr(cases, "CASES", TINY)
     monkeypatch.setattr(steps, "STEPS", tuple(replace(case, T=4, B=2) for case in steps.STEPS[-3:-2]))
     monkeypatch.setattr("selfloop.bench.timing.SETTLE", 0)
@@ -54,7 +55,7 @@ def test_the_text_is_a_table_and_names_what_is_left_out(selfloop, tmp_path):
     assert "lstm: training, against torch.nn" in lines
     assert "zoo: training, against a Python loop" in lines
     assert "step: forward, loss, backward, clipping and AdamW, against the same model on torch.nn" in lines
-    assert not [line for line in lines if line.startswith("  lstm") and "6×2" not in line]
+    assert [line.split()[1] for line in lines if line.startswith("  lstm")] == ["6×2", "3×2"]
     assert lines[-1] == f"{picture} shows the ratios."
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -67,6 +68,15 @@ def test_whole_steps_are_rows_as_well(selfloop):
     status, out, err = selfloop("step", "--rounds", 2)
     assert (status, err) == (0, "")
     assert all(part in out.splitlines()[-1] for part in ("kernels", "readout", "dropout", "optimiser", "rest"))
+
+
+def test_small_calls_end_with_the_worst_ratio_and_the_mean(selfloop):
+    status, out, err = selfloop("small", "--rounds", 2)
+    worst, mean = out.splitlines()[-2:]
+    assert (status, err) == (0, "")
+    assert worst.startswith("  worst ratio ")
+    assert worst.endswith(": lstm, training, T 3, B 2, H 6")
+    assert mean.startswith("  geometric mean of 1 ratios ")
 
 
 def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
@@ -83,7 +93,7 @@ def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax, step; did you mean 'lstm'?"),
+        (["lstn"], "There is no benchmark 'lstn'; there are lstm, zoo, jax, small, step; did you mean 'lstm'?"),
         (["--threads", 65], "--threads must be at most 64, the processors that this process may use. Got 65 instead."),
         (["--plot", "ratios.txt"], "The picture must end in .png, .svg, .pdf. Got 'ratios.txt' instead."),
         (["--plot", "nowhere/ratios.png"], "There is no folder 'nowhere' for the picture; make it first."),

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from selfloop.bench import CASES, Case, measure
+from selfloop.bench import CASES, Case, Row, measure, summary
 from selfloop.bench.cases import MODES
 from selfloop.bench.peers import PEERS, Contest, Peer
 from selfloop.bench.rows import DisagreementError, agree
-from selfloop.bench.timing import spread
+from selfloop.bench.timing import Spread, spread
 from selfloop.cells import ZOO
 
 TINY = Case("lstm", "lstm", "torch.nn", T=3, B=2, I=4, H=6)
@@ -98,3 +98,12 @@ def test_the_second_call_counts_as_well():
     values = iter([1.0, 2.0])
     with pytest.raises(DisagreementError, match="differs"):
         agree(lambda: {"y": np.array([next(values)])}, lambda: {"y": np.array([1.0])}, 0.1)
+
+
+def test_a_summary_has_the_worst_ratio_and_the_geometric_mean():
+    rows = [Row(replace(TINY, H=H), ratio=Spread(ratio, ratio, ratio)) for H, ratio in ((4, 2.0), (6, 0.5), (8, 8.0))]
+    assert summary([*rows, Row(TINY, error="not timed")]) == [
+        "worst ratio 0.50: lstm, training, T 3, B 2, H 6",
+        "geometric mean of 3 ratios 2.00",
+    ]
+    assert summary([Row(TINY, error="not timed")]) == []

@@ -62,3 +62,63 @@ def test_plans_are_few(monkeypatch):
     for steps in range(1, 2 * native.MOST_PLANS):
         rnn(torch.randn(steps, 2, 3))
     assert len(native._PLANS) == native.MOST_PLANS
+
+
+def test_ragged_and_reset_calls_keep_their_plans_by_their_numbers(monkeypatch):
+    recorded = []
+    forward = commands.forward
+    monkeypatch.setattr(commands, "forward", lambda *given: recorded.append(given) or forward(*given))
+    monkeypatch.setattr(native, "_PLANS", {})
+    rnn, x = sl.LSTM(3, 4), torch.randn(5, 2, 3)
+    truth = sl.LSTM(3, 4, backend="interpret")
+    truth.load_state_dict(rnn.state_dict())
+    resets = torch.zeros(5, 2, dtype=torch.bool)
+    for _ in range(3):
+        lengths = torch.tensor([5, 3])
+        for first in (5, 2):
+            lengths[0] = first  # in place: a plan knows the numbers, not the tensor
+            torch.testing.assert_close(rnn(x, lengths=lengths)[0], truth(x, lengths=lengths)[0])
+        for step in (1, 3):
+            marks = resets.clone()
+            marks[step] = True
+            torch.testing.assert_close(rnn(x, resets=marks)[0], truth(x, resets=marks)[0])
+    assert len(recorded) == 4
+
+
+def test_the_plans_that_were_not_used_for_longest_go_first(monkeypatch):
+    monkeypatch.setattr(native, "_PLANS", {})
+    monkeypatch.setattr(native, "MOST_PLANS", 2)
+    rnn = sl.LSTM(3, 4)
+    for steps in (1, 2, 1, 3):
+        rnn(torch.randn(steps, 2, 3))
+    assert sorted(plan.rows.steps for plan in native._PLANS.values()) == [1, 3]
+
+
+def test_plans_take_no_more_than_their_bytes(monkeypatch):
+    monkeypatch.setattr(native, "_PLANS", {})
+    rnn = sl.LSTM(3, 4)
+    for steps in (10, 20, 30):
+        rnn(torch.randn(steps, 2, 3))
+    sizes = [plan.bytes for plan in native._PLANS.values()]
+    for k in range(20):
+        rnn(torch.randn(9, 2, 3))[0][k % 9].sum().backward()
+    monkeypatch.setattr(native, "MOST_BYTES", 4 * max(sizes))
+    for steps in range(11, 31):
+        rnn(torch.randn(steps, 2, 3))
+    assert sum(plan.bytes for plan in native._PLANS.values()) <= native.MOST_BYTES
+    assert [plan.rows.steps for plan in native._PLANS.values()][-1] == 30
+    monkeypatch.setattr(native, "MOST_BYTES", 0)
+    rnn(torch.randn(8, 2, 3))  # huge beside what may be kept: it runs, and is not
+    assert all(plan.rows.steps != 8 for plan in native._PLANS.values())
+
+
+@pytest.mark.parametrize("batch", [1, 8, 9, 40])
+def test_gradients_of_vectors_are_added_over_the_batch(batch):
+    rnn = sl.GRU(3, 19, dtype=torch.float64)
+    truth = sl.GRU(3, 19, dtype=torch.float64, backend="interpret")
+    truth.load_state_dict(rnn.state_dict())
+    x = torch.randn(3, batch, 3, dtype=torch.float64)
+    for layer in (rnn, truth):
+        layer(x)[0].square().sum().backward()
+    for own, true in zip(rnn.parameters(), truth.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, true.grad, rtol=1e-10, atol=1e-12)

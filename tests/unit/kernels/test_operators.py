@@ -44,11 +44,12 @@ def given(rnn, x, keep=True, **options):
 
     ops, torch.ops.selfloop = torch.ops.selfloop, Spy()
     is_plain, Problem.is_plain = Problem.is_plain, False
+    run_plain, operators.run_plain = operators.run_plain, lambda *_: None
     try:
         with torch.set_grad_enabled(keep):
             rnn(x, **options)
     finally:
-        torch.ops.selfloop, Problem.is_plain = ops, is_plain
+        torch.ops.selfloop, Problem.is_plain, operators.run_plain = ops, is_plain, run_plain
     return found["given"]
 
 
@@ -88,9 +89,7 @@ def call_of(name):
 @pytest.fixture
 def zeroed(monkeypatch):
     """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
-    for name in ("empty", "workspace"):
-        zeros = lambda shape, dtype: torch.zeros(shape, dtype=dtype)  # noqa: E731
-        monkeypatch.setattr(native.memory, name, zeros)
+    monkeypatch.setattr(native.memory, "_empty", lambda shape, dtype, _: torch.zeros(shape, dtype=dtype))
 
 
 def leaf(v):

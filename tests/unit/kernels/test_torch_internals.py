@@ -219,3 +219,18 @@ def test_fakes_and_functional_tensors_have_their_classes():
     with torch._subclasses.FakeTensorMode():
         assert isinstance(torch.zeros(2), internals.FakeTensor)
     assert internals.FunctionalTensor.__name__ == "FunctionalTensor"
+
+
+def test_a_function_of_autograd_is_applied_without_the_look_for_transforms():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, v):
+            return 2 * v
+
+        @staticmethod
+        def backward(ctx, d):
+            return 2 * d
+
+    x = torch.ones(3, requires_grad=True)
+    internals.apply_of(Double)(x).sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]

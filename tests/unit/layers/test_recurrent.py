@@ -508,3 +508,56 @@ def test_help_names_every_argument_and_shows_an_example(name):
 
 def test_a_cell_prints_itself_in_a_line():
     assert repr(cells.lstm) == "Cell(lstm: x[t], h[t-1], c[t-1] -> h[t], c[t])"
+
+
+@pytest.mark.parametrize("make", [sl.LSTM, sl.GRU, sl.RNN], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_calls_of_one_layer_again_and_again_follow_its_weights_and_the_mode(make, batch_first):
+    layer = make(3, 4, batch_first=batch_first, dtype=torch.float64)
+    truth = make(3, 4, batch_first=batch_first, dtype=torch.float64, backend="interpret")
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    state = None
+
+    def agree():
+        truth.load_state_dict(layer.state_dict())
+        answers = []
+        for one in (layer, truth):
+            y, last = one(x, state)
+            states = last if isinstance(last, tuple) else (last,)
+            loss = y.square().sum() + sum(s.square().sum() for s in states)
+            answers.append([y, *states, *torch.autograd.grad(loss, tuple(one.parameters()))])
+            with torch.no_grad():
+                answers[-1].append(one(x, state)[0])
+        torch.testing.assert_close(*answers)
+        return [s.detach() for s in states]
+
+    for change in range(4):
+        for _ in range(3):
+            found = agree()
+        if change == 0:
+            state = tuple(found) if len(found) > 1 else found[0]
+        elif change == 1:
+            layer.weight_hh_l0.data = torch.randn(4, len(layer.weight_hh_l0), dtype=torch.float64).t()
+        elif change == 2:
+            layer.bias_ih_l0 = torch.nn.Parameter(torch.randn_like(layer.bias_ih_l0))
+
+
+def test_final_states_whose_gradient_is_asked_for_alone_or_twice():
+    rnn, truth = (sl.Recurrent(cells.lstm, 3, 4, backend=name, dtype=torch.float64) for name in ("auto", "interpret"))
+    truth.load_state_dict(rnn.state_dict())
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    start = rnn.zero_state(2)
+    start.c.requires_grad_()
+    for state in (None, start):
+        for pick in (lambda y, s: s.h, lambda y, s: s.c, lambda y, s: s.h + s.c, lambda y, s: y[0]):
+            leaves = (x, *([start.c] if state else []))
+            found = [torch.autograd.grad(pick(*one(x, state)).square().sum(), leaves) for one in (rnn, truth) * 2]
+            torch.testing.assert_close(found[0], found[1])
+            torch.testing.assert_close(found[2], found[3])
+            batched = [
+                torch.autograd.grad(
+                    (v := pick(*one(x, state))), x, torch.ones(2, *v.shape).double(), is_grads_batched=True
+                )
+                for one in (rnn, truth)
+            ]
+            torch.testing.assert_close(*batched)

@@ -10,9 +10,10 @@ from llvmlite import ir
 
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
+from selfloop.compiler.cpu.emit.add_rows import emit_add_rows
 from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
-from selfloop.compiler.cpu.emit.launches import emit_launches
+from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.stack import emit_stack
@@ -184,10 +185,12 @@ def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
 
 @lru_cache(maxsize=8)
 def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
-    """What all cells use: `launches`, `pack` and `outer_product`."""
+    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`."""
 
     def write(module: ir.Module) -> None:
         emit_launches(module, "launches", target, bits)
+        emit_patch(module, "patch", target, bits)
+        emit_add_rows(module, "add_rows", target, bits)
         emit_pack(module, "pack", target, bits, bfloat16)
         _outer_product(bfloat16).emit_outer_product(module, "outer_product", target, bits, bfloat16)
 

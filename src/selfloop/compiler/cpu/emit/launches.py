@@ -1,4 +1,4 @@
-"""`launches`: calls kernels one after another on all threads, with a barrier after each.
+"""`launches` calls kernels one after another on all threads, with a barrier after each; `patch` writes their arguments.
 
 Many kernels thus run for the price of one call from Python and one start of the thread team.
 """
@@ -16,6 +16,23 @@ of the system's function that lets other threads run, and the number of launches
 
 LAUNCH = ("function", "block")
 """Then, for each launch: the address of a kernel, and that of this thread's argument block for it."""
+
+PATCH_HEADER = ("numbers", "offsets", "bases", "count")
+"""The argument block of `patch`: the addresses of what it writes, ``numbers[k] = offsets[k] + addresses[bases[k]]``, of
+the offsets and of the bases, which are 32 bits wide, and how many there are. Then come the addresses of the bases."""
+
+
+def emit_patch(module: ir.Module, name: str, target: Target, bits: int) -> None:
+    """Write the function `name`, which adds bases to offsets."""
+    f = Function(module, name, target, bits)
+    b, half = f.builder, ir.IntType(32)
+    numbers, offsets, bases = (f.pointer(PATCH_HEADER.index(key)) for key in ("numbers", "offsets", "bases"))
+    addresses = f.at(f.block, len(PATCH_HEADER), f.index)
+    with f.loop(0, f.argument(PATCH_HEADER.index("count"))) as k:
+        base = b.sext(b.load(f.at(bases, k, half), typ=half), f.index)
+        offset, address = (b.load(f.at(own, n, f.index), typ=f.index) for own, n in ((offsets, k), (addresses, base)))
+        b.store(f.plus(offset, address), f.at(numbers, k, f.index))
+    f.finish()
 
 
 def emit_launches(module: ir.Module, name: str, target: Target, bits: int) -> None:
