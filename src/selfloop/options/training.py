@@ -52,7 +52,7 @@ class TrainingOptions(Section):
     3; asgd begins to average instead."""
     save_every: float = Field(default=30.0, gt=0)
     """Seconds between checkpoints. Each validation and the end of training save one too."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """bf16 makes matrix products of numbers rounded to bfloat16, with sums and weights in float32. auto takes it where
     a processor with AVX512-BF16 or AMX trains 256 units or more, fp32 elsewhere."""
     seed: int = Field(default=1, ge=0, lt=2**63)

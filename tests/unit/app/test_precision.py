@@ -9,7 +9,7 @@ from selfloop.options.fields import configure
 
 
 def chosen(**changes):
-    given = {"training": {}, "model": {"hidden_size": FASTER_FROM}}
+    given = {"training": {"precision": "auto"}, "model": {"hidden_size": FASTER_FROM}}
     for name, value in changes.items():
         given["training" if name == "precision" else "model"][name] = value
     return configure(LanguageModelConfig, given)
@@ -39,6 +39,9 @@ def test_auto_takes_bfloat16_where_it_is_faster(changes, on_cpu, expected, able)
 
 def test_auto_is_float32_where_no_bfloat16_is_multiplied(monkeypatch):
     monkeypatch.setattr(precision, "pair_products", lambda: None)
-    assert LanguageModelConfig().training.precision == "auto"
     assert mixed_precision(chosen(), True) == "no"
     assert mixed_precision(chosen(precision="bf16"), True) == "bf16"
+
+
+def test_float32_is_the_default():
+    assert LanguageModelConfig().training.precision == "fp32"
