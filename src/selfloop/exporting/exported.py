@@ -148,8 +148,10 @@ def check_forward(module: object) -> None:
 def check_folder(folder: Path) -> None:
     """Raise ArgumentError where a folder cannot take an export."""
     whole = folder.resolve()  # `new/..` is where `new` would be
+    if exists(whole) and not is_folder(whole):
+        raise ArgumentError(f"An export is a folder of files, and '{folder}' is a file. Give a folder that is new.")
     try:
-        is_taken = exists(whole) and (not is_folder(whole) or any(whole.iterdir()))
+        is_taken = exists(whole) and any(whole.iterdir())
     except OSError as error:
         raise ArgumentError(f"The folder '{folder}' cannot be read: {error.strerror}.") from None
     if is_taken:

@@ -51,7 +51,7 @@ def test_a_run_of_ones_own_cell_needs_it(runs, selfloop, tmp_path):
         (("{runs}/play", "--to", "onnx", "--weights", "f8"), "The --weights for onnx must be one of f32, bf16, int8."),
         (("{runs}/play", "--to", "onnx", "--encoder", "small"), "looks at no images, and has no encoder."),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}"), "is not empty, and export overwrites nothing"),
-        (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py"), "is not empty, and export overwrites nothing"),
+        (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py"), "own.py' is a file. Give a folder that is new."),
         (("{runs}/play", "--to", "onnx", "--out", "{runs}/own.py/new"), "cannot be written: Not a directory."),
     ],
 )
