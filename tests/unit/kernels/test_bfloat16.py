@@ -137,13 +137,13 @@ def test_the_same_bits_on_any_number_of_threads(threads):
     torch.manual_seed(0)
     rnn = sl.LSTM(40, 50)
     x = torch.randn(6, 37, 40)
-    answers = []
+    answers, before = [], torch.get_num_threads()
     try:
         for count in (1, threads):
             torch.set_num_threads(count)
             answers.append(everything(rnn, x, True))
     finally:
-        torch.set_num_threads(2)
+        torch.set_num_threads(before)
     for a, b in zip(*answers, strict=True):
         assert torch.equal(a, b)
 
