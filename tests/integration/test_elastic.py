@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 import torch
-from integration.launch import Launched, fill_the_disk
-from integration.world import free_port, take_place
+from integration.launch import Launched
+from integration.world import fill_the_first_disk, free_port, take_place
 
 from selfloop.training.checkpoint import read_tensors
 
@@ -125,13 +125,6 @@ def test_a_worker_and_a_torchrun_that_are_killed_are_replaced_and_the_run_ends_w
     for ended in pair(tmp_path, *command, undisturbed):
         assert ended.status == 0, ended.err
     assert_same(run, undisturbed)
-
-
-def fill_the_first_disk(rank, size, port):
-    """When it saves its first checkpoint, or soon after."""
-    take_place(rank, size, port)
-    if rank == 0:
-        fill_the_disk(16)
 
 
 def test_the_first_process_loses_its_disk(play, small, tmp_path):

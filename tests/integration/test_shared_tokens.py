@@ -1,8 +1,8 @@
 """Several processes make one file of tokens: the bytes are those that one process writes."""
 
 import pytest
-from integration.launch import Launched, fill_the_disk
-from integration.world import free_port, take_place
+from integration.launch import Launched
+from integration.world import fill_the_second_disk, free_port, take_place
 
 PROGRAM = """
 import random, sys
@@ -58,15 +58,8 @@ def test_the_bytes_are_those_of_one_process(stores):
         assert all_said == [said] * size
 
 
-def lose_the_disk(rank, size, port):
-    """Of the second machine."""
-    take_place(rank, size, port)
-    if rank > 1:
-        fill_the_disk(1)
-
-
 def test_a_process_that_loses_its_disk_says_so_and_does_not_keep_the_others(stores):
-    files, (first, second, third) = stores(3, lose_the_disk)
+    files, (first, second, third) = stores(3, fill_the_second_disk)
     assert len(files[0]) == 4 and not files[1]
     assert first == second and first.splitlines()[0].startswith("char ")
     assert third.count("The tokens of the text cannot be kept in") == 8

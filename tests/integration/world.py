@@ -4,6 +4,7 @@ import os
 import socket
 
 import torch
+from integration.launch import fill_the_disk
 
 from selfloop.models.encoders import WordEncoder
 from selfloop.tasks.caption import captioner
@@ -33,6 +34,20 @@ def take_place(rank, world_size, port):
     places = {"RANK": rank, "LOCAL_RANK": rank % 2, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": min(2, world_size)}
     os.environ |= {name: str(value) for name, value in places.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def fill_the_first_disk(rank, size, port):
+    """When it saves its first checkpoint, or soon after."""
+    take_place(rank, size, port)
+    if rank == 0:
+        fill_the_disk(16)
+
+
+def fill_the_second_disk(rank, size, port):
+    """At its first file, of the second machine."""
+    take_place(rank, size, port)
+    if rank > 1:
+        fill_the_disk(1)
 
 
 def free_port():

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from selfloop.app.precision import mixed_precision
 from selfloop.app.scoring import conclude, is_scored
@@ -297,6 +298,7 @@ def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator
         raise ArgumentError("The device to train on is cuda, and torch finds none here: leave it out, or give cpu.")
     keep_freed_memory()
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state()  # a run before this one, in the same process, may have had another precision
     accelerator = Accelerator(mixed_precision=mixed_precision(chosen, on_cpu), cpu=on_cpu)
     screen.console.quiet |= not accelerator.is_main_process
     return accelerator

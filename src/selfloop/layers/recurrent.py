@@ -352,7 +352,8 @@ class Recurrent(nn.Module):
     def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
-        if record is None and not given and not (self._has_step and len(x) <= fused.FEW_ROWS):
+        is_short = record is None and not given and not torch.compiler.is_compiling()  # where len(x) is any number
+        if is_short and not (self._has_step and len(x) <= fused.FEW_ROWS):
             known = self._plainly(x, state, is_step=True)
             if known is not None:
                 return known

@@ -2,6 +2,7 @@
 
 import pytest
 
+import selfloop as sl
 from selfloop.app import precision
 from selfloop.app.precision import FASTER_FROM, mixed_precision
 from selfloop.options import LanguageModelConfig
@@ -45,3 +46,19 @@ def test_auto_is_float32_where_no_bfloat16_is_multiplied(monkeypatch):
 
 def test_float32_is_the_default():
     assert LanguageModelConfig().training.precision == "fp32"
+
+
+def test_runs_of_one_process_may_differ_in_precision(tmp_path):
+    (tmp_path / "play.txt").write_text("to be or not to be\n" * 40)
+    for name in ("fp32", "bf16", "fp32"):
+        sl.train(
+            "lm",
+            tmp_path / "play.txt",
+            run=tmp_path / f"{name}{len([*tmp_path.iterdir()])}",
+            precision=name,
+            steps=1,
+            hidden_size=8,
+            window=8,
+            batch_size=2,
+            quiet=True,
+        )

@@ -470,5 +470,5 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(SelfloopError, match="is not empty, and export overwrites nothing"):
         sl.export(sl.LSTM(3, 4), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(SelfloopError, match="notes.txt' is a file. Give a folder"):
+    with pytest.raises(SelfloopError, match=r"notes\.txt' is a file\. Give a folder"):
         sl.export(sl.LSTM(3, 4), tmp_path / "notes.txt")
