@@ -194,19 +194,22 @@ def cases_of(module: Trained, source: Source, inputs: Iterable[Tensor] = ()) -> 
     exact = copy.deepcopy(near).double()
     are_numbers = source.model.reads == "numbers"
 
+    stack_of(near).batch_first = stack_of(exact).batch_first = False
+
     def case(x: Tensor, is_real: bool) -> Case:
+        """Of the first sequence of a batch; the difference is that of all."""
         own = _answers(near, x).double()
         y = _answers(exact, x.double() if are_numbers else x)
         if not bool(y.isfinite().all()):
             raise ArgumentError(
                 f"The outputs of {source.title} on its input are not all finite, so it cannot be tried."
             )
-        difference = float((own - y).abs().max() / y.abs().max().clamp(min=1e-30))
-        return Case((x.float() if are_numbers else x).numpy(), y.float().numpy(), difference, is_real)
+        difference = float(((own - y).abs().amax((0, 2)) / y.abs().amax((0, 2)).clamp(min=1e-30)).max())
+        first, answers = x[:, 0].contiguous(), y[:, 0].float().contiguous()
+        return Case((first.float() if are_numbers else first).numpy(), answers.numpy(), difference, is_real)
 
-    random = [case(_random(source.described, seed), False) for seed in range(SAMPLES)]
-    first = replace(random[0], own_difference=max(one.own_difference for one in random))
-    return [first, *(case(x, True) for x in inputs)]
+    random = torch.stack([_random(source.described, seed) for seed in range(SAMPLES)], dim=1)
+    return [case(random, False), *(case(x[:, None], True) for x in inputs)]
 
 
 def _random_words(spelling: Spelling, generator: torch.Generator) -> Tensor:
@@ -221,7 +224,7 @@ def _random_words(spelling: Spelling, generator: torch.Generator) -> Tensor:
 
 
 def _answers(module: Trained, x: Tensor) -> Tensor:
-    """(answers, outputs) of one sequence."""
+    """(answers, sequences, outputs) of sequences of one length, (steps, sequences, …)."""
     if isinstance(module, Recurrent):
         first, *further = module._input_sizes.items()
         parts = x.split([size for _, size in (first, *further)], dim=-1)
@@ -229,9 +232,9 @@ def _answers(module: Trained, x: Tensor) -> Tensor:
         y: Tensor = Recurrent.forward(module, parts[0], **given)[0]
         return y
     if isinstance(module, ManyToOne):
-        answer: Tensor = module(x[:, None], torch.tensor([len(x)]))
-        return answer
-    logits: Tensor = module(x[:, None])[0][:, 0]
+        answer: Tensor = module(x, torch.full((x.shape[1],), len(x)))
+        return answer[None]
+    logits: Tensor = module(x)[0]
     return logits
 
 
