@@ -118,7 +118,7 @@ ALONE = World()
 @contextmanager
 def joined_world() -> Iterator[World]:
     """The processes that torchrun has started, within a process group of theirs on CPUs; or this one alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _is_alone():
         yield ALONE
         return
     from torch import distributed as dist  # noqa: PLC0415
@@ -137,7 +137,7 @@ def others_may_end() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not _is_lost(error):
+        if _is_alone() or not _is_lost(error):
             raise
         raise RunError(
             f"Another process of this job has ended or cannot be reached ({first_line(error)}): its own message says "
@@ -155,6 +155,11 @@ def end_with_torchrun() -> None:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "prctl"):
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _is_alone() -> bool:
+    """Whether torchrun has started no others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def _is_lost(error: RuntimeError) -> bool:

@@ -328,6 +328,8 @@ class Recurrent(nn.Module):
         """
         if torch.compiler.is_compiling() or self._alone is None or self.backend not in ("auto", "native"):
             return None
+        if is_step and self._has_step and len(x) <= fused.FEW_ROWS:  # torch's function takes less
+            return None
         dims = 2 if is_step else 3
         if type(x) is not Tensor or x.is_nested or x.dim() != dims or (self.training and self.weight_drop):
             return None
@@ -352,8 +354,7 @@ class Recurrent(nn.Module):
     def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
-        is_short = record is None and not given and not torch.compiler.is_compiling()  # where len(x) is any number
-        if is_short and not (self._has_step and len(x) <= fused.FEW_ROWS):
+        if record is None and not given:
             known = self._plainly(x, state, is_step=True)
             if known is not None:
                 return known

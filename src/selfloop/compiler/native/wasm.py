@@ -237,17 +237,18 @@ class _Reader:
 
 def _number(value: int) -> bytes:
     """LEB128 without a sign."""
-    parts = []
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+    return _leb128(value, 127)
 
 
 def _signed(value: int) -> bytes:
     """LEB128 of a number that is not negative, with its sign."""
+    return _leb128(value, 63)
+
+
+def _leb128(value: int, most: int) -> bytes:
+    """Seven bits a byte, the lowest first; the last byte is `most` at most."""
     parts = []
-    while value > 63:
+    while value > most:
         parts.append(value & 127 | 128)
         value >>= 7
     return bytes([*parts, value])
