@@ -187,9 +187,18 @@ class Graph:
 
     @cached_property
     def matrices(self) -> dict[str, int]:
-        """The matrices that parameters make, by a name, with their nodes: those that multiply vectors."""
-        used = {node.args[0] for node in self.nodes if node.op == "matmul"}
-        made = sorted(k for k in used if self.constant[k] and self.nodes[k].op not in STORED)
+        """The matrices that parameters make, by a name, with their nodes: those that steps multiply by, and compute with."""
+        nodes = self.nodes
+        multiply = {node.args[0] for node in nodes if node.op == "matmul"}
+        elementwise = {a for k, n in enumerate(nodes) if n.op != "matmul" and not self.constant[k] for a in n.args}
+        elementwise |= {*self.outputs}
+        made = sorted(
+            k
+            for k in multiply | elementwise
+            if self.constant[k]
+            and len(nodes[k].shape) == 2
+            and (nodes[k].op not in STORED or (nodes[k].op == "block_diagonal" and k in elementwise))
+        )
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}

@@ -36,6 +36,16 @@ VARIES = "is a matrix that differs from step to step, and compiled kernels hold 
 """Why a cell cannot be compiled."""
 
 
+def lower_inference(graph: Graph, sizes: Mapping[str, int]) -> Program:
+    """The step for inference alone, in one piece: it may have matrices that differ from step to step.
+
+    Args:
+        graph: the cell.
+        sizes: the number of each of its named sizes.
+    """
+    return schedule(fuse(graph_to_step(graph.per_step, sizes)))
+
+
 @dataclass(frozen=True)
 class Lowered:
     """A cell as programs.

@@ -2,18 +2,22 @@
 
 After this pass `split` and `concat` are gone, and each piece of a vector is a value of its own. In an LSTM the four
 gates `W @ x + U @ h + b` become four sums of products, each of size h, of a quarter of the rows of `W` and `U`.
+
+Matrices that differ from step to step are not cut. What multiplies one is put together again where it was cut.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
+from math import prod
 from typing import NamedTuple
 
 from selfloop.compiler.lower.operations import OPERATIONS, OWN_ARITY
-from selfloop.compiler.lower.step import SCALAR, Bernoulli, Builder, Location, Step, Store, Submatrix, Value
+from selfloop.compiler.lower.step import SCALAR, Bernoulli, Builder, Location, Matvec, Step, Store, Submatrix, Value
 from selfloop.compiler.lower.verify import verified
 from selfloop.language.graph import STORED, Graph, Node
+from selfloop.language.operations import OF_MATRICES
 
 
 class Piece(NamedTuple):
@@ -41,7 +45,7 @@ def graph_to_step(graph: Graph, sizes: Mapping[str, int]) -> Step:
         graph: the cell.
         sizes: the number of each of its named sizes, as ``{"x": 64, "h": 128}``.
     """
-    lengths = [node.shape[0].value(sizes) if node.shape else SCALAR for node in graph.nodes]
+    lengths = [prod(size.value(sizes) for size in node.shape) if node.shape else SCALAR for node in graph.nodes]
     cuts = _cuts(graph, lengths, sizes)
     builder = Builder()
     pieces: list[list[Piece]] = []
@@ -95,7 +99,7 @@ def _cuts(graph: Graph, lengths: list[int], sizes: Mapping[str, int]) -> list[se
                     else:
                         changed |= share(k, a, start)
                     start += lengths[a] or 1
-            elif node.shape and node.op != "matmul":
+            elif node.shape and node.op not in OF_MATRICES | {"matmul"}:
                 for a in node.args:
                     if lengths[a] != SCALAR:
                         changed |= share(k, a, 0)
@@ -157,7 +161,8 @@ def _load(buffer: str) -> Lowering:
     def lowering(site: _Site) -> list[Piece]:
         location = Location(buffer, str(site.node.value))
         if len(site.node.shape) == 2:
-            return []  # a matrix is only ever part of a product
+            rows, columns = (size.value(site.sizes) for size in site.node.shape)
+            return [Piece(0, site.builder.load(location, rows * columns, rows))]
         if not site.node.shape:
             return [Piece(0, site.builder.load(location, SCALAR))]
         return [Piece(start, site.builder.load(location._replace(offset=start), size)) for start, size in site.spans]
@@ -230,6 +235,8 @@ def _mean(site: _Site, vector: _Operand) -> list[Piece]:
 
 def _matmul(site: _Site, matrix: _Operand, vector: _Operand) -> list[Piece]:
     builder, found = site.builder, []
+    if not matrix.blocks:
+        return _matvec(site, matrix.at(0), _whole(builder, vector))
     for start, size in site.spans:
         products = []
         for row, column, rows, columns, (name, first_row, first_column, _) in matrix.blocks:
@@ -243,9 +250,38 @@ def _matmul(site: _Site, matrix: _Operand, vector: _Operand) -> list[Piece]:
 
 
 def _no_pieces(site: _Site, blocks: _Operand) -> list[Piece]:
-    """A matrix is only ever part of a product."""
+    """A block-diagonal matrix is only ever part of a product."""
     del site, blocks
     return []
+
+
+def _matvec(site: _Site, matrix: int, vector: int) -> list[Piece]:
+    """The product of a matrix that differs from step to step; its transpose is read where it lies."""
+    builder = site.builder
+    turned = builder.values[matrix].op == "transpose"
+    stored = builder.values[matrix].args[0] if turned else matrix
+    return [
+        Piece(start, builder.add(Value("matvec", (stored, vector), size, Matvec(start, turned))))
+        for start, size in site.spans
+    ]
+
+
+def _outer(site: _Site, a: _Operand, b: _Operand) -> list[Piece]:
+    args = _whole(site.builder, a), _whole(site.builder, b)
+    return [Piece(0, site.builder.add(Value("outer", args, a.length * b.length, rows=a.length)))]
+
+
+def _transpose(site: _Site, matrix: _Operand) -> list[Piece]:
+    own = site.builder.values[matrix.at(0)]
+    return [Piece(0, site.builder.add(Value("transpose", (matrix.at(0),), own.size, rows=own.columns)))]
+
+
+def _whole(builder: Builder, vector: _Operand) -> int:
+    """A vector as one value, wherever it is cut."""
+    pieces = _joined(builder, vector.pieces)
+    if len(pieces) == 1:
+        return pieces[0].value
+    return builder.add(Value("concat", tuple(p.value for p in pieces), vector.length))
 
 
 def _joined(builder: Builder, pieces: list[Piece]) -> list[Piece]:
@@ -273,6 +309,8 @@ LOWERINGS: dict[str, Lowering] = {
     "concat": _concat,
     "matmul": _matmul,
     "block_diagonal": _no_pieces,
+    "outer": _outer,
+    "transpose": _transpose,
     "mean": _mean,
     **{name: _reduction(name, row.combine) for name, row in OPERATIONS.items() if row.kind == "reduction"},
     **{

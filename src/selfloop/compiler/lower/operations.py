@@ -11,7 +11,7 @@ from typing import Literal
 
 from selfloop.language import operations as language
 
-Category = Literal["leaf", "product", "elementwise", "comparison", "reduction", "scan"]
+Category = Literal["leaf", "product", "elementwise", "comparison", "reduction", "scan", "outer", "whole"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Operation:
         kind: a `leaf` has no arguments; a `product` is a sum of matrix-vector products; an `elementwise` operation
             takes vectors of one size and scalars; a `comparison` is elementwise too, but its result is true or false
             and can only be an argument of `where`; a `reduction` makes a scalar of a vector; a `scan` makes each
-            element of the elements up to it.
+            element of the elements up to it; an `outer` product makes each element of a matrix of one element of each
+            of its two vectors; a `whole` operation takes whole vectors and matrices, and has a loop of its own. The
+            last two are those of matrices that differ from step to step, and have no derivative here.
         cost: of computing one element, in instructions, roughly. What costs 1 is recomputed wherever it is used.
         combine: for a reduction or scan, the elementwise operation that combines two elements.
         identity: for a reduction or scan, what `combine` leaves unchanged.
@@ -83,6 +85,10 @@ OPERATIONS: dict[str, Operation] = {
     "amax": Operation("reduction", inf, combine="maximum", identity=-inf),
     "cumsum": Operation("scan", inf, combine="add", identity=0.0),
     "reversed_cumsum": Operation("scan", inf, combine="add", identity=0.0, is_reversed=True),
+    "outer": Operation("outer", 1.0),
+    "matvec": Operation("whole", inf),
+    "transpose": Operation("whole", inf),
+    "concat": Operation("whole", inf),
 }
 
 OWN_ARITY = {
@@ -94,6 +100,7 @@ OWN_ARITY = {
     "broadcast": 1,
     "eq": 2,
     "reversed_cumsum": 1,
+    "matvec": 2,
 }
 """The number of arguments of operations that a cell cannot write; that of the others is in the language's table."""
 
@@ -111,5 +118,6 @@ LEAVES = _names(lambda o: o.kind == "leaf")
 COMPARISONS = _names(lambda o: o.kind == "comparison")
 REDUCTIONS = _names(lambda o: o.kind == "reduction")
 SCANS = _names(lambda o: o.kind == "scan")
+WHOLE = _names(lambda o: o.kind == "whole")
 CHEAP = _names(lambda o: o.cost == 1.0)
 """Operations of about one instruction: recomputing them is never slower than loading their result."""

@@ -1,17 +1,21 @@
 """Step -> Program: the values in loops, in order, and what is stored in the workspace between the loops.
 
-A Program is a sequence of phases. Phase n has tile loops, which compute products and what is elementwise, and then a
-reduction loop, which computes reductions, scans, and scalars that depend on a reduction; either may be empty.
+A Program is a sequence of phases. Phase n has a whole loop, tile loops, which compute products and what is elementwise,
+and a reduction loop, which computes reductions, scans, and scalars that depend on a reduction; each may be empty.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from selfloop.compiler.lower.operations import CHEAP, COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS
-from selfloop.compiler.lower.program import Program, ReductionLoop, TileLoop
+from selfloop.compiler.lower.operations import CHEAP, COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS, WHOLE
+from selfloop.compiler.lower.program import Program, ReductionLoop, Stage, TileLoop, WholeLoop, loops
 from selfloop.compiler.lower.step import SCALAR, Location, Step, Store, Value
 from selfloop.compiler.lower.verify import verified
+
+
+IN_MEMORY = {"product", "outer"} | WHOLE
+"""Operations whose arguments lie in memory."""
 
 
 @verified
@@ -28,22 +32,27 @@ def schedule(step: Step) -> Program:
             location[k] = Location("workspace", str(k))
             stores.append(Store(location[k], k))
 
-    stages: list[tuple[TileLoop, ...] | ReductionLoop] = []
+    stages: list[Stage] = []
     loadable_from: dict[int, int] = {}  # of each stored value the first stage that can load it, the one after its own
     last = max((phases.storing(s.value) for s in stores), default=-1)
     for phase in range(last + 1):
         here = [s for s in stores if phases.storing(s.value) == phase]
-        elementwise = [s for s in here if not phases.in_reduction_loop(s.value)]
-        sizes = sorted({step.values[s.value].size for s in elementwise}, reverse=True)
-        if sizes:
+        wholes = tuple(s for s in here if step.values[s.value].op in WHOLE)
+        if wholes:
+            stages.append(WholeLoop(wholes))
+            loadable_from |= {s.value: len(stages) for s in wholes}
+        elementwise = [s for s in here if s not in wholes and not phases.in_reduction_loop(s.value)]
+        shapes = sorted({_shape(step, s.value) for s in elementwise}, reverse=True)
+        if shapes:
             stages.append(
                 tuple(
                     TileLoop(
-                        size,
-                        tuple(k for k in demand.products if phases.tile[k] == phase and step.values[k].size == size),
-                        tuple(s for s in elementwise if step.values[s.value].size == size),
+                        shape[0],
+                        tuple(k for k in demand.products if phases.tile[k] == phase and _shape(step, k) == shape),
+                        tuple(s for s in elementwise if _shape(step, s.value) == shape),
+                        shape[1],
                     )
-                    for size in sizes
+                    for shape in shapes
                 )
             )
             loadable_from |= {s.value: len(stages) for s in elementwise}
@@ -55,6 +64,11 @@ def schedule(step: Step) -> Program:
     return _without_dead_stores(Program(step.with_stores(stores), tuple(stages), stored))
 
 
+def _shape(step: Step, k: int) -> tuple[int, int]:
+    """What the values of one loop have in common: size and rows."""
+    return step.values[k].size, step.values[k].rows
+
+
 def _without_dead_stores(program: Program) -> Program:
     """The same loops without what they store to the workspace and none of them loads.
 
@@ -63,7 +77,7 @@ def _without_dead_stores(program: Program) -> Program:
     """
     loaded: set[int] = set()
     for number, stage in enumerate(program.stages):
-        for loop in stage if isinstance(stage, tuple) else (stage,):
+        for loop in loops(stage):
             reached = program.inputs((store.value for store in loop.stores), number)
             loaded |= {k for k in reached if k in program.stored and program.stored[k][0] <= number}
 
@@ -103,7 +117,7 @@ class _Phases:
         tiles, reductions = [self.tile[a] for a in value.args], [self.reduction[a] for a in value.args]
         if value.op in LEAVES:
             return 0, -1 if value.size == SCALAR else 0
-        if value.op == "product":  # its arguments are in memory, so a phase after they are computed
+        if value.op in IN_MEMORY:  # so a phase after they are computed
             tile = max(0 if self.step.values[a].op in LEAVES else self.tile[a] + 1 for a in value.args)
             return tile, tile
         if value.op in REDUCTIONS:  # computed in a reduction loop, loaded from the next phase on
@@ -167,8 +181,11 @@ class _Demand:
         if value.op in LEAVES:
             return
         is_computed = self._is_computed(use)
-        if is_computed and value.op == "product":
-            self.products[use.value] = None
+        if value.op in WHOLE:
+            self.loaded.add(use.value)
+        if value.op in WHOLE or (is_computed and value.op in IN_MEMORY):
+            if value.op == "product":
+                self.products[use.value] = None
             self._load(a for a in args if self.step.values[a].op not in LEAVES)
             return
         if is_computed and value.op in REDUCTIONS | SCANS:

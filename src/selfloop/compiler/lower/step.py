@@ -2,7 +2,7 @@
 
 A Graph has vectors that are split and concatenated. A Step has `Value`s, each a scalar or one contiguous vector; the
 elements of a vector mix only in products, reductions and scans. `split` and `concat` are gone: they say where a value
-lies, not what it is.
+lies, not what it is. A matrix that differs from step to step is a vector of its rows, one after the other.
 """
 
 from collections.abc import Iterable, Mapping
@@ -71,7 +71,17 @@ class Bernoulli(NamedTuple):
     offset: int
 
 
-Attribute = Location | Bernoulli | tuple[Submatrix, ...] | float | int | None
+class Matvec(NamedTuple):
+    """Which elements of a matrix-vector product: those from `first` on; `transposed` if the transpose multiplies."""
+
+    first: int
+    transposed: bool
+
+    def __str__(self) -> str:
+        return f"{'ᵀ' if self.transposed else ''}[{self.first}:]"
+
+
+Attribute = Location | Bernoulli | Matvec | tuple[Submatrix, ...] | float | int | None
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,20 @@ class Value:
         args: the indices of its arguments in the Step.
         size: its number of elements, or SCALAR.
         attribute: the Location of a `load`, the number of a `const`, the Submatrix that each argument of a `product` is
-            multiplied by, the rate and stream of a `bernoulli`, the exponent of a `pow`.
+            multiplied by, the rate and stream of a `bernoulli`, the exponent of a `pow`, which elements a `matvec` has.
+        rows: of a matrix that differs from step to step, whose elements lie row by row; 1 for all others.
     """
 
     op: str
     args: tuple[int, ...]
     size: int
     attribute: Attribute = None
+    rows: int = 1
+
+    @property
+    def columns(self) -> int:
+        """Of a matrix."""
+        return self.size // self.rows
 
     @property
     def location(self) -> Location | None:
@@ -110,7 +127,7 @@ class Value:
         else:
             given = [f"%{a}" for a in self.args] + ([] if self.attribute is None else [str(self.attribute)])
             text = f"{self.op} {', '.join(given)}"
-        return f"{text} : {self.size or 'scalar'}"
+        return f"{text} : {f'{self.rows} × {self.columns}' if self.rows > 1 else self.size or 'scalar'}"
 
 
 class Store(NamedTuple):
@@ -162,13 +179,14 @@ class Builder:
         """A number."""
         return self.add(Value("const", (), SCALAR, number))
 
-    def load(self, location: Location, size: int) -> int:
+    def load(self, location: Location, size: int, rows: int = 1) -> int:
         """What lies at a location."""
-        return self.add(Value("load", (), size, location))
+        return self.add(Value("load", (), size, location, rows))
 
     def apply(self, op: str, *args: int, attribute: Attribute = None) -> int:
         """An elementwise operation, of the size of its largest argument."""
-        return self.add(Value(op, args, max(self.values[a].size for a in args), attribute))
+        own = [self.values[a] for a in args]
+        return self.add(Value(op, args, max(v.size for v in own), attribute, max(v.rows for v in own)))
 
     def reduce(self, op: str, value: int) -> int:
         """A reduction of a vector to a scalar."""

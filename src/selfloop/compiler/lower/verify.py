@@ -7,9 +7,9 @@ from functools import wraps
 from itertools import pairwise
 from typing import NoReturn, ParamSpec, TypeVar
 
-from selfloop.compiler.lower.operations import COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS, arity
-from selfloop.compiler.lower.program import Program, ReductionLoop, TileLoop
-from selfloop.compiler.lower.step import BUFFERS, SCALAR, Bernoulli, Location, Step, Submatrix, Value
+from selfloop.compiler.lower.operations import COMPARISONS, LEAVES, OPERATIONS, REDUCTIONS, SCANS, WHOLE, arity
+from selfloop.compiler.lower.program import Loop, Program, ReductionLoop, TileLoop, WholeLoop, loops
+from selfloop.compiler.lower.step import BUFFERS, SCALAR, Bernoulli, Location, Matvec, Step, Submatrix, Value
 from selfloop.language.graph import LEAVES as GRAPH_LEAVES
 from selfloop.language.graph import Graph
 from selfloop.language.operations import OPERATIONS as WORDS
@@ -145,7 +145,9 @@ def _check_value(step: Step, k: int, value: Value) -> None:
         if (argument.op in COMPARISONS) != is_condition:
             expected = "a comparison" if is_condition else "a number"
             _fail(f"%{k}", f"argument {position} of '{value.op}' must be {expected}; it is '{argument.op}'")
-    sizes = {argument.size for argument in args}
+    sizes, rows = {argument.size for argument in args}, {argument.rows for argument in args}
+    if operation.kind in ("product", "reduction", "scan") and rows | {value.rows} != {1}:
+        _fail(f"%{k}", f"'{value.op}' takes and makes vectors")
     match operation.kind:
         case "leaf":
             _check_leaf(k, value)
@@ -162,12 +164,34 @@ def _check_value(step: Step, k: int, value: Value) -> None:
                     _fail(f"%{k}", "a broadcast makes a vector of a scalar")
             elif len(sizes - {SCALAR}) > 1 or value.size != max(sizes):
                 _fail(f"%{k}", f"its size is {value.size}, and those of its arguments are {sorted(sizes)}")
+            elif {v.rows for v in args if v.size != SCALAR} - {value.rows}:
+                _fail(f"%{k}", f"it has {value.rows} rows, and its arguments {sorted(rows)}")
         case "reduction":
             if value.size != SCALAR or SCALAR in sizes:
                 _fail(f"%{k}", "a reduction makes a scalar of a vector")
         case "scan":
             if sizes != {value.size} or value.size == SCALAR:
                 _fail(f"%{k}", "a scan makes a vector of one of the same size")
+        case "outer":
+            if rows != {1} or SCALAR in sizes or (value.rows, value.columns) != tuple(v.size for v in args):
+                _fail(f"%{k}", "an outer product makes a matrix of two vectors")
+        case "whole":
+            _check_whole(k, value, args)
+
+
+def _check_whole(k: int, value: Value, args: list[Value]) -> None:
+    first, how = args[0], value.attribute
+    if value.op == "concat":
+        is_right = value.size == sum(v.size for v in args) and all(v.size != SCALAR and v.rows == 1 for v in args)
+    elif value.op == "transpose":
+        is_right = (value.rows, value.columns) == (first.columns, first.rows)
+    else:
+        sides = (first.rows, first.columns)
+        is_right = isinstance(how, Matvec) and args[1].rows == value.rows == 1
+        own, other = sides[::-1] if isinstance(how, Matvec) and how.transposed else sides
+        is_right = is_right and how.first + value.size <= own and args[1].size == other
+    if not is_right:
+        _fail(f"%{k}", f"'{value.op}' does not fit its arguments")
 
 
 _ATTRIBUTES = {"load": Location, "const": float, "bernoulli": Bernoulli, "zeros": type(None)}
@@ -198,38 +222,41 @@ def _check_overlaps(step: Step) -> None:
 def _check_program(program: Program) -> None:
     step = program.step
     _check_step(step)
-    placed = [store for stage in program.stages for loop in _loops(stage) for store in loop.stores]
+    placed = [store for stage in program.stages for loop in loops(stage) for store in loop.stores]
     if sorted(placed, key=str) != sorted(step.stores, key=str):
         _fail("stages", "they do not have every store of the step exactly once")
     for number, stage in enumerate(program.stages):
-        for loop in _loops(stage):
+        for loop in loops(stage):
             _check_loop(program, number, loop)
 
 
-def _loops(stage: tuple[TileLoop, ...] | ReductionLoop) -> tuple[TileLoop | ReductionLoop, ...]:
-    return stage if isinstance(stage, tuple) else (stage,)
-
-
-def _check_loop(program: Program, number: int, loop: TileLoop | ReductionLoop) -> None:
+def _check_loop(program: Program, number: int, loop: Loop) -> None:
     values = program.step.values
-    size = loop.size if isinstance(loop, TileLoop) else SCALAR
+    size, rows = (loop.size, loop.rows) if isinstance(loop, TileLoop) else (SCALAR, 1)
     for store in loop.stores:
-        if values[store.value].size != size and values[store.value].op not in SCANS:
+        own = values[store.value]
+        if (own.op in WHOLE) != isinstance(loop, WholeLoop):
+            _fail(f"%{store.value}", f"stage {number} stores it, which is no loop for '{own.op}'")
+        if (own.size, own.rows) != (size, rows) and own.op not in SCANS | WHOLE:
             _fail(f"%{store.value}", f"stage {number} stores it in a loop over {size or 'scalars'}")
-
-    def is_loadable(k: int) -> bool:
-        return values[k].op in LEAVES or (k in program.stored and program.stored[k][0] <= number)
-
-    known = set(loop.products) if isinstance(loop, TileLoop) else set()
-    for k in known:
-        for a in values[k].args:
-            if not is_loadable(a):
-                _fail(f"%{a}", f"stage {number} multiplies it before it is stored")
+    known = set(loop.products) if isinstance(loop, TileLoop) else {store.value for store in loop.stores}
+    for k in known if not isinstance(loop, ReductionLoop) else ():
+        _check_in_memory(program, number, k)
+    if isinstance(loop, ReductionLoop):
+        known = set()
     for sweep in loop.sweeps if isinstance(loop, ReductionLoop) else ():
         for k in sweep:
             _check_known(program, number, values[k].args, known)
         known |= set(sweep)
     _check_known(program, number, [store.value for store in loop.stores], known)
+
+
+def _check_in_memory(program: Program, number: int, k: int) -> None:
+    """The arguments of a value must be in memory."""
+    values = program.step.values
+    for a in values[k].args:
+        if values[a].op not in LEAVES and not (a in program.stored and program.stored[a][0] <= number):
+            _fail(f"%{a}", f"stage {number} multiplies it before it is stored")
 
 
 def _check_known(program: Program, number: int, roots: Iterable[int], known: set[int]) -> None:
@@ -243,6 +270,9 @@ def _check_known(program: Program, number: int, roots: Iterable[int], known: set
         if k in program.stored and program.stored[k][0] <= number:
             continue
         value = program.step.values[k]
-        if value.op == "product" or value.op in REDUCTIONS or value.op in SCANS:
+        if value.op == "product" or value.op in REDUCTIONS | SCANS | WHOLE:
             _fail(f"%{k}", f"stage {number} needs it before it is computed")
-        open_ += value.args
+        if value.op == "outer":
+            _check_in_memory(program, number, k)
+        else:
+            open_ += value.args

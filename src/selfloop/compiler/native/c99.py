@@ -248,6 +248,12 @@ class C99(Writer):
                 variable.set(value)
         return [v.place for v in sums]
 
+    def dot(self, a: Value, b: Value, size: int) -> Value:
+        """See `Writer`."""
+        self._functions.add("dot")
+        self.stack.declare(4 * LANES)
+        return self._named("float", f"sl_dot({a.handle}, {b.handle}, {size})")
+
     @contextmanager
     def loop(self, count: Number, *, is_reversed: bool = False) -> Iterator[Value]:
         """See `Writer`."""

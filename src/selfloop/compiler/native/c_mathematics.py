@@ -145,6 +145,15 @@ static inline float sl_erf(float x) {{
     const float size = sl_abs(x);
     return sl_copysign(1.0f - 2.0f * sl_tail(size * {number(sqrt(2))}), x);
 }}""",
+    "dot": f"""static inline float sl_dot(const float *a, const float *b, int32_t size) {{
+    SL_SUM(s);
+    float total = 0.0f;
+    int32_t k = 0;
+    for (; k + {LANES} <= size; k += {LANES}) SL_ALL s[i] += SL_f32(a + k) * SL_f32(b + k);
+    for (int i = 0; i < {LANES}; i++) total += ((const float *)s)[i];
+    for (; k < size; k++) total += a[k] * b[k];
+    return total;
+}}""",
     "gelu": """static inline float sl_gelu(float x) {
     const float size = sl_abs(x);
     return 0.5f * (x + size) - size * sl_tail(size);

@@ -24,7 +24,7 @@ def _power(a: str, exponent: float) -> str:
 
 
 def _function(name: str) -> Expression:
-    return lambda a: f"sl_{name}({a})"
+    return lambda *given: f"sl_{name}({', '.join(given)})"
 
 
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=="}

@@ -40,6 +40,9 @@ UNROLLED, TURN = 4, 1024
 LINE = 64
 """Bytes of a line of the cache."""
 
+DOT_SUMS = 4
+"""Vectors of sums of a product of two vectors."""
+
 ENGINE_UNROLLED, ENGINE_SUMS = 2, 4
 """The same for the engines of WebAssembly, and the vectors of sums that they keep in registers. V8 loads all that a
 turn reads before it multiplies, and with 8 sums puts some of them on the stack: a step of an LSTM of 128 units takes
@@ -428,6 +431,45 @@ class Llvm(Writer):
 
         totals = self._fold(size, [self.vectors.const(value) for value in start], turn)
         return [Value(self, total, "float") for total in totals]
+
+    def dot(self, a: Value, b: Value, size: int) -> Value:
+        """See `Writer`. Vectors of sums side by side, so that no addition waits for the one before."""
+        width = self.target.lanes(4)
+        full, rest = divmod(size, width)
+        total = self.vectors.const(0.0)
+        if full:
+            self._of_units(width)
+            count = min(full, DOT_SUMS)
+            sums = [self.vectors.const(0.0)] * count
+            turns = full // count
+
+            def turn(n: Value, so_far: Sequence[ir.Value]) -> list[ir.Value]:
+                return [self._added(a, b, n * (count * width) + k * width, s) for k, s in enumerate(so_far)]
+
+            sums = self._fold(turns, sums, turn) if turns > 1 else turn(self._value(0, "int"), sums)
+            for k in range(turns * count, full):
+                sums[k % count] = self._added(a, b, self._value(k * width, "int"), sums[k % count])
+            while len(sums) > 1:
+                pairs = zip(sums[::2], [*sums[1::2], *[self.vectors.const(0.0)] * (len(sums) % 2)], strict=True)
+                sums = [self.builder.fadd(*pair) for pair in pairs]
+            total = self._across(sums[0])
+        if rest:
+            self._of_units(rest)
+            last = self._added(a, b, self._value(full * width, "int"), self.vectors.const(0.0))
+            total = self.builder.fadd(total, self._across(last))
+        self._of_units(1)
+        return Value(self, total, "float")
+
+    def _added(self, a: Value, b: Value, index: Value, so_far: ir.Value) -> ir.Value:
+        return self.vectors.fma(self.load(a, index).handle, self.load(b, index).handle, so_far)
+
+    def _across(self, vector: ir.Value) -> ir.Value:
+        """The sum of a vector's elements, as a vector of one."""
+        name = f"llvm.vector.reduce.fadd.v{vector.type.count}f32"
+        kind = ir.FunctionType(FLOAT, [FLOAT, vector.type])
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        total = self.builder.call(function, [FLOAT(0.0), vector], fastmath=("reassoc",))
+        return Vectors(self.builder, self.target, 32, 1).splat(total)
 
     @contextmanager
     def loop(self, count: Number, *, is_reversed: bool = False) -> Iterator[Value]:

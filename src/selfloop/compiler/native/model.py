@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from selfloop.compiler.native.spelling import Spelling
 from selfloop.compiler.native.writer import Struct
@@ -31,9 +32,15 @@ class Pass:
     sizes: Mapping[str, int]
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each state; the first is the output, a vector."""
+        shape = self.graph.shape
+        return {name: tuple(size.value(self.sizes) for size in shape(name)) for name in self.graph.states}
+
+    @property
     def states(self) -> dict[str, int]:
-        """The size of each state; the first is the output."""
-        return {name: self.graph.shape(name)[0].value(self.sizes) for name in self.graph.states}
+        """The elements of each state."""
+        return {name: prod(shape) for name, shape in self.shapes.items()}
 
     @property
     def output(self) -> int:
@@ -127,10 +134,18 @@ class Model:
     @property
     def states(self) -> dict[str, int]:
         """The fields of a session's state, in floats: of a model in one direction."""
+        return {name: prod(shape) for name, shape in self.shapes.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The fields of a session's state: vectors, and matrices, whose elements lie row by row."""
         own = {
-            f"{state}_{one.name}": n for layer in self.layers for one in layer.passes for state, n in one.states.items()
+            f"{state}_{one.name}": shape
+            for layer in self.layers
+            for one in layer.passes
+            for state, shape in one.shapes.items()
         }
-        return own | self.pooled
+        return own | {name: (size,) for name, size in self.pooled.items()}
 
     @property
     def pooled(self) -> dict[str, int]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
-from selfloop.compiler.lower import lower
+from selfloop.compiler.lower import lower_inference
 from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.model import Layer, Linear, Model, Pass
 from selfloop.compiler.native.sample import write_sample
@@ -66,12 +67,13 @@ class ModelWriter:
     def _layers(self) -> None:
         for layer in self.model.layers:
             for one in layer.passes:
-                lowered = lower(one.graph, one.sizes, hoist_above=None)
+                program = lower_inference(one.graph, one.sizes)
+                loaded = {v.location.name for v in program.step.values if v.location and v.location.buffer == "param"}
                 step = one.graph.per_step
-                shapes = {p: [size.value(one.sizes) for size in step.shape(p)] for p in step.params}
-                vectors = {p: (shape or [1])[0] for p, shape in shapes.items() if len(shape) < 2}
+                sizes = {p: prod(size.value(one.sizes) for size in step.shape(p)) for p in step.params}
+                vectors = {p: size for p, size in sizes.items() if len(step.shape(p)) < 2 or p in loaded}
                 part = self.layout.part(f"{one.name}.")
-                write_step(self.writer, f"{self.model.name}_{one.name}", lowered.infer, lowered.states, vectors, part)
+                write_step(self.writer, f"{self.model.name}_{one.name}", program, one.states, vectors, part)
             if layer.norm is not None:
                 self._norm(layer)
 

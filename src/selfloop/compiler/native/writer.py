@@ -314,6 +314,10 @@ class Writer(ABC):
         """Along a vector, unit by unit: `body` gets the index and the numbers so far, and gives the next ones."""
 
     @abstractmethod
+    def dot(self, a: Value, b: Value, size: int) -> Value:
+        """The sum of the products of two vectors' elements; where it stands, there is one unit."""
+
+    @abstractmethod
     def loop(self, count: Number, *, is_reversed: bool = False) -> AbstractContextManager[Value]:
         """So many times, with the index; from the last index down if reversed."""
 

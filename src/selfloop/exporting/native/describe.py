@@ -6,7 +6,6 @@ from typing import TypeAlias, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from selfloop.compiler import VARIES
 from selfloop.compiler.native import MOST_BUCKETS, Layer, Linear, Model, Pass, Spelling
 from selfloop.data.text.vocabulary import LONGEST
 from selfloop.errors import ArgumentError
@@ -95,8 +94,6 @@ def _of_linear(title: str, linear: nn.Linear) -> dict[str, Tensor]:
 
 def _stack(rnn: Recurrent, name: str, form: str) -> Described:
     graph = rnn.cell.graph.expected
-    if graph.varying_matrix is not None:
-        raise ArgumentError(f"'{rnn.cell.name}' has no native code: {graph.varying_matrix} {VARIES}.")
     if form != "f32" and rnn.cell.graph.per_step is not rnn.cell.graph:
         raise ArgumentError(
             f"'{rnn.cell.name}' makes a matrix of its parameters before the first step, and such weights are exported "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from textwrap import fill
 from typing import Any
 
@@ -119,7 +120,7 @@ class Source:
         model, name, words = self.model, self.model.name, self.meaning.words
         fields = [f"    float f[{len(packed.floats)}];"]
         fields += [f"    {CODES[model.form]} q[{len(packed.codes)}];"] if model.form != "f32" else []
-        state = "\n".join(f"    float {state}[{size}];" for state, size in model.states.items())
+        state = "\n".join(f"    {_field(state, shape)}" for state, shape in model.shapes.items())
         return HEADER.format(
             name=name,
             NAME=name.upper(),
@@ -296,6 +297,12 @@ def c_float(value: Any) -> str:
     """A float as C writes it."""
     text = f"{float(value):.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _field(state: str, shape: Sequence[int]) -> str:
+    """Of a session's state."""
+    rows = f"  /* a matrix of {shape[0]} rows, one after the other */" if len(shape) > 1 else ""
+    return f"float {state}[{prod(shape)}];{rows}"
 
 
 def _filled(text: str) -> str:
