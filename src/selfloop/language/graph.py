@@ -18,6 +18,9 @@ LEAVES = ("input", "state", "param", "const", "bernoulli")
 """The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
 random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
 
+COMPARISONS = frozenset({"lt", "le", "gt", "ge"})
+"""The operations whose result is true or false."""
+
 STORED = ("param", "block_diagonal")
 """The matrices that need not be made: parameters, and those of which a parameter holds the blocks."""
 
@@ -187,18 +190,25 @@ class Graph:
 
     @cached_property
     def matrices(self) -> dict[str, int]:
-        """The matrices that parameters make, by a name, with their nodes: those that steps multiply by, and compute with."""
-        nodes = self.nodes
-        multiply = {node.args[0] for node in nodes if node.op == "matmul"}
-        elementwise = {a for k, n in enumerate(nodes) if n.op != "matmul" and not self.constant[k] for a in n.args}
-        elementwise |= {*self.outputs}
-        made = sorted(
+        """The matrices that parameters make, by a name, with their nodes: those that a step reads.
+
+        A block-diagonal matrix is made where a step does more with it than multiply a vector; a comparison, which is no
+        number, is a part of the step.
+        """
+        multiply, alone = set[int](), {*self.outputs}
+        for k, node in reversed([*enumerate(self.nodes)]):
+            if node.op == "matmul":
+                multiply.add(node.args[0])
+            elif not self.constant[k] or (node.op in COMPARISONS and k in alone):
+                alone |= {*node.args}
+        made = [
             k
-            for k in multiply | elementwise
+            for k, node in enumerate(self.nodes)
             if self.constant[k]
-            and len(nodes[k].shape) == 2
-            and (nodes[k].op not in STORED or (nodes[k].op == "block_diagonal" and k in elementwise))
-        )
+            and len(node.shape) == 2
+            and node.op not in COMPARISONS | {"param"}
+            and (k in alone or (k in multiply and node.op not in STORED))
+        ]
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}

@@ -9,7 +9,7 @@ table that lacks a row.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from selfloop.language.graph import Part
+from selfloop.language.graph import COMPARISONS, Part
 from selfloop.language.sizes import Shape, Size, describe
 
 
@@ -42,12 +42,10 @@ class Operation:
     Attributes:
         arity: the number of arguments; None where it varies.
         shape: the shape of the result from the arguments and the operation's value, if it has one. It raises Misfit.
-        is_comparison: whether the result is true or false, for the condition of `where`.
     """
 
     arity: int | None
     shape: ShapeRule
-    is_comparison: bool = False
 
 
 def _elementwise(*operands: Operand) -> Shape:
@@ -165,7 +163,6 @@ def _size(operand: Operand) -> Size:
 
 _UNARY = Operation(1, _elementwise)
 _BINARY = Operation(2, _elementwise)
-_COMPARISON = Operation(2, _elementwise, is_comparison=True)
 _REDUCTION = Operation(1, _reduction)
 
 OPERATIONS: dict[str, Operation] = {
@@ -176,10 +173,7 @@ OPERATIONS: dict[str, Operation] = {
     "div": _BINARY,
     "pow": Operation(1, _power),
     "matmul": Operation(2, _product),
-    "lt": _COMPARISON,
-    "le": _COMPARISON,
-    "gt": _COMPARISON,
-    "ge": _COMPARISON,
+    **dict.fromkeys(sorted(COMPARISONS), _BINARY),
     "where": Operation(3, _choice),
     "sigmoid": _UNARY,
     "tanh": _UNARY,
@@ -211,4 +205,4 @@ OPERATIONS: dict[str, Operation] = {
 """Leaves have no row: their shape is declared, or that of what a random leaf is drawn for."""
 
 OF_MATRICES = frozenset({"block_diagonal", "outer", "transpose"})
-"""Operations that only matrices have, so that no compiled step has them: see `Graph.per_step`."""
+"""Operations that only matrices have, so that no compiled kernel has them: see `Graph.per_step`."""

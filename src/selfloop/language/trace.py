@@ -9,7 +9,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import NoReturn
 
 from selfloop.errors import CellError, nearest
-from selfloop.language.graph import JOINT, Graph, Node, Part, ancestors, without_dead_code
+from selfloop.language.graph import COMPARISONS, JOINT, Graph, Node, Part, ancestors, without_dead_code
 from selfloop.language.operations import OPERATIONS, Misfit, Operand
 from selfloop.language.sizes import Shape, Size, describe
 from selfloop.language.words import WORDS, NoValue, Number, Symbol, apply, split
@@ -115,8 +115,7 @@ class Trace:
         for name, value in self._frame_locals().items():
             if value is symbol:
                 text = name
-        is_condition = node.op in OPERATIONS and OPERATIONS[node.op].is_comparison
-        return Operand(text, node.shape, is_condition, self._is_constant[symbol.index])
+        return Operand(text, node.shape, node.op in COMPARISONS, self._is_constant[symbol.index])
 
     def _write(self, node: Node) -> Symbol:
         index = self._index_of.setdefault(node, len(self.nodes))

@@ -13,7 +13,6 @@ from selfloop.compiler.lower.program import Program, ReductionLoop, Stage, TileL
 from selfloop.compiler.lower.step import SCALAR, Location, Step, Store, Value
 from selfloop.compiler.lower.verify import verified
 
-
 IN_MEMORY = {"product", "outer"} | WHOLE
 """Operations whose arguments lie in memory."""
 

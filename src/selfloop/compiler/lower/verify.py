@@ -180,16 +180,17 @@ def _check_value(step: Step, k: int, value: Value) -> None:
 
 
 def _check_whole(k: int, value: Value, args: list[Value]) -> None:
-    first, how = args[0], value.attribute
     if value.op == "concat":
         is_right = value.size == sum(v.size for v in args) and all(v.size != SCALAR and v.rows == 1 for v in args)
     elif value.op == "transpose":
-        is_right = (value.rows, value.columns) == (first.columns, first.rows)
+        is_right = (value.rows, value.columns) == (args[0].columns, args[0].rows)
     else:
-        sides = (first.rows, first.columns)
-        is_right = isinstance(how, Matvec) and args[1].rows == value.rows == 1
-        own, other = sides[::-1] if isinstance(how, Matvec) and how.transposed else sides
-        is_right = is_right and how.first + value.size <= own and args[1].size == other
+        matrix, vector = args
+        is_right = isinstance(value.attribute, Matvec) and vector.rows == value.rows == 1
+        if isinstance(value.attribute, Matvec):
+            sides = (matrix.rows, matrix.columns)
+            own, other = sides[::-1] if value.attribute.transposed else sides
+            is_right = is_right and value.attribute.first + value.size <= own and vector.size == other
     if not is_right:
         _fail(f"%{k}", f"'{value.op}' does not fit its arguments")
 

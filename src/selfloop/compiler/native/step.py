@@ -1,6 +1,6 @@
 """Program -> code: one time step of a cell, by a Writer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -258,7 +258,7 @@ def _matvec(w: Writer, value: StepValue, to: Value, matrix: Matrix, vector: Matr
         w.each(value.size, lambda u, _: w.store(w.load(to, u) + w.one(x, row) * w.load(start, u), to, u))
 
 
-WHOLE = {"concat": _concat, "transpose": _transpose, "matvec": _matvec}
+WHOLE: dict[str, Callable[..., None]] = {"concat": _concat, "transpose": _transpose, "matvec": _matvec}
 """Operations on whole vectors and matrices in memory."""
 
 
