@@ -65,6 +65,22 @@ def test_rows_of_a_state_are_chosen_and_zeroed(entry):
         assert torch.equal(got, expected)
 
 
+@each_cell
+def test_where_sequences_start_is_learnt(entry):
+    rnn = entry.layer(learn_state=True, num_layers=2)
+    x = torch.randn(3, 5, 3, dtype=torch.float64)
+    start, zeros = rnn.initial_state(5), rnn.zero_state(5)
+    for name, s in start.tensors.items():
+        assert s.shape == zeros.tensors[name].shape
+        assert torch.equal(s[1, 3], rnn.get_parameter(f"{name}_l1"))
+    y, _ = rnn(x)
+    assert_close(y, rnn(x, start)[0])
+    assert not torch.allclose(y, rnn(x, zeros)[0])
+    y.square().sum().backward()
+    (matrix,) = (name for name, s in start.tensors.items() if s.dim() == 4)
+    assert rnn.get_parameter(f"{matrix}_l0").grad.abs().min() > 0
+
+
 def test_a_state_of_another_shape_is_refused():
     rnn = INTERPRETED[0].layer()
     state = sl.State(h=torch.zeros(1, 2, 4).double(), S=torch.zeros(1, 2, 4).double())

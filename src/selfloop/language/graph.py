@@ -18,7 +18,7 @@ LEAVES = ("input", "state", "param", "const", "bernoulli")
 """The operations without arguments; their `value` is a name, or the number of a constant. A `bernoulli` is 1 or 0 at
 random; its `value` is the probability of 1, the number of its stream, and whether it is drawn anew at each step."""
 
-COMPARISONS = frozenset({"lt", "le", "gt", "ge"})
+COMPARISONS = ("lt", "le", "gt", "ge")
 """The operations whose result is true or false."""
 
 STORED = ("param", "block_diagonal")
@@ -206,7 +206,7 @@ class Graph:
             for k, node in enumerate(self.nodes)
             if self.constant[k]
             and len(node.shape) == 2
-            and node.op not in COMPARISONS | {"param"}
+            and node.op not in (*COMPARISONS, "param")
             and (k in alone or (k in multiply and node.op not in STORED))
         ]
         local = {k: name for name, k in self.names.items()}

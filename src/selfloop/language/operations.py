@@ -173,7 +173,7 @@ OPERATIONS: dict[str, Operation] = {
     "div": _BINARY,
     "pow": Operation(1, _power),
     "matmul": Operation(2, _product),
-    **dict.fromkeys(sorted(COMPARISONS), _BINARY),
+    **dict.fromkeys(COMPARISONS, _BINARY),
     "where": Operation(3, _choice),
     "sigmoid": _UNARY,
     "tanh": _UNARY,

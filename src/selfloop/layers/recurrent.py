@@ -496,7 +496,8 @@ class Recurrent(nn.Module):
         own: list[list[Tensor]] = [[] for _ in self._state_names]
         for one in self._pass_of.values():
             for name, (k, _) in zip(self.cell.graph.states, one.rows, strict=True):
-                own[k].append(self._tensor(name + one.suffix).expand(batch_size, -1))
+                start = self._tensor(name + one.suffix)
+                own[k].append(start.expand(batch_size, *start.shape))
         return State(**dict(zip(self._state_names, map(stacked, own), strict=True)))
 
     def explain(self, *, resets: bool = False) -> str:

@@ -56,7 +56,9 @@ def pointer(array):
 
 def numbers_of(module, **options):
     """How far the machine code of this processor is from selfloop, without a C compiler."""
-    own = native.described(module.eval(), "model", options.get("form", "f32"))
+    form = options.get("form", "f32")
+    module = native.near(module.eval(), form)
+    own = native.described(module, "model", form)
     source = native.Source(own, "a stack", "")
     cases = native.cases_of(module, source)
     return native.in_process(source, cases).difference, native.rounding(cases)

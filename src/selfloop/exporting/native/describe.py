@@ -94,7 +94,8 @@ def _of_linear(title: str, linear: nn.Linear) -> dict[str, Tensor]:
 
 def _stack(rnn: Recurrent, name: str, form: str) -> Described:
     graph = rnn.cell.graph.expected
-    if form != "f32" and rnn.cell.graph.per_step is not rnn.cell.graph:
+    multiply = {node.args[0] for node in rnn.cell.graph.nodes if node.op == "matmul"}
+    if form != "f32" and multiply & {*rnn.cell.graph.matrices.values()}:
         raise ArgumentError(
             f"'{rnn.cell.name}' makes a matrix of its parameters before the first step, and such weights are exported "
             f"as f32 alone. Got weights='{form}' instead."

@@ -100,11 +100,12 @@ def export_native(
         BackendError: what was made does not give selfloop's numbers.
     """
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
+    if not all(bool(weight.isfinite().all()) for weight in described(module, name, form).weights.values()):
+        raise ArgumentError(f"The weights of {_title(module)} are not all finite, so it cannot be exported.")
+    module = near(module, form)
     own = described(module, name, form)
     source = Source(own, _title(module), str(stack_of(module).cell), meaning or Meaning())
     check_size(source, target)
-    if not all(bool(weight.isfinite().all()) for weight in own.weights.values()):
-        raise ArgumentError(f"The weights of {source.title} are not all finite, so it cannot be exported.")
     cases = cases_of(module, source, inputs)
     maker = MAKERS[to](source, cases, target)
     files = maker.files()
@@ -179,26 +180,32 @@ def _random(own: Described, seed: int) -> Tensor:
     return torch.randn(CHECKED, own.model.numbers, generator=generator)
 
 
+def near(module: Trained, form: str) -> Trained:
+    """A copy of a model whose weights have the values that they have in a form."""
+    found = copy.deepcopy(module)
+    if form != "f32":
+        own = described(found, "model", form)
+        rounded(Source(own, "", "").layout, own.weights)
+    return found
+
+
 @torch.no_grad()
 def cases_of(module: Trained, source: Source, inputs: Iterable[Tensor] = ()) -> list[Case]:
     """What selfloop says of sequences: of a random one, and of others.
 
     Args:
-        module: a model; its weights are rounded as those of the export.
+        module: a model, whose weights have the values that they have in the export.
         source: of the export.
         inputs: sequences of a run's data.
     """
-    near = copy.deepcopy(module)
-    rounded(source.layout, described(near, source.model.name, source.model.form).weights)
-    stack_of(near).backend = "interpret"
-    exact = copy.deepcopy(near).double()
+    single = copy.deepcopy(module)
+    stack_of(single).backend, stack_of(single).batch_first = "interpret", False
+    exact = copy.deepcopy(single).double()
     are_numbers = source.model.reads == "numbers"
-
-    stack_of(near).batch_first = stack_of(exact).batch_first = False
 
     def case(x: Tensor, is_real: bool) -> Case:
         """Of the first sequence of a batch; the difference is that of all."""
-        own = _answers(near, x).double()
+        own = _answers(single, x).double()
         y = _answers(exact, x.double() if are_numbers else x)
         if not bool(y.isfinite().all()):
             raise ArgumentError(

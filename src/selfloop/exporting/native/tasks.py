@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from selfloop.data.media.audio import FLOOR, HOP, LOWEST, WINDOW
 from selfloop.errors import ArgumentError, SelfloopError
 from selfloop.exporting.exported import UNKNOWN_COST, Cost, Exported, check_folder
 from selfloop.exporting.native.describe import described
-from selfloop.exporting.native.export import check_name, export_native, target_of
-from selfloop.exporting.native.files import Source
-from selfloop.exporting.native.packing import rounded
+from selfloop.exporting.native.export import check_name, export_native, near, target_of
 from selfloop.exporting.native.texts import Meaning, Words, token_reader, token_texts, word_reader
 from selfloop.exporting.validation_data import some_of
 from selfloop.tasks.classify.classifier import Classifier
@@ -103,18 +101,10 @@ def cost_of(opened: TrainedModel, part: Any, form: str, sample: int | None = SCO
         form: of the weights.
         sample: judge about so many targets; None judges all.
     """
-    near = copy.copy(opened)
-    near.model = _rounded(opened.model, form)
-    before, after = (one.score(part, sample=sample) for one in (opened, near))
+    shorter = copy.copy(opened)
+    shorter.model = near(cast(Any, opened.model), form)
+    before, after = (one.score(part, sample=sample) for one in (opened, shorter))
     return Cost(form, before.count, before.metrics(), after.metrics())
-
-
-def _rounded(model: Any, form: str) -> Any:
-    """A copy of a model whose weights have the values that they have in a form."""
-    near = copy.deepcopy(model)
-    own = described(near, "model", form)
-    rounded(Source(own, "", "").layout, own.weights)
-    return near
 
 
 def _sequences(opened: TrainedModel, part: Any) -> list[Tensor]:

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from numpy.typing import DTypeLike
 
 from selfloop.exporting.onnx.writer import Writer
-from selfloop.language import operations
 from selfloop.language.graph import LEAVES, Graph, Node
 
 
@@ -187,11 +186,6 @@ matrix; the rows of the same operations elsewhere are named in `selfloop.languag
 
 OWN_DIMS = {"sum": 1, "mean": 1, "amax": 1, "cumsum": 1, "concat": 1, "part": 1, "matmul": 1, "outer": 2}
 """The last dimensions of a result; elsewhere, as many as the arguments have."""
-
-
-def is_comparison(node: Node) -> bool:
-    """Whether a value is true or false."""
-    return node.op in operations.OPERATIONS and operations.OPERATIONS[node.op].is_comparison
 
 
 def evaluate(

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from selfloop.cells import gru, gru_reset_before, lstm, peephole_lstm, vanilla, vanilla_relu
-from selfloop.exporting.onnx.operations import Operand, evaluate, is_comparison
+from selfloop.exporting.onnx.operations import Operand, evaluate
 from selfloop.exporting.onnx.writer import Writer
 from selfloop.kernels.interpret import in_loop
-from selfloop.language.graph import Graph
+from selfloop.language.graph import COMPARISONS, Graph
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _by_scan(w: Writer, call: Call) -> Output:
     body = Writer(outer=w)
     dims = [len(graph.shape(name)) for name in graph.states]
     given = [body.unknown(call.dtype, [None] * (1 + n)) for n in dims]
-    kinds = {k: ir.DataType.BOOL if is_comparison(graph.nodes[k]) else call.dtype for k in scanned}
+    kinds = {k: ir.DataType.BOOL if graph.nodes[k].op in COMPARISONS else call.dtype for k in scanned}
     now = {k: body.unknown(kinds[k], [None] * (1 + values[k].dims)) for k in scanned}
     masks = {} if call.lengths is None else {"active": active(w, call.x, call.lengths)}
     masks |= {} if call.resets is None else {"resets": _zeroed(w, call.resets, call.reverse)}
