@@ -195,20 +195,18 @@ class Graph:
         A block-diagonal matrix is made where a step does more with it than multiply a vector; a comparison, which is no
         number, is a part of the step.
         """
-        multiply, alone = set[int](), {*self.outputs}
+        multiply, read, made = set[int](), {*self.outputs}, list[int]()
         for k, node in reversed([*enumerate(self.nodes)]):
-            if node.op == "matmul":
+            if k not in read and k not in multiply:
+                continue  # what the matrices are made of
+            is_whole = self.constant[k] and len(node.shape) == 2 and node.op not in (*COMPARISONS, "param")
+            if is_whole and (k in read or node.op not in STORED):
+                made.insert(0, k)
+            elif node.op == "matmul":
                 multiply.add(node.args[0])
-            elif not self.constant[k] or (node.op in COMPARISONS and k in alone):
-                alone |= {*node.args}
-        made = [
-            k
-            for k, node in enumerate(self.nodes)
-            if self.constant[k]
-            and len(node.shape) == 2
-            and node.op not in (*COMPARISONS, "param")
-            and (k in alone or (k in multiply and node.op not in STORED))
-        ]
+                read.add(node.args[1])
+            else:
+                read |= {*node.args}
         local = {k: name for name, k in self.names.items()}
         names = {k: local.get(k, f"matrix{number}") for number, k in enumerate(made)}
         return {f"{name}_" if name in self.leaves else name: k for k, name in names.items()}

@@ -127,6 +127,18 @@ def test_states_may_have_names_that_the_code_has_too(to, tmp_path):
     assert sl.export(rnn, tmp_path / "made", to=to, weights="int8").difference < 1e-5
 
 
+@sl.cell
+def twice(x, h, *, W=sl.param("h x"), U=sl.param("h h"), V=sl.param("h h+x"), b=sl.param("h")):
+    """Matrices that multiply in two sums, beside other matrices each time."""
+    return sl.tanh(W @ x + U @ sl.tanh(U @ h + V @ sl.concat(h, x) + b))
+
+
+@pytest.mark.parametrize("form", ["f32", "bf16", "int8"])
+def test_a_matrix_that_multiplies_in_two_sums_has_one_value(form):
+    difference, rounding = numbers_of(varied(sl.Recurrent(twice, 5, 20)), form=form)
+    assert difference <= rounding
+
+
 def test_shorter_weights_are_shorter(tmp_path):
     rnn = sl.LSTM(64, 64)
     sizes = {

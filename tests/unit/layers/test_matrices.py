@@ -67,6 +67,22 @@ def test_a_matrix_that_parameters_make_is_right_and_so_is_its_gradient(backend):
     torch.testing.assert_close(torch.autograd.grad((y * weights).sum(), rnn.parameters()), wanted)
 
 
+@sl.cell
+def made_of_made(x, h, *, W=param("h x"), U=param("h h"), b=param("h")):
+    """A matrix that is made of a product with another."""
+    return sl.tanh(W @ x + sl.outer((U - U.T) @ b, b) @ h)
+
+
+@pytest.mark.parametrize("backend", ["native", "interpret"])
+def test_matrices_may_be_made_of_products_with_matrices(backend):
+    rnn, x, h = make(made_of_made, 3, 5, backend=backend), torch.randn(4, 2, 3).double(), torch.zeros(2, 5)
+    matrix = torch.outer((rnn.U_l0 - rnn.U_l0.T) @ rnn.b_l0, rnn.b_l0)
+    h = h.double()
+    for row, y in zip(x, rnn(x)[0], strict=True):
+        h = torch.tanh(row @ rnn.W_l0.T + h @ matrix.T)
+        torch.testing.assert_close(y, h)
+
+
 @pytest.mark.parametrize("backend", ["auto", "interpret"])
 def test_a_stepper_takes_the_same_steps_also_after_new_weights(backend):
     rnn = make(masked, 3, 5, backend=backend)

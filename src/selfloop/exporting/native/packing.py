@@ -50,10 +50,11 @@ def packed(layout: WeightLayout, weights: Mapping[str, Tensor], form: tuple[int,
     codes: Codes = np.zeros(layout.codes, np.uint16) if layout.form == "bf16" else np.zeros(layout.codes, np.int8)
     for vector in layout.vectors:
         table = _array(weights[vector.name]).reshape(vector.rows, -1)
-        _put(floats, codes, vector, table, _scales(table))
+        _put(floats, codes, vector, table, _scales(_peaks(table)))
+    largest = _largest(layout, weights)
     for panel in layout.panels:
         matrices = [_terms(panel, terms, weights) for terms in panel.products]  # rows × all columns of each product
-        scales = np.concatenate([_scales(m) for m in matrices])
+        scales = np.concatenate([_scales(_of_panel(panel, terms[0], largest)) for terms in panel.products])
         blocks = np.zeros((len(matrices), sum(panel.lengths), panel.blocks * panel.lanes), np.float32)
         rates = np.ones(blocks.shape[2] * len(matrices), np.float32).reshape(len(matrices), -1)
         for number, matrix in enumerate(matrices):
@@ -96,10 +97,13 @@ def rounded(layout: WeightLayout, weights: Mapping[str, Tensor]) -> None:
     for vector in layout.vectors:
         if vector.form != "f32":
             table = weights[vector.name]
-            table.copy_(_near(table.reshape(vector.rows, -1), vector.form).view_as(table))
+            whole = table.reshape(vector.rows, -1)
+            table.copy_(_near(whole, vector.form, _scales(_peaks(_array(whole)))).view_as(table))
+    largest = _largest(layout, weights)
     for panel in layout.panels if layout.form != "f32" else ():
         for terms in panel.products:
-            near = _near(torch.from_numpy(_terms(panel, terms, weights)), panel.form)
+            scales = _scales(_of_panel(panel, terms[0], largest))
+            near = _near(torch.from_numpy(_terms(panel, terms, weights)), panel.form, scales)
             parts = torch.split(near, list(panel.lengths), dim=1)
             for matrix, columns in zip(terms, parts, strict=True):
                 rows = slice(matrix.row, matrix.row + panel.rows)
@@ -107,12 +111,38 @@ def rounded(layout: WeightLayout, weights: Mapping[str, Tensor]) -> None:
                 place.copy_(columns)
 
 
-def _near(rows: Tensor, form: str) -> Tensor:
+def _near(rows: Tensor, form: str, scales: Floats) -> Tensor:
     """What a form makes of rows."""
     if form == "bf16":
         return rows.bfloat16().to(rows.dtype)
-    scales = torch.from_numpy(_scales(_array(rows)))[:, None]
-    return (rows.float() / scales).round() * scales
+    rates = torch.from_numpy(scales)[:, None]
+    return (rows.float() / rates).round() * rates
+
+
+def _largest(layout: WeightLayout, weights: Mapping[str, Tensor]) -> dict[str, Floats]:
+    """For each row of each matrix the largest of all numbers that share its scale."""
+    found = {m.name: np.zeros(len(weights[m.name]), np.float32) for p in layout.panels for t in p.products for m in t}
+    products = [(panel, terms) for panel in layout.panels for terms in panel.products]
+    for panel, terms in products:
+        peaks = _peaks(_terms(panel, terms, weights))
+        for m in terms:
+            own = _of_panel(panel, m, found)
+            np.maximum(own, peaks, out=own)
+    is_shared = True
+    while is_shared:
+        is_shared = False
+        for panel, terms in products:
+            rows = [_of_panel(panel, m, found) for m in terms]
+            joint = np.max(rows, axis=0)
+            is_shared = is_shared or any((own < joint).any() for own in rows)
+            for own in rows:
+                own[:] = joint
+    return found
+
+
+def _of_panel(panel: Panel, matrix: Submatrix, rows: Mapping[str, Floats]) -> Floats:
+    """Of what each row of each matrix has, the part of a product."""
+    return rows[matrix.name][matrix.row : matrix.row + panel.rows]
 
 
 def _terms(panel: Panel, terms: tuple[Submatrix, ...], weights: Mapping[str, Tensor]) -> Floats:
@@ -126,9 +156,13 @@ def _terms(panel: Panel, terms: tuple[Submatrix, ...], weights: Mapping[str, Ten
     )
 
 
-def _scales(rows: Floats) -> Floats:
-    """Of each row: its largest number becomes `LARGEST`."""
-    largest = np.abs(rows).max(axis=1, initial=0.0)
+def _peaks(rows: Floats) -> Floats:
+    """The largest number of each row."""
+    return np.asarray(np.abs(rows).max(axis=1, initial=0.0), np.float32)
+
+
+def _scales(largest: Floats) -> Floats:
+    """Of rows: their largest number becomes `LARGEST`."""
     return np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32)
 
 
