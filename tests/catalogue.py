@@ -244,10 +244,12 @@ WITH_MATRIX_STATES = (
     Entry(cells.fast_weights),
     Entry(cells.mlstm),
 )
-"""Cells of the zoo that run by the interpreter alone."""
+"""Cells of the zoo that run by the interpreter alone, until they are exported."""
 INTERPRETED = (*WITH_MATRIX_STATES, Entry(associative, {"k": 5}))
 ANY = CELLS + INTERPRETED
 """All that are called with x alone."""
+EVERY_CELL = ANY + WITH_FURTHER_INPUTS
+"""All there are."""
 
 STAGES = ("lstm", "gru", "reset_before", "clipped", "waves", "ordered", "slstm", "indrnn")
 """Cells that together use every kind of stage."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from catalogue import CELLS
+from catalogue import EVERY_CELL
 from object_files import undefined
 from random_cells import Call
 
@@ -58,7 +58,7 @@ def models():
     """Every cell of the catalogue, and ten random ones."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        found = [entry.layer(5, 20, dtype=torch.float32) for entry in CELLS]
+        found = [entry.layer(5, 20, dtype=torch.float32) for entry in EVERY_CELL]
         found += [Call.draw(number).layer().float() for number in range(10)]
     return [named(rnn.float(), f"m{number}") for number, rnn in enumerate(found)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from catalogue import CELLS
+from catalogue import EVERY_CELL
 from exported_models import EVERY, varied
 from small_runs import make
 
@@ -49,7 +49,7 @@ def stack_of(entry):
 
 
 MODELS = {
-    **{str(entry): (lambda entry=entry: stack_of(entry), "f32", "simd") for entry in CELLS},
+    **{str(entry): (lambda entry=entry: stack_of(entry), "f32", "simd") for entry in EVERY_CELL},
     **{f"model: {name}": (lambda make=make: varied(make()), "f32", "simd") for name, make in EVERY.items()},
     **{f"{form}: {name}": (lambda name=name: varied(EVERY[name]()), form, "simd") for name, form in SOME.items()},
     **{f"{t}: lm": (lambda: varied(EVERY["lm"]()), "f32", t) for t in ("relaxed-simd", "plain")},

@@ -300,9 +300,9 @@ class _Values:
                 return writer.one(pointer)
             return writer.load(pointer, self.u, "t" if place.buffer == "workspace" else place.name)
         if value.op == "outer":
-            assert self.place is not None
+            assert self.u is not None
             a, b = (self.step._pointer(self.step._place(k)) for k in value.args)
-            row, column = self.place
+            row, column = self.place or (0, self.u)  # a matrix of one row is as a vector
             return writer.one(a, row) * writer.load(b, column)
         if value.op == "const":
             number: Any = value.attribute

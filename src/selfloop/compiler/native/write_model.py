@@ -10,7 +10,7 @@ from selfloop.compiler.native.model import Layer, Linear, Model, Pass
 from selfloop.compiler.native.sample import write_sample
 from selfloop.compiler.native.saved import write_check, write_save
 from selfloop.compiler.native.spelling import read_row, write_word
-from selfloop.compiler.native.step import write_step
+from selfloop.compiler.native.step import STATE, write_step
 from selfloop.compiler.native.weights import Vector, WeightLayout
 from selfloop.compiler.native.writer import Products, Value, Writer
 
@@ -332,11 +332,12 @@ class ModelWriter:
             read, write = room, w.at(room, steps * width)
             with w.loop(steps) as t:
                 self._front(weights, self._at_step(given, t), w.at(read, t * width))
+            rooms = {name: w.room(f"{STATE}{name}", size) for name, size in self._widest_states().items()}
             for number, layer in enumerate(model.layers):
                 w.comment(f"Layer {number}: forward from the first step, backward from the last.")
                 first = 0
                 for one in layer.passes:
-                    states = {name: w.room(f"{name}_{one.name}", size) for name, size in one.states.items()}
+                    states = {name: rooms[name] for name in one.states}
                     self._starts(weights, one, states)
                     with w.loop(steps, is_reversed=one.name.endswith("_reverse")) as t:
                         self._layer(weights, one, w.at(read, t * width), list(states.values()))
@@ -354,6 +355,11 @@ class ModelWriter:
                 read, write = write, read
             w.comment("The answers.")
             self._answers_both_ways(weights, read, y, steps)
+
+    def _widest_states(self) -> dict[str, int]:
+        """The size that each state has at most: one layer and direction runs after the other."""
+        passes = [one.states for layer in self.model.layers for one in layer.passes]
+        return {name: max(states[name] for states in passes) for name in passes[0]}
 
     def _answers_both_ways(self, weights: Value, read: Value, y: Value, steps: Value) -> None:
         w, model = self.writer, self.model
