@@ -2,7 +2,7 @@
 
 import torch
 
-from selfloop.compiler.lower.program import ReductionLoop
+from selfloop.compiler.lower.program import loops
 from selfloop.compiler.lower.step import SCALAR
 from selfloop.kernels.interpret import VALUES
 
@@ -12,6 +12,11 @@ OWN = {
     "sum": lambda v: v.sum(),
     "amax": lambda v: v.amax(),
     "reversed_cumsum": lambda v: v.flip(0).cumsum(0).flip(0),
+}
+OF_MATRICES = {
+    "outer": lambda of, a, b: torch.outer(a, b).reshape(-1),
+    "transpose": lambda of, matrix: matrix.view(-1, of.rows).T.reshape(-1),
+    "concat": lambda of, *parts: torch.cat(parts),
 }
 
 
@@ -53,8 +58,7 @@ def run_step(step, memory):
 def run_program(program, memory):
     """Loop by loop: only what is stored crosses from one to the next."""
     for number, stage in enumerate(program.stages):
-        loops = (stage,) if isinstance(stage, ReductionLoop) else stage
-        for loop in loops:
+        for loop in loops(stage):
             values = {
                 k: memory.load(location, program.step.values[k].size)
                 for k, (first, location) in program.stored.items()
@@ -83,6 +87,12 @@ def compute(step, k, values, memory):
         values[k] = sum(
             _block(memory, matrix, value.size, v.numel()) @ v for (matrix, _), v in zip(value.terms, args, strict=True)
         )
+    elif value.op == "matvec":
+        matrix = args[0].view(step.values[value.args[0]].rows, -1)
+        found = (matrix.T if value.attribute.transposed else matrix) @ args[1]
+        values[k] = found[value.attribute.first : value.attribute.first + value.size]
+    elif value.op in OF_MATRICES:
+        values[k] = OF_MATRICES[value.op](value, *args)
     else:
         operation = OWN.get(value.op) or VALUES[value.op]
         found = operation(*args, *(() if value.attribute is None else (value.attribute,)))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from catalogue import CELLS
+from catalogue import CELLS, INTERPRETED
 from step_evaluator import Memory, run_program, run_step
 
 import selfloop as sl
 from selfloop import param
-from selfloop.compiler.lower import lower
+from selfloop.compiler.lower import lower, lower_inference
 from selfloop.compiler.lower.differentiate import differentiate
 from selfloop.compiler.lower.fuse import eliminate_dead_code, fuse
 from selfloop.compiler.lower.graph_to_step import graph_to_step
@@ -22,15 +22,18 @@ X, H = 5, 6
 DETERMINISTIC = [entry for entry in CELLS if not entry.cell.graph.is_random]
 
 
-@pytest.fixture(params=DETERMINISTIC, ids=str)
-def example(request):
+def example_of(entry):
     """A cell, its sizes, and random numbers for all that its step reads."""
-    entry = request.param
     graph = entry.cell.graph.per_step
     sizes = entry.cell.bind(X, H, entry.sizes)
     shapes = {name: [s.value(sizes) for s in graph.shape(name)] for name in (graph.input, *graph.states, *graph.params)}
     numbers = {name: torch.randn(shape, dtype=torch.float64) * 0.7 for name, shape in shapes.items()}
     return graph, sizes, numbers
+
+
+@pytest.fixture(params=DETERMINISTIC, ids=str)
+def example(request):
+    return example_of(request.param)
 
 
 def memory_for(graph, numbers):
@@ -76,6 +79,16 @@ def test_fusing_changes_no_number(example):
     graph, sizes, numbers = example
     step = graph_to_step(graph, sizes)
     assert_same(new_states(fuse(step), graph, numbers), new_states(step, graph, numbers))
+
+
+@pytest.mark.parametrize("entry", INTERPRETED, ids=str)
+def test_steps_of_matrices_are_lowered_for_inference(entry):
+    graph, sizes, numbers = example_of(entry)
+    step = graph_to_step(graph, sizes)
+    expected = one_step(graph, numbers)
+    assert_same(new_states(step, graph, numbers), expected)
+    assert_same(new_states(fuse(step), graph, numbers), expected)
+    assert_same(new_states(lower_inference(graph, sizes), graph, numbers, run_program), expected)
 
 
 def test_hoisted_products_are_loaded_again(example):
@@ -212,6 +225,20 @@ def _derivative(graph):
     sizes = {"x": X, "h": H}
     step = fuse(graph_to_step(graph, sizes))
     return step, differentiate(step, dict.fromkeys(graph.states, H))
+
+
+def test_a_transpose_multiplies_without_being_made():
+    """And a product with a matrix has a loop before what follows from it."""
+
+    @sl.cell
+    def turned(x, h, C=sl.state("h h")):
+        C = sl.tanh(C)
+        return sl.tanh(C.T @ h), C
+
+    program = lower_inference(turned.graph, {"x": X, "h": H})
+    assert "transpose" not in {value.op for value in program.step.values}
+    assert [type(stage).__name__ for stage in program.stages] == ["tuple", "WholeLoop", "tuple"]
+    assert [loop.rows for loop in program.stages[0]] == [H]
 
 
 def test_a_reduction_has_a_loop_between_two_tile_loops():

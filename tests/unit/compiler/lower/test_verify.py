@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 import selfloop as sl
-from selfloop.compiler.lower import lower, verify
+from selfloop.compiler.lower import lower, lower_inference, verify
 from selfloop.compiler.lower.graph_to_step import graph_to_step
+from selfloop.compiler.lower.program import TileLoop, WholeLoop
 from selfloop.compiler.lower.schedule import schedule
-from selfloop.compiler.lower.step import Location, Step, Store, Submatrix, Value
+from selfloop.compiler.lower.step import Location, Matvec, Step, Store, Submatrix, Value
 from selfloop.language.graph import Node
 
 GRAPH = sl.cells.lstm.graph
@@ -34,6 +35,16 @@ WRONG_STEPS = {
     "%2: a broadcast makes a vector of a scalar": step(Value("broadcast", (0,), 4)),
     "%2: a product needs a submatrix for each argument": step(Value("product", (0,), 4, ())),
     "%2: a product multiplies vectors and is one": step(Value("product", (0,), 0, (Submatrix("W", 0, 0),))),
+    "%2: an outer product makes a matrix of two vectors": step(Value("outer", (0, 0), 16, rows=2)),
+    "%2: 'concat' does not fit its arguments": step(Value("concat", (0, 0), 7)),
+    "%3: it has 1 rows, and its arguments [4]": step(Value("outer", (0, 0), 16, rows=4), Value("tanh", (2,), 16)),
+    "%3: 'sum' takes and makes vectors": step(Value("outer", (0, 0), 16, rows=4), Value("sum", (2,), 0)),
+    "%3: 'transpose' does not fit its arguments": step(
+        Value("outer", (0, 0), 16, rows=4), Value("transpose", (2,), 16, rows=2)
+    ),
+    "%3: 'matvec' does not fit its arguments": step(
+        Value("outer", (0, 0), 16, rows=4), Value("matvec", (2, 0), 3, Matvec(2, False))
+    ),
     "%2: 'const' has the attribute None": step(Value("const", (), 0)),
     "%2: there is no heap h[0:]": step(Value("load", (), 4, Location("heap", "h"))),
     "%2: a forward step loads dy h[0:]": step(Value("load", (), 4, Location("dy", "h"))),
@@ -90,6 +101,21 @@ def test_a_program_must_compute_what_it_uses_before_it_is_used():
         verify.verify(replace(PROGRAM, stored=late), "after schedule")
     with pytest.raises(verify.VerificationError, match="they do not have every store of the step exactly once"):
         verify.verify(replace(PROGRAM, stages=PROGRAM.stages[:-1]), "after schedule")
+
+
+def test_what_an_outer_product_reads_must_be_in_memory():
+    program = lower_inference(sl.cells.mlstm.graph, {"x": 3, "h": 4})
+    (outer,) = (value for value in program.step.values if value.op == "outer")
+    late = {**program.stored, outer.args[0]: (99, H_PREV)}
+    with pytest.raises(verify.VerificationError, match=r"%15: stage 2 multiplies it before it is stored"):
+        verify.verify(replace(program, stored=late), "after schedule")
+
+
+def test_operations_on_whole_matrices_have_a_loop_of_their_own():
+    program = lower_inference(sl.cells.mlstm.graph, {"x": 3, "h": 4})
+    stages = [(TileLoop(4, (), s.stores),) if isinstance(s, WholeLoop) else s for s in program.stages]
+    with pytest.raises(verify.VerificationError, match="stage 3 stores it, which is no loop for 'matvec'"):
+        verify.verify(replace(program, stages=tuple(stages)), "after schedule")
 
 
 def test_what_a_pass_returns_is_verified_by_its_name(monkeypatch):
