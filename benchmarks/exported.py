@@ -1,13 +1,15 @@
-"""A step of an exported LSTM, as objects and as C99, beside `Stepper` in the same process; and the size of its code.
+"""A step of an exported cell, as objects and as C99, beside `Stepper` in the same process; and the size of its code.
 
 All read the same memory for their weights: on some processors where it lies changes the time by a factor of two.
 
-python benchmarks/exported.py
+python benchmarks/exported.py                                  # an LSTM
+python benchmarks/exported.py mlstm delta_net fast_weights     # cells of the zoo
 """
 
 import ctypes
 import mmap
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import selfloop as sl
+from selfloop import cells
 from selfloop.compiler.native import OBJECT_TARGETS, is_of_host
 from selfloop.exporting.native.emulated import FLAGS, NATIVE
 
@@ -34,7 +37,7 @@ def aligned(size: int) -> np.ndarray:
     return room[-room.ctypes.data % HUGE :]
 
 
-def library(folder: Path, rnn: sl.LSTM, to: str, target: str | None) -> tuple[Callable[[], None], np.ndarray]:
+def library(folder: Path, rnn: sl.Recurrent, to: str, target: str | None) -> tuple[Callable[[], None], np.ndarray]:
     """What runs STEPS steps, and its weights, which are to be put into `ROOM`."""
     sl.export(rnn, folder, to=to, target=target)
     kind = "c" if to == "c" else "o"
@@ -42,7 +45,8 @@ def library(folder: Path, rnn: sl.LSTM, to: str, target: str | None) -> tuple[Ca
     subprocess.run(["cc", *flags, f"model.{kind}", f"model_weights.{kind}", "-o", "m.so"], cwd=folder, check=True)
     model = ctypes.CDLL(str(folder / "m.so"))
     x = np.random.default_rng(0).standard_normal((STEPS, rnn.input_size), dtype=np.float32)
-    y, state = np.zeros((STEPS, rnn.hidden_size), np.float32), np.zeros(2 * rnn.hidden_size, np.float32)
+    y = np.zeros((STEPS, rnn.hidden_size), np.float32)
+    state = np.zeros(sum(s.numel() for s in rnn.zero_state(1)), np.float32)
     weights, *rest = (v.ctypes.data_as(ctypes.c_void_p) for v in (ROOM, state, x, y))
 
     def run(kept: tuple[np.ndarray, ...] = (x, y, state)) -> None:
@@ -52,7 +56,7 @@ def library(folder: Path, rnn: sl.LSTM, to: str, target: str | None) -> tuple[Ca
     return run, np.fromfile(folder / "model.weights", np.uint8)
 
 
-def times(rnn: sl.LSTM, folder: Path) -> dict[str, float]:
+def times(rnn: sl.Recurrent, folder: Path) -> dict[str, float]:
     """Microseconds of a step, the best of rounds in turns."""
     own = [t.name for t in OBJECT_TARGETS if is_of_host(t)][:2]
     ways = [*((name, "object", name) for name in own), ("C99", "c", None)]
@@ -85,19 +89,30 @@ def code_size(path: Path) -> int:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print both tables of each cell."""
     version = subprocess.run(["cc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     print(f"{version}, {FLAGS} {NATIVE}")
-    with tempfile.TemporaryDirectory() as folder:
-        for size in SIZES:
-            found = times(sl.LSTM(size, size), Path(folder) / str(size))
-            if size == SIZES[0]:
-                print("LSTM, inputs = units" + "".join(f"{title:>16}" for title in found))
-            print(f"{size:20d}" + "".join(f"{value:13.3f} µs" for value in found.values()))
-        print("LSTM of 64: code and constants of all functions, in bytes")
-        for name in ON_DISK:
-            made = sl.export(sl.LSTM(64, 64), Path(folder) / name, to="object", target=name)
-            print(f"{name:>20} {code_size(Path(folder) / name / 'model.o'):7,}   object file {made.sizes['object']:7,}")
+    for name in sys.argv[1:] or ["LSTM"]:
+        with tempfile.TemporaryDirectory() as folder:
+            tables(name, Path(folder))
+
+
+def stack(name: str, size: int) -> sl.Recurrent:
+    """One layer, of as many inputs as units."""
+    return sl.LSTM(size, size) if name == "LSTM" else sl.Recurrent(cells.ZOO[name], size, size)
+
+
+def tables(name: str, folder: Path) -> None:
+    """Times of a cell, and its sizes."""
+    for size in SIZES:
+        found = times(stack(name, size), folder / str(size))
+        if size == SIZES[0]:
+            print(f"{name}, inputs = units".ljust(20) + "".join(f"{title:>16}" for title in found))
+        print(f"{size:20d}" + "".join(f"{value:13.3f} µs" for value in found.values()))
+    print(f"{name} of 64: code and constants of all functions, in bytes")
+    for target in ON_DISK:
+        made = sl.export(stack(name, 64), folder / target, to="object", target=target)
+        print(f"{target:>20} {code_size(folder / target / 'model.o'):7,}   object file {made.sizes['object']:7,}")
 
 
 ROOM = aligned(8 << 20)

@@ -34,7 +34,7 @@ steps, where `selfloop bench zoo` has recorded them: MACHINE. This page is made 
 | cell | parameters | a training step |
 | --- | --- | --- |
 """
-INTERPRETED = "\nIts matrix differs from step to step, so it runs by the interpreter.\n"
+INTERPRETED = "\nIts matrix differs from step to step, so it runs by the interpreter until it is exported.\n"
 
 
 def page() -> str:
