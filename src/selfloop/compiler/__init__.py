@@ -14,7 +14,7 @@ Glossary, in the order of the levels:
     residual        a value that the forward step saves for the backward step; what is not saved is rematerialised
     workspace       memory for values that live for one step
     row             of a buffer or a table: one sequence at one time step
-    Program         a Step in stages, each of tile loops or a reduction loop; threads may meet at a barrier after each
+    Program         a Step in stages, each of tile loops or another loop; threads may meet at a barrier after each
     KernelLayout    where a Program's values lie, how its weights are packed into panels, and its argument block
     argument block  the array of 64-bit numbers and addresses that a kernel is passed
     register tile   rows × vectors of accumulators that stay in registers for a whole product

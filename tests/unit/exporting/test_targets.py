@@ -212,6 +212,32 @@ def test_weights_that_an_index_cannot_number_are_refused(options, words, tmp_pat
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "1,024 numbers in a state, and C source has indices of 32 bits"),
+        ({"to": "object", "target": "cortex-m4"}, "4,224 bytes of states, and cortex-m4 has indices of 32 bits"),
+        ({"to": "object", "target": "aarch64"}, None),
+    ],
+)
+def test_states_that_an_index_cannot_number_are_refused(options, words, tmp_path, monkeypatch):
+    """A matrix may have many elements where there are few weights."""
+
+    @sl.cell
+    def small(x, h, C=sl.state("h h"), *, w=sl.param("h")):
+        C = 0.5 * C + sl.outer(h, w * sl.mean(x))
+        return sl.tanh(C @ w), C
+
+    monkeypatch.setattr(native, "INDEXED", 1000)
+    rnn = sl.Recurrent(small, 3, 32)
+    if words is None:
+        sl.export(rnn, tmp_path / "made", **options)
+        return
+    with pytest.raises(SelfloopError, match=words):
+        sl.export(rnn, tmp_path / "made", **options)
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_model_that_a_board_has_no_room_for_is_not_tried(tmp_path):
     tools_of("cortex-m55")
     made = sl.export(sl.LSTM(128, 128), tmp_path / "made", to="object", target="cortex-m55")

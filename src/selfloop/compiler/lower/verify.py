@@ -240,11 +240,11 @@ def _check_loop(program: Program, number: int, loop: Loop) -> None:
             _fail(f"%{store.value}", f"stage {number} stores it, which is no loop for '{own.op}'")
         if (own.size, own.rows) != (size, rows) and own.op not in SCANS | WHOLE:
             _fail(f"%{store.value}", f"stage {number} stores it in a loop over {size or 'scalars'}")
-    known = set(loop.products) if isinstance(loop, TileLoop) else {store.value for store in loop.stores}
-    for k in known if not isinstance(loop, ReductionLoop) else ():
-        _check_in_memory(program, number, k)
-    if isinstance(loop, ReductionLoop):
-        known = set()
+    known = set[int]()
+    if isinstance(loop, TileLoop | WholeLoop):
+        known |= set(loop.products) if isinstance(loop, TileLoop) else {store.value for store in loop.stores}
+        for k in known:
+            _check_in_memory(program, number, k)
     for sweep in loop.sweeps if isinstance(loop, ReductionLoop) else ():
         for k in sweep:
             _check_known(program, number, values[k].args, known)

@@ -437,6 +437,7 @@ class Llvm(Writer):
         width = self.target.lanes(4)
         full, rest = divmod(size, width)
         total = self.vectors.const(0.0)
+        self.stack.declare(2 * DOT_SUMS * self.target.vector_bytes)  # if no register is free
         if full:
             self._of_units(width)
             count = min(full, DOT_SUMS)

@@ -248,13 +248,14 @@ def _matvec(w: Writer, value: StepValue, to: Value, matrix: Matrix, vector: Matr
     (own, pointer), (_, x), how = matrix, vector, value.attribute
     assert isinstance(how, Matvec)
     w.comment(f"A matrix of {own.rows} rows{', turned,' if how.transposed else ''} times a vector.")
+    first = w.at(pointer, how.first * (1 if how.transposed else own.columns))
     if not how.transposed:
         with w.loop(value.size) as row:
-            w.store_one(w.dot(w.at(pointer, (row + how.first) * own.columns), x, own.columns), to, row)
+            w.store_one(w.dot(w.at(first, row * own.columns), x, own.columns), to, row)
         return
     w.fill(to, value.size, 0.0)
     with w.loop(own.rows) as row:
-        start = w.at(pointer, row * own.columns + how.first)
+        start = w.at(first, row * own.columns)
         w.each(value.size, lambda u, _: w.store(w.load(to, u) + w.one(x, row) * w.load(start, u), to, u))
 
 

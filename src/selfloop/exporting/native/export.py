@@ -124,18 +124,22 @@ def export_native(
 
 
 def check_size(source: Source, target: Target | None) -> None:
-    """Raise ArgumentError where weights have more elements than an index of the code can number, or a 32-bit processor
-    address.
+    """Raise ArgumentError where weights or states have more elements than an index of the code can number, or a 32-bit
+    processor address.
     """
-    layout = source.layout
+    layout, states = source.layout, source.model.states.values()
     codes = FORMS[layout.form] * layout.codes
-    for unit, size, by in (
-        ("numbers", max(layout.floats, layout.codes), "C source" if target is None else None),
-        ("bytes", 4 * layout.floats + codes, target.name if target is not None and target.index_bits == 32 else None),
+    by_number = "C source" if target is None else None
+    by_byte = target.name if target is not None and target.index_bits == 32 else None
+    for what, size, by in (
+        ("numbers of weights", max(layout.floats, layout.codes), by_number),
+        ("bytes of weights", 4 * layout.floats + codes, by_byte),
+        ("numbers in a state", max(states), by_number),
+        ("bytes of states", 4 * sum(states), by_byte),
     ):
         if by and size >= INDEXED:
             raise ArgumentError(
-                f"{source.title} has {size:,} {unit} of weights, and {by} has indices of 32 bits, for less than "
+                f"{source.title} has {size:,} {what}, and {by} has indices of 32 bits, for less than "
                 f"{INDEXED:,}. Export an object file for a 64-bit processor, or a smaller model."
             )
 
