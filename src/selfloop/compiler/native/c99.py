@@ -207,7 +207,7 @@ class C99(Writer):
         """Writes the sums of a block: for each product the name of their array."""
         panel, count = group.panel, len(group.panel.products)
         names = [self._name(terms[0].name.rpartition(".")[2] + "_") for terms in panel.products]
-        self.stack.declare(4 * LANES * len(names))
+        self.stack.declare(4 * LANES * len(names) * (1 + len(group.arguments)))  # without optimisation, for each line
         for name, terms in zip(names, panel.products, strict=True):
             rows = " + ".join(
                 f"{matrix.name}[{matrix.row}:, {matrix.column}:] {pointer.handle}"

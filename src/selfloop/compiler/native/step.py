@@ -225,25 +225,25 @@ class _Step:
         self.writer.store(value, self._pointer(store.location), u)
 
 
-Matrix = tuple[StepValue, Value]
+Placed = tuple[StepValue, Value]
 """A vector or a matrix of a step, and where it lies."""
 
 
-def _concat(w: Writer, value: StepValue, to: Value, *parts: Matrix) -> None:
+def _concat(w: Writer, value: StepValue, to: Value, *parts: Placed) -> None:
     start = 0
     for part, pointer in parts:
         w.copy(pointer, w.at(to, start), part.size)
         start += part.size
 
 
-def _transpose(w: Writer, value: StepValue, to: Value, matrix: Matrix) -> None:
+def _transpose(w: Writer, value: StepValue, to: Value, matrix: Placed) -> None:
     own, pointer = matrix
     w.comment(f"A matrix of {own.rows} rows, turned.")
     with w.loop(own.rows) as row, w.loop(own.columns) as column:
         w.store_one(w.one(pointer, row * own.columns + column), to, column * own.rows + row)
 
 
-def _matvec(w: Writer, value: StepValue, to: Value, matrix: Matrix, vector: Matrix) -> None:
+def _matvec(w: Writer, value: StepValue, to: Value, matrix: Placed, vector: Placed) -> None:
     """Row by row; of a transpose the sum of all rows, each times an element of the vector."""
     (own, pointer), (_, x), how = matrix, vector, value.attribute
     assert isinstance(how, Matvec)

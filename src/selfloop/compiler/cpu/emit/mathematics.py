@@ -236,12 +236,10 @@ def floor(v: Vectors, x: ir.Value) -> ir.Value:
     b = v.builder
     if v.target.has_rounding:
         return v.intrinsic("floor", x)
-    size = absolute(v, x)
-    whole_from = 2.0 ** (v.precision - 1)  # beyond, there are no fractions
-    cut = b.sitofp(b.fptosi(at_most(v, size, whole_from), v.int_vector), v.type)
-    cut = with_sign(v, cut, x)
-    lower = v.select(b.fcmp_ordered(">", cut, x), b.fsub(cut, v.const(1.0)), cut)
-    return v.select(b.fcmp_unordered(">=", size, v.const(whole_from)), x, lower)
+    size, whole_from = absolute(v, x), v.const(2.0 ** (v.precision - 1))  # beyond, there are no fractions
+    near = with_sign(v, b.fsub(b.fadd(size, whole_from), whole_from), x)
+    lower = v.select(b.fcmp_ordered(">", near, x), b.fsub(near, v.const(1.0)), near)
+    return v.select(b.fcmp_unordered(">=", size, whole_from), x, lower)
 
 
 def power(v: Vectors, x: ir.Value, exponent: int) -> ir.Value:
