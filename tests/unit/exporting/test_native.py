@@ -181,6 +181,24 @@ def test_a_state_is_saved_and_goes_on_elsewhere(to, tmp_path):
 
 
 @compiled
+@pytest.mark.parametrize("weights", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("to", KINDS)
+def test_a_changed_byte_of_weights_is_noticed(to, weights, tmp_path):
+    sl.export(sl.LSTM(3, 7), tmp_path / "made", to=to, weights=weights)
+    model = library(tmp_path / "made", to)
+    own = np.fromfile(tmp_path / "made" / "model.weights", np.uint8)
+    assert model.model_check(pointer(own), len(own)) == 0
+    for place in range(len(own)):
+        changed = own.copy()
+        changed[place] ^= 0x80
+        expected = 1 if place < 12 else 3 if place < 24 or place >= 64 else 0
+        assert model.model_check(pointer(changed), len(changed)) == expected, place
+    signs = own.copy()
+    signs[[67, 71]] ^= 0x80  # of two numbers: sums alone would cancel
+    assert model.model_check(pointer(signs), len(signs)) == 3
+
+
+@compiled
 @pytest.mark.parametrize("to", KINDS)
 def test_weights_are_a_file_to_map(to, tmp_path):
     sl.export(sl.LSTM(3, 7), tmp_path / "made", to=to)
