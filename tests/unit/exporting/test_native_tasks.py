@@ -151,6 +151,13 @@ def test_tokens_that_hold_a_byte_0_are_written_whole(kind, called, tmp_path):
     assert b"".join(words[token] for token in tokenizer.encode(text)) == text.replace(spaces, "").encode()
 
 
+def test_a_label_that_c_would_cut_short_is_refused(tmp_path):
+    make("classify", tmp_path / "run", inputs=Inputs("series", (3,), ("a", "a\0b")))
+    with pytest.raises(ArgumentError, match=r"The label 'a\\x00b' holds the character 0, where a text ends in C"):
+        sl.export(tmp_path / "run", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 @compiled
 @pytest.mark.parametrize("kind", ["char", "byte", "word"])
 def test_c_cuts_a_text_into_the_tokens_of_the_run(kind, runs, called, tmp_path):

@@ -1,10 +1,12 @@
 """A session's state as bytes, and files of weights that belong to the code."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from selfloop.compiler.native.model import HEAD, MAGIC, SUM, Model, form
-from selfloop.compiler.native.writer import Value, Variable, Writer
+from selfloop.compiler.native.writer import Number, Value, Variable, Writer
 
 MIXING = ((16, 0x85EBCA6B), (13, 0xC2B2AE35))
 """Of a word, twice: xor it with itself shifted right so far, and multiply."""
@@ -41,14 +43,10 @@ def write_check(w: Writer, model: Model, words: int) -> None:
         with w.when(w.op("lt", size, 4 * (HEAD + words))):
             wrong.set(2)
         with w.when(w.op("ge", size, 4 * HEAD)):
-            for place, word in enumerate((MAGIC, *form(model, w.kind))):
-                with w.when(w.op("gt", w.one(file, place) ^ word, 0)):
-                    wrong.set(1)
+            _expect(w, file, 0, (MAGIC, *form(model, w.kind)), wrong, 1)
         with w.when(w.op("eq", wrong.get(), 0)):
             first, second = _checksum(w, w.at(file, HEAD), words)
-            for place, word in enumerate((first.get(), second.get(), 4 * (HEAD + words)), SUM):
-                with w.when(w.op("gt", w.one(file, place) ^ word, 0)):
-                    wrong.set(3)
+            _expect(w, file, SUM, (first.get(), second.get(), 4 * (HEAD + words)), wrong, 3)
         w.give(wrong.get())
 
 
@@ -76,6 +74,13 @@ def _checksum(w: Writer, words: Value, count: int) -> tuple[Variable, Variable]:
         first.set(first.get() + mixed.get())
         second.set(second.get() + first.get())
     return first, second
+
+
+def _expect(w: Writer, file: Value, start: int, words: Sequence[Number], wrong: Variable, error: int) -> None:
+    """Sets `wrong` where a file has other words from `start` on."""
+    for place, word in enumerate(words, start):
+        with w.when(w.op("gt", w.one(file, place) ^ word, 0)):
+            wrong.set(error)
 
 
 def _copy_words(w: Writer, source: Value, to: Value, count: int) -> None:
