@@ -79,12 +79,12 @@ def export(
     if isinstance(model, str | Path):
         model = load(model)
     if isinstance(model, TrainedModel):
-        check_takes(to, given, "A '{}'", "to='{}'")
+        check_takes(to, given, "A '{}'", "{}")
         return FORMS[to].export(model, folder, weights, **given)
     if isinstance(model, nn.Module) and any(weight.is_meta for weight in model.state_dict().values()):
         raise ArgumentError("The model is on the device 'meta', where weights have no numbers. Load its weights first.")
     if to == "onnx":
-        check_takes(to, given.keys() - {"name"}, "A '{}'", "to='{}'")
+        check_takes(to, given.keys() - {"name"}, "A '{}'", "{}")
         if not isinstance(model, Recurrent) or weights != "f32":
             raise ArgumentError(
                 f"A run is exported to ONNX in any form, and a Recurrent as f32. Got a {type(model).__name__} and "

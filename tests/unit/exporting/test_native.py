@@ -431,7 +431,7 @@ def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
         (sl.LSTM(3, 4), {"to": "rust"}, "'to' of export must be one of c, object"),
         (sl.LSTM(3, 4), {"to": ["c"]}, "'to' of export must be one of c, object, wasm, onnx. Got ['c'] instead"),
         (sl.LSTM(3, 4), {"to": "object", "target": 5}, "'target' of export must be a text. Got 5 instead"),
-        (sl.LSTM(3, 4), {"to": "onnx", "target": "neon"}, "A 'target' is for to='object' and to='wasm'. Leave it out"),
+        (sl.LSTM(3, 4), {"to": "onnx", "target": "neon"}, "A 'target' is for object and wasm. Leave it out for onnx."),
         (sl.LSTM(3, 4), {"name": 5}, "'name' of export must be a text. Got 5 instead"),
         (sl.LSTM(3, 4), {"weights": "int4"}, "'weights' of export must be one of f32, bf16, int8. Got 'int4'"),
         (sl.LSTM(3, 4), {"to": "object", "target": "avx513"}, "There is no target 'avx513'"),

@@ -60,8 +60,8 @@ def checksum(words: NDArray[np.uint32]) -> tuple[int, int]:
     for shift, factor in MIXING:
         mixed ^= mixed >> np.uint32(shift)
         mixed *= np.uint32(factor)
-    sums = np.cumsum(mixed, dtype=np.uint32)
-    return int(sums[-1]), int(np.sum(sums, dtype=np.uint32))
+    first, second = mixed.sum(dtype=np.uint32), mixed.cumsum(dtype=np.uint32).sum(dtype=np.uint32)
+    return int(first), int(second)
 
 
 def _checksum(w: Writer, words: Value, count: int) -> tuple[Variable, Variable]:
