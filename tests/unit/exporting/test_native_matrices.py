@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import random_matrices
 import torch
 from exported_models import varied
 from object_files import undefined
@@ -195,3 +196,20 @@ def test_a_step_writes_its_state_alone_and_no_number_below_1e_30(to, cell, tmp_p
     assert np.isnan(memory[:around]).all() and np.isnan(memory[-around:]).all()
     assert np.isfinite(state).all() and np.isfinite(y).all()
     assert (state[5:30] == 0).all()
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_random_cells_give_selfloops_numbers(number):
+    torch.manual_seed(number)
+    rnn = random_matrices.layer(number).float().eval()
+    for form in FORMS[:: 1 if not multiplies_by_what_is_made(rnn) else 3]:
+        module = native.near(rnn, form)
+        source = native.Source(native.described(module, "model", form), "a random cell", "")
+        cases = native.cases_of(module, source)
+        assert native.in_process(source, cases).difference <= native.rounding(cases), random_matrices.source(number)
+
+
+def multiplies_by_what_is_made(rnn):
+    """Such weights are exported as f32 alone."""
+    graph = rnn.cell.graph
+    return bool({node.args[0] for node in graph.nodes if node.op == "matmul"} & {*graph.matrices.values()})
