@@ -1,4 +1,5 @@
-"""A step of an exported cell, as objects and as C99, beside `Stepper` in the same process; and the size of its code.
+"""A step of an exported cell, as objects and as C99; and the size of its code. Beside them stands `Stepper` in the same
+process, where compiled kernels run the cell.
 
 All read the same memory for their weights: on some processors where it lies changes the time by a factor of two.
 
@@ -67,7 +68,8 @@ def times(rnn: sl.Recurrent, folder: Path) -> dict[str, float]:
         for _ in range(STEPS):
             stepper(row)
 
-    runs["Stepper"] = (steps, np.zeros(0, np.uint8))
+    if rnn.runs_as != "interpret":
+        runs["Stepper"] = (steps, np.zeros(0, np.uint8))
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
         for title, (run, weights) in runs.items():
