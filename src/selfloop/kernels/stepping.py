@@ -25,7 +25,7 @@ from selfloop.compiler import (
 from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
-from selfloop.kernels.native import BITS
+from selfloop.kernels.plans import BITS
 from selfloop.kernels.short_weights import shortened, starts
 from selfloop.language.graph import Graph
 

@@ -6,7 +6,7 @@ import torch
 
 import selfloop as sl
 from selfloop.compiler import host_target, tools
-from selfloop.kernels import commands, native
+from selfloop.kernels import commands, plans
 from selfloop.kernels.command_buffer import Recorder
 
 
@@ -43,7 +43,7 @@ def test_calls_that_differ_in_their_numbers_alone_use_one_plan(monkeypatch):
     for name in ("forward", "backward"):
         own = getattr(commands, name)
         monkeypatch.setattr(commands, name, lambda *given, own=own: recorded.append(own) or own(*given))
-    monkeypatch.setattr(native, "_PLANS", {})
+    monkeypatch.setattr(plans, "_PLANS", {})
     rnn = sl.LSTM(3, 4)
     for _ in range(3):
         rnn(torch.randn(5, 2, 3))[0].sum().backward()
@@ -57,18 +57,18 @@ def test_calls_that_differ_in_their_numbers_alone_use_one_plan(monkeypatch):
 
 
 def test_plans_are_few(monkeypatch):
-    monkeypatch.setattr(native, "_PLANS", {})
+    monkeypatch.setattr(plans, "_PLANS", {})
     rnn = sl.LSTM(3, 4)
-    for steps in range(1, 2 * native.MOST_PLANS):
+    for steps in range(1, 2 * plans.MOST_PLANS):
         rnn(torch.randn(steps, 2, 3))
-    assert len(native._PLANS) == native.MOST_PLANS
+    assert len(plans._PLANS) == plans.MOST_PLANS
 
 
 def test_ragged_and_reset_calls_keep_their_plans_by_their_numbers(monkeypatch):
     recorded = []
     forward = commands.forward
     monkeypatch.setattr(commands, "forward", lambda *given: recorded.append(given) or forward(*given))
-    monkeypatch.setattr(native, "_PLANS", {})
+    monkeypatch.setattr(plans, "_PLANS", {})
     rnn, x = sl.LSTM(3, 4), torch.randn(5, 2, 3)
     truth = sl.LSTM(3, 4, backend="interpret")
     truth.load_state_dict(rnn.state_dict())
@@ -86,30 +86,30 @@ def test_ragged_and_reset_calls_keep_their_plans_by_their_numbers(monkeypatch):
 
 
 def test_the_plans_that_were_not_used_for_longest_go_first(monkeypatch):
-    monkeypatch.setattr(native, "_PLANS", {})
-    monkeypatch.setattr(native, "MOST_PLANS", 2)
+    monkeypatch.setattr(plans, "_PLANS", {})
+    monkeypatch.setattr(plans, "MOST_PLANS", 2)
     rnn = sl.LSTM(3, 4)
     for steps in (1, 2, 1, 3):
         rnn(torch.randn(steps, 2, 3))
-    assert sorted(plan.rows.steps for plan in native._PLANS.values()) == [1, 3]
+    assert sorted(plan.rows.steps for plan in plans._PLANS.values()) == [1, 3]
 
 
 def test_plans_take_no_more_than_their_bytes(monkeypatch):
-    monkeypatch.setattr(native, "_PLANS", {})
+    monkeypatch.setattr(plans, "_PLANS", {})
     rnn = sl.LSTM(3, 4)
     for steps in (10, 20, 30):
         rnn(torch.randn(steps, 2, 3))
-    sizes = [plan.bytes for plan in native._PLANS.values()]
+    sizes = [plan.bytes for plan in plans._PLANS.values()]
     for k in range(20):
         rnn(torch.randn(9, 2, 3))[0][k % 9].sum().backward()
-    monkeypatch.setattr(native, "MOST_BYTES", 4 * max(sizes))
+    monkeypatch.setattr(plans, "MOST_BYTES", 4 * max(sizes))
     for steps in range(11, 31):
         rnn(torch.randn(steps, 2, 3))
-    assert sum(plan.bytes for plan in native._PLANS.values()) <= native.MOST_BYTES
-    assert [plan.rows.steps for plan in native._PLANS.values()][-1] == 30
-    monkeypatch.setattr(native, "MOST_BYTES", 0)
+    assert sum(plan.bytes for plan in plans._PLANS.values()) <= plans.MOST_BYTES
+    assert [plan.rows.steps for plan in plans._PLANS.values()][-1] == 30
+    monkeypatch.setattr(plans, "MOST_BYTES", 0)
     rnn(torch.randn(8, 2, 3))  # huge beside what may be kept: it runs, and is not
-    assert all(plan.rows.steps != 8 for plan in native._PLANS.values())
+    assert all(plan.rows.steps != 8 for plan in plans._PLANS.values())
 
 
 @pytest.mark.parametrize("batch", [1, 8, 9, 40])
