@@ -1,8 +1,7 @@
 """The layouts in which sequences come, brought to one: (T, B, I) with lengths."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +19,29 @@ Lengths = Tensor | Sequence[int] | npt.NDArray[np.integer] | None
 """How many steps each sequence has."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """An input as (T, B, I), zero and without resets beyond the lengths, and the way back for an output."""
 
     x: Tensor
     lengths: Tensor | None
     resets: Tensor | None
     restore: Callable[[Tensor], Tensor | PackedSequence]
+
+
+def _batched(v: Tensor) -> Tensor:
+    return v.unsqueeze(1)
+
+
+def _unbatched(v: Tensor) -> Tensor:
+    return v.squeeze(1)
+
+
+def _swapped(v: Tensor) -> Tensor:
+    return v.transpose(0, 1)
+
+
+def _as_is(v: Tensor) -> Tensor:
+    return v
 
 
 def arrange(
@@ -61,14 +75,11 @@ def arrange(
             f"The 'x' of {title} must be a tensor of shape {expected}, or (T, I) for one sequence. Got {got} instead."
         )
     check_input(title, x, input_size, like)
-    unbatched, swapped = x.dim() == 2, batch_first and x.dim() == 3
-
-    def there(v: Tensor) -> Tensor:
-        return v.unsqueeze(1) if unbatched else v.transpose(0, 1) if swapped else v
-
-    def back(v: Tensor) -> Tensor:
-        return v.squeeze(1) if unbatched else v.transpose(0, 1) if swapped else v
-
+    there, back = _as_is, _as_is
+    if x.dim() == 2:
+        there, back = _batched, _unbatched
+    elif batch_first:
+        there, back = _swapped, _swapped
     if resets is not None:
         is_tensor = isinstance(resets, Tensor)
         if not is_tensor or resets.dtype != torch.bool or resets.shape != x.shape[:-1]:

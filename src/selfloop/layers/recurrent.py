@@ -299,9 +299,11 @@ class Recurrent(nn.Module):
                 "sequences start. Give each sequence a row of its own, and their lengths, or make it with "
                 "learn_state=False."
             )
-        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, self._like)
+        like = cast(Tensor, self._buffers["_like"])  # an attribute of a module takes 1 µs
+        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, like)
         is_one = isinstance(x, Tensor) and x.dim() == 2
-        first, names = self._first_state(state, layout.x, is_one), record_names(self._title, record)
+        first = self._first_state(state, layout.x, is_one)
+        names = () if record is None else record_names(self._title, record)
         y, last, recorded = self._run(layout.x, first, layout.lengths, layout.resets, names)
         result = layout.restore(y), self._of_rows(state, last, is_one)
         return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
@@ -400,8 +402,11 @@ class Recurrent(nn.Module):
         else:
             form, weights = form._replace(summed=()), [*self._weights(one.suffix).values()]
         seed = torch.randint(2**31, (), device="cpu") if graph.is_random else None
-        call = Call(graph, form, x, state, weights, self._like, lengths, resets, seed, one.reverse, self.recompute or 0)
-        y, final = dispatch.run(call._replace(single_row=True) if is_single_row(x) else call, self.backend)
+        like, recompute = cast(Tensor, self._buffers["_like"]), self.recompute or 0
+        call = Call(
+            graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute, False, is_single_row(x)
+        )
+        y, final = dispatch.run(call, self.backend)
         return y.squeeze(0) if is_step else y, final[len(final) - len(one.rows) :]
 
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
@@ -608,6 +613,7 @@ class Recurrent(nn.Module):
         self._output_sizes = [shapes[output][0] * directions for shapes in own]
         self.output_size = self._output_sizes[-1]
         self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
+        self._joint_size = sum(self._input_sizes.values())  # of all inputs of a step side by side
         for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
             for name in [*cell.inputs][1:]:
                 if cell.inputs[name].value(each) != self._input_sizes[name]:
@@ -686,11 +692,6 @@ class Recurrent(nn.Module):
             resets=torch.zeros(1, 2, dtype=torch.bool, device=like.device) if resets else None,
         )
         return dispatch.choose(problem, self.backend, compile)
-
-    @property
-    def _joint_size(self) -> int:
-        """Of all inputs of a step side by side."""
-        return sum(self._input_sizes.values())
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return (f"_l{layer}", f"_l{layer}_reverse")[: 1 + self.bidirectional]
