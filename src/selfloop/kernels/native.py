@@ -27,7 +27,7 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
     rows = plan.rows
     y = plan.y.take()
     saved = [own.take() for own in plan.saved]
-    if rows.active is not None:
+    if rows.is_ragged:
         y.zero_()
     if rows.is_even and plan.forward is not None:
         final = [own.take() for own in plan.final]
@@ -44,9 +44,9 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
     addresses += (0 if seed is None else int(seed), start)
     addresses += [v.data_ptr() for v in (*saved, *final)]
     plan.forward.run(addresses, y.dtype, plan.is_short)
-    if rows.active is None:
+    if not rows.is_ragged:
         size = plan.final[0].size
-        ctypes.memmove(addresses[-len(final)], start + int(rows.time[-1, 0]) * size, size)
+        ctypes.memmove(addresses[-len(final)], start + (0 if rows.reverse else rows.steps - 1) * size, size)
     else:
         _copy_last(rows, y, final[0])
     return y, final, saved
@@ -75,7 +75,7 @@ def backward(
     dx = plan.dx.take()
     if plan.is_swapped:
         dx = dx.transpose(0, 1)
-    if rows.active is not None or not plan.kernels.covers_dx:
+    if rows.is_ragged or not plan.kernels.covers_dx:
         dx.zero_()
     is_even = rows.is_even and plan.forward is not None
     if not is_even:
@@ -121,8 +121,6 @@ def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Fl
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
     """The last output of each sequence, of a ragged batch."""
-    some = np.flatnonzero(rows.lengths)
-    last = rows.lengths[some] - 1
-    time = torch.from_numpy(np.broadcast_to(rows.time, (rows.steps, rows.batch))[last, some])
+    last, some = rows.last
     users = torch.from_numpy(rows.users[some])
-    final.view(rows.batch, -1)[users] = y[time, users]
+    final.view(rows.batch, -1)[users] = y[torch.from_numpy(rows.user_time[last]), users]

@@ -1,7 +1,7 @@
 """`Plan`: what calls of compiled kernels have in common whose tensors are laid out alike, kept from call to call."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -69,7 +69,9 @@ class Plan:
         is_swapped: whether the input's gradient is (B, T, I), transposed, as the input is.
         forward: the command buffer; its bases are the tensors, then `FORWARD`, what is saved and the final states; None
             where nothing is to be done.
-        used: when it was last used.
+        used, seen: when it was last used, and when that was looked at.
+        bytes: of the command buffers.
+        like: a plan for other lengths, which shares all but tables of rows with this one.
     """
 
     graph: Graph
@@ -87,18 +89,15 @@ class Plan:
     is_swapped: bool
     forward: CommandBuffer | None = None
     used: int = 0
+    seen: int = 0
+    bytes: int = 0
+    like: "Plan | None" = None
     _backward: dict[tuple[object, ...], Backward] = field(default_factory=dict)
 
     @property
     def states(self) -> int:
         """The number of states."""
         return len(self.final)
-
-    @property
-    def bytes(self) -> int:
-        """Of the command buffers."""
-        recorded = [self.forward, *(own.recorded for own in self._backward.values())]
-        return sum(own.bytes for own in recorded if own)
 
     def problem(self, read: Sequence[Tensor], **options: Any) -> Problem:
         """What was run.
@@ -119,17 +118,44 @@ class Plan:
         layout = dy.stride(), *[d is None for d in dh_next]
         known = self._backward.get(layout)
         if known is None:
-            if len(self._backward) >= MOST_BACKWARD:
-                self._backward.clear()
-            known = self._backward[layout] = _backward(self, params, dy, dx, dh_next)
+            known = self._of_like(layout)
+            if known is None:
+                known = _backward(self, params, dy, dx, dh_next)
+                if self.like is not None:
+                    self.like._keep(layout, known)
+            self._keep(layout, known)
         return known
+
+    def _keep(self, layout: tuple[object, ...], known: Backward) -> None:
+        if len(self._backward) >= MOST_BACKWARD:
+            self._backward.clear()
+        self._backward[layout] = known
+        self.bytes += known.recorded.bytes
+
+    def of(self, rows: Rows) -> "Plan | None":
+        """The same for sequences of other lengths; None where more than tables of rows differs."""
+        forward = self.forward and rows.total and self.forward.of(rows)
+        if not forward or self.is_short != _is_small(rows, self.kernels):
+            return None
+        return replace(self, rows=rows, forward=forward, bytes=forward.bytes, like=self.like or self, _backward={})
+
+    def _of_like(self, layout: tuple[object, ...]) -> Backward | None:
+        own = self.like and self.like._backward.get(layout)
+        recorded = own and own.recorded.of(self.rows)
+        return own._replace(recorded=recorded) if own and recorded else None
 
 
 MOST_PLANS, MOST_BYTES = 256, 1 << 26
 """Plans that are kept, and the bytes of their command buffers. One for 16,384 rows of an LSTM takes 2 MB."""
 
 _PLANS: dict[tuple[object, ...], Plan] = {}
-"""By all that they depend on. Those that were not used for longest go first."""
+"""By all that they depend on."""
+
+MOST_RAGGED = 64
+"""Plans that are kept for calls of other lengths."""
+
+_RAGGED: dict[object, Plan] = {}
+"""The last plan that was recorded, by all but lengths and resets."""
 
 _CLOCK = count()
 
@@ -151,28 +177,59 @@ def plan_of(call: Call, needs_gradient: bool) -> Plan:
 
 def new_plan(key: tuple[object, ...], problem: Problem, form: Form, needs_gradient: bool) -> Plan:
     """A plan for calls of this key, which is kept unless it is huge."""
-    plan = _new_plan(problem, form, needs_gradient)
+    plan = _of_other_lengths(key, problem)
+    is_new = plan is None
+    if plan is None:
+        plan = _new_plan(problem, form, needs_gradient)
     if plan.bytes <= MOST_BYTES // 4:
         _make_room(plan.bytes)
-        plan.used = next(_CLOCK)
+        plan.used = plan.seen = next(_CLOCK)
         _PLANS[key] = plan
+        if is_new and key[:2] != (None, None):
+            while len(_RAGGED) >= MOST_RAGGED:
+                _RAGGED.pop(next(iter(_RAGGED), None), None)
+            _RAGGED[_but_lengths(key)] = plan
     return plan
 
 
+def _of_other_lengths(key: tuple[object, ...], problem: Problem) -> Plan | None:
+    """A plan made of that of a call that differs in lengths alone."""
+    lengths, resets = problem.lengths, problem.resets
+    if lengths is None and resets is None:
+        return None
+    known = _RAGGED.get(_but_lengths(key))
+    steps, batch = problem.x.shape[:2]
+    return known and known.of(arrange(steps, batch, lengths, resets, problem.reverse))
+
+
+def _but_lengths(key: tuple[object, ...]) -> tuple[object, ...]:
+    return key[0] is None, key[1] is None, *key[2:]
+
+
 def _make_room(bytes: int) -> None:
-    """Forget the plans that were not used for longest, until there is room for one more of so many bytes."""
-    plans = sorted([*_PLANS.items()], key=lambda item: item[1].used, reverse=True)
-    room = MOST_BYTES - bytes
-    for place, (key, plan) in enumerate(plans):
-        room -= plan.bytes
-        if place >= MOST_PLANS - 1 or room < 0:
-            _PLANS.pop(key, None)
+    """Forget plans that were not used for long, until there is room for one more of so many bytes.
+
+    They stand in the order in which they were made; one that was used since is put last, and stays for now.
+    """
+    room = MOST_BYTES - bytes - sum([plan.bytes for plan in [*_PLANS.values()]])
+    while len(_PLANS) >= MOST_PLANS or room < 0:
+        key = next(iter(_PLANS), None)
+        plan = None if key is None else _PLANS.pop(key, None)
+        if key is None or plan is None:  # another thread did
+            return
+        if plan.used > plan.seen:
+            plan.seen = plan.used
+            _PLANS[key] = plan
+        else:
+            room += plan.bytes
 
 
 def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
-    """All that a plan depends on."""
+    """All that a plan depends on; the numbers of lengths and resets come first."""
     x, lengths, resets = call.x, call.lengths, call.resets
     key: list[object] = [
+        None if lengths is None else lengths.numpy().tobytes(),
+        None if resets is None else resets.numpy().tobytes(),
         call.graph.text,
         call.form,
         call.reverse,
@@ -182,8 +239,6 @@ def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
         call.seed is None,
         needs_gradient,
         torch.get_num_threads(),
-        None if lengths is None else lengths.numpy().tobytes(),
-        None if resets is None else resets.numpy().tobytes(),
         x.shape,
         x.stride(),
         x.dtype,
@@ -202,7 +257,7 @@ def _new_plan(problem: Problem, form: Form, needs_gradient: bool) -> Plan:
     is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
     is_read += [w.dim() == 2 or w.is_contiguous() for w in problem.params.values()]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
-    is_small = rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
+    is_small = _is_small(rows, kernels)
     signature = Signature(
         kernels,
         _pitches(x),
@@ -238,8 +293,13 @@ def _new_plan(problem: Problem, form: Form, needs_gradient: bool) -> Plan:
     )
     if rows.total:
         names = [*_tensors(plan), *FORWARD, *_bases(plan, ("final",))]
-        plan.forward = commands.forward(signature, rows).ordered(names)
+        plan.forward = commands.forward(signature, rows, names)
+        plan.bytes = plan.forward.bytes
     return plan
+
+
+def _is_small(rows: Rows, kernels: Kernels) -> bool:
+    return rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
 
 
 def _tensors(plan: Plan) -> list[str]:
@@ -264,7 +324,7 @@ def _backward(
     signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx), zeros=plan.signature.zeros | zero)
     states = _bases(plan, ("final", "dh_next") if plan.form.starts_at_zero else ("final", "dh_next", "dh_prev"))
     bases = [*_tensors(plan), *BACKWARD, *(name for name in states if name not in zero)]
-    recorded = commands.backward(signature, plan.rows).ordered([*bases, *(f"gradient {name}" for name in names)])
+    recorded = commands.backward(signature, plan.rows, [*bases, *(f"gradient {name}" for name in names)])
     covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
     for name, own in zip(names, params, strict=True):  # those that `add_rows` writes
         sizes = [size for (of, _), size in kernels.dparam_sizes.items() if of == name]
