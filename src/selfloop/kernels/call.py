@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from selfloop.kernels.problem import Problem
+from selfloop.kernels.problem import Problem, ended
 from selfloop.language.graph import Graph
 
 
@@ -59,7 +59,7 @@ class Call(NamedTuple):
     Attributes:
         graph: the step.
         form: how tensors are given.
-        x: the input, (T, B, I).
+        x: the input, (T, B, I); beyond the lengths it may hold anything.
         state: the states before the first step, in the order of `graph.states`; empty where they are zero.
         weights: the tensors of which `form` makes the parameters, in the order of `graph.params`.
         like: of the device and dtype of states that are zero.
@@ -89,7 +89,7 @@ class Call(NamedTuple):
         return Problem(
             graph=self.graph,
             params=dict(zip(self.graph.params, form.parameters(self.weights), strict=True)),
-            x=self.x,
+            x=self.x if self.lengths is None else ended(self.x, self.lengths),
             state=tuple(state),
             lengths=self.lengths,
             resets=self.resets,

@@ -10,8 +10,6 @@ as functions of the `Rows`, so that a batch of other lengths fills its tables al
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -61,13 +59,13 @@ class Room(NamedTuple):
     workspace: Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
-class CommandBuffer:
+class CommandBuffer(NamedTuple):
     """Recorded launches.
 
     Attributes:
         numbers: those that are the same for rows of all lengths.
         of_rows: those that are made of the rows.
+        addresses: of their offsets and bases.
         made: how they are made: where each part starts among them, and its function.
         fixed: what must be the same for rows of other lengths: functions of the rows, and their values.
         names: of the bases, in the order in which `run` takes their addresses.
@@ -77,10 +75,12 @@ class CommandBuffer:
         workspace: the bytes of the base named "workspace".
         zeros: the bytes at its start that must be zero at first.
         named: the bytes of the workspace that were asked for by name.
+        idle: what calls may use.
     """
 
     numbers: _Split
     of_rows: _Split
+    addresses: list[int]
     made: Sequence[tuple[int, Made]]
     fixed: Sequence[tuple[Callable[[Rows], object], object]]
     names: tuple[str, ...]
@@ -90,13 +90,14 @@ class CommandBuffer:
     workspace: int
     zeros: int
     named: Mapping[str, slice]
-    _idle: list[Room] = field(default_factory=list)
+    idle: list[Room]
 
     def of(self, rows: Rows) -> "CommandBuffer | None":
         """The same for rows of other lengths; None where more than tables differs."""
         if any(function(rows) != value for function, value in self.fixed):
             return None
-        return replace(self, of_rows=_filled(self.made, rows, len(self.of_rows.offsets)))
+        of_rows = _filled(self.made, rows, len(self.of_rows.offsets))
+        return self._replace(of_rows=of_rows, addresses=_addresses(of_rows))
 
     @property
     def bytes(self) -> int:
@@ -122,7 +123,7 @@ class CommandBuffer:
             The workspace, which belongs to the caller if something in it was asked for by name.
         """
         try:
-            room = self._idle.pop()  # no other thread gets the same one
+            room = self.idle.pop()  # no other thread gets the same one
         except IndexError:
             room = self._room(dtype)
         workspace = room.workspace
@@ -131,17 +132,12 @@ class CommandBuffer:
             room.block[_NAMED - 1] = workspace.data_ptr()
         if self.zeros:
             ctypes.memset(room.block[_NAMED - 1], 0, self.zeros)
-        room.block[_OF_ROWS] = self._of_rows  # type: ignore[assignment]  # they may have been of other rows
+        room.block[_OF_ROWS] = self.addresses  # type: ignore[assignment]  # they may have been of other rows
         room.block[_NAMED:] = addresses  # type: ignore[assignment]  # lists are invariant
         team.call_shortly(self.tools.address("patch"), room.address)
         team.run(self.tools.address("launches"), room.threads, together=True, is_short=is_short)
-        self._idle.append(room)
+        self.idle.append(room)
         return workspace
-
-    @cached_property
-    def _of_rows(self) -> list[int]:
-        """The addresses of the offsets and bases that are made of rows."""
-        return [self.of_rows.offsets.ctypes.data, self.of_rows.bases.ctypes.data]
 
     def _room(self, dtype: torch.dtype) -> Room:
         same, more = self.numbers, self.of_rows
@@ -150,7 +146,7 @@ class CommandBuffer:
         start_of_rows = start + 8 * len(same.offsets)
         workspace = self._workspace(dtype) if self._keeps_workspace else None
         known = [start, same.offsets.ctypes.data, same.bases.ctypes.data, len(same.offsets)]
-        known += [start_of_rows, *self._of_rows, len(more.offsets)]
+        known += [start_of_rows, *self.addresses, len(more.offsets)]
         known += [0, start, start_of_rows, 0 if workspace is None else workspace.data_ptr()]
         block = (ctypes.c_int64 * (_NAMED + len(self.names)))(*known)
         threads = numbers[self.start : len(same.offsets)].reshape(self.threads, -1)
@@ -251,9 +247,11 @@ class Recorder:
             blocks[:, head + each * k + 1] = own
         start = self._size
         self.write(blocks.reshape(-1))
+        of_rows = _filled(self._made, self.rows, self._size_of_rows)
         return CommandBuffer(
             numbers=_split(np.concatenate(self._parts)),
-            of_rows=_filled(self._made, self.rows, self._size_of_rows),
+            of_rows=of_rows,
+            addresses=_addresses(of_rows),
             made=self._made,
             fixed=self._fixed,
             names=tuple(self._names)[len(_OWN) :],
@@ -263,7 +261,12 @@ class Recorder:
             workspace=self._workspace,
             zeros=self._zeros,
             named=self._named,
+            idle=[],
         )
+
+
+def _addresses(split: _Split) -> list[int]:
+    return [v.__array_interface__["data"][0] for v in split]  # v.ctypes takes three times as long
 
 
 def _split(numbers: Numbers) -> _Split:

@@ -13,7 +13,7 @@ from torch.autograd import Function
 
 from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
-from selfloop.kernels.plans import Plan, key_of, known_plan, new_plan, plan_of
+from selfloop.kernels.plans import Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
 from selfloop.kernels.problem import Output, Problem, are_plain, have_memory
 from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal
 from selfloop.kernels.torch_internals import apply_of
@@ -29,7 +29,7 @@ def run(call: Call) -> tuple[Tensor, Tensors] | None:
         return None
     keeps = torch.is_grad_enabled() and True in [v.requires_grad for v in tensors]
     key = key_of(call, keeps)
-    plan = known_plan(key)
+    plan = known_plan(key) or plan_of_lengths(key, call)
     if plan is None:
         with torch.no_grad():
             problem = call.problem()

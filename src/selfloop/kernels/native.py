@@ -122,5 +122,5 @@ def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Fl
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
     """The last output of each sequence, of a ragged batch."""
     last, some = rows.last
-    users = torch.from_numpy(rows.users[some])
-    final.view(rows.batch, -1)[users] = y[torch.from_numpy(rows.user_time[last]), users]
+    users = rows.users[some]
+    final.view(rows.batch, -1).numpy()[users] = y.numpy()[rows.user_time[last], users]

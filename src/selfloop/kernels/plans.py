@@ -1,7 +1,8 @@
 """`Plan`: what calls of compiled kernels have in common whose tensors are laid out alike, kept from call to call."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -137,7 +138,10 @@ class Plan:
         forward = self.forward and rows.total and self.forward.of(rows)
         if not forward or self.is_short != _is_small(rows, self.kernels):
             return None
-        return replace(self, rows=rows, forward=forward, bytes=forward.bytes, like=self.like or self, _backward={})
+        found = copy(self)  # `replace` takes ten times as long
+        found.rows, found.forward, found.bytes = rows, forward, forward.bytes
+        found.like, found._backward = self.like or self, {}
+        return found
 
     def _of_like(self, layout: tuple[object, ...]) -> Backward | None:
         own = self.like and self.like._backward.get(layout)
@@ -171,35 +175,41 @@ def known_plan(key: tuple[object, ...]) -> Plan | None:
 def plan_of(call: Call, needs_gradient: bool) -> Plan:
     """That of an earlier call, or a new one."""
     key = key_of(call, needs_gradient)
-    known = known_plan(key)
+    known = known_plan(key) or plan_of_lengths(key, call)
     return new_plan(key, call.problem(), call.form, needs_gradient) if known is None else known
+
+
+def plan_of_lengths(key: tuple[object, ...], call: Call) -> Plan | None:
+    """A plan for this key made of that of a call which differs in lengths alone."""
+    if call.lengths is None and call.resets is None:
+        return None
+    known = _RAGGED.get(_but_lengths(key))
+    if known is None:
+        return None
+    steps, batch = call.x.shape[:2]
+    plan = known.of(arrange(steps, batch, call.lengths, call.resets, call.reverse))
+    if plan is not None:
+        _keep(key, plan)
+    return plan
 
 
 def new_plan(key: tuple[object, ...], problem: Problem, form: Form, needs_gradient: bool) -> Plan:
     """A plan for calls of this key, which is kept unless it is huge."""
-    plan = _of_other_lengths(key, problem)
-    is_new = plan is None
-    if plan is None:
-        plan = _new_plan(problem, form, needs_gradient)
-    if plan.bytes <= MOST_BYTES // 4:
-        _make_room(plan.bytes)
-        plan.used = plan.seen = next(_CLOCK)
-        _PLANS[key] = plan
-        if is_new and key[:2] != (None, None):
-            while len(_RAGGED) >= MOST_RAGGED:
-                _RAGGED.pop(next(iter(_RAGGED), None), None)
-            _RAGGED[_but_lengths(key)] = plan
+    plan = _new_plan(problem, form, needs_gradient)
+    if _keep(key, plan) and key[:2] != (None, None):
+        while len(_RAGGED) >= MOST_RAGGED:
+            _RAGGED.pop(next(iter(_RAGGED), None), None)
+        _RAGGED[_but_lengths(key)] = plan
     return plan
 
 
-def _of_other_lengths(key: tuple[object, ...], problem: Problem) -> Plan | None:
-    """A plan made of that of a call that differs in lengths alone."""
-    lengths, resets = problem.lengths, problem.resets
-    if lengths is None and resets is None:
-        return None
-    known = _RAGGED.get(_but_lengths(key))
-    steps, batch = problem.x.shape[:2]
-    return known and known.of(arrange(steps, batch, lengths, resets, problem.reverse))
+def _keep(key: tuple[object, ...], plan: Plan) -> bool:
+    if plan.bytes > MOST_BYTES // 4:
+        return False
+    _make_room(plan.bytes)
+    plan.used = plan.seen = next(_CLOCK)
+    _PLANS[key] = plan
+    return True
 
 
 def _but_lengths(key: tuple[object, ...]) -> tuple[object, ...]:

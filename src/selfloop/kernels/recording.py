@@ -168,6 +168,8 @@ class SequenceRecorder:
 
         def bounds(rows: Rows) -> list[tuple[int, int]]:
             last, found = int(np.count_nonzero(rows.counts)), [0]
+            if not steps and rows.total <= at_once:
+                found.append(last)
             while found[-1] < last:
                 end = found[-1] + steps
                 if not steps:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels.problem import has_numbers
+from selfloop.kernels.problem import ended, has_numbers
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 """In whichever form sequences come, the outputs have it, too."""
@@ -20,12 +20,16 @@ Lengths = Tensor | Sequence[int] | npt.NDArray[np.integer] | None
 
 
 class Layout(NamedTuple):
-    """An input as (T, B, I), zero and without resets beyond the lengths, and the way back for an output."""
+    """An input as (T, B, I), with resets within the lengths alone, and the way back for an output."""
 
     x: Tensor
     lengths: Tensor | None
     resets: Tensor | None
     restore: Callable[[Tensor], Tensor | PackedSequence]
+
+    def ended(self) -> Tensor:
+        """The input, zero beyond the lengths."""
+        return self.x if self.lengths is None else ended(self.x, self.lengths)
 
 
 def _batched(v: Tensor) -> Tensor:
@@ -93,9 +97,9 @@ def arrange(
     if lengths is None:
         return Layout(x, None, resets, back)
     numbers = _check_lengths(title, lengths, x, batch_first)
-    beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= numbers
-    x = x.masked_fill(beyond[:, :, None], 0)  # what lies there may be anything, NaN too
-    return Layout(x, numbers, None if resets is None else resets & ~beyond, back)
+    if resets is not None:
+        resets = resets & (torch.arange(x.shape[0], device=x.device)[:, None] < numbers)
+    return Layout(x, numbers, resets, back)
 
 
 def join(

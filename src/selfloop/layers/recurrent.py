@@ -17,7 +17,7 @@ from selfloop.kernels import dispatch, fused, team
 from selfloop.kernels.call import Call, Form
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
-from selfloop.kernels.problem import Problem, is_single_row
+from selfloop.kernels.problem import Problem, ended, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device, check_dtype
@@ -414,7 +414,7 @@ class Recurrent(nn.Module):
         if self.layer_norm:
             y = self.get_submodule(f"norm_l{layer}")(y)
             if lengths is not None:  # beyond a sequence's end all is zero, and its norm is not
-                y = y.masked_fill(torch.arange(len(y), device=y.device)[:, None, None] >= lengths[:, None], 0)
+                y = ended(y, lengths)
         dropout = cast(nn.Module, self._modules["dropout"])
         dropped: Tensor = dropout(y) if y.dim() == 3 else dropout(y.unsqueeze(0)).squeeze(0)
         return dropped
