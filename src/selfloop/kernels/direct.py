@@ -23,9 +23,10 @@ Tensors = tuple[Tensor, ...]
 
 def run(call: Call) -> tuple[Tensor, Tensors] | None:
     """The output and the final states, in the call's form, where all tensors are plain and kernels can run it."""
-    tensors = call.x, *call.state, *call.weights
-    marks = [v for v in (call.lengths, call.resets) if v is not None]
-    if not are_plain((*tensors, *marks)) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
+    tensors = given = call.x, *call.state, *call.weights
+    if call.lengths is not None or call.resets is not None:
+        given = *tensors, *[v for v in (call.lengths, call.resets) if v is not None]
+    if not are_plain(given) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
         return None
     keeps = torch.is_grad_enabled() and True in [v.requires_grad for v in tensors]
     key = key_of(call, keeps)
