@@ -13,7 +13,7 @@ from torch.autograd import Function
 
 from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
-from selfloop.kernels.plans import Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
+from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
 from selfloop.kernels.problem import Output, Problem, are_plain, have_memory
 from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal
 from selfloop.kernels.torch_internals import apply_of
@@ -23,6 +23,8 @@ Tensors = tuple[Tensor, ...]
 
 def run(call: Call) -> tuple[Tensor, Tensors] | None:
     """The output and the final states, in the call's form, where all tensors are plain and kernels can run it."""
+    if call.x.dtype not in BITS:
+        return None
     tensors = given = call.x, *call.state, *call.weights
     if call.lengths is not None or call.resets is not None:
         given = *tensors, *[v for v in (call.lengths, call.resets) if v is not None]
