@@ -22,7 +22,7 @@ from catalogue import CELLS, ragged
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, native
+from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +75,7 @@ def guard_kernels(guard: Guard) -> None:
     }
     cross_entropy.np = dropout.np = types.SimpleNamespace(**arrays)
     cross_entropy.LOGITS_BYTES = 1
-    native.ONE_THREAD_BELOW = dropout.ONE_THREAD_BELOW = 0
+    plans.ONE_THREAD_BELOW = dropout.ONE_THREAD_BELOW = 0
     cross_entropy.LEAST = 1
 
 

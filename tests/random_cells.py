@@ -28,7 +28,7 @@ from catalogue import Entry, everything
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import memory, native, recording, stepping, weight_gradients
+from selfloop.kernels import memory, plans, recording, stepping, weight_gradients
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
 MATRICES = {sizes: f"W{n}" for n, sizes in enumerate(product(KINDS[1:], repeat=2))}
@@ -327,10 +327,10 @@ def _same(what: str, got: list[torch.Tensor], expected: list[torch.Tensor]) -> N
 def _forced(call: Call):
     """Small chunks, shared units and several threads, however little there is to do; and memory full of NaN."""
     before, threads = memory._empty, torch.get_num_threads()
-    native._PLANS.clear()
+    plans._PLANS.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "CHUNK_BYTES", call.chunk)
-        patch.setattr(native, "ONE_THREAD_BELOW", 0)
+        patch.setattr(plans, "ONE_THREAD_BELOW", 0)
         if call.chunk == 2000:
             patch.setattr(weight_gradients, "ROWS_PER_SUM", 1)
         if call.by_units:
@@ -341,8 +341,8 @@ def _forced(call: Call):
             yield
         finally:
             torch.set_num_threads(threads)
-            native._PLANS.clear()
-            for cached in (native._kernels, stepping._kernels):
+            plans._PLANS.clear()
+            for cached in (plans._kernels, stepping._kernels):
                 cached.cache_clear()  # kept, an hour of kernels would take 4 GB
 
 

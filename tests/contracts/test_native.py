@@ -8,7 +8,7 @@ from catalogue import CELLS, STAGES, Entry, assert_close, everything, ragged
 
 import selfloop as sl
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import native
+from selfloop.kernels import plans
 
 each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
 SOME = [e for e in CELLS if str(e) in STAGES]
@@ -117,7 +117,7 @@ def threads():
 @pytest.fixture(params=["rows", "units"])
 def sharing(request, monkeypatch):
     """However little there is to do, threads share the rows, or the units as they do where the weights are large."""
-    monkeypatch.setattr(native, "ONE_THREAD_BELOW", 0)
+    monkeypatch.setattr(plans, "ONE_THREAD_BELOW", 0)
     if request.param == "units":
         monkeypatch.setattr(KernelLayout, "weight_bytes", property(lambda self: 1 << 40))
 

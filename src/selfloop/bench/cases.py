@@ -75,6 +75,14 @@ SMALL = tuple(
 )
 """Calls in which what Python does counts."""
 
+SINGLE = tuple(
+    Case("single", cell, "a Python loop", 1, B, H, H)
+    for cell in ("lstm", "gru", "vanilla", "peephole_lstm")
+    for B in (1, 8, 64, 256)
+    for H in (16, 64, 256)
+)
+"""Training on a single step, in which kernels have the least to win."""
+
 CASES = (
     *(Case("lstm", "lstm", "torch.nn", T, B, H, H) for T, B, H in FOUR),
     Case("lstm", "lstm", "torch.nn", 784, 64, 1, 128),
@@ -91,5 +99,6 @@ CASES = (
     *(Case("stepper", "lstm", "ONNX Runtime on 1 thread", 1, 1, H, H, "step") for H in (64, 128, 256)),
     *(Case("zoo", name, "a Python loop", 64, 32, H, H) for name in ZOO for H in (64, 128)),
     *SMALL,
+    *SINGLE,
 )
 """Every case, in the order in which they run."""

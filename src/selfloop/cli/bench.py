@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 ROUNDS, QUICK_ROUNDS = 11, 3
 
+SUMMED = ("small", "single")
+"""Groups of many cases, of which the worst and the mean are told."""
+
 
 def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo, small, step."
+            help="lstm, gru, rnn, ragged, projection, bfloat16, norms, ort, jax, stepper, zoo, small, single, step."
         ),
     ] = None,
     rounds: Annotated[
@@ -33,9 +36,9 @@ def bench(
     """Time our kernels and their peers in turns, after their outputs and gradients agree.
 
     A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
-    [bold]small[/] times calls of few steps and sequences, in which what Python does counts; its last lines are the
-    worst ratio and the geometric mean. [bold]step[/] times whole steps of training of the models of all tasks, beside
-    the same models on torch.nn, and says where the time goes.
+    [bold]small[/] times calls of few steps and sequences, in which what Python does counts, and [bold]single[/]
+    training on one step; their last lines are the worst ratio and the geometric mean. [bold]step[/] times whole steps
+    of training of the models of all tasks, beside the same models on torch.nn, and says where the time goes.
 
     [bold]Examples[/bold]
 
@@ -70,8 +73,9 @@ def bench(
             say(f"\n{case.title}\n{_COLUMNS}")
         rows.append(measure(case, rounds))
         say(_line(rows[-1], machine["peak_gflops"]))
-    for line in summary([row for row in rows if row.case.group == "small"]):
-        say(f"  {line}")
+    for group in SUMMED:
+        for line in summary([row for row in rows if row.case.group == group]):
+            say(f"  {line}")
     whole: list[StepRow] = []
     if steps:
         say(f"\n{_STEP_TITLE}\n{_STEP_COLUMNS}")
@@ -81,7 +85,7 @@ def bench(
     if as_json:
         known = [facts(machine["peak_gflops"]) for facts in (*(r.facts for r in rows), *(r.facts for r in whole))]
         typer.echo(json.dumps({"machine": machine, "rounds": rounds, "left_out": left_out, "rows": known}))
-    drawn = [row for row in rows if row.case.group != "small"]  # too many
+    drawn = [row for row in rows if row.case.group not in SUMMED]  # too many
     if plot is not None and any(row.ratio for row in drawn):
         draw(drawn, plot, _headline(machine))
         say(f"\n{plot} shows the ratios.")

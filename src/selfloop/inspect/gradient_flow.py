@@ -153,7 +153,7 @@ def gradient_flow(
             f"last. Got lengths {length.tolist()} instead."
         )
     with _evaluating(rnn), torch.enable_grad():
-        states, output = _unrolled(rnn, layout.x.detach(), length, start or rnn.zero_state(B))
+        states, output = _unrolled(rnn, layout.ended().detach(), length, start or rnn.zero_state(B))
         at_output = _gradient_of(loss or _in_a_direction, output)
         carried = [s for state in states for s in state]
         gradients = torch.autograd.grad(output, carried, at_output, materialize_grads=True)

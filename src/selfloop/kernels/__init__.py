@@ -4,15 +4,15 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
 
     layers.Recurrent      the weights; brings input and states into one form, layer by layer, direction by direction
         |
-        |   Problem       the cell's Graph, its weights, input, states, lengths and resets
+        |   Call          the cell's Graph, input, states, weights, lengths and resets, as the layer has them
         v
-    dispatch              asks each backend in turn, the fastest first, for a reason why it refuses the Problem
-        |
+    dispatch              plain tensors go straight on; else it makes a Problem of the Call, and asks each backend in
+        |                 turn, the fastest first, for a reason why it refuses the Problem (`refusals`)
         v
-    operators             autograd: keeps outputs and residuals for the backward pass; torch.compile's view of it all
-        |
+    direct                autograd: keeps outputs and residuals for the backward pass; other tensors go by torch's
+        |                 dispatcher (`operators`), which torch.compile sees
         v
-    native.Plan           Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
+    plans.Plan            Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
         |                 Rows          which sequence is at which step: lengths, resets, direction (`ragged`)
         |                 Signature     what else a command buffer depends on: strides, threads, options (`recording`)
         v
@@ -30,8 +30,8 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
                           pack, project, infer or train; backward: pack, back, input_gradient, outer_product,
                           add_rows
 
-A plan is cached for all that it depends on. A call of one layer in one direction, whose tensors are plain, finds its
-plan without a Problem (`operators.run_plain`).
+A plan is cached for all that it depends on. What depends on lengths is recorded as functions of the Rows: a call of
+new lengths fills the tables of an earlier plan anew and shares all else with it. `native` runs a call of a plan.
 
 What stands after a stack, the readout and its loss, is `cross_entropy`, with kernels that all models share.
 """

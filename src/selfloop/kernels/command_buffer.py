@@ -3,12 +3,14 @@
 A `Recorder` writes the argument blocks of kernels, and the tables that they read, into one array of 64-bit numbers.
 Calls of the same shapes use the same numbers, but for where their tensors lie. So an address is a relocation,
 *base + offset*, with the number of the base in its upper bits; `CommandBuffer.run` adds the bases.
+
+Calls that differ in the lengths of their sequences differ in their tables of rows. What depends on lengths is recorded
+as functions of the `Rows`, so that a batch of other lengths fills its tables alone and shares all else.
 """
 
 import ctypes
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +20,26 @@ from torch import Tensor
 
 from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Code
 from selfloop.kernels import memory, team
+from selfloop.kernels.ragged import Rows, arrange
 
 Numbers = Int[Array, " N"]
 
 _OFFSET_BITS = 48
 """Bits of a relocation's offset, its sign included. Base 0 is for plain numbers, which must be below 2^47 as the
 addresses of user space are."""
+
+
+Fixed = TypeVar("Fixed")
+Blocks = Callable[[Rows, Int[Array, "threads _"]], Int[Array, "threads _"]]
+Made = Callable[[Rows], Numbers]
+"""Makes numbers, which may be relocations, of the rows of a call."""
+
+
+class _Split(NamedTuple):
+    """Numbers as offsets and the indices of their bases."""
+
+    offsets: Numbers
+    bases: Int[Array, " N"]
 
 
 class Room(NamedTuple):
@@ -43,25 +59,30 @@ class Room(NamedTuple):
     workspace: Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
-class CommandBuffer:
+class CommandBuffer(NamedTuple):
     """Recorded launches.
 
     Attributes:
-        offsets: the numbers, relocations without their bases.
-        bases: the index of each number's base.
-        names: of the bases, from the third on, in the order in which `run` takes their addresses; the first is 0, the
-            second is the address of the numbers themselves. The third is "workspace", once they are `ordered`.
+        numbers: those that are the same for rows of all lengths.
+        of_rows: those that are made of the rows.
+        addresses: of their offsets and bases.
+        made: how they are made: where each part starts among them, and its function.
+        fixed: what must be the same for rows of other lengths: functions of the rows, and their values.
+        names: of the bases, in the order in which `run` takes their addresses.
         tools: the compiled functions that serve all cells.
         start: the index of the first argument block of `launches`.
         threads: the number of threads, each of which has an argument block.
         workspace: the bytes of the base named "workspace".
         zeros: the bytes at its start that must be zero at first.
         named: the bytes of the workspace that were asked for by name.
+        idle: what calls may use.
     """
 
-    offsets: Numbers
-    bases: Int[Array, " N"]
+    numbers: _Split
+    of_rows: _Split
+    addresses: list[int]
+    made: Sequence[tuple[int, Made]]
+    fixed: Sequence[tuple[Callable[[Rows], object], object]]
     names: tuple[str, ...]
     tools: Code
     start: int
@@ -69,18 +90,21 @@ class CommandBuffer:
     workspace: int
     zeros: int
     named: Mapping[str, slice]
-    _idle: list[Room] = field(default_factory=list, init=False)
+    idle: list[Room]
 
-    def ordered(self, names: Sequence[str]) -> "CommandBuffer":
-        """The same, with its bases in another order: "workspace", then these, which may be more than it uses."""
-        names = ("workspace", *names)
-        places = np.array([0, 1, *(2 + names.index(name) for name in self.names)], dtype=np.int32)
-        return replace(self, bases=places[self.bases], names=names)
+    def of(self, rows: Rows) -> "CommandBuffer | None":
+        """The same for rows of other lengths; None where more than tables differs."""
+        if any(function(rows) != value for function, value in self.fixed):
+            return None
+        of_rows = _filled(self.made, rows, len(self.of_rows.offsets))
+        return self._replace(of_rows=of_rows, addresses=_addresses(of_rows))
 
     @property
     def bytes(self) -> int:
         """Of memory, with what a call at a time uses."""
-        return self.offsets.nbytes * 2 + self.bases.nbytes + self._keeps_workspace * self.workspace
+        parts = (self.numbers, self.of_rows)
+        size = sum(2 * part.offsets.nbytes + part.bases.nbytes for part in parts)
+        return size + self._keeps_workspace * self.workspace
 
     @property
     def _keeps_workspace(self) -> bool:
@@ -91,7 +115,7 @@ class CommandBuffer:
         """Run all launches.
 
         Args:
-            addresses: of each base; that of "workspace", which is the first, is left out.
+            addresses: of each base that has a name.
             dtype: of the tensors.
             is_short: whether this takes microseconds, so that Python's lock is better kept, see `team.run`.
 
@@ -99,36 +123,46 @@ class CommandBuffer:
             The workspace, which belongs to the caller if something in it was asked for by name.
         """
         try:
-            room = self._idle.pop()  # no other thread gets the same one
+            room = self.idle.pop()  # no other thread gets the same one
         except IndexError:
             room = self._room(dtype)
         workspace = room.workspace
         if workspace is None:
             workspace = self._workspace(dtype)
-            room.block[_PATCHED - 1] = workspace.data_ptr()
+            room.block[_NAMED - 1] = workspace.data_ptr()
         if self.zeros:
-            ctypes.memset(room.block[_PATCHED - 1], 0, self.zeros)
-        room.block[_PATCHED:] = addresses  # type: ignore[assignment]  # lists are invariant
+            ctypes.memset(room.block[_NAMED - 1], 0, self.zeros)
+        room.block[_OF_ROWS] = self.addresses  # type: ignore[assignment]  # they may have been of other rows
+        room.block[_NAMED:] = addresses  # type: ignore[assignment]  # lists are invariant
         team.call_shortly(self.tools.address("patch"), room.address)
         team.run(self.tools.address("launches"), room.threads, together=True, is_short=is_short)
-        self._idle.append(room)
+        self.idle.append(room)
         return workspace
 
     def _room(self, dtype: torch.dtype) -> Room:
-        numbers = np.empty(len(self.offsets), dtype=np.int64)
+        same, more = self.numbers, self.of_rows
+        numbers = np.empty(len(same.offsets) + len(more.offsets), dtype=np.int64)
         start = numbers.ctypes.data
+        start_of_rows = start + 8 * len(same.offsets)
         workspace = self._workspace(dtype) if self._keeps_workspace else None
-        known = [start, self.offsets.ctypes.data, self.bases.ctypes.data, len(numbers), 0, start]
-        known.append(0 if workspace is None else workspace.data_ptr())
-        block = (ctypes.c_int64 * (_PATCHED + len(self.names) - 1))(*known)
-        return Room(block, ctypes.addressof(block), numbers, numbers[self.start :].reshape(self.threads, -1), workspace)
+        known = [start, same.offsets.ctypes.data, same.bases.ctypes.data, len(same.offsets)]
+        known += [start_of_rows, *self.addresses, len(more.offsets)]
+        known += [0, start, start_of_rows, 0 if workspace is None else workspace.data_ptr()]
+        block = (ctypes.c_int64 * (_NAMED + len(self.names)))(*known)
+        threads = numbers[self.start : len(same.offsets)].reshape(self.threads, -1)
+        return Room(block, ctypes.addressof(block), numbers, threads, workspace)
 
     def _workspace(self, dtype: torch.dtype) -> Tensor:
         return memory.workspace((self.workspace // dtype.itemsize,), dtype)
 
 
-_PATCHED = len(PATCH_HEADER) + 3
-"""Where the addresses of the bases start in the block of `patch`: those of the first three are known."""
+_OWN = ("", "numbers", "rows", "workspace")
+"""Bases that no caller gives: none, the numbers themselves, those of them that are made of rows, and the workspace."""
+
+_NAMED = len(PATCH_HEADER) + len(_OWN)
+"""Where the addresses of the bases start in the block of `patch`: those of `_OWN` stand before them."""
+
+_OF_ROWS = slice(PATCH_HEADER.index("more_offsets"), PATCH_HEADER.index("more_count"))
 
 
 class Recorder:
@@ -137,13 +171,17 @@ class Recorder:
     Args:
         tools: the compiled functions that serve all cells.
         threads: the number of threads that share each launch.
+        rows: of the call; those of another one may take their place, see `CommandBuffer.of`.
+        names: of bases, in the order in which `run` takes their addresses. Others that are used come after them.
     """
 
-    def __init__(self, tools: Code, threads: int) -> None:
-        self.tools, self.threads = tools, threads
+    def __init__(self, tools: Code, threads: int, rows: Rows | None = None, names: Sequence[str] = ()) -> None:
+        self.tools, self.threads, self.rows = tools, threads, rows or arrange(0, 0, None, None, reverse=False)
         self._parts: list[Numbers] = []
-        self._size = 0
-        self._names: dict[str, int] = {"": 0, "numbers": 1}
+        self._made: list[tuple[int, Made]] = []
+        self._fixed: list[tuple[Callable[[Rows], object], object]] = []
+        self._size = self._size_of_rows = 0
+        self._names: dict[str, int] = {name: k for k, name in enumerate((*_OWN, *names))}
         self._launches: list[tuple[int, Numbers]] = []
         self._workspace = self._zeros = 0
         self._named: dict[str, slice] = {}
@@ -159,6 +197,19 @@ class Recorder:
         self._size += len(numbers)
         return place
 
+    def write_of_rows(self, most: int, made: Made) -> int:
+        """Write at most so many numbers that depend on how long the rows are; the relocation of their address."""
+        place = self.base("rows") + self._size_of_rows * 8
+        self._made.append((self._size_of_rows, made))
+        self._size_of_rows += most
+        return place
+
+    def fixed(self, function: Callable[[Rows], Fixed]) -> Fixed:
+        """What of the rows is more than a number that is written: for rows where it differs, all is recorded anew."""
+        value = function(self.rows)
+        self._fixed.append((function, value))
+        return value
+
     def workspace(self, bytes: int, name: str = "") -> int:
         """Memory for the time of the call, which begins at a cache line; the relocation of its address."""
         place = self.base("workspace") + self._workspace
@@ -171,9 +222,18 @@ class Recorder:
         """All workspace that was taken so far must be zero when the call starts."""
         self._zeros = self._workspace
 
-    def launch(self, function: int, blocks: Int[Array, "threads _"]) -> None:
-        """Launch a kernel with an argument block for each thread, when the launches before it have ended."""
-        start = self.write(blocks.reshape(-1))
+    def launch(self, function: int, blocks: Int[Array, "threads _"], made: Blocks | None = None) -> None:
+        """Launch a kernel with an argument block for each thread, when the launches before it have ended.
+
+        Args:
+            function: the address of the kernel.
+            blocks: the argument blocks.
+            made: makes them of these and the rows, where they depend on how long the rows are.
+        """
+        if made is None:
+            start = self.write(blocks.reshape(-1))
+        else:
+            start = self.write_of_rows(blocks.size, lambda rows: made(rows, blocks.copy()).reshape(-1))
         self._launches.append((function, start + np.arange(len(blocks)) * (blocks.shape[1] * 8)))
 
     def finish(self) -> CommandBuffer:
@@ -187,16 +247,37 @@ class Recorder:
             blocks[:, head + each * k + 1] = own
         start = self._size
         self.write(blocks.reshape(-1))
-        numbers = np.concatenate(self._parts)
-        bases = (numbers + (1 << _OFFSET_BITS - 1)) >> _OFFSET_BITS
+        of_rows = _filled(self._made, self.rows, self._size_of_rows)
         return CommandBuffer(
-            offsets=numbers - (bases << _OFFSET_BITS),
-            bases=bases.astype(np.int32),
-            names=tuple(self._names)[2:],
+            numbers=_split(np.concatenate(self._parts)),
+            of_rows=of_rows,
+            addresses=_addresses(of_rows),
+            made=self._made,
+            fixed=self._fixed,
+            names=tuple(self._names)[len(_OWN) :],
             tools=self.tools,
             start=start,
             threads=self.threads,
             workspace=self._workspace,
             zeros=self._zeros,
             named=self._named,
+            idle=[],
         )
+
+
+def _addresses(split: _Split) -> list[int]:
+    return [v.__array_interface__["data"][0] for v in split]  # v.ctypes takes three times as long
+
+
+def _split(numbers: Numbers) -> _Split:
+    bases = (numbers + (1 << _OFFSET_BITS - 1)) >> _OFFSET_BITS
+    return _Split(numbers - (bases << _OFFSET_BITS), bases.astype(np.int32))
+
+
+def _filled(made: Sequence[tuple[int, Made]], rows: Rows, size: int) -> _Split:
+    """The numbers that are made of rows."""
+    numbers = np.zeros(size, dtype=np.int64)
+    for start, function in made:
+        own = function(rows)
+        numbers[start : start + len(own)] = own
+    return _split(numbers)

@@ -1,10 +1,12 @@
 """What a call does, forward and backward, recorded as a command buffer for a Signature and its Rows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from selfloop.compiler import ADD_ROWS_BLOCK
-from selfloop.kernels.command_buffer import CommandBuffer, Numbers
-from selfloop.kernels.ragged import Rows
+from selfloop.kernels.command_buffer import CommandBuffer, Made, Numbers
+from selfloop.kernels.ragged import Chunk, Rows, Table
 from selfloop.kernels.recording import SequenceRecorder, Signature
 from selfloop.kernels.weight_gradients import WeightGradients, accumulation
 
@@ -19,35 +21,34 @@ class _ForwardSteps:
         self.project = call.row_launch(kernels.project, kernels.address("project")) if kernels.project else None
         self.launches = [launch for launch in (self.step, self.project) if launch]
 
-    def record(self, residuals: int, begin: int, end: int) -> None:
+    def record(self, residuals: int, chunk: Chunk) -> None:
         """Record some steps; `residuals` is where those of the first row of all would lie."""
         call = self.call
         for launch in self.launches:
             launch.set("residual", "", residuals)
         if self.project:
-            low, high = int(call.rows.starts[begin]), int(call.rows.starts[end])
-            self.project.record_rows(call.recorder, low, high, call.rows_at_once)
-        self.step.record(call.recorder, call.starts, call.counts, begin, end)
+            self.project.record_rows(call.recorder, chunk, call.rows_at_once)
+        self.step.record(call.recorder, call.starts, call.counts, chunk.begin, chunk.end)
 
 
-def forward(signature: Signature, rows: Rows) -> CommandBuffer:
-    """Chunk by chunk of steps: the products of the input, then the steps."""
-    call = SequenceRecorder(signature, rows)
+def forward(signature: Signature, rows: Rows, names: Sequence[str]) -> CommandBuffer:
+    """Chunk by chunk of steps: the products of the input, then the steps. Its bases are in the order of `names`."""
+    call = SequenceRecorder(signature, rows, names)
     steps = _ForwardSteps(call, "train" if signature.saves_residuals else "infer")
     call.set_parameters(steps.launches)
     pitch = call.kernels.train.fields["residual"].stride * call.item
     chunks = call.chunks(pitch if call.kernels.project else 0)
     recorder = call.recorder
     saved = signature.saves_residuals
-    residuals = recorder.base("residual") if saved else recorder.workspace(call.largest(chunks) * pitch)
-    for begin, end in chunks:
-        steps.record(residuals - (0 if saved else int(rows.starts[begin]) * pitch), begin, end)
+    residuals = recorder.base("residual") if saved else recorder.workspace(_largest(chunks) * pitch)
+    for chunk in chunks:
+        steps.record(residuals - (0 if saved else chunk.low * pitch), chunk)
     return recorder.finish()
 
 
-def backward(signature: Signature, rows: Rows) -> CommandBuffer:
+def backward(signature: Signature, rows: Rows, names: Sequence[str]) -> CommandBuffer:
     """Chunk by chunk from the last: the backward steps, then the gradients of the input and of the matrices."""
-    call = SequenceRecorder(signature, rows)
+    call = SequenceRecorder(signature, rows, names)
     kernels, recorder, item = call.kernels, call.recorder, call.item
     dparam = recorder.workspace(rows.batch * kernels.back.fields["dparam"].stride * item)
     residual_pitch = kernels.train.fields["residual"].stride * item
@@ -57,15 +58,15 @@ def backward(signature: Signature, rows: Rows) -> CommandBuffer:
     recorder.zero_workspace()
     residuals, recomputed = recorder.base("residual"), None
     if signature.recompute:
-        residuals = recorder.workspace(call.largest(chunks) * residual_pitch)
+        residuals = recorder.workspace(_largest(chunks) * residual_pitch)
         tables = dict(call.tables)
         for name, size in kernels.states.items():  # the states are saved already: recomputed ones go to the workspace
-            turns = rows.in_turn(recorder.workspace(2 * rows.batch * size * item), size * item)
-            call.table("h_next", name, turns)
+            call.table("h_next", name, _in_turn(call, size * item))
         recomputed = _ForwardSteps(call, "train")
         call.tables = tables
-    call.table("dy", next(iter(kernels.states)), rows.at_steps(recorder.base("dy"), *signature.dy))
-    call.table("dx", kernels.input, rows.at_steps(recorder.base("dx"), *signature.dx))
+    dy, dx = recorder.base("dy"), recorder.base("dx")
+    call.table("dy", next(iter(kernels.states)), lambda rows: rows.at_steps(dy, *signature.dy))
+    call.table("dx", kernels.input, lambda rows: rows.at_steps(dx, *signature.dx))
     for name, size in kernels.states.items():
         _state_cotangents(call, name, size * item)
 
@@ -76,20 +77,19 @@ def backward(signature: Signature, rows: Rows) -> CommandBuffer:
         for_input = call.row_launch(kernels.input_gradient, kernels.address("input_gradient"))
     launches = [step, for_input, *(recomputed.launches if recomputed else ())]
     call.set_parameters([launch for launch in launches if launch])
-    cotangents = recorder.workspace(call.largest(chunks) * pitch)
+    cotangents = recorder.workspace(_largest(chunks) * pitch)
     gradients = WeightGradients(call, cotangents, pitch, sums)
-    for k, (begin, end) in enumerate(reversed(chunks)):
-        low, high = int(rows.starts[begin]), int(rows.starts[end])
-        own = residuals - low * residual_pitch if recomputed else residuals
+    for k, chunk in enumerate(reversed(chunks)):
+        own = residuals - chunk.low * residual_pitch if recomputed else residuals
         if recomputed:
-            recomputed.record(own, begin, end)
+            recomputed.record(own, chunk)
         step.set("residual", "", own)
-        step.set("cotangent", "", cotangents - low * pitch)
-        step.record(recorder, call.starts, call.counts, begin, end)
+        step.set("cotangent", "", cotangents - chunk.low * pitch)
+        step.record(recorder, call.starts, call.counts, chunk.begin, chunk.end)
         if for_input:
-            for_input.set("cotangent", "", cotangents - low * pitch)
-            for_input.record_rows(recorder, low, high, call.rows_at_once)
-        gradients.record(own, low, high, k)
+            for_input.set("cotangent", "", cotangents - chunk.low * pitch)
+            for_input.record_rows(recorder, chunk, call.rows_at_once)
+        gradients.record(own, chunk, k)
     if kernels.back.fields["dparam"].offsets:
         _add_rows(call, dparam)
     return recorder.finish()
@@ -120,14 +120,37 @@ def _state_cotangents(call: SequenceRecorder, name: str, pitch: int) -> None:
     At a sequence's last step it comes from the user (`dh_next`), from its first step it goes to the user (`dh_prev`).
     Across a reset none passes.
     """
-    rows, recorder = call.rows, call.recorder
-    turns = rows.in_turn(recorder.workspace(2 * rows.batch * pitch), pitch)
-    to, comes = turns.copy(), np.concatenate([turns[1:], turns[:1]])
-    if f"first {name}" not in call.signature.zeros:
-        to[0] = rows.at_once(recorder.base(f"dh_prev {name}"), pitch)
-    if rows.resets is not None:
-        comes[:-1][rows.resets[1:]] = call.zeros
-        to[0] = np.where(rows.resets[0], turns[0], to[0])
-    rows.put_last(comes, call.of_state(f"dh_next {name}", pitch))
+    zeros, turn = call.zeros, call.recorder.workspace(2 * call.rows.batch * pitch)
+    given = call.of_state(f"dh_next {name}", pitch)
+    is_asked = f"first {name}" not in call.signature.zeros
+    first = call.recorder.base(f"dh_prev {name}") if is_asked else 0
+
+    def comes(rows: Rows) -> Table:
+        table, are_reset = rows.in_turn(turn, pitch, ahead=1), rows.are_reset(ahead=1)
+        if are_reset is not None:
+            table[are_reset] = zeros
+        rows.put_last(table, given(rows))
+        return table
+
+    def goes(rows: Rows) -> Table:
+        table = rows.in_turn(turn, pitch)
+        if is_asked:
+            own = rows.at_once(first, pitch)
+            if rows.resets is not None:
+                own = np.where(rows.resets[0], turn + np.arange(rows.batch) * pitch, own)
+            rows.put_first(table, own)
+        return table
+
     call.table("dh_next", name, comes)
-    call.table("dh_prev", name, to)
+    call.table("dh_prev", name, goes)
+
+
+def _in_turn(call: SequenceRecorder, pitch: int) -> Made:
+    """The rows of workspace of which steps use the halves in turn."""
+    start = call.recorder.workspace(2 * call.rows.batch * pitch)
+    return lambda rows: rows.in_turn(start, pitch)
+
+
+def _largest(chunks: Sequence[Chunk]) -> int:
+    """The most rows of a chunk."""
+    return max(chunk.most for chunk in chunks)

@@ -29,9 +29,9 @@ from selfloop.errors import ArgumentError, BackendError
 from selfloop.kernels import memory, team
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.command_buffer import Numbers
-from selfloop.kernels.native import BITS
-from selfloop.kernels.operators import UNSUPPORTED
+from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain, has_numbers
+from selfloop.kernels.refusals import UNSUPPORTED
 
 LOGITS_BYTES = 1 << 24
 """Bytes of the logits of a block of rows, where the last-level cache holds them while they become their gradient."""

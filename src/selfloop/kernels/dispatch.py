@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from selfloop.errors import BackendError, check_one_of
-from selfloop.kernels import fused, interpret, operators
-from selfloop.kernels.operators import Failure
+from selfloop.kernels import direct, fused, interpret, operators, refusals
+from selfloop.kernels.call import Call
 from selfloop.kernels.problem import Output, Problem
+from selfloop.kernels.refusals import Failure
 
 
 def _never(problem: Problem) -> None:
@@ -33,9 +38,9 @@ class Backend:
 BACKENDS: dict[str, Backend] = {
     "native": Backend(
         "machine code compiled for this cell and processor",
-        operators.refusal,
-        operators.run,
-        operators.compile_or_explain,
+        refusals.refusal,
+        direct.run_problem,
+        refusals.compile_or_explain,
     ),
     "torch": Backend("torch's own function for this cell, the whole sequence in one call", fused.refusal, fused.run),
     "interpret": Backend("torch operations, one step at a time", interpret.refusal, operators.run_interpreted),
@@ -50,19 +55,22 @@ def check_backend(backend: object) -> None:
     check_one_of(backend, NAMES, "The 'backend'")
 
 
-def run(problem: Problem, backend: str) -> Output:
-    """Run the problem on the backend of this name; `auto` is the fastest that can.
+def run(call: Call, backend: str) -> tuple[Float[Tensor, "T B _"], tuple[Tensor, ...]]:
+    """Run a call on the backend of this name; `auto` is the fastest that can. Final states have the call's form.
 
     Raises:
         ArgumentError: a tensor's memory has been freed.
         BackendError: the named backend cannot run it; the message has the reason, and the cause is a compiler's error.
     """
+    if not torch.compiler.is_compiling() and backend in ("auto", "native"):
+        known = direct.run(call)
+        if known is not None:
+            return known
+    problem = call.problem()
     if problem.is_plain:
         problem.check_storage()
-        plan = operators.known_plan(problem) if backend in ("auto", "native") else None
-        if plan is not None:
-            return operators.run_planned(problem, plan)
-    return BACKENDS[choose(problem, backend)[0]].run(problem)
+    y, final = BACKENDS[choose(problem, backend)[0]].run(problem)
+    return y, tuple([s.unsqueeze(0) for s in final]) if call.form.is_stacked else final
 
 
 def choose(problem: Problem, backend: str, compile: bool = True) -> tuple[str, dict[str, str]]:

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from selfloop.compiler import DROPOUT_BLOCK, dropout_code, host_target
 from selfloop.kernels import memory, team
-from selfloop.kernels.native import BITS
-from selfloop.kernels.operators import UNSUPPORTED
+from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.random import bernoulli
+from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.language.random import threshold
 
 ONE_THREAD_BELOW = 1 << 16

@@ -1,313 +1,19 @@
-"""Compiled kernels: any cell as machine code, forward and backward, on the CPU."""
+"""Calls of compiled kernels, forward and backward: what a `Plan` lays out, with the tensors of one call."""
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import count
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from selfloop.compiler import Kernels, PairProducts, Target, compile, host_target
-from selfloop.kernels import commands, memory, team
-from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.command_buffer import CommandBuffer
-from selfloop.kernels.memory import Memory
-from selfloop.kernels.problem import Problem
-from selfloop.kernels.ragged import Rows, arrange
-from selfloop.kernels.recording import Signature
-from selfloop.kernels.weight_gradients import is_covered
-from selfloop.language.graph import Graph
-
-BITS = {torch.float32: 32, torch.float64: 64}
-
-ONE_THREAD_BELOW = 1 << 20
-"""Multiplications of a call below which one thread does everything: they take 20 µs, and waking the others takes 5."""
+from selfloop.kernels.plans import Plan, contiguous_rows
+from selfloop.kernels.ragged import Rows
 
 SUMMED_IN_TURN = 8
 """Rows of gradients that are summed one after another; more are first summed in pairs."""
-
-
-class Form(NamedTuple):
-    """How the tensors of a call are given: input, first states and parameters.
-
-    Attributes:
-        is_stacked: whether states have a dimension of one in front, as in a State of one layer.
-        starts_at_zero: whether first states are zero, and not given.
-        summed: for each parameter, the number of tensors whose sum it is, one or two; empty for one each.
-    """
-
-    is_stacked: bool = False
-    starts_at_zero: bool = False
-    summed: tuple[int, ...] = ()
-
-    def read(self, tensors: Sequence[Tensor], states: int) -> Sequence[Tensor]:
-        """Input, first states where they are given, and each parameter."""
-        if not self.summed:
-            return tensors
-        k = 1 if self.starts_at_zero else 1 + states
-        found = list(tensors[:k])
-        for terms in self.summed:
-            found.append(tensors[k] if terms == 1 else torch.add(tensors[k], tensors[k + 1]))
-            k += terms
-        return found
-
-    def given(self, gradients: Sequence[Any]) -> Sequence[Any]:
-        """The gradients of what was given, from those of what is read."""
-        if not self.summed:
-            return gradients
-        head = len(gradients) - len(self.summed)
-        found = list(gradients[:head])
-        for terms, gradient in zip(self.summed, gradients[head:], strict=True):
-            found += [gradient] * terms
-        return found
-
-
-PROBLEM = Form()
-"""As a Problem has them."""
-
-
-@dataclass(eq=False, slots=True)
-class Plan:
-    """What calls have in common whose tensors have the same shapes and strides.
-
-    Attributes:
-        graph: the cell.
-        options: `reverse`, `recompute`, `bfloat16` and `single_row` of the Problem.
-        kernels: of the cell.
-        rows: of the batch.
-        signature: what the command buffers depend on.
-        y, final, saved, dx: the memory of the output, of the final states, of what the forward pass saves for the
-            gradient, and of the input's gradient.
-        form: how tensors are given.
-        copied: the tensors that kernels cannot read as they lie.
-        is_short: whether a call takes microseconds.
-        is_swapped: whether the input's gradient is (B, T, I), transposed, as the input is.
-        forward: the command buffer; its bases are the tensors, then `FORWARD`, what is saved and the final states; None
-            where nothing is to be done.
-        backward: those that were recorded, by the strides of the output's cotangent, and by which final states have
-            one.
-        used: when it was last used.
-    """
-
-    graph: Graph
-    options: Mapping[str, Any]
-    kernels: Kernels
-    rows: Rows
-    signature: Signature
-    y: Memory
-    final: tuple[Memory, ...]
-    saved: tuple[Memory, ...]
-    dx: Memory
-    form: Form
-    copied: tuple[int, ...]
-    is_short: bool
-    is_swapped: bool
-    forward: CommandBuffer | None = None
-    backward: dict[tuple[object, ...], "_Backward"] = field(default_factory=dict)
-    used: int = 0
-
-    @property
-    def states(self) -> int:
-        """The number of states."""
-        return len(self.final)
-
-    @property
-    def bytes(self) -> int:
-        """Of the command buffers."""
-        recorded = [self.forward, *(own.recorded for own in self.backward.values())]
-        return sum(own.bytes for own in recorded if own)
-
-    def problem(self, read: Sequence[Tensor], **options: Any) -> Problem:
-        """What was run.
-
-        Args:
-            read: input, first states where they are given, and parameters.
-            options: lengths, resets and seed.
-        """
-        x, first = read[0], 1 if self.form.starts_at_zero else 1 + self.states
-        state = read[1:first] if first > 1 else [x.new_zeros(own.shape) for own in self.final]
-        if self.form.is_stacked:
-            state = [s.squeeze(0) for s in state]
-        params = dict(zip(self.graph.params, read[first:], strict=True))
-        return Problem(self.graph, params, x, tuple(state), **self.options, **options)
-
-
-class _Backward(NamedTuple):
-    """A backward pass, for gradients that are laid out in one way.
-
-    Attributes:
-        recorded: the command buffer; its bases are the tensors of a call, then `BACKWARD`, and so on.
-        gradients: the memory of each parameter's gradient.
-        zeroed: the parameters whose gradients must be zero at first.
-        partial: the parameters whose gradients are sums of partial sums, with their names.
-    """
-
-    recorded: CommandBuffer
-    gradients: tuple[Memory, ...]
-    zeroed: tuple[int, ...]
-    partial: tuple[tuple[int, str], ...]
-
-
-FORWARD = ("seed", "y")
-BACKWARD = ("seed", "y", "dy", "dx")
-"""The bases of a command buffer, after those of the tensors of a call."""
-
-MOST_PLANS, MOST_BYTES = 256, 1 << 26
-"""Plans that are kept, and the bytes of their command buffers. One for 16,384 rows of an LSTM takes 2 MB."""
-
-MOST_BACKWARD = 4
-"""Backward passes of a plan that are kept."""
-
-_PLANS: dict[tuple[object, ...], Plan] = {}
-"""By all that they depend on. Those that were not used for longest go first."""
-
-_CLOCK = count()
-
-
-def known_plan(key: tuple[object, ...]) -> Plan | None:
-    """The plan of an earlier call of this key."""
-    plan = _PLANS.get(key)
-    if plan is not None:
-        plan.used = next(_CLOCK)
-    return plan
-
-
-def plan_of(problem: Problem, needs_gradient: bool) -> Plan:
-    """That of an earlier call, or a new one."""
-    key = key_of(problem, needs_gradient)
-    known = known_plan(key)
-    return new_plan(key, problem, needs_gradient) if known is None else known
-
-
-def new_plan(key: tuple[object, ...], problem: Problem, needs_gradient: bool, form: Form = PROBLEM) -> Plan:
-    """A plan for calls of this key, which is kept unless it is huge."""
-    plan = _new_plan(problem, needs_gradient, form)
-    if plan.bytes <= MOST_BYTES // 4:
-        _make_room(plan.bytes)
-        plan.used = next(_CLOCK)
-        _PLANS[key] = plan
-    return plan
-
-
-def _make_room(bytes: int) -> None:
-    """Forget the plans that were not used for longest, until there is room for one more of so many bytes."""
-    plans = sorted([*_PLANS.items()], key=lambda item: item[1].used, reverse=True)
-    room = MOST_BYTES - bytes
-    for place, (key, plan) in enumerate(plans):
-        room -= plan.bytes
-        if place >= MOST_PLANS - 1 or room < 0:
-            _PLANS.pop(key, None)
-
-
-def key_of(problem: Problem, needs_gradient: bool) -> tuple[object, ...]:
-    """All that a plan depends on."""
-    lengths, resets = problem.lengths, problem.resets
-    return (
-        problem.reverse,
-        problem.seed is None,
-        problem.bfloat16,
-        None if lengths is None else lengths.numpy().tobytes(),
-        None if resets is None else resets.numpy().tobytes(),
-        *_key(problem.graph, problem.recompute, problem.single_row, needs_gradient),
-        *_layout(problem.x, problem.state, problem.params.values()),
-    )
-
-
-def key_of_form(
-    form: Form,
-    sizes: Sequence[tuple[int, ...]],
-    graph: Graph,
-    recompute: int,
-    needs_gradient: bool,
-    x: Tensor,
-    state: Sequence[Tensor],
-    params: Iterable[Tensor],
-) -> tuple[object, ...]:
-    """The same of a call in another form, of sequences that take all steps forward, through a cell that draws nothing.
-
-    `sizes` tells the shapes of the states.
-    """
-    known = _key(graph, recompute, x.shape[1] == 1, needs_gradient)
-    return form, *sizes, *known, *_layout(x, state, params)
-
-
-def _key(graph: Graph, recompute: int, single_row: bool, needs_gradient: bool) -> tuple[object, ...]:
-    return graph.text, recompute, single_row, needs_gradient, torch.get_num_threads()
-
-
-def _layout(x: Tensor, state: Iterable[Tensor], params: Iterable[Tensor]) -> list[object]:
-    """How the tensors of a call lie."""
-    found: list[object] = [x.shape, x.stride(), x.dtype]
-    for s in state:
-        found += (s.shape, s.is_contiguous(), s.dtype)
-    for w in params:
-        found += (w.shape, w.stride(), w.dtype)
-    return found
-
-
-def _new_plan(problem: Problem, needs_gradient: bool, form: Form) -> Plan:
-    kernels, dtype = kernels_of(problem), problem.x.dtype
-    first = () if form.starts_at_zero else problem.state
-    x = contiguous_rows(problem.x)
-    is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
-    is_read += [w.dim() == 2 or w.is_contiguous() for w in problem.params.values()]
-    rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
-    is_small = rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
-    signature = Signature(
-        kernels,
-        _pitches(x),
-        _pitches(x),
-        _pitches(x),
-        tuple((name, tuple(w.shape), w.stride()) for name, w in problem.params.items() if w.dim() == 2),
-        problem.seed is not None,
-        needs_gradient,
-        problem.recompute,
-        1 if is_small else team.threads(),
-        frozenset(f"first {name}" for name in kernels.states if form.starts_at_zero),
-    )
-    saved: list[tuple[int, int]] = []
-    if needs_gradient:
-        sizes = list(kernels.states.values())
-        residuals = rows.steps * rows.batch * signature.saves_residuals
-        saved = [(residuals, kernels.train.fields["residual"].stride)]
-        saved += [(rows.steps * rows.batch, size) for size in sizes[1:]]
-    plan = Plan(
-        problem.graph,
-        {name: getattr(problem, name) for name in ("reverse", "recompute", "bfloat16", "single_row")},
-        kernels,
-        rows,
-        signature,
-        y=memory.of_output((rows.steps, rows.batch, problem.state[0].shape[1]), dtype),
-        final=tuple(memory.of_output((*[1] * form.is_stacked, *s.shape), dtype) for s in problem.state),
-        saved=tuple(memory.of_workspace(shape, dtype) for shape in saved),
-        dx=memory.of_output(_in_memory(problem.x), dtype),
-        form=form,
-        copied=tuple(k for k, is_so in enumerate(is_read) if not is_so),
-        is_short=is_small,
-        is_swapped=_is_swapped(problem.x),
-    )
-    if rows.total:
-        names = [*_tensors(plan), *FORWARD, *_bases(plan, ("final",))]
-        plan.forward = commands.forward(signature, rows).ordered(names)
-    return plan
-
-
-def _tensors(plan: Plan) -> list[str]:
-    """The bases of the tensors of a call."""
-    states = () if plan.form.starts_at_zero else plan.kernels.states
-    return ["x", *(f"first {name}" for name in states), *(f"param {name}" for name in plan.graph.params)]
-
-
-def _bases(plan: Plan, of_states: Sequence[str]) -> list[str]:
-    """Those of what is saved and of states."""
-    states = plan.kernels.states
-    saved = ["residual", *(f"history {name}" for name in list(states)[1:])][: len(plan.saved)]
-    return saved + [f"{kind} {name}" for kind in of_states for name in states]
 
 
 def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -321,7 +27,7 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
     rows = plan.rows
     y = plan.y.take()
     saved = [own.take() for own in plan.saved]
-    if rows.active is not None:
+    if rows.is_ragged:
         y.zero_()
     if rows.is_even and plan.forward is not None:
         final = [own.take() for own in plan.final]
@@ -338,9 +44,9 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
     addresses += (0 if seed is None else int(seed), start)
     addresses += [v.data_ptr() for v in (*saved, *final)]
     plan.forward.run(addresses, y.dtype, plan.is_short)
-    if rows.active is None:
+    if not rows.is_ragged:
         size = plan.final[0].size
-        ctypes.memmove(addresses[-len(final)], start + int(rows.time[-1, 0]) * size, size)
+        ctypes.memmove(addresses[-len(final)], start + (0 if rows.reverse else rows.steps - 1) * size, size)
     else:
         _copy_last(rows, y, final[0])
     return y, final, saved
@@ -369,7 +75,7 @@ def backward(
     dx = plan.dx.take()
     if plan.is_swapped:
         dx = dx.transpose(0, 1)
-    if rows.active is not None or not plan.kernels.covers_dx:
+    if rows.is_ragged or not plan.kernels.covers_dx:
         dx.zero_()
     is_even = rows.is_even and plan.forward is not None
     if not is_even:
@@ -381,12 +87,7 @@ def backward(
     if plan.forward is None:
         return [dx, *dh_prev, *map(torch.zeros_like, params)]
     dy = contiguous_rows(dy)
-    layout = dy.stride(), *[d is None for d in dh_next]
-    known = plan.backward.get(layout)
-    if known is None:
-        if len(plan.backward) >= MOST_BACKWARD:
-            plan.backward.clear()
-        known = plan.backward[layout] = _new_backward(plan, params, dy, dx, dh_next)
+    known = plan.backward(params, dy, dx, dh_next)
     gradients = [own.take() for own in known.gradients]
     for k in known.zeroed:
         gradients[k].zero_()
@@ -400,34 +101,11 @@ def backward(
     workspace = known.recorded.run(addresses, dy.dtype, plan.is_short)
     if rows.resets is not None:
         for d in dh_prev:
-            d[torch.from_numpy(rows.users[rows.resets[0]])] = 0
+            d.view(rows.batch, -1)[torch.from_numpy(rows.users[rows.resets[0]])] = 0
     for k, name in known.partial:
         gradient = gradients[k]
         gradient.numpy()[...] = _sum(workspace, known.recorded, name, gradient.numel()).reshape(gradient.shape)
     return [dx, *dh_prev, *gradients]
-
-
-def _new_backward(
-    plan: Plan, params: Sequence[Tensor], dy: Tensor, dx: Tensor, dh_next: Sequence[Tensor | None]
-) -> _Backward:
-    """The backward pass for gradients laid out like these."""
-    kernels, names = plan.kernels, list(plan.graph.params)
-    zero = {f"dh_next {name}" for name, d in zip(kernels.states, dh_next, strict=True) if d is None}
-    signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx), zeros=plan.signature.zeros | zero)
-    states = _bases(plan, ("final", "dh_next") if plan.form.starts_at_zero else ("final", "dh_next", "dh_prev"))
-    bases = [*_tensors(plan), *BACKWARD, *(name for name in states if name not in zero)]
-    recorded = commands.backward(signature, plan.rows).ordered([*bases, *(f"gradient {name}" for name in names)])
-    covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
-    for name, own in zip(names, params, strict=True):  # those that `add_rows` writes
-        sizes = [size for (of, _), size in kernels.dparam_sizes.items() if of == name]
-        if own.dim() != 2 and sum(sizes) == own.numel():
-            covered.add(name)
-    return _Backward(
-        recorded,
-        tuple(memory.of_output(own.shape, own.dtype) for own in params),
-        tuple(k for k, name in enumerate(names) if name not in covered),
-        tuple((k, name) for k, name in enumerate(names) if name in recorded.named),
-    )
 
 
 def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Float[np.ndarray, " _"]:
@@ -441,59 +119,8 @@ def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Fl
     return rows.sum(0)  # type: ignore[no-any-return]
 
 
-def contiguous_rows(v: Tensor) -> Tensor:
-    """The same, with the elements of a row side by side."""
-    return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
-
-
-def laid_as(x: Tensor, empty: Callable[[Sequence[int]], Tensor]) -> Tensor:
-    """Memory for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
-    found = empty(_in_memory(x))
-    return found.transpose(0, 1) if _is_swapped(x) else found
-
-
-def _is_swapped(x: Tensor) -> bool:
-    return not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
-
-
-def _in_memory(x: Tensor) -> tuple[Any, ...]:
-    steps, batch, size = x.shape
-    return (batch, steps, size) if _is_swapped(x) else (steps, batch, size)
-
-
-def _pitches(v: Tensor) -> tuple[int, int]:
-    item = v.element_size()
-    return v.stride(0) * item, v.stride(1) * item
-
-
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
     """The last output of each sequence, of a ragged batch."""
-    some = np.flatnonzero(rows.lengths)
-    last = rows.lengths[some] - 1
-    time = torch.from_numpy(np.broadcast_to(rows.time, (rows.steps, rows.batch))[last, some])
-    users = torch.from_numpy(rows.users[some])
-    final[users] = y[time, users]
-
-
-def kernels_of(problem: Problem) -> Kernels:
-    """The kernels for a problem, compiled at the first call."""
-    rounds = pair_products() if problem.bfloat16 else None
-    bits = BITS[problem.x.dtype]
-    return _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, rounds)
-
-
-@lru_cache(maxsize=256)
-def _kernels(
-    cell: str,
-    shapes: tuple[tuple[int, ...], ...],
-    bits: int,
-    target: Target,
-    single_row: bool,
-    bfloat16: PairProducts | None,
-) -> Kernels:
-    graph = Graph.read(cell)
-    names = (graph.input, *graph.states, *graph.params)
-    sizes = graph.solve(dict(zip(names, shapes, strict=True)))
-    if single_row:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
-    return compile(graph, sizes, bits, target, bfloat16=bfloat16)
+    last, some = rows.last
+    users = rows.users[some]
+    final.view(rows.batch, -1).numpy()[users] = y.numpy()[rows.user_time[last], users]

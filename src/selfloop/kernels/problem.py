@@ -159,6 +159,12 @@ def have_memory(tensors: Iterable[Tensor]) -> bool:
     return 0 not in [v.untyped_storage().nbytes() for v in tensors]
 
 
+def ended(x: Float[Tensor, "T B ..."], lengths: Int[Tensor, " B"]) -> Float[Tensor, "T B ..."]:
+    """The same, zero beyond the lengths: what lies there may be anything, NaN too."""
+    beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= lengths
+    return x.masked_fill(beyond.view(*beyond.shape, *[1] * (x.dim() - 2)), 0)
+
+
 def has_numbers(v: Tensor) -> bool:
     """Whether numbers can be read from a tensor now: not while it is traced or batched, nor if it is a shape alone."""
     if torch.compiler.is_compiling() or is_jit_tracing() or is_transformed():

@@ -5,15 +5,16 @@ resets, layouts and strides are all in the tables, so that kernels know none of 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-Table = Int[Array, "T B"]
-"""The address of a row of memory, for each sequence at each step, as a `Recorder` has addresses."""
+Table = Int[Array, " R"]
+"""The address of a row of memory, for each row that runs, step after step, as a `Recorder` has addresses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +24,19 @@ class Rows:
     Attributes:
         users: the user's place in the batch of each row.
         lengths: of each row, in this order.
-        active: which rows run at each step; None where all do.
         counts: how many rows run at each step.
         starts: how many rows have run before each step, and in all.
-        time: the user's step of each row at each step; one column where it is the same for all.
+        reverse: whether the user's last step is the first.
+        is_ragged: whether lengths were given.
         resets: before which steps the state is zeroed, in the order in which they are walked; None where nowhere.
     """
 
     users: Int[Array, " B"]
     lengths: Int[Array, " B"]
-    active: Bool[Array, "T B"] | None
     counts: Int[Array, " T"]
     starts: Int[Array, " _"]
-    time: Int[Array, "T _"]
+    reverse: bool
+    is_ragged: bool
     resets: Bool[Array, "T B"] | None
 
     @property
@@ -56,38 +57,98 @@ class Rows:
     @property
     def is_even(self) -> bool:
         """Whether all sequences run all steps, and keep their states."""
-        return self.active is None and self.resets is None
+        return not self.is_ragged and self.resets is None
 
-    # Where rows lie that start at an address; pitches are in bytes.
+    @cached_property
+    def step(self) -> Int[Array, " R"]:
+        """The step of each row that runs, step after step."""
+        return np.repeat(np.arange(self.steps), self.counts)
+
+    @cached_property
+    def row(self) -> Int[Array, " R"]:
+        """Its place among the rows of its step."""
+        return np.arange(self.total) - self.starts[self.step]  # type: ignore[no-any-return]
+
+    @cached_property
+    def user(self) -> Int[Array, " R"]:
+        """The user's place in the batch."""
+        return self.users[self.row]  # type: ignore[no-any-return]
+
+    @cached_property
+    def user_time(self) -> Int[Array, " R"]:
+        """The user's step."""
+        return self.lengths[self.row] - 1 - self.step if self.reverse else self.step
+
+    @cached_property
+    def _before(self) -> Int[Array, " _"]:
+        """Which row is the same sequence a step earlier, for those after the first step."""
+        first = int(self.counts[0])
+        return self.starts[self.step[first:] - 1] + self.row[first:]  # type: ignore[no-any-return]
+
+    @cached_property
+    def last(self) -> tuple[Int[Array, " _"], Int[Array, " _"]]:
+        """Which rows are the last steps of their sequences, and the places of these sequences."""
+        some = np.flatnonzero(self.lengths)
+        return self.starts[self.lengths[some] - 1] + some, some
+
+    # Where rows lie that start at an address, an entry for each row that runs; pitches are in bytes.
 
     def at_steps(self, start: int, step: int, row: int) -> Table:
         """The rows of a (T, B, ·) tensor with these pitches."""
-        table: Table = start + self.users * row + self.time * step
-        return table
+        return start + self.user * row + self.user_time * step  # type: ignore[no-any-return]
 
     def at_once(self, start: int, pitch: int) -> Int[Array, " B"]:
-        """The rows of a (B, ·) tensor."""
+        """The rows of a (B, ·) tensor, an entry for each sequence."""
         return start + self.users * pitch
 
     def one_after_another(self, start: int, pitch: int) -> Table:
         """The rows of all steps, where they lie one after another."""
-        return start + (self.starts[:-1, None] + np.arange(self.batch)) * pitch
+        return start + np.arange(self.total) * pitch
 
-    def in_turn(self, start: int, pitch: int) -> Table:
-        """The rows in a (2 B, ·) tensor of which steps use the halves in turn."""
-        return start + (np.arange(self.steps)[:, None] % 2 * self.batch + np.arange(self.batch)) * pitch
+    def in_turn(self, start: int, pitch: int, ahead: int = 0) -> Table:
+        """The rows in a (2 B, ·) tensor of which steps use the halves in turn, or those of the step `ahead`."""
+        return start + ((self.step + ahead) % 2 * self.batch + self.row) * pitch  # type: ignore[no-any-return]
+
+    def put_first(self, table: Table, where: Int[Array, " B"]) -> None:
+        """What belongs to the first step lies elsewhere."""
+        first = int(self.counts[0])
+        table[:first] = where[:first]
 
     def put_last(self, table: Table, where: Int[Array, " B"]) -> None:
         """What belongs to the last step of each sequence lies elsewhere."""
-        if self.active is None:
-            table[-1] = where
-        else:
-            some = np.flatnonzero(self.lengths)
-            table[self.lengths[some] - 1, some] = where[some]
+        rows, some = self.last
+        table[rows] = where[some]
 
-    def packed(self, table: Table) -> Int[Array, " R"]:
-        """The entries of the rows that run, step after step."""
-        return np.ascontiguousarray(table).reshape(-1) if self.active is None else table[self.active]
+    def delayed(self, table: Table, first: Int[Array, " B"]) -> Table:
+        """The entry of a step for the step after it; at the first step another one."""
+        return np.concatenate([first[: int(self.counts[0])], table[self._before]])
+
+    def are_reset(self, ahead: int = 0) -> Bool[Array, " R"] | None:
+        """Which rows start from zero, at their step or the one `ahead`; None where none does."""
+        if self.resets is None:
+            return None
+        flags = np.concatenate([self.resets[ahead:], np.zeros_like(self.resets[:ahead])])
+        return flags[self.step, self.row]  # type: ignore[no-any-return]
+
+
+class Chunk(NamedTuple):
+    """Steps that are done together.
+
+    Attributes:
+        begin, end: the first step, and the one after the last.
+        low, high: the first row of these steps, and the one after the last; -1 for the last row of all.
+        most: rows at most.
+    """
+
+    begin: int
+    end: int
+    low: int
+    high: int
+    most: int
+
+    def size(self, rows: Rows) -> int:
+        """The number of rows."""
+        return (rows.total if self.high < 0 else self.high) - self.low
 
 
 def arrange(
@@ -109,25 +170,19 @@ def _even(steps: int, batch: int, reverse: bool) -> Rows:
 
 
 def _arrange(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None, reverse: bool) -> Rows:
-    users = np.arange(batch)
-    own = np.full(batch, steps)
-    counts = np.full(steps, batch)
-    active = None
-    time = np.arange(steps)[:, None]
+    users, own, counts = np.arange(batch), np.full(batch, steps), np.full(steps, batch)
     if lengths is not None:
         given = lengths.numpy().astype(np.int64)
         users = np.argsort(-given, kind="stable")
         own = given[users]
-        active = time < own
-        counts = active.sum(1)
-    if reverse:
-        time = np.maximum((steps if lengths is None else own) - 1 - time, 0)
+        counts = batch - np.searchsorted(own[::-1], np.arange(steps), side="right")  # those longer than a step's number
     starts = np.zeros(steps + 1, dtype=np.int64)
     np.cumsum(counts, out=starts[1:])
     flags = None
     if resets is not None:
-        given = resets.numpy()
+        given, time = resets.numpy(), np.arange(steps)[:, None]
         if reverse:  # the same segments, walked from their ends
             given = np.concatenate([given[1:], np.zeros_like(given[:1])])
+            time = np.maximum(own - 1 - time, 0)
         flags = given[time, users]
-    return Rows(users, own, active, counts, starts, time, flags)
+    return Rows(users, own, counts, starts, reverse, lengths is not None, flags)

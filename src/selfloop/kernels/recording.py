@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from selfloop.compiler import TILE_ROWS, KernelLayout, Kernels, tools
-from selfloop.kernels.command_buffer import Numbers, Recorder
+from selfloop.kernels.command_buffer import Made, Recorder
 from selfloop.kernels.launch import Launch, Parameter, set_parameters
-from selfloop.kernels.ragged import Rows
+from selfloop.kernels.ragged import Chunk, Rows, Table
 
 CHUNK_BYTES = 1 << 23
 """Bytes of cotangents after which the gradients of matrices are updated: enough that their sums are seldom stored and
@@ -65,50 +65,67 @@ class Signature(NamedTuple):
 class SequenceRecorder:
     """Records a call over sequences: tables of the rows of input, output and states, and launches that read them."""
 
-    def __init__(self, signature: Signature, rows: Rows) -> None:
+    def __init__(self, signature: Signature, rows: Rows, names: Sequence[str]) -> None:
         self.signature, self.rows, self.kernels = signature, rows, signature.kernels
         self.item = self.kernels.bits // 8
         code = tools(self.kernels.bits, self.kernels.target, self.kernels.bfloat16)
-        self.recorder = Recorder(code, signature.threads)
+        self.recorder = Recorder(code, signature.threads, rows, names)
         self.chunk_bytes = CHUNK_BYTES
-        self.rows_at_once = ROUNDED_ROWS * signature.threads if self.kernels.bfloat16 else rows.total
+        self.most_rows = rows.steps * rows.batch
+        self.rows_at_once = ROUNDED_ROWS * signature.threads if self.kernels.bfloat16 else self.most_rows
         self.tables: dict[tuple[str, str], int] = {}
         self.zeros = self.recorder.write(np.zeros(max(self.kernels.states.values()), dtype=np.int64))
-        self.starts, self.counts = self.recorder.write(rows.starts), self.recorder.write(rows.counts)
-        self.table("x", self.kernels.input, rows.at_steps(self.recorder.base("x"), *signature.x))
+        self.starts = self.recorder.write_of_rows(rows.steps + 1, lambda rows: rows.starts)
+        self.counts = self.recorder.write_of_rows(rows.steps, lambda rows: rows.counts)
+        x = self.recorder.base("x")
+        self.table("x", self.kernels.input, lambda rows: rows.at_steps(x, *signature.x))
         if signature.is_random:
-            self.table("rng_step", "", np.broadcast_to(rows.time, (rows.steps, rows.batch)) + 1)
-            self.tables["rng_row", ""] = self.recorder.write(rows.users + 1)
+            self.table("rng_step", "", lambda rows: rows.user_time + 1)
+            self.tables["rng_row", ""] = self.recorder.write_of_rows(rows.batch, lambda rows: rows.users + 1)
         for k, (name, size) in enumerate(self.kernels.states.items()):
             self._state(name, size * self.item, is_output=k == 0)
 
-    def table(self, buffer: str, name: str, table: np.ndarray) -> None:
+    def table(self, buffer: str, name: str, made: Made) -> None:
         """Record a table with the address of each row at each step."""
-        self.tables[buffer, name] = self.recorder.write(self.rows.packed(table))
+        self.tables[buffer, name] = self.recorder.write_of_rows(self.most_rows, made)
 
-    def of_state(self, name: str, pitch: int) -> Numbers:
-        """The address of each row of a state that is given, or zero."""
+    def of_state(self, name: str, pitch: int) -> Made:
+        """The address of each sequence's row of a state that is given, or of zeros."""
         if name in self.signature.zeros:
-            return np.full(self.rows.batch, self.zeros)
-        return self.rows.at_once(self.recorder.base(name), pitch)
+            zeros = self.zeros
+            return lambda rows: np.full(rows.batch, zeros)
+        start = self.recorder.base(name)
+        return lambda rows: rows.at_once(start, pitch)
 
     def _state(self, name: str, pitch: int, is_output: bool) -> None:
-        rows, recorder = self.rows, self.recorder
+        rows, recorder, zeros = self.rows, self.recorder, self.zeros
+        first = self.of_state(f"first {name}", pitch)
         if is_output:
-            new = rows.at_steps(recorder.base("y"), rows.batch * pitch, pitch)
+            y, step = recorder.base("y"), rows.batch * pitch
+
+            def new(rows: Rows) -> Table:
+                return rows.at_steps(y, step, pitch)
+
         else:
-            if self.signature.needs_gradient:
-                new = rows.one_after_another(recorder.base(f"history {name}"), pitch)
-            else:
-                new = rows.in_turn(recorder.workspace(2 * rows.batch * pitch), pitch)
-            rows.put_last(new, rows.at_once(recorder.base(f"final {name}"), pitch))
-        new = np.concatenate([self.of_state(f"first {name}", pitch)[None], new])
+            final, is_kept = recorder.base(f"final {name}"), self.signature.needs_gradient
+            start = recorder.base(f"history {name}") if is_kept else recorder.workspace(2 * rows.batch * pitch)
+
+            def new(rows: Rows) -> Table:
+                table = rows.one_after_another(start, pitch) if is_kept else rows.in_turn(start, pitch)
+                rows.put_last(table, rows.at_once(final, pitch))
+                return table
+
+        def old(rows: Rows) -> Table:
+            table, are_reset = rows.delayed(new(rows), first(rows)), rows.are_reset()
+            return table if are_reset is None else np.where(are_reset, zeros, table)
+
         if rows.is_even:  # a step's old state is the new state of the step before it: one table serves both
-            self.tables["h_prev", name] = recorder.write(new.reshape(-1))
-            self.tables["h_next", name] = self.tables["h_prev", name] + rows.batch * 8
+            both = recorder.write_of_rows(
+                rows.batch + self.most_rows, lambda rows: np.concatenate([first(rows), new(rows)])
+            )
+            self.tables["h_prev", name], self.tables["h_next", name] = both, both + rows.batch * 8
         else:
-            old = new[:-1] if rows.resets is None else np.where(rows.resets, self.zeros, new[:-1])
-            self.table("h_next", name, new[1:])
+            self.table("h_next", name, new)
             self.table("h_prev", name, old)
 
     def step_launch(self, layout: KernelLayout, function: int) -> Launch:
@@ -116,7 +133,7 @@ class SequenceRecorder:
         is_few = self.rows.batch <= 2 * self.signature.threads
         by_units = layout.weight_bytes > (SPLIT_UNITS_BYTES_FEW if is_few else SPLIT_UNITS_BYTES)
         launch = self.row_launch(layout, function, by_units)
-        if self.rows.active is None:
+        if not self.rows.is_ragged:
             launch.split_evenly(self.rows.batch)
         stride = layout.fields["workspace"].stride
         launch.set("workspace", "", self.recorder.workspace(self.rows.batch * stride * self.item))
@@ -145,19 +162,24 @@ class SequenceRecorder:
         }
         set_parameters(self.recorder, launches, parameters)
 
-    def chunks(self, row_bytes: int, steps: int = 0) -> list[tuple[int, int]]:
+    def chunks(self, row_bytes: int, steps: int = 0) -> list[Chunk]:
         """The steps in chunks of CHUNK_BYTES, or of so many `steps`, up to the last step that has rows."""
-        rows = self.rows
-        last = int(np.count_nonzero(rows.counts))
-        if steps:
-            return [(t, min(t + steps, last)) for t in range(0, last, steps)]
-        at_once = max(1, self.chunk_bytes // max(1, row_bytes))
-        bounds = [0]
-        while bounds[-1] < last:
-            end = int(np.searchsorted(rows.starts, rows.starts[bounds[-1]] + at_once, side="right")) - 1
-            bounds.append(min(last, max(end, bounds[-1] + 1)))
-        return list(pairwise(bounds))
+        at_once = steps * self.rows.batch or max(1, self.chunk_bytes // max(1, row_bytes))
 
-    def largest(self, chunks: Sequence[tuple[int, int]]) -> int:
-        """The number of rows of the largest chunk."""
-        return max(int(self.rows.starts[end] - self.rows.starts[begin]) for begin, end in chunks)
+        def bounds(rows: Rows) -> list[tuple[int, int]]:
+            last, found = int(np.count_nonzero(rows.counts)), [0]
+            if not steps and rows.total <= at_once:
+                found.append(last)
+            while found[-1] < last:
+                end = found[-1] + steps
+                if not steps:
+                    whole = np.searchsorted(rows.starts, rows.starts[found[-1]] + at_once, side="right")
+                    end = max(int(whole) - 1, found[-1] + 1)
+                found.append(min(last, end))
+            return [(t, int(rows.starts[t])) for t in found[:-1]] + [(last, -1)]
+
+        known = self.recorder.fixed(bounds)
+        return [
+            Chunk(begin, end, low, high, min((end - begin) * self.rows.batch, max(at_once, self.rows.batch)))
+            for (begin, low), (end, high) in pairwise(known)
+        ]

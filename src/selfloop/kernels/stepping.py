@@ -25,7 +25,7 @@ from selfloop.compiler import (
 from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
-from selfloop.kernels.native import BITS
+from selfloop.kernels.plans import BITS
 from selfloop.kernels.short_weights import shortened, starts
 from selfloop.language.graph import Graph
 
@@ -149,7 +149,7 @@ class Steps:
             self._blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
             for turn in (0, 1):
                 self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
-        recorder.finish().ordered(()).run([], self.x.dtype)
+        recorder.finish().run([], self.x.dtype)
         for layout, packed, short in to_shorten:
             short[:] = shortened(layout, packed.numpy())
 

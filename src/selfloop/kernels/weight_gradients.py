@@ -6,9 +6,12 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray as Array
 
 from selfloop.compiler import OUTER_PRODUCT_BLOCK, ROW_TABLES, Kernels, WeightGradient
 from selfloop.kernels.command_buffer import Numbers
+from selfloop.kernels.ragged import Chunk, Rows
 from selfloop.kernels.recording import SequenceRecorder
 
 ROWS_PER_SUM = 1 << 15
@@ -43,11 +46,15 @@ def accumulation(call: SequenceRecorder, chunks: int) -> Accumulation:
     """Where the gradients of so many chunks are accumulated, with workspace for the partial sums."""
     sizes = {name: math.prod(shape) * call.item for name, shape, _ in call.signature.matrices}
     room = call.chunk_bytes // max(1, sum(sizes.values()))
-    partial = min(MOST_PARTIAL_SUMS, chunks, call.rows.total // ROWS_PER_SUM, room)
+    most = call.recorder.fixed(lambda rows: rows.total // ROWS_PER_SUM)
+    partial = min(MOST_PARTIAL_SUMS, chunks, most, room)
     if partial <= 1:
         return Accumulation({name: call.recorder.base(f"gradient {name}") for name in sizes}, sizes, chunks, 1)
     starts = {name: call.recorder.workspace(size * partial, name) for name, size in sizes.items()}
     return Accumulation(starts, sizes, chunks, partial)
+
+
+_K = OUTER_PRODUCT_BLOCK.index("k")
 
 
 class WeightGradients:
@@ -87,29 +94,33 @@ class WeightGradients:
                 blocks[:, OUTER_PRODUCT_BLOCK.index(name)] = value
             self.blocks.append(blocks)
 
-    def record(self, residuals: int, low: int, high: int, chunk: int) -> None:
-        """Add the rows from `low` up to `high`, a chunk; `residuals` is where those of the first row would lie."""
+    def record(self, residuals: int, chunk: Chunk, order: int) -> None:
+        """Add the rows of a chunk, in their order; `residuals` is where those of the first row would lie."""
+
+        def of_rows(rows: Rows, blocks: Int[Array, "threads _"]) -> Int[Array, "threads _"]:
+            blocks[:, _K] = chunk.size(rows)
+            return blocks
+
         recorder = self.call.recorder
         for g, shared in zip(self.call.kernels.weight_gradients, self.blocks, strict=True):
             name, blocks = g.matrix.name, shared.copy()
-            rows, offset = self._multiplied(g, residuals, low, high)
-            values = {"k": high - low, "b": rows, "b_offset": offset}
-            values["is_first"] = chunk == 0 and not self.is_zero[name]
+            rows, offset = self._multiplied(g, residuals, chunk)
+            values = {"b": rows, "b_offset": offset, "is_first": order == 0 and not self.is_zero[name]}
             for key, value in values.items():
                 blocks[:, OUTER_PRODUCT_BLOCK.index(key)] = value
-            blocks[:, OUTER_PRODUCT_BLOCK.index("c")] += self.sums.address(name, chunk)
-            recorder.launch(recorder.tools.address("outer_product"), blocks)
+            blocks[:, OUTER_PRODUCT_BLOCK.index("c")] += self.sums.address(name, order)
+            recorder.launch(recorder.tools.address("outer_product"), blocks, of_rows)
 
-    def _multiplied(self, g: WeightGradient, residuals: int, low: int, high: int) -> tuple[int, int]:
+    def _multiplied(self, g: WeightGradient, residuals: int, chunk: Chunk) -> tuple[int, int]:
         """B: the table of its rows, and the first element of a row."""
         call, location = self.call, g.multiplied
         if location.buffer in ROW_TABLES:
-            return call.tables[location.buffer, location.name] + low * 8, location.offset
+            return call.tables[location.buffer, location.name] + chunk.low * 8, location.offset
         if location.buffer == "param":  # all rows are the same
-            rows = np.full(high - low, call.recorder.base(f"param {location.name}"))
+            rows = np.full(chunk.most, call.recorder.base(f"param {location.name}"))
             return call.recorder.write(rows), location.offset
         fields = call.kernels.train.fields[location.buffer]
-        rows = residuals + np.arange(low, high) * (fields.stride * call.item)
+        rows = residuals + np.arange(chunk.low, chunk.low + chunk.most) * (fields.stride * call.item)
         return call.recorder.write(rows), fields.offsets[location.name, location.offset]
 
 

@@ -141,7 +141,8 @@ class Attention(nn.Module):
         valid = None
         if layout.lengths is not None:
             valid = torch.arange(memory.shape[0], device=memory.device) < layout.lengths[:, None]
-        return Memory(layout.x, self.key(layout.x), valid)
+        values = layout.ended()
+        return Memory(values, self.key(values), valid)
 
     def attend(
         self, queries: Float[Tensor, "T B Q"], memory: Memory

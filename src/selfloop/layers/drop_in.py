@@ -197,7 +197,7 @@ class _DropIn(Recurrent, Generic[Hidden]):
             tensors = [s.squeeze(1) for s in tensors]
         return tuple(tensors) if len(tensors) > 1 else tensors[0]
 
-    def _first_state(self, state: Hx, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
+    def _first_state(self, state: Hx, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...] | None:
         if state is None or isinstance(state, State):
             return super()._first_state(state, x)
         tensors = self._tensors_of(state)

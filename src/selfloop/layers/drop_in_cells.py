@@ -49,16 +49,15 @@ class _CellDropIn(_DropIn[Hidden]):
     def _title_of_step(self) -> str:
         return self._title
 
-    def _if_alone(self) -> None:
-        """None: its states have no layers."""
+    _has_layers = False
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return ("",)
 
-    def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Any, ...]:
+    def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Any, ...] | None:
         """The rows of the state's tensors, which have one each."""
         if state is None:
-            return super()._first_state(state, x)
+            return None
         tensors = self._tensors_of(state)
         if is_one:
             tensors = tuple([t.unsqueeze(0) for t in tensors])

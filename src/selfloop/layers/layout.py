@@ -1,8 +1,7 @@
 """The layouts in which sequences come, brought to one: (T, B, I) with lengths."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels.problem import has_numbers
+from selfloop.kernels.problem import ended, has_numbers
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 """In whichever form sequences come, the outputs have it, too."""
@@ -20,14 +19,33 @@ Lengths = Tensor | Sequence[int] | npt.NDArray[np.integer] | None
 """How many steps each sequence has."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """An input as (T, B, I), zero and without resets beyond the lengths, and the way back for an output."""
+class Layout(NamedTuple):
+    """An input as (T, B, I), with resets within the lengths alone, and the way back for an output."""
 
     x: Tensor
     lengths: Tensor | None
     resets: Tensor | None
     restore: Callable[[Tensor], Tensor | PackedSequence]
+
+    def ended(self) -> Tensor:
+        """The input, zero beyond the lengths."""
+        return self.x if self.lengths is None else ended(self.x, self.lengths)
+
+
+def _batched(v: Tensor) -> Tensor:
+    return v.unsqueeze(1)
+
+
+def _unbatched(v: Tensor) -> Tensor:
+    return v.squeeze(1)
+
+
+def _swapped(v: Tensor) -> Tensor:
+    return v.transpose(0, 1)
+
+
+def _as_is(v: Tensor) -> Tensor:
+    return v
 
 
 def arrange(
@@ -61,14 +79,11 @@ def arrange(
             f"The 'x' of {title} must be a tensor of shape {expected}, or (T, I) for one sequence. Got {got} instead."
         )
     check_input(title, x, input_size, like)
-    unbatched, swapped = x.dim() == 2, batch_first and x.dim() == 3
-
-    def there(v: Tensor) -> Tensor:
-        return v.unsqueeze(1) if unbatched else v.transpose(0, 1) if swapped else v
-
-    def back(v: Tensor) -> Tensor:
-        return v.squeeze(1) if unbatched else v.transpose(0, 1) if swapped else v
-
+    there, back = _as_is, _as_is
+    if x.dim() == 2:
+        there, back = _batched, _unbatched
+    elif batch_first:
+        there, back = _swapped, _swapped
     if resets is not None:
         is_tensor = isinstance(resets, Tensor)
         if not is_tensor or resets.dtype != torch.bool or resets.shape != x.shape[:-1]:
@@ -82,9 +97,9 @@ def arrange(
     if lengths is None:
         return Layout(x, None, resets, back)
     numbers = _check_lengths(title, lengths, x, batch_first)
-    beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= numbers
-    x = x.masked_fill(beyond[:, :, None], 0)  # what lies there may be anything, NaN too
-    return Layout(x, numbers, None if resets is None else resets & ~beyond, back)
+    if resets is not None:
+        resets = resets & (torch.arange(x.shape[0], device=x.device)[:, None] < numbers)
+    return Layout(x, numbers, resets, back)
 
 
 def join(

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from torch.nn.modules.module import _IncompatibleKeys
 
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels import dispatch, fused, operators, team
+from selfloop.kernels import dispatch, fused, team
+from selfloop.kernels.call import Call, Form
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
-from selfloop.kernels.native import Form
-from selfloop.kernels.problem import Problem, is_single_row
+from selfloop.kernels.problem import Problem, ended, is_single_row
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device, check_dtype
@@ -57,6 +57,8 @@ class _Pass(NamedTuple):
         weights: for each parameter of the cell the names of those of the layer whose sum it is; none for zeros.
         sizes: the number of each named size of the cell.
         rows: for each state of the cell, the number of its tensor in a State, and its row there.
+        is_whole: whether these weights are those of a step, each one tensor or a sum of two.
+        forms: of calls that are given no state, and one.
     """
 
     suffix: str
@@ -65,21 +67,8 @@ class _Pass(NamedTuple):
     weights: Mapping[str, Sequence[str]]
     sizes: Mapping[str, int]
     rows: Sequence[tuple[int, int]]
-
-
-class _Alone(NamedTuple):
-    """What a call needs to know of a single layer in one direction.
-
-    Attributes:
-        names: of its parameters and buffers, in the cell's order.
-        sizes: the shape of each state, without the batch.
-        from_zero, from_state: the form of calls that are given no state, and one.
-    """
-
-    names: Sequence[str]
-    sizes: tuple[tuple[int, ...], ...]
-    from_zero: Form
-    from_state: Form
+    is_whole: bool
+    forms: tuple[Form, Form]
 
 
 class Recurrent(nn.Module):
@@ -171,7 +160,7 @@ class Recurrent(nn.Module):
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         self._passes = self._plan()
         self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
-        self._alone, self._has_step = self._if_alone(), fused.has_step(cell.graph)
+        self._has_step = fused.has_step(cell.graph)
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer, own in enumerate(self._passes):
@@ -302,10 +291,6 @@ class Recurrent(nn.Module):
         given: Mapping[str, Tensor],
     ) -> Any:
         """As `forward`, with the state in the form that the class takes."""
-        if lengths is None and resets is None and record is None and not given:
-            known = self._plainly(x, state)
-            if known is not None:
-                return known
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x, given, self._input_sizes, self.batch_first)
         if resets is not None and self.learn_state:
@@ -314,50 +299,18 @@ class Recurrent(nn.Module):
                 "sequences start. Give each sequence a row of its own, and their lengths, or make it with "
                 "learn_state=False."
             )
-        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, self._like)
+        like = cast(Tensor, self._buffers["_like"])  # an attribute of a module takes 1 µs
+        layout = arrange(self._title, x, lengths, resets, self.batch_first, self._joint_size, like)
         is_one = isinstance(x, Tensor) and x.dim() == 2
-        first, names = self._first_state(state, layout.x, is_one), record_names(self._title, record)
+        first = self._first_state(state, layout.x, is_one)
+        names = () if record is None else record_names(self._title, record)
         y, last, recorded = self._run(layout.x, first, layout.lengths, layout.resets, names)
         result = layout.restore(y), self._of_rows(state, last, is_one)
         return result if record is None else (*result, {name: layout.restore(v) for name, v in recorded.items()})
 
-    def _plainly(self, x: Any, state: Any, is_step: bool = False) -> tuple[Tensor, Any] | None:
-        """The output and the state of one layer in one direction, where its kernels can be called directly; else None.
-
-        It does what `_run` does, and nothing that only other calls need.
-        """
-        if torch.compiler.is_compiling() or self._alone is None or self.backend not in ("auto", "native"):
-            return None
-        if is_step and self._has_step and len(x) <= fused.FEW_ROWS:  # torch's function takes less
-            return None
-        dims = 2 if is_step else 3
-        if type(x) is not Tensor or x.is_nested or x.dim() != dims or (self.training and self.weight_drop):
-            return None
-        if is_step:
-            x = x.unsqueeze(0)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
-        check_input(self._title, x, self.input_size, cast(Tensor, self._buffers["_like"]))
-        first = None if state is None else self._first_state(state, x)
-        names, sizes, from_zero, from_state = self._alone
-        form = from_zero if state is None else from_state
-        own = self._parameters
-        weights = [self._tensor(name) if (w := own.get(name)) is None else w for name in names]
-        graph = self._graph(self.training, ())
-        known = operators.run_plain(graph, self.recompute or 0, x, first, sizes, weights, form)
-        if known is None:
-            return None
-        y, last = known
-        y = y.squeeze(0) if is_step else y.transpose(0, 1) if self.batch_first else y
-        return y, self._as_given(state, last)
-
     def _step(self, x: Tensor, state: Any = None, *, record: Sequence[str] | None = None, **given: Tensor) -> Any:
         """As `step`, without hooks, and with the state in the form that the class takes."""
         is_one = self._check_step(x)
-        if record is None and not given:
-            known = self._plainly(x, state, is_step=True)
-            if known is not None:
-                return known
         if given or len(self._input_sizes) > 1:
             x = join(self._title, x.unsqueeze(0), given, self._input_sizes, batch_first=False).squeeze(0)
         if is_one:
@@ -386,52 +339,29 @@ class Recurrent(nn.Module):
     def _run(
         self,
         x: Tensor,
-        first: Sequence[Tensor | Sequence[Tensor]],
+        first: Sequence[Tensor | Sequence[Tensor]] | None,
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
         names: tuple[str, ...] = (),
     ) -> tuple[Tensor, list[list[Tensor]], dict[str, Tensor]]:
-        """All layers over (T, B, I), from the rows of each tensor of a State to its rows after the last step.
+        """All layers over (T, B, I), from the tensors of a State, or their rows, or zeros.
 
-        Also what is recorded of each of `names`.
-
-        An input (B, I) is one step.
+        Also the rows of these tensors after the last step, and what is recorded of each of `names`. Where the tensors
+        of a State have one row each, a row is the tensor. An input (B, I) is one step.
         """
-        is_step = x.dim() == 2
         graph = self._graph(self.training, names)
         recorded: dict[str, Tensor] = {}
-        last: list[list[Tensor]] = [[] for _ in first]
+        last: list[list[Tensor]] = [[] for _ in self._state_names]
         further = x[..., self.input_size :] if len(self._input_sizes) > 1 else None
         y = x if further is None else x[..., : self.input_size]
         for layer, passes in enumerate(self._passes):
             read = x if layer == 0 else y if further is None else torch.cat([y, further], dim=-1)
             outputs = []
             for one in passes:
-                before = tuple([first[k][row] for k, row in one.rows])
-                after = self._quick_step(graph, one, read, before) if is_step and not names else None
-                if after is not None:
-                    output, final = after[0], after
-                else:
-                    read = read if read.dim() == 3 else read.unsqueeze(0)
-                    widths = graph.output_sizes(one.sizes) if names else []
-                    room = (read.new_zeros(read.shape[-2], sum(widths)),) if names else ()
-                    problem = Problem(
-                        graph=graph,
-                        params=self._weights(one.suffix),
-                        x=read,
-                        state=(*room, *before),
-                        lengths=lengths,
-                        resets=resets,
-                        reverse=one.reverse,
-                        recompute=self.recompute or 0,
-                        seed=torch.randint(2**31, (), device="cpu") if graph.is_random else None,
-                        single_row=is_single_row(read),
-                    )
-                    output, final = dispatch.run(problem, self.backend)
-                    output, final = output.squeeze(0) if is_step else output, final[len(room) :]
-                    if names:
-                        output, *values = output.split(widths, dim=-1)
-                        recorded |= {name + one.suffix: v for name, v in zip(names, values, strict=True)}
+                output, final = self._pass(graph, one, read, first, lengths, resets, names)
+                if names:
+                    output, *values = output.split(graph.output_sizes(one.sizes), dim=-1)
+                    recorded |= {name + one.suffix: v for name, v in zip(names, values, strict=True)}
                 outputs.append(output)
                 for (k, _), s in zip(one.rows, final, strict=True):
                     last[k].append(s)
@@ -442,12 +372,49 @@ class Recurrent(nn.Module):
                 y = self._between(layer, y, lengths)
         return y, last, recorded
 
+    def _pass(
+        self,
+        graph: Graph,
+        one: _Pass,
+        x: Tensor,
+        first: Sequence[Tensor | Sequence[Tensor]] | None,
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        names: tuple[str, ...],
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """One layer in one direction: its output, and its rows of the State after the last step."""
+        is_step = x.dim() == 2
+        form = one.forms[first is not None]
+        if is_step and self._has_step and not names:
+            after = self._quick_step(graph, one, x, first)
+            if after is not None:
+                return after[0], [s.unsqueeze(0) for s in after] if self._is_stacked else after
+        x = x.unsqueeze(0) if is_step else x
+        state: list[Any] = []
+        if first is not None:
+            state = [first[k] if self._is_stacked else first[k][row] for k, row in one.rows]
+        if names:  # what is recorded is the first state of its graph
+            size = sum(graph.output_sizes(one.sizes))
+            form = form._replace(sizes=((size,), *form.sizes))
+            state = [x.new_zeros(*[1] * self._is_stacked, x.shape[1], size), *state] if state else []
+        if one.is_whole and not (self.training and self.weight_drop):
+            weights = self._own_weights(one)
+        else:
+            form, weights = form._replace(summed=()), [*self._weights(one.suffix).values()]
+        seed = torch.randint(2**31, (), device="cpu") if graph.is_random else None
+        like, recompute = cast(Tensor, self._buffers["_like"]), self.recompute or 0
+        call = Call(
+            graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute, False, is_single_row(x)
+        )
+        y, final = dispatch.run(call, self.backend)
+        return y.squeeze(0) if is_step else y, final[len(final) - len(one.rows) :]
+
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
         """From the output of a layer to what the next one reads."""
         if self.layer_norm:
             y = self.get_submodule(f"norm_l{layer}")(y)
             if lengths is not None:  # beyond a sequence's end all is zero, and its norm is not
-                y = y.masked_fill(torch.arange(len(y), device=y.device)[:, None, None] >= lengths[:, None], 0)
+                y = ended(y, lengths)
         dropout = cast(nn.Module, self._modules["dropout"])
         dropped: Tensor = dropout(y) if y.dim() == 3 else dropout(y.unsqueeze(0)).squeeze(0)
         return dropped
@@ -467,13 +434,22 @@ class Recurrent(nn.Module):
             self._recordings[key] = graph.recording(names)
         return self._recordings[key]
 
-    def _quick_step(self, graph: Graph, one: _Pass, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    def _quick_step(
+        self, graph: Graph, one: _Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
+    ) -> tuple[Tensor, ...] | None:
         """The new states by torch's function for one step, where that is the fastest, or None."""
-        if self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
+        if len(x) > fused.FEW_ROWS or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
             return None
-        own = self._parameters
-        weights = [self._tensor(name) if own.get(name) is None else own[name] for name in one.names]
-        return fused.step(graph, weights, x, state)  # type: ignore[arg-type]  # no parameter is None
+        if first is None:
+            state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
+        else:
+            state = tuple([first[k][row] for k, row in one.rows])
+        return fused.step(graph, self._own_weights(one), x, state)
+
+    def _own_weights(self, one: _Pass) -> list[Tensor]:
+        """The parameters of a pass, or what stands in their place."""
+        own = self._parameters  # `_tensor` takes 0.2 µs for each
+        return [self._tensor(name) if (w := own.get(name)) is None else w for name in one.names]
 
     def _as_given(self, state: Any, tensors: Sequence[Tensor], is_one: bool = False) -> Any:
         """The new state in the form of the one that was given, from its tensors."""
@@ -481,7 +457,7 @@ class Recurrent(nn.Module):
 
     def _of_rows(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:
         """The same, from the rows of its tensors."""
-        return self._as_given(state, [stacked(own) for own in last], is_one)
+        return self._as_given(state, [own[0] if self._is_stacked else stacked(own) for own in last], is_one)
 
     def zero_state(self, batch_size: int) -> State:
         """A State of zeros, on the parameters' device and in their dtype."""
@@ -582,6 +558,9 @@ class Recurrent(nn.Module):
 
     # What a subclass with other parameter names overrides.
 
+    _has_layers = True
+    """Whether the tensors of its states have a row for each layer and direction."""
+
     def _parameter_names(self) -> dict[str, str]:
         """The parameters of one layer and direction, without suffix, each with the cell's that it is shaped as."""
         return {name: name for name in self.cell.graph.params}
@@ -635,6 +614,7 @@ class Recurrent(nn.Module):
         self._output_sizes = [shapes[output][0] * directions for shapes in own]
         self.output_size = self._output_sizes[-1]
         self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
+        self._joint_size = sum(self._input_sizes.values())  # of all inputs of a step side by side
         for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
             for name in [*cell.inputs][1:]:
                 if cell.inputs[name].value(each) != self._input_sizes[name]:
@@ -659,8 +639,12 @@ class Recurrent(nn.Module):
         weights: dict[str, list[str]] = {name: [] for name in cell.graph.params}
         for name, of_cell in self._parameter_names().items():
             weights[of_cell].append(name)
+        terms = tuple(map(len, weights.values()))
+        is_whole = cell.graph.per_step is cell.graph and {*terms} <= {1, 2}
+        self._is_stacked = self._has_layers and all(rows == 1 for rows, *_ in self._state_shapes)
         passes = []
         for layer, each in enumerate(numbers):
+            form = Form(self._is_stacked, True, tuple(own[layer].values()), terms if is_whole and 2 in terms else ())
             tensors = [k + layer * len(own[0]) * is_named_by_layer for k in range(len(own[0]))]
             place = 0 if is_named_by_layer else layer * directions
             passes.append(
@@ -672,23 +656,13 @@ class Recurrent(nn.Module):
                         weights={name: [own + suffix for own in names] for name, names in weights.items()},
                         sizes=each,
                         rows=[(k, place + way) for k in tensors],
+                        is_whole=is_whole,
+                        forms=(form, form._replace(starts_at_zero=False)),
                     )
                     for way, suffix in enumerate(self._suffixes(layer))
                 ]
             )
         return passes
-
-    def _if_alone(self) -> _Alone | None:
-        """What a call needs of one layer in one direction whose weights are those of its steps; of others None."""
-        graph = self.cell.graph
-        if len(self._pass_of) > 1 or len(self.cell.inputs) > 1 or self.learn_state:
-            return None
-        terms = tuple(len(own) for own in self._passes[0][0].weights.values())
-        if graph.is_random or graph.per_step is not graph or not {*terms} <= {1, 2}:
-            return None
-        sizes = tuple(shape[1:] for shape in self._state_shapes)
-        from_zero = Form(is_stacked=True, starts_at_zero=True, summed=terms if 2 in terms else ())
-        return _Alone(self._passes[0][0].names, sizes, from_zero, from_zero._replace(starts_at_zero=False))
 
     def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shape of each of the cell's states, given the number of each named size."""
@@ -720,11 +694,6 @@ class Recurrent(nn.Module):
         )
         return dispatch.choose(problem, self.backend, compile)
 
-    @property
-    def _joint_size(self) -> int:
-        """Of all inputs of a step side by side."""
-        return sum(self._input_sizes.values())
-
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return (f"_l{layer}", f"_l{layer}_reverse")[: 1 + self.bidirectional]
 
@@ -735,10 +704,13 @@ class Recurrent(nn.Module):
                 weights[name] = dropout_of(weights[name], self.weight_drop)
         return made_once(self.cell.graph, weights, self.sizes)
 
-    def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...]:
-        """The tensors of the state before the first step, checked against the input (T, B, I), or (B, I) of a step."""
+    def _first_state(self, state: Any, x: Tensor, is_one: bool = False) -> tuple[Tensor, ...] | None:
+        """The tensors of the state before the first step, checked against the input (T, B, I), or (B, I) of a step.
+
+        None stands for zeros.
+        """
         if state is None:
-            return tuple(self.initial_state(x.shape[-2]))
+            return tuple(self.initial_state(x.shape[-2])) if self.learn_state else None
         if not isinstance(state, State):
             raise ArgumentError(
                 f"The 'state' of {self._title} must be a State, as a call returns. Got {type(state).__name__} instead."

@@ -172,6 +172,8 @@ class Stepper:
             ArgumentError: the state or the mask does not fit.
         """
         tensors = self.rnn._first_state(state, self._like)
+        if tensors is None:
+            tensors = tuple(self.rnn.zero_state(self._like.shape[1]))
         new = State(**dict(zip(self.rnn._state_names, tensors, strict=True)))
         if mask is not None:
             new = _where(mask, new, self.state)

@@ -17,7 +17,7 @@ from selfloop.options.training import TrainingOptions
 from selfloop.training import resume
 from selfloop.training.averages import average_of, with_average
 from selfloop.training.log import LINES, Log
-from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
+from selfloop.training.optimizers import averaged, clip, is_averaging, make_optimizer, start_averaging
 from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
@@ -141,7 +141,7 @@ def _train(
         accelerator.backward(loss)
         world.average([p.grad for p in model.parameters() if p.grad is not None])
         if options.clip:
-            accelerator.clip_grad_norm_(model.parameters(), options.clip)
+            clip(model.parameters(), options.clip)
         optimizer.step()
         optimizer.zero_grad()
         if average is not None:

@@ -1,6 +1,6 @@
 """The optimizers, each as torch has it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,17 @@ def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Op
         {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
     ]
     return _OPTIMIZERS[options.optimizer]([g for g in groups if g["params"]], options)
+
+
+def clip(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Scale gradients down where their norm is above `most`, as `torch.nn.utils.clip_grad_norm_`.
+
+    Gradients of a smaller norm are not multiplied by 1: of a labeller's embeddings that took as long as their norm.
+    """
+    params = [p for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    if not float(norm) + 1e-6 <= most:  # torch divides by so much; NaN reaches all gradients
+        nn.utils.clip_grads_with_norm_(params, most, norm)
 
 
 def is_averaging(optimizer: torch.optim.Optimizer) -> bool:

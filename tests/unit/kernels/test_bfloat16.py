@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import selfloop as sl
 from selfloop import cells, param
-from selfloop.kernels import bfloat16, interpret, operators
+from selfloop.kernels import bfloat16, interpret, refusals
 
 pytestmark = pytest.mark.skipif(bfloat16.pair_products() is None, reason="this processor does not multiply bfloat16")
 
@@ -152,7 +152,7 @@ def test_other_precisions_of_autocast_run_another_way(monkeypatch):
     rnn = sl.Recurrent(cells.gru, 3, 4)
     with torch.autocast("cpu", torch.float16):
         assert "autocast to bfloat16 alone" in rnn.explain()
-    monkeypatch.setattr(operators, "pair_products", lambda: None)
+    monkeypatch.setattr(refusals, "pair_products", lambda: None)
     with autocast():
         assert "does not multiply bfloat16" in rnn.explain()
         y, _ = rnn(torch.randn(5, 2, 3))

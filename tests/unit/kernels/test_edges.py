@@ -11,7 +11,7 @@ import torch
 
 import selfloop as sl
 from selfloop.compiler.lower.operations import OPERATIONS
-from selfloop.kernels import operators
+from selfloop.kernels import refusals
 
 UNARY = {
     **{word: getattr(sl, word) for word in ("sigmoid", "tanh", "relu", "exp", "log", "softplus", "silu", "gelu")},
@@ -95,7 +95,7 @@ def outcome(word, backend, a, b, gradient):
     return [y[0].detach(), *(g[0] for g in torch.autograd.grad(y[0], (a, b), gradient, materialize_grads=True))]
 
 
-@pytest.mark.skipif(operators.UNSUPPORTED is not None, reason="no kernels here")
+@pytest.mark.skipif(refusals.UNSUPPORTED is not None, reason="no kernels here")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("word", [*UNARY, *BINARY])
 def test_special_numbers_are_torchs(word, dtype):

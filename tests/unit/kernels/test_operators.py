@@ -18,7 +18,7 @@ from selfloop import cells
 from selfloop.compiler import lower
 from selfloop.compiler.cpu import targets
 from selfloop.errors import BackendError
-from selfloop.kernels import native, operators
+from selfloop.kernels import direct, plans, refusals
 from selfloop.kernels.problem import Problem
 
 ENTRIES = {str(entry): entry for entry in CELLS}
@@ -44,12 +44,12 @@ def given(rnn, x, keep=True, **options):
 
     ops, torch.ops.selfloop = torch.ops.selfloop, Spy()
     is_plain, Problem.is_plain = Problem.is_plain, False
-    run_plain, operators.run_plain = operators.run_plain, lambda *_: None
+    run, direct.run = direct.run, lambda *_: None
     try:
         with torch.set_grad_enabled(keep):
             rnn(x, **options)
     finally:
-        torch.ops.selfloop, Problem.is_plain, operators.run_plain = ops, is_plain, run_plain
+        torch.ops.selfloop, Problem.is_plain, direct.run = ops, is_plain, run
     return found["given"]
 
 
@@ -89,7 +89,7 @@ def call_of(name):
 @pytest.fixture
 def zeroed(monkeypatch):
     """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
-    monkeypatch.setattr(native.memory, "_empty", lambda shape, dtype, _: torch.zeros(shape, dtype=dtype))
+    monkeypatch.setattr(plans.memory, "_empty", lambda shape, dtype, _: torch.zeros(shape, dtype=dtype))
 
 
 def leaf(v):
@@ -241,8 +241,8 @@ def test_a_cell_that_cannot_be_compiled_runs_another_way_and_says_why(monkeypatc
     def broken(*_):
         raise RuntimeError("LLVM ran out of registers")
 
-    monkeypatch.setattr(native, "kernels_of", broken)
-    monkeypatch.setattr(operators, "FAILED", {})
+    monkeypatch.setattr(refusals, "kernels_of", broken)
+    monkeypatch.setattr(refusals, "FAILED", {})
     rnn = sl.Recurrent(cells.lstm, 3, 4)
     with pytest.warns(RuntimeWarning, match="'lstm' runs slowly: it could not be compiled"):
         y, _ = rnn(torch.randn(4, 2, 3))
@@ -256,8 +256,8 @@ def test_a_compilers_error_is_the_cause_with_its_traceback(monkeypatch):
         raise ZeroDivisionError("no size")
 
     monkeypatch.setattr(lower, "fuse", a_pass_that_fails)
-    monkeypatch.setattr(operators, "FAILED", {})
-    native._kernels.cache_clear()
+    monkeypatch.setattr(refusals, "FAILED", {})
+    plans._kernels.cache_clear()
     rnn = sl.Recurrent(cells.lstm, 3, 4, backend="native")
     with (
         pytest.warns(RuntimeWarning, match="backend='native' shows where"),
@@ -397,7 +397,7 @@ def fitting():
     return names[names.index(wide.name) + 1 :]
 
 
-@pytest.mark.skipif(operators.UNSUPPORTED is not None, reason="no kernels here")
+@pytest.mark.skipif(refusals.UNSUPPORTED is not None, reason="no kernels here")
 @pytest.mark.parametrize("name", ["avx2", "sse2"])
 def test_a_narrower_target_gives_the_same_numbers(name):
     if name not in fitting():
@@ -419,7 +419,7 @@ def test_a_target_that_does_not_exist_leaves_the_other_ways():
 
 
 def test_tolerances_are_those_of_the_catalogue():
-    assert set(TOLERANCE) == set(native.BITS)
+    assert set(TOLERANCE) == set(plans.BITS)
 
 
 def test_transforms_of_functions_run_another_way():

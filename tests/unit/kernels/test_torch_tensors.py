@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import selfloop as sl
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.kernels import operators
+from selfloop.kernels import refusals
 
-pytestmark = pytest.mark.skipif(operators.UNSUPPORTED is not None, reason="no kernels here")
+pytestmark = pytest.mark.skipif(refusals.UNSUPPORTED is not None, reason="no kernels here")
 
 ENTRIES = {str(entry): entry for entry in CELLS}
 T, B, I, H = 5, 3, 3, 4  # noqa: E741

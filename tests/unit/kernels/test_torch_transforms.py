@@ -10,9 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 import selfloop as sl
 from selfloop.errors import BackendError
-from selfloop.kernels import operators
+from selfloop.kernels import refusals
 
-pytestmark = pytest.mark.skipif(operators.UNSUPPORTED is not None, reason="no kernels here")
+pytestmark = pytest.mark.skipif(refusals.UNSUPPORTED is not None, reason="no kernels here")
 
 ENTRIES = {str(entry): entry for entry in CELLS}
 RAGGED = {"lengths": [4, 0, 2], "resets": torch.arange(12).view(4, 3) % 5 == 1}

@@ -4,6 +4,7 @@ from torch import nn
 
 from selfloop.training import TrainingOptions
 from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
+from selfloop.training.optimizers import clip as clip_of_training
 
 
 def make(**options):
@@ -56,3 +57,21 @@ def test_the_weights_come_back_though_the_block_raises():
         model.weight.data.zero_()
         raise KeyError
     assert torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.5, 0.9999995, 1.0, 1.0000001, 30.0, float("nan"), float("inf")])
+def test_gradients_are_clipped_to_the_bits_of_torch(norm):
+    parts = []
+    for clip in (clip_of_training, torch.nn.utils.clip_grad_norm_):
+        params = [torch.nn.Parameter(torch.zeros(n)) for n in (3, 5, 2)]
+        generator = torch.Generator().manual_seed(0)
+        for p in params[:2]:  # the last one has no gradient
+            p.grad = torch.randn(p.shape, generator=generator)
+        length = torch.cat([p.grad for p in params[:2]]).norm()
+        for p in params[:2]:
+            p.grad *= norm / length
+        clip(iter(params), 1.0)
+        parts.append([p.grad for p in params[:2]])
+        assert params[2].grad is None
+    for own, theirs in zip(*parts, strict=True):
+        assert own.numpy().tobytes() == theirs.numpy().tobytes()

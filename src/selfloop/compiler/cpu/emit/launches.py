@@ -17,21 +17,25 @@ of the system's function that lets other threads run, and the number of launches
 LAUNCH = ("function", "block")
 """Then, for each launch: the address of a kernel, and that of this thread's argument block for it."""
 
-PATCH_HEADER = ("numbers", "offsets", "bases", "count")
+PATCH_HEADER = ("numbers", "offsets", "bases", "count", "more_numbers", "more_offsets", "more_bases", "more_count")
 """The argument block of `patch`: the addresses of what it writes, ``numbers[k] = offsets[k] + addresses[bases[k]]``, of
-the offsets and of the bases, which are 32 bits wide, and how many there are. Then come the addresses of the bases."""
+the offsets and of the bases, which are 32 bits wide, and how many there are; then the same of more of them. Then come
+the addresses of the bases."""
 
 
 def emit_patch(module: ir.Module, name: str, target: Target, bits: int) -> None:
     """Write the function `name`, which adds bases to offsets."""
     f = Function(module, name, target, bits)
     b, half = f.builder, ir.IntType(32)
-    numbers, offsets, bases = (f.pointer(PATCH_HEADER.index(key)) for key in ("numbers", "offsets", "bases"))
     addresses = f.at(f.block, len(PATCH_HEADER), f.index)
-    with f.loop(0, f.argument(PATCH_HEADER.index("count"))) as k:
-        base = b.sext(b.load(f.at(bases, k, half), typ=half), f.index)
-        offset, address = (b.load(f.at(own, n, f.index), typ=f.index) for own, n in ((offsets, k), (addresses, base)))
-        b.store(f.plus(offset, address), f.at(numbers, k, f.index))
+    for start in (0, len(PATCH_HEADER) // 2):
+        numbers, offsets, bases = (f.pointer(start + place) for place in range(3))
+        with f.loop(0, f.argument(start + 3)) as k:
+            base = b.sext(b.load(f.at(bases, k, half), typ=half), f.index)
+            offset, address = (
+                b.load(f.at(own, n, f.index), typ=f.index) for own, n in ((offsets, k), (addresses, base))
+            )
+            b.store(f.plus(offset, address), f.at(numbers, k, f.index))
     f.finish()
 
 

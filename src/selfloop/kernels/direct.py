@@ -1,0 +1,138 @@
+"""Compiled kernels as a backend. Plain tensors go to them directly; others by torch's dispatcher, see `operators`.
+
+Torch's dispatcher takes 15 µs for each operator. Plain tensors (see `are_plain`) do without it: `run` calls the
+kernels, or for a gradient `_Direct`, whose backward pass calls them too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from selfloop.kernels import native, operators
+from selfloop.kernels.call import Call, call_of
+from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
+from selfloop.kernels.problem import Output, Problem, are_plain, have_memory
+from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal
+from selfloop.kernels.torch_internals import apply_of
+
+Tensors = tuple[Tensor, ...]
+
+
+def run(call: Call) -> tuple[Tensor, Tensors] | None:
+    """The output and the final states, in the call's form, where all tensors are plain and kernels can run it."""
+    if call.x.dtype not in BITS:
+        return None
+    tensors = given = call.x, *call.state, *call.weights
+    if call.lengths is not None or call.resets is not None:
+        given = *tensors, *[v for v in (call.lengths, call.resets) if v is not None]
+    if not are_plain(given) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
+        return None
+    keeps = torch.is_grad_enabled() and True in [v.requires_grad for v in tensors]
+    key = key_of(call, keeps)
+    plan = known_plan(key) or plan_of_lengths(key, call)
+    if plan is None:
+        with torch.no_grad():
+            problem = call.problem()
+        if refusal(problem) is not None or compile_or_explain(problem) is not None:
+            return None
+        plan = new_plan(key, problem, call.form, keeps)
+    return _planned(plan, tensors, call.seed, call.lengths, call.resets)
+
+
+def run_problem(problem: Problem) -> Output:
+    """The output and the final states.
+
+    In bfloat16 the output has the dtype of the input, and each final state that of the first. The kernels take float32
+    tensors and round what is multiplied to bfloat16; sums and states stay float32 from step to step.
+    """
+    if is_bfloat16(problem):
+        dtypes = [s.dtype for s in problem.state]
+        y, final = _run(as_float(problem))
+        return y.to(problem.x.dtype), tuple(s.to(dtype) for s, dtype in zip(final, dtypes, strict=True))
+    return _run(problem)
+
+
+def _run(problem: Problem) -> Output:
+    if not problem.is_plain:
+        return operators.run(problem)
+    plan = plan_of(call_of(problem), needs_gradient(problem))
+    return _planned(plan, problem.tensors, problem.seed, problem.lengths, problem.resets)
+
+
+def _planned(
+    plan: Plan, tensors: Sequence[Tensor], seed: Tensor | None, lengths: Tensor | None, resets: Tensor | None
+) -> tuple[Tensor, Tensors]:
+    if plan.signature.needs_gradient:
+        y, *final = _apply_direct(plan, seed, lengths, resets, *tensors)
+    else:
+        y, final, _ = native.forward(plan, plan.form.read(tensors), seed)
+    return y, tuple(final)
+
+
+class _Direct(Function):
+    """The kernels with their gradient, given the plan of such calls; all tensors are plain."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: Plan,
+        seed: Tensor | None,
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        *tensors: Tensor,
+    ) -> Any:
+        read = plan.form.read(tensors)
+        y, final, saved = native.forward(plan, read, seed)
+        ctx.save_for_backward(*read, y, *final, *saved, lengths, resets)
+        ctx.plan, ctx.seed, ctx.count = plan, seed, len(read)
+        ctx.set_materialize_grads(False)
+        return y, *final
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        plan, seed = ctx.plan, ctx.seed
+        *saved, lengths, resets = ctx.saved_tensors
+        read, outputs = saved[: ctx.count], saved[ctx.count :]
+        dy, *dh_next = gradients
+        if dy is None:
+            dy = torch.zeros_like(outputs[0])
+        computed: Sequence[Tensor | None]
+        given = [d for d in dh_next if d is not None]
+        if not torch.is_grad_enabled() and are_plain((dy, *given)):
+            if not have_memory(read):
+                plan.problem(read).check_storage()
+            computed = native.backward(plan, read, seed, outputs, dy, dh_next)
+        else:
+            computed = _general_gradients(plan, seed, lengths, resets, read, outputs, gradients)
+        return None, None, None, None, *plan.form.given(computed)
+
+
+_apply_direct = apply_of(_Direct)
+
+
+def _general_gradients(
+    plan: Plan,
+    seed: Tensor | None,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    read: list[Tensor],
+    outputs: list[Tensor],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """What `native.backward` gives, whatever the gradients of the outputs are."""
+    problem, end = plan.problem(read, seed=seed, lengths=lengths, resets=resets), 1 + plan.states
+    dy, *dh_next = operators.cotangents(gradients, outputs)
+    final = outputs[1:end]
+    if plan.form.is_stacked:
+        final, dh_next = ([v.squeeze(0) for v in own] for own in (final, dh_next))
+    cell, x, state, params, lengths, resets, *options = operators.arguments_of(problem)
+    given = cell, len(state), tuple(options), lengths, resets, [x, *state, *params]
+    computed = list(operators.gradients_of(*given, [outputs[0], *final, *outputs[end:]], dy, dh_next))
+    if plan.form.starts_at_zero:
+        return [computed[0], *computed[end:]]
+    if plan.form.is_stacked:
+        computed[1:end] = [None if d is None else d.unsqueeze(0) for d in computed[1:end]]
+    return computed

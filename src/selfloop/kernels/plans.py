@@ -1,0 +1,397 @@
+"""`Plan`: what calls of compiled kernels have in common whose tensors are laid out alike, kept from call to call."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from selfloop.compiler import Kernels, PairProducts, Target, compile, host_target
+from selfloop.kernels import commands, memory, team
+from selfloop.kernels.bfloat16 import pair_products
+from selfloop.kernels.call import Call, Form
+from selfloop.kernels.command_buffer import CommandBuffer
+from selfloop.kernels.memory import Memory
+from selfloop.kernels.problem import Problem
+from selfloop.kernels.ragged import Rows, arrange
+from selfloop.kernels.recording import Signature
+from selfloop.kernels.weight_gradients import is_covered
+from selfloop.language.graph import Graph
+
+BITS = {torch.float32: 32, torch.float64: 64}
+
+ONE_THREAD_BELOW = 1 << 20
+"""Multiplications of a call below which one thread does everything: they take 20 µs, and waking the others takes 5."""
+
+
+class Backward(NamedTuple):
+    """A backward pass, for gradients that are laid out in one way.
+
+    Attributes:
+        recorded: the command buffer; its bases are the tensors of a call, then `BACKWARD`, and so on.
+        gradients: the memory of each parameter's gradient.
+        zeroed: the parameters whose gradients must be zero at first.
+        partial: the parameters whose gradients are sums of partial sums, with their names.
+    """
+
+    recorded: CommandBuffer
+    gradients: tuple[Memory, ...]
+    zeroed: tuple[int, ...]
+    partial: tuple[tuple[int, str], ...]
+
+
+FORWARD = ("seed", "y")
+BACKWARD = ("seed", "y", "dy", "dx")
+"""The bases of a command buffer, after those of the tensors of a call."""
+
+MOST_BACKWARD = 4
+"""Backward passes of a plan that are kept."""
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """What calls have in common whose tensors have the same shapes and strides.
+
+    Attributes:
+        graph: the cell.
+        options: `reverse`, `recompute`, `bfloat16` and `single_row` of the Problem.
+        kernels: of the cell.
+        rows: of the batch.
+        signature: what the command buffers depend on.
+        y, final, saved, dx: the memory of the output, of the final states, of what the forward pass saves for the
+            gradient, and of the input's gradient.
+        form: how tensors are given.
+        copied: the tensors that kernels cannot read as they lie.
+        is_short: whether a call takes microseconds.
+        is_swapped: whether the input's gradient is (B, T, I), transposed, as the input is.
+        forward: the command buffer; its bases are the tensors, then `FORWARD`, what is saved and the final states; None
+            where nothing is to be done.
+        used, seen: when it was last used, and when that was looked at.
+        bytes: of the command buffers.
+        like: a plan for other lengths, which shares all but tables of rows with this one.
+    """
+
+    graph: Graph
+    options: Mapping[str, Any]
+    kernels: Kernels
+    rows: Rows
+    signature: Signature
+    y: Memory
+    final: tuple[Memory, ...]
+    saved: tuple[Memory, ...]
+    dx: Memory
+    form: Form
+    copied: tuple[int, ...]
+    is_short: bool
+    is_swapped: bool
+    forward: CommandBuffer | None = None
+    used: int = 0
+    seen: int = 0
+    bytes: int = 0
+    like: "Plan | None" = None
+    _backward: dict[tuple[object, ...], Backward] = field(default_factory=dict)
+
+    @property
+    def states(self) -> int:
+        """The number of states."""
+        return len(self.final)
+
+    def problem(self, read: Sequence[Tensor], **options: Any) -> Problem:
+        """What was run.
+
+        Args:
+            read: input, first states where they are given, and parameters.
+            options: lengths, resets and seed.
+        """
+        x, first = read[0], 1 if self.form.starts_at_zero else 1 + self.states
+        state = read[1:first] if first > 1 else [x.new_zeros(own.shape) for own in self.final]
+        if self.form.is_stacked:
+            state = [s.squeeze(0) for s in state]
+        params = dict(zip(self.graph.params, read[first:], strict=True))
+        return Problem(self.graph, params, x, tuple(state), **self.options, **options)
+
+    def backward(self, params: Sequence[Tensor], dy: Tensor, dx: Tensor, dh_next: Sequence[Tensor | None]) -> Backward:
+        """The backward pass for gradients laid out like these."""
+        layout = dy.stride(), *[d is None for d in dh_next]
+        known = self._backward.get(layout)
+        if known is None:
+            known = self._of_like(layout)
+            if known is None:
+                known = _backward(self, params, dy, dx, dh_next)
+                if self.like is not None:
+                    self.like._keep(layout, known)
+            self._keep(layout, known)
+        return known
+
+    def _keep(self, layout: tuple[object, ...], known: Backward) -> None:
+        if len(self._backward) >= MOST_BACKWARD:
+            self._backward.clear()
+        self._backward[layout] = known
+        self.bytes += known.recorded.bytes
+
+    def of(self, rows: Rows) -> "Plan | None":
+        """The same for sequences of other lengths; None where more than tables of rows differs."""
+        forward = self.forward and rows.total and self.forward.of(rows)
+        if not forward or self.is_short != _is_small(rows, self.kernels):
+            return None
+        found = copy(self)  # `replace` takes ten times as long
+        found.rows, found.forward, found.bytes = rows, forward, forward.bytes
+        found.like, found._backward = self.like or self, {}
+        return found
+
+    def _of_like(self, layout: tuple[object, ...]) -> Backward | None:
+        own = self.like and self.like._backward.get(layout)
+        recorded = own and own.recorded.of(self.rows)
+        return own._replace(recorded=recorded) if own and recorded else None
+
+
+MOST_PLANS, MOST_BYTES = 256, 1 << 26
+"""Plans that are kept, and the bytes of their command buffers. One for 16,384 rows of an LSTM takes 2 MB."""
+
+_PLANS: dict[tuple[object, ...], Plan] = {}
+"""By all that they depend on."""
+
+MOST_RAGGED = 64
+"""Plans that are kept for calls of other lengths."""
+
+_RAGGED: dict[object, Plan] = {}
+"""The last plan that was recorded, by all but lengths and resets."""
+
+_CLOCK = count()
+
+
+def known_plan(key: tuple[object, ...]) -> Plan | None:
+    """The plan of an earlier call of this key."""
+    plan = _PLANS.get(key)
+    if plan is not None:
+        plan.used = next(_CLOCK)
+    return plan
+
+
+def plan_of(call: Call, needs_gradient: bool) -> Plan:
+    """That of an earlier call, or a new one."""
+    key = key_of(call, needs_gradient)
+    known = known_plan(key) or plan_of_lengths(key, call)
+    return new_plan(key, call.problem(), call.form, needs_gradient) if known is None else known
+
+
+def plan_of_lengths(key: tuple[object, ...], call: Call) -> Plan | None:
+    """A plan for this key made of that of a call which differs in lengths alone."""
+    if call.lengths is None and call.resets is None:
+        return None
+    known = _RAGGED.get(_but_lengths(key))
+    if known is None:
+        return None
+    steps, batch = call.x.shape[:2]
+    plan = known.of(arrange(steps, batch, call.lengths, call.resets, call.reverse))
+    if plan is not None:
+        _keep(key, plan)
+    return plan
+
+
+def new_plan(key: tuple[object, ...], problem: Problem, form: Form, needs_gradient: bool) -> Plan:
+    """A plan for calls of this key, which is kept unless it is huge."""
+    plan = _new_plan(problem, form, needs_gradient)
+    if _keep(key, plan) and key[:2] != (None, None):
+        while len(_RAGGED) >= MOST_RAGGED:
+            _RAGGED.pop(next(iter(_RAGGED), None), None)
+        _RAGGED[_but_lengths(key)] = plan
+    return plan
+
+
+def _keep(key: tuple[object, ...], plan: Plan) -> bool:
+    if plan.bytes > MOST_BYTES // 4:
+        return False
+    _make_room(plan.bytes)
+    plan.used = plan.seen = next(_CLOCK)
+    _PLANS[key] = plan
+    return True
+
+
+def _but_lengths(key: tuple[object, ...]) -> tuple[object, ...]:
+    return key[0] is None, key[1] is None, *key[2:]
+
+
+def _make_room(bytes: int) -> None:
+    """Forget plans that were not used for long, until there is room for one more of so many bytes.
+
+    They stand in the order in which they were made; one that was used since is put last, and stays for now.
+    """
+    room = MOST_BYTES - bytes - sum([plan.bytes for plan in [*_PLANS.values()]])
+    while len(_PLANS) >= MOST_PLANS or room < 0:
+        key = next(iter(_PLANS), None)
+        plan = None if key is None else _PLANS.pop(key, None)
+        if key is None or plan is None:  # another thread did
+            return
+        if plan.used > plan.seen:
+            plan.seen = plan.used
+            _PLANS[key] = plan
+        else:
+            room += plan.bytes
+
+
+def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
+    """All that a plan depends on; the numbers of lengths and resets come first."""
+    x, lengths, resets = call.x, call.lengths, call.resets
+    key: list[object] = [
+        None if lengths is None else lengths.numpy().tobytes(),
+        None if resets is None else resets.numpy().tobytes(),
+        call.graph.text,
+        call.form,
+        call.reverse,
+        call.recompute,
+        call.bfloat16,
+        call.single_row,
+        call.seed is None,
+        needs_gradient,
+        torch.get_num_threads(),
+        x.shape,
+        x.stride(),
+        x.dtype,
+    ]
+    for s in call.state:
+        key += (s.shape, s.is_contiguous(), s.dtype)
+    for w in call.weights:
+        key += (w.shape, w.stride(), w.dtype)
+    return tuple(key)
+
+
+def _new_plan(problem: Problem, form: Form, needs_gradient: bool) -> Plan:
+    kernels, dtype = kernels_of(problem), problem.x.dtype
+    first = () if form.starts_at_zero else problem.state
+    x = contiguous_rows(problem.x)
+    is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
+    is_read += [w.dim() == 2 or w.is_contiguous() for w in problem.params.values()]
+    rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
+    is_small = _is_small(rows, kernels)
+    signature = Signature(
+        kernels,
+        _pitches(x),
+        _pitches(x),
+        _pitches(x),
+        tuple((name, tuple(w.shape), w.stride()) for name, w in problem.params.items() if w.dim() == 2),
+        problem.seed is not None,
+        needs_gradient,
+        problem.recompute,
+        1 if is_small else team.threads(),
+        frozenset(f"first {name}" for name in kernels.states if form.starts_at_zero),
+    )
+    saved: list[tuple[int, int]] = []
+    if needs_gradient:
+        sizes = list(kernels.states.values())
+        residuals = rows.steps * rows.batch * signature.saves_residuals
+        saved = [(residuals, kernels.train.fields["residual"].stride)]
+        saved += [(rows.steps * rows.batch, size) for size in sizes[1:]]
+    plan = Plan(
+        problem.graph,
+        {name: getattr(problem, name) for name in ("reverse", "recompute", "bfloat16", "single_row")},
+        kernels,
+        rows,
+        signature,
+        y=memory.of_output((rows.steps, rows.batch, problem.state[0].shape[1]), dtype),
+        final=tuple(memory.of_output((*[1] * form.is_stacked, *s.shape), dtype) for s in problem.state),
+        saved=tuple(memory.of_workspace(shape, dtype) for shape in saved),
+        dx=memory.of_output(_in_memory(problem.x), dtype),
+        form=form,
+        copied=tuple(k for k, is_so in enumerate(is_read) if not is_so),
+        is_short=is_small,
+        is_swapped=_is_swapped(problem.x),
+    )
+    if rows.total:
+        names = [*_tensors(plan), *FORWARD, *_bases(plan, ("final",))]
+        plan.forward = commands.forward(signature, rows, names)
+        plan.bytes = plan.forward.bytes
+    return plan
+
+
+def _is_small(rows: Rows, kernels: Kernels) -> bool:
+    return rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
+
+
+def _tensors(plan: Plan) -> list[str]:
+    """The bases of the tensors of a call."""
+    states = () if plan.form.starts_at_zero else plan.kernels.states
+    return ["x", *(f"first {name}" for name in states), *(f"param {name}" for name in plan.graph.params)]
+
+
+def _bases(plan: Plan, of_states: Sequence[str]) -> list[str]:
+    """Those of what is saved and of states."""
+    states = plan.kernels.states
+    saved = ["residual", *(f"history {name}" for name in list(states)[1:])][: len(plan.saved)]
+    return saved + [f"{kind} {name}" for kind in of_states for name in states]
+
+
+def _backward(
+    plan: Plan, params: Sequence[Tensor], dy: Tensor, dx: Tensor, dh_next: Sequence[Tensor | None]
+) -> Backward:
+    """The backward pass for gradients laid out like these."""
+    kernels, names = plan.kernels, list(plan.graph.params)
+    zero = {f"dh_next {name}" for name, d in zip(kernels.states, dh_next, strict=True) if d is None}
+    signature = plan.signature._replace(dy=_pitches(dy), dx=_pitches(dx), zeros=plan.signature.zeros | zero)
+    states = _bases(plan, ("final", "dh_next") if plan.form.starts_at_zero else ("final", "dh_next", "dh_prev"))
+    bases = [*_tensors(plan), *BACKWARD, *(name for name in states if name not in zero)]
+    recorded = commands.backward(signature, plan.rows, [*bases, *(f"gradient {name}" for name in names)])
+    covered = {name for name, size, _ in signature.matrices if is_covered(kernels, name, size)}
+    for name, own in zip(names, params, strict=True):  # those that `add_rows` writes
+        sizes = [size for (of, _), size in kernels.dparam_sizes.items() if of == name]
+        if own.dim() != 2 and sum(sizes) == own.numel():
+            covered.add(name)
+    return Backward(
+        recorded,
+        tuple(memory.of_output(own.shape, own.dtype) for own in params),
+        tuple(k for k, name in enumerate(names) if name not in covered),
+        tuple((k, name) for k, name in enumerate(names) if name in recorded.named),
+    )
+
+
+def contiguous_rows(v: Tensor) -> Tensor:
+    """The same, with the elements of a row side by side."""
+    return v if v.stride(-1) == 1 or v.shape[-1] == 1 else v.contiguous()
+
+
+def laid_as(x: Tensor, empty: Callable[[Sequence[int]], Tensor]) -> Tensor:
+    """Memory for the gradient of an input: (T, B, I), or (B, T, I) transposed where the input is."""
+    found = empty(_in_memory(x))
+    return found.transpose(0, 1) if _is_swapped(x) else found
+
+
+def _is_swapped(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
+
+
+def _in_memory(x: Tensor) -> tuple[Any, ...]:
+    steps, batch, size = x.shape
+    return (batch, steps, size) if _is_swapped(x) else (steps, batch, size)
+
+
+def _pitches(v: Tensor) -> tuple[int, int]:
+    item = v.element_size()
+    return v.stride(0) * item, v.stride(1) * item
+
+
+def kernels_of(problem: Problem) -> Kernels:
+    """The kernels for a problem, compiled at the first call."""
+    rounds = pair_products() if problem.bfloat16 else None
+    bits = BITS[problem.x.dtype]
+    return _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, rounds)
+
+
+@lru_cache(maxsize=256)
+def _kernels(
+    cell: str,
+    shapes: tuple[tuple[int, ...], ...],
+    bits: int,
+    target: Target,
+    single_row: bool,
+    bfloat16: PairProducts | None,
+) -> Kernels:
+    graph = Graph.read(cell)
+    names = (graph.input, *graph.states, *graph.params)
+    sizes = graph.solve(dict(zip(names, shapes, strict=True)))
+    if single_row:  # the products of the input have as many rows as steps, those of the state one
+        return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
+    return compile(graph, sizes, bits, target, bfloat16=bfloat16)
