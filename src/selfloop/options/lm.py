@@ -15,6 +15,9 @@ class TextOptions(SourceOptions):
     source: str | None = None
     """A text file, a folder, a JSONL, CSV or Parquet file, or a data set on the Hugging Face hub. By default the
     language reference that ships with Python."""
+    valid_fraction: float | None = Field(default=None, gt=0, lt=1)  # type: ignore[assignment]
+    """The fraction of the source that is held out for validation, if no validation data are given. By default a tenth,
+    and at most a million characters."""
     column: ColumnName | None = None
     """The column with the text. By default the one named text, or the only one that holds text."""
     tokenizer: Literal["char", "byte", "word", "bpe"] = "char"

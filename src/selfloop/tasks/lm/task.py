@@ -1,10 +1,14 @@
 """Training a language model: what the loop asks of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
-from selfloop.data import Streams, Tokenizer, tokenize
+from selfloop.data import KINDS, Streams, Tokenizer, tokenize
+from selfloop.data.text.pieces import sample
+from selfloop.data.text.token_kinds import ANYWHERE
 from selfloop.errors import DataError
 from selfloop.layers import State
 from selfloop.layers.read_out import cross_entropy
@@ -17,6 +21,10 @@ from selfloop.tasks.run_config import save_tokenizer
 from selfloop.training import Run
 from selfloop.world import World
 
+MOST_LEARNT_FROM = 50_000_000
+"""Characters that words and pieces of words are counted in. Different words grow with the text: of 5 GB they took more
+memory than training, and minutes to count."""
+
 
 class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     """Text, tokenizer and model for one run."""
@@ -25,10 +33,15 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
     TOGETHER = True
 
     def learn_inputs(self) -> Tokenizer:
-        """The tokenizer of the training text."""
-        data = self.config.data
-        train = self.dataset.train
-        return World.here().first_makes(lambda: Tokenizer.train(data.tokenizer, train, data.vocab_size))
+        """The tokenizer of the training text; of words and their pieces, of a part where there is very much of it."""
+        data, train = self.config.data, self.dataset.train
+
+        def learn() -> Tokenizer:
+            cut = KINDS[data.tokenizer].cut
+            text = train if cut is ANYWHERE else sample(train, cut, MOST_LEARNT_FROM)
+            return Tokenizer.train(data.tokenizer, text, data.vocab_size)
+
+        return World.here().first_makes(learn)
 
     def prepare(self) -> int:
         """The texts as tokens, in streams.
@@ -89,4 +102,13 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
 
     def hashes(self) -> dict[str, str]:
         """Hashes of the texts as tokens."""
-        return {"training text": fingerprint(self.tokens.ids), "validation text": fingerprint(self.valid_tokens.ids)}
+        return {
+            f"{name} text": fingerprint(*as_pairs(tokens.ids))
+            for name, tokens in (("training", self.tokens), ("validation", self.valid_tokens))
+        }
+
+
+def as_pairs(ids: npt.NDArray[np.unsignedinteger]) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+    """Tokens in parts, of two bytes a token at the least: runs that were begun when all had two know their hash."""
+    dtype = max(ids.dtype, np.dtype("<u2"), key=lambda dtype: dtype.itemsize)
+    return (ids[start : start + (1 << 20)].astype(dtype) for start in range(0, len(ids), 1 << 20))
