@@ -6,13 +6,13 @@
 The lines of the files, shuffled anew in every round, fill a file of so many gigabytes, in a temporary folder that is
 removed at the end. In every round one line in fifty is written with other letters, so that there are new words all the
 time, as in real text: 0.5 GB has about ten times as many different words as 0.05 GB. What is trained are the defaults
-of `selfloop train lm`, for so many minutes; of words there are 10,000.
+of `selfloop train lm`, for so many minutes; of words there are 10,000. The scoring at the end is left out.
 
 MB/s is the size of the file by the seconds from the start of the command until its training starts: whole reads of the
 file to hash, count, learn the vocabulary and encode, and five seconds of Python's imports. Memory is RssAnon of
 /proc/PID/status: what no file backs. The mapped tokens are not in it, since the kernel drops their pages when it needs
-the room. It is read twenty times a second; "largest" has the kernel's own high-water mark of all resident memory (VmHWM),
-which mapped pages are in.
+the room. It is read twenty times a second; "largest" has the kernel's own high-water mark of all resident memory
+(VmHWM), which mapped pages are in.
 """
 
 import argparse
@@ -174,9 +174,10 @@ class Memory(threading.Thread):
             time.sleep(0.05)
 
 
-def measure(path: Path, caches: Path, options: list[str]) -> tuple[float, Memory, str]:
+def measure(path: Path, caches: Path, minutes: float, options: list[str]) -> tuple[float, Memory, str]:
     """Train on a corpus: seconds until training starts, memory by phase, and the last validation."""
-    words = [sys.executable, "-m", "selfloop", "train", "lm", str(path), "--run", str(caches / "run"), *options]
+    words = [sys.executable, "-m", "selfloop", "train", "lm", str(path), "--run", str(caches / "run")]
+    words += ["--minutes", str(minutes), *options]
     began, seconds, valid = time.perf_counter(), 0.0, ""
     with subprocess.Popen(
         words,
@@ -195,9 +196,9 @@ def measure(path: Path, caches: Path, options: list[str]) -> tuple[float, Memory
                 seconds, memory.phase = time.perf_counter() - began, "training"
             elif line.startswith("update ") and " valid " in line:
                 valid = " ".join(line.split("valid")[1].split()[:2])
-            elif line.startswith("Trained "):
-                memory.phase = "after"
-    if process.returncode:
+                if time.perf_counter() - began - seconds > 60 * minutes:  # the last one
+                    process.kill()
+    if not valid:
         sys.exit("".join(said))
     return seconds, memory, valid
 
@@ -222,10 +223,10 @@ def main() -> None:
                 path = Path(temporary, f"corpus.{form}") if form != "folder" else Path(temporary, "corpus")
                 make(path, form, chosen.texts, size * 1e9)
                 for kind in chosen.kinds:
-                    options = ["--tokenizer", kind, "--minutes", str(chosen.minutes)]
+                    options = ["--tokenizer", kind]
                     options += ["--vocab-size", str(chosen.words)] if kind == "word" else []
                     with tempfile.TemporaryDirectory(dir=temporary) as caches:
-                        seconds, memory, valid = measure(path, Path(caches), options)
+                        seconds, memory, valid = measure(path, Path(caches), chosen.minutes, options)
                     own = f"{memory.most['reading']:,}, {memory.most['training']:,}"
                     print(
                         f"{form:8} {size:5g} {kind:5} {seconds:13.1f} s {size * 1e3 / seconds:6.1f}   {own:>30}   "

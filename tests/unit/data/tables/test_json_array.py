@@ -3,11 +3,11 @@ import json
 
 import pytest
 
-from selfloop.errors import DataError
 from selfloop.data.reading import Reading
 from selfloop.data.tables import json_array
 from selfloop.data.tables.json_array import entries
 from selfloop.data.tables.table import read_table
+from selfloop.errors import DataError
 
 VALUES = [{"text": 'a, ] " [', "n": 1.5}, [], [1, [2]], "long " * 40, 12345, None, True, {}, -1e3]
 
