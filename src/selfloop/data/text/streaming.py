@@ -27,7 +27,7 @@ MOST_VALID = 5_000_000
 """Characters of a split that are validated or tested with, the first ones."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamedCorpus(Corpus):
     """A corpus whose training text is a stream.
 
@@ -36,7 +36,7 @@ class StreamedCorpus(Corpus):
         open: the training texts of one of the processes that share them.
     """
 
-    open: Callable[[World], "TextStream"] = lambda world: TextStream(None, "", world)
+    open: "Callable[[World], TextStream]"
 
 
 class TextStream:
@@ -57,7 +57,7 @@ class TextStream:
     def __init__(self, dataset: Any, where: str, world: World = ALONE, skip: int = 0) -> None:
         self._where = where
         shared = split_among(dataset, world)
-        self._dataset = shared.skip(skip) if skip else shared
+        self._dataset = (shared.skip(skip) if skip else shared).with_format("arrow")
         self._epoch, self._before, self._used = 0, None, 0
         self._batches: Iterator[Any] | None = None
         self._rows: Iterator[str | None] = iter(())
@@ -94,7 +94,7 @@ class TextStream:
     def _read(self) -> None:
         """The next rows, with the state of the dataset before them."""
         if self._batches is None:
-            self._batches = iter(self._dataset.with_format("arrow").iter(batch_size=ROWS))
+            self._batches = self._dataset.iter(batch_size=ROWS)
         else:
             self._before = self._dataset.state_dict()
         rows = next_rows(self._batches, self._where)
