@@ -51,24 +51,23 @@ class LanguageModelling(Learner[Tokenizer, LanguageModelConfig, TextModel]):
         Raises:
             DataError: a text is too short.
         """
-        training, window = self.config.training, self.config.data.window
-        self.valid_tokens = self._tokens(self.dataset.valid, "validation")
-        self._valid_streams = evaluation_streams(self.valid_tokens, self.inputs, training.batch_size)
+        training, window, world = self.config.training, self.config.data.window, World.here()
         self._fed: FedStreams | None = None
         if isinstance(self.dataset, StreamedCorpus):
-            world = World.here()
             rows = -(-training.batch_size // world.size)
             self._fed = FedStreams(self.dataset.open(world), self.inputs, batch_size=rows, window=window)
-            return None
-        self.tokens = self._tokens(self.dataset.train, "training")
-        self._streams = Streams(
-            self.tokens.ids,
-            batch_size=training.batch_size,
-            window=window,
-            start_id=self.inputs.start_id,
-            seed=training.seed,
-        )
-        return self._streams.windows_per_epoch
+        else:
+            self.tokens = self._tokens(self.dataset.train, "training")
+            self._streams = Streams(
+                self.tokens.ids,
+                batch_size=training.batch_size,
+                window=window,
+                start_id=self.inputs.start_id,
+                seed=training.seed,
+            )
+        self.valid_tokens = self._tokens(self.dataset.valid, "validation")
+        self._valid_streams = evaluation_streams(self.valid_tokens, self.inputs, training.batch_size)
+        return None if self._fed is not None else self._streams.windows_per_epoch
 
     def _tokens(self, text: Text, name: str) -> Tokens:
         tokens = tokenize(text, self.inputs, world=World.here())

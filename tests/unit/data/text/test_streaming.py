@@ -13,7 +13,7 @@ from selfloop.data.reading import Reading
 from selfloop.data.text import streaming
 from selfloop.data.text.streaming import read_streamed
 from selfloop.errors import DataError
-from selfloop.world import World
+from selfloop.world import ALONE, World
 
 SIZES = (7, 12, 3, 9)  # of the files
 
@@ -42,7 +42,7 @@ def folder(request, tmp_path):
     return tmp_path
 
 
-def opened(folder, world=World(), **options):
+def opened(folder, world=ALONE, **options):
     return read_streamed(folder, Reading(bad=BadItems()), **options).open(world)
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_sentence(tmp_path, name, cont
 def test_a_stream_that_is_all_held_out_or_breaks_off_says_so(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in WHOLE))
-    with pytest.raises(DataError, match="must hold text for every process. There is too little: give more"):
+    with pytest.raises(DataError, match=r"must hold text for every process\. There is too little: give more"):
         next(opened(path, valid_examples=100))
     stream = opened(path, valid_examples=2)
     path.write_text("")
