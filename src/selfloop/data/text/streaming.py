@@ -12,7 +12,7 @@ from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.files.names import form_of
 from selfloop.data.parts import files_read, of_hub, train_of, with_given
 from selfloop.data.reading import Reading
-from selfloop.data.tables.arrow import next_table, open_files, open_hub_stream, split_among
+from selfloop.data.tables.arrow import BATCH, next_table, open_files, open_hub_stream, split_among
 from selfloop.data.text.corpus import Corpus
 from selfloop.data.text.files import splits_of_folder
 from selfloop.data.text.pieces import Text, joined
@@ -70,7 +70,7 @@ class TextStream:
         while True:
             for row in self._rows:
                 self._used += 1
-                if row:
+                if row is not None:
                     self._found = True
                     return row
             self._read()
@@ -200,7 +200,11 @@ def _splits(source: str | Path, reading: Reading) -> tuple[str, dict[str, _Split
 def _open(paths: list[Path], reading: Reading) -> Any:
     form = form_of(paths[0])
     encoding = "utf-8-sig" if reading.encoding == "utf-8" else reading.encoding
-    options: dict[str, Any] = {"parquet": {}, "text": {"encoding": encoding}, "json": {"encoding": encoding}}
+    options: dict[str, Any] = {
+        "parquet": {"batch_size": BATCH},
+        "text": {"encoding": encoding},
+        "json": {"encoding": encoding},
+    }
     if form not in options:
         raise DataError(
             f"With --streaming a corpus is text, JSON lines, Parquet or on the hub. Got {paths[0]}: leave --streaming "
@@ -241,4 +245,4 @@ def _beginning(
     del batches
     gc.collect()  # a Parquet file that is not read to its end has threads, at which a process may end in an abort
     found = found[:examples]
-    return "".join(joined([[row for row in found if row]])), len(found)
+    return "".join(joined([[row for row in found if row is not None]])), len(found)

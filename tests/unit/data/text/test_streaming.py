@@ -32,7 +32,7 @@ def folder(request, tmp_path):
     for file, size in enumerate(SIZES):
         path, found = tmp_path / f"{file}.{request.param}", texts(file, size)
         if request.param == "txt":
-            path.write_text("\ufeff" * (file == 1) + "".join(f"{text}\n\n" for text in found))
+            path.write_text("\ufeff" * (file == 1) + "".join(f"{text}\n" for text in found))
         elif request.param == "jsonl":
             path.write_text("".join(json.dumps({"n": n, "body": text}) + "\n" for n, text in enumerate(found)))
         elif request.param == "txt.gz":
@@ -98,6 +98,14 @@ def test_parts_are_marked_by_names_and_may_be_given(folder, tmp_path_factory):
     assert texts(1, 1)[0] in "".join(given.valid)
 
 
+def test_empty_lines_are_text_and_null_is_none(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n\ntwo\r\n\n\nthree")
+    assert [*islice(opened(tmp_path / "a.txt", valid_examples=1), 6)] == ["", "two", "", "", "three", ""]
+    rows = ['{"text": "one"}', '{"text": null}', '{"text": "two"}', '{"text": "three"}']
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    assert [*islice(opened(tmp_path / "a.jsonl", valid_examples=1), 3)] == ["two", "three", "two"]
+
+
 def test_what_is_read_to_validate_is_bounded(folder, monkeypatch):
     monkeypatch.setattr(streaming, "MOST_VALID", 30)
     corpus = read_streamed(folder, Reading(bad=BadItems()), valid=folder)
@@ -139,7 +147,8 @@ def test_a_source_on_the_hub_is_opened_as_a_stream(folder, monkeypatch):
     [
         ("a.csv", "text\nhello\n", "With --streaming a corpus is text, JSON lines, Parquet or on the hub. Got .*a.csv"),
         ("a.parquet", "no parquet", r"a\.parquet cannot be read as parquet"),
-        ("a.txt", "\n\n\n", "must hold something. It is empty"),
+        ("a.txt", "", r"must hold text\. It is empty: give another"),
+        ("a.jsonl", '{"text": null}\n', r"The valid text of .*a\.jsonl must hold something\. It is empty"),
         ("a.jsonl", '{"n": 1}\n', "must have a column of text"),
         ("a.jsonl", "{no json\n", "cannot be read"),
     ],
