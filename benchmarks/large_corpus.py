@@ -1,12 +1,13 @@
 """A corpus of gigabytes: `selfloop train lm` on it, the speed of reading and the most memory of each phase.
 
     python benchmarks/large_corpus.py TEXT… [--gigabytes 0.05 0.5 5] [--kinds char bpe word] [--forms txt]
-                                      [--minutes 0.5] [--words 10000]
+                                      [--minutes 0.5] [--words 10000] [--streaming]
 
 The lines of the files, shuffled anew in every round, fill a file of so many gigabytes, in a temporary folder that is
 removed at the end. In every round one line in fifty is written with other letters, so that there are new words all the
 time, as in real text: 0.5 GB has about ten times as many different words as 0.05 GB. What is trained are the defaults
-of `selfloop train lm`, for so many minutes; of words there are 10,000. The scoring at the end is left out.
+of `selfloop train lm`, for so many minutes; of words there are 10,000. The scoring at the end is left out. With
+--streaming the corpus is read while it is trained on, and no tokens are kept.
 
 MB/s is the size of the file by the seconds from the start of the command until its training starts: whole reads of the
 file to hash, count, learn the vocabulary and encode, and five seconds of Python's imports. Memory is RssAnon of
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=["txt"], choices=FORMS)
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--words", type=int, default=10_000)
+    parser.add_argument("--streaming", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     chosen = parser.parse_args()
     print(
@@ -223,7 +225,7 @@ def main() -> None:
                 path = Path(temporary, f"corpus.{form}") if form != "folder" else Path(temporary, "corpus")
                 make(path, form, chosen.texts, size * 1e9)
                 for kind in chosen.kinds:
-                    options = ["--tokenizer", kind]
+                    options = ["--tokenizer", kind, *["--streaming"] * chosen.streaming]
                     options += ["--vocab-size", str(chosen.words)] if kind == "word" else []
                     with tempfile.TemporaryDirectory(dir=temporary) as caches:
                         seconds, memory, valid = measure(path, Path(caches), chosen.minutes, options)

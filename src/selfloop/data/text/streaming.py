@@ -2,7 +2,8 @@
 
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class TextStream:
         shared = split_among(dataset, world)
         self._dataset = (shared.skip(skip) if skip else shared).with_format("arrow")
         self._epoch, self._before, self._used = 0, None, 0
-        self._batches: Iterator[Any] | None = None
+        self._batches: Generator[Any, None, None] | None = None
         self._rows: Iterator[str | None] = iter(())
         self._found = False
 
@@ -94,7 +95,8 @@ class TextStream:
     def _read(self) -> None:
         """The next rows, with the state of the dataset before them."""
         if self._batches is None:
-            self._batches = self._dataset.iter(batch_size=ROWS)
+            self._batches = batches = self._dataset.iter(batch_size=ROWS)
+            weakref.finalize(self, _close, batches)
         else:
             self._before = self._dataset.state_dict()
         rows = next_rows(self._batches, self._where)
@@ -221,9 +223,10 @@ def _open(paths: list[Path], reading: Reading) -> Any:
 def _one_column(split: _Split, reading: Reading) -> Any:
     """A dataset without all columns but that of the text."""
     dataset, where = split.dataset, split.where
-    batches = iter(dataset.with_format("arrow").iter(batch_size=ROWS))
+    batches = dataset.with_format("arrow").iter(batch_size=ROWS)
     try:
         table = next_table(batches)
+        _close(batches)
     except Exception as error:
         raise DataError(f"{where} cannot be read ({first_line(error)}): fix it or give another.") from error
     if table is None:
@@ -235,14 +238,19 @@ def _beginning(
     dataset: Any, where: str, *, examples: int | None = None, characters: int | None = None
 ) -> tuple[str, int]:
     """The text of a dataset's first examples, so many or of so many characters, and how many these are."""
-    batches, found, size = iter(dataset.with_format("arrow").iter(batch_size=ROWS)), list[str | None](), 0
+    batches, found, size = dataset.with_format("arrow").iter(batch_size=ROWS), list[str | None](), 0
     while (examples is None or len(found) < examples) and (characters is None or size < characters):
         rows = next_rows(batches, where)
         if rows is None:
             break
         found += rows
         size += sum(len(row or "") for row in rows)
-    del batches
-    gc.collect()  # a Parquet file that is not read to its end has threads, at which a process may end in an abort
+    _close(batches)
     found = found[:examples]
     return "".join(joined([[row for row in found if row is not None]])), len(found)
+
+
+def _close(batches: "Generator[Any, None, None]") -> None:
+    """Stop to read. Parquet files are read by threads, which abort a process that ends before they do (Arrow 45214)."""
+    batches.close()
+    gc.collect()
