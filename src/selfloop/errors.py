@@ -54,6 +54,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def check_one_of(value: object, known: Iterable[str], what: str) -> None:
+    """Raise ArgumentError unless a value is one of the known names; it offers the closest.
+
+    >>> check_one_of("meen", ["mean", "max"], "The 'kind'")
+    Traceback (most recent call last):
+    selfloop.errors.ArgumentError: The 'kind' must be one of mean, max. Got 'meen' instead; did you mean 'mean'?
+    """
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        hint = nearest(value, names) if isinstance(value, str) else ""
+        raise ArgumentError(f"{what} must be one of {', '.join(names)}. Got {value!r} instead{hint or '.'}")
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of what a library said, without a full stop, or the error's name where it said nothing.
 

@@ -8,7 +8,7 @@ from selfloop.app import training, trials
 from selfloop.app.screen import Screen
 from selfloop.app.training import Outcome
 from selfloop.cells import ZOO
-from selfloop.errors import ArgumentError, ConfigError, nearest
+from selfloop.errors import ArgumentError, ConfigError, check_one_of
 from selfloop.language import Cell
 from selfloop.options.fields import configure
 from selfloop.tasks.loading import kind_of
@@ -123,9 +123,7 @@ def entry_of(task: str) -> TaskEntry:
     Raises:
         ArgumentError: there is none.
     """
-    if task not in TASKS:
-        hint = nearest(str(task), TASKS) or "."
-        raise ArgumentError(f"The 'task' must be one of {', '.join(TASKS)}. Got {task!r} instead{hint}")
+    check_one_of(task, TASKS, "The 'task'")
     return TASKS[task]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
     from rich.console import Console
 
     from selfloop.compiler import target_table
-    from selfloop.exporting.forms import FORMS, WEIGHTS
+    from selfloop.exporting.forms import FORMS, WEIGHTS, check_takes
     from selfloop.tasks import load
     from selfloop.untrusted import is_folder
 
@@ -74,18 +74,11 @@ def export(
         raise ArgumentError("Give the folder of a run: selfloop export RUN --to c.")
     if to is None:
         raise ArgumentError(f"Give the form with --to: {', '.join(FORMS)}.")
-    if to not in FORMS:
-        raise ArgumentError(
-            f"The --to must be one of {', '.join(FORMS)}. Got '{to}' instead{nearest(to, FORMS) or '.'}"
-        )
+    check_one_of(to, FORMS, "The --to")
     form = FORMS[to]
-    if weights not in WEIGHTS:
-        raise ArgumentError(f"The --weights for {to} must be one of {', '.join(WEIGHTS)}. Got '{weights}' instead.")
+    check_one_of(weights, WEIGHTS, f"The --weights for {to}")
     options = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
-    for title in options:
-        if title not in form.takes:
-            forms = " and ".join(f"--to {one}" for one, row in FORMS.items() if title in row.takes)
-            raise ArgumentError(f"--{title} is for {forms}. Leave it out for --to {to}.")
+    check_takes(to, options, "--{}", "--to {}")
     if out is None:
         out = (Path(run) if is_folder(Path(run)) else Path()) / f"export-{to}"
     model = load(run, cell=cell, encoder=encoder)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from selfloop.cli.open_run import Header, Id, read_as
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, check_one_of
 
 
 def predict(
@@ -64,8 +64,7 @@ def predict(
     from selfloop.tasks.predictor import Predicts, Watches
     from selfloop.world import joined_world
 
-    if format not in FORMATS:
-        raise ArgumentError(f"The --format must be one of {', '.join(FORMATS)}. Got '{format}' instead.")
+    check_one_of(format, FORMATS, "The --format")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
     model = open_for(*needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))

@@ -7,7 +7,7 @@ from selfloop.compiler.cpu.kernels import compile
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.program import Program
 from selfloop.compiler.lower.step import Step
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 from selfloop.language.cell import Cell
 
 LEVELS = ("equations", "graph", "step", "program", "llvm", "assembly")
@@ -47,9 +47,7 @@ def show(cell: Cell, level: str = "program", target: str | None = None, sizes: M
     """
     if not isinstance(cell, Cell):
         raise ArgumentError(f"The 'cell' of show must be made by @selfloop.cell. Got {type(cell).__name__} instead.")
-    if level not in LEVELS:
-        hint = nearest(str(level), LEVELS)
-        raise ArgumentError(f"The 'level' must be one of {', '.join(LEVELS)}. Got '{level}' instead{hint or '.'}")
+    check_one_of(level, LEVELS, "The 'level'")
     chosen, own = _sizes(cell, sizes or {}), targets.named(target) if target else None
     if level == "equations":
         return str(cell)

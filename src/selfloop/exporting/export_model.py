@@ -1,13 +1,12 @@
 """``selfloop.export``: a model, or a run, as files that run without selfloop."""
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 from selfloop.exporting.exported import Exported, check_folder
-from selfloop.exporting.forms import FORMS, WEIGHTS
+from selfloop.exporting.forms import FORMS, WEIGHTS, check_takes
 from selfloop.exporting.native.describe import checked
 from selfloop.exporting.native.export import check_name, export_native, target_of
 from selfloop.exporting.onnx import export_onnx
@@ -70,22 +69,22 @@ def export(
         >>> made.sizes["state"]
         64
     """
-    folder = Path(out)
-    form = FORMS.get(to)
-    if form is None:
-        hint = nearest(str(to), FORMS) or "."
-        raise ArgumentError(f"The 'to' of export must be one of {', '.join(FORMS)}. Got {to!r} instead{hint}")
-    if weights not in WEIGHTS:
-        hint = nearest(str(weights), WEIGHTS) or "."
-        raise ArgumentError(
-            f"The 'weights' of export must be one of {', '.join(WEIGHTS)}. Got {weights!r} instead{hint}"
-        )
+    check_one_of(to, FORMS, "The 'to' of export")
+    check_one_of(weights, WEIGHTS, "The 'weights' of export")
     given = {title: value for title, value in (("name", name), ("target", target)) if value is not None}
+    for title, value in (("out", out), *given.items()):
+        if not isinstance(value, str | Path):
+            raise ArgumentError(f"The '{title}' of export must be a text. Got {value!r} instead.")
+    folder = Path(out)
     if isinstance(model, str | Path):
         model = load(model)
     if isinstance(model, TrainedModel):
-        return form.export(model, folder, weights, **_taken(given, to))
+        check_takes(to, given, "A '{}'", "{}")
+        return FORMS[to].export(model, folder, weights, **given)
+    if isinstance(model, nn.Module) and any(weight.is_meta for weight in model.state_dict().values()):
+        raise ArgumentError("The model is on the device 'meta', where weights have no numbers. Load its weights first.")
     if to == "onnx":
+        check_takes(to, given.keys() - {"name"}, "A '{}'", "{}")
         if not isinstance(model, Recurrent) or weights != "f32":
             raise ArgumentError(
                 f"A run is exported to ONNX in any form, and a Recurrent as f32. Got a {type(model).__name__} and "
@@ -96,12 +95,3 @@ def export(
     module = checked(model)
     check_folder(folder)
     return export_native(module, folder, to=to, name=name, form=weights, target=aimed)
-
-
-def _taken(given: dict[str, Any], to: str) -> dict[str, Any]:
-    """The options, if the form takes them."""
-    for title in given:
-        if title not in FORMS[to].takes:
-            forms = " and ".join(name for name, form in FORMS.items() if title in form.takes)
-            raise ArgumentError(f"A '{title}' is for {forms}. Leave it out for {to}.")
-    return given

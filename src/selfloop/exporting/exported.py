@@ -147,7 +147,10 @@ def check_forward(module: object) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise ArgumentError where a folder cannot take an export."""
-    whole = folder.resolve()  # `new/..` is where `new` would be
+    try:
+        whole = folder.resolve()  # `new/..` is where `new` would be
+    except ValueError as error:
+        raise ArgumentError(f"{str(folder)!r} is no name of a folder: {error}.") from None
     if exists(whole) and not is_folder(whole):
         raise ArgumentError(f"An export is a folder of files, and '{folder}' is a file. Give a folder that is new.")
     try:

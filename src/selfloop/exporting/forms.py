@@ -1,11 +1,12 @@
 """The forms that a run can be exported in, a row each."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfloop.errors import ArgumentError
 from selfloop.exporting.exported import Exported
 
 
@@ -67,3 +68,18 @@ FORMS = {
         next="\nTry it: python {folder}/run.py --help",
     ),
 }
+
+
+def check_takes(to: str, given: Iterable[str], option: str, form: str) -> None:
+    """Raise ArgumentError where a form takes none of the options that were given.
+
+    Args:
+        to: the form.
+        given: names of options.
+        option: how an error writes one, such as ``--{}``.
+        form: how it writes a form, such as ``--to {}``.
+    """
+    for title in given:
+        if title not in FORMS[to].takes:
+            forms = " and ".join(form.format(name) for name, row in FORMS.items() if title in row.takes)
+            raise ArgumentError(f"{option.format(title)} is for {forms}. Leave it out for {form.format(to)}.")

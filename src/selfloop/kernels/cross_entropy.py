@@ -62,9 +62,9 @@ def linear_cross_entropy(
     """The cross-entropy of the logits ``x @ weight.T + bias``, as `torch.nn.functional.cross_entropy` has it.
 
     On a CPU the logits are made, used and forgotten for some hundred rows at a time, and their gradient with them; the
-    same bits result for any number of threads. Under autocast to bfloat16, processors with AVX512-BF16 and without AMX
-    multiply rounded numbers. Of few rows and classes, in torch.compile and torch.func's transforms, under autocast on
-    other processors, and elsewhere, it is made of torch's own functions.
+    same bits result for any number of threads. Under autocast to bfloat16, processors that multiply pairs of it, and
+    have no AMX, multiply rounded numbers. Of few rows and classes, in torch.compile and torch.func's transforms, under
+    autocast on other processors, and elsewhere, it is made of torch's own functions.
 
     Args:
         x: what is read out, (N, K).

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from selfloop.errors import ArgumentError, BackendError, nearest
+from selfloop.errors import BackendError, check_one_of
 from selfloop.kernels import fused, interpret, operators
 from selfloop.kernels.operators import Failure
 from selfloop.kernels.problem import Output, Problem
@@ -47,9 +47,7 @@ NAMES = ("auto", *BACKENDS)
 
 def check_backend(backend: object) -> None:
     """Raise ArgumentError unless this is the name of a backend."""
-    if backend not in NAMES:
-        stop = nearest(str(backend), NAMES) or "."
-        raise ArgumentError(f"The 'backend' must be one of {', '.join(NAMES)}. Got {backend!r} instead{stop}")
+    check_one_of(backend, NAMES, "The 'backend'")
 
 
 def run(problem: Problem, backend: str) -> Output:

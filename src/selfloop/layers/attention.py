@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 from selfloop.layers.layout import Lengths, arrange
 from selfloop.layers.typed_call import typed_as
 
@@ -84,11 +84,7 @@ class Attention(nn.Module):
 
     def __init__(self, query_size: int, memory_size: int, kind: str = "dot", size: int | None = None) -> None:
         super().__init__()
-        if kind not in KINDS:
-            hint = nearest(str(kind), KINDS) or "."
-            raise ArgumentError(
-                f"The 'kind' of Attention must be one of {', '.join(KINDS)}. Got {kind!r} instead{hint}"
-            )
+        check_one_of(kind, KINDS, "The 'kind' of Attention")
         for name, number in (("query_size", query_size), ("memory_size", memory_size), ("size", size)):
             if number is not None and number < 1:
                 raise ArgumentError(f"The '{name}' of Attention must be at least 1. Got {number} instead.")

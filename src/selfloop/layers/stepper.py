@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from selfloop.compiler import WEIGHT_FORMS
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, check_one_of
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.stepping import Steps
@@ -65,10 +65,7 @@ class Stepper:
             )
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ArgumentError(f"The 'batch_size' of Stepper must be a whole number ≥ 1. Got {batch_size!r} instead.")
-        if weights not in WEIGHT_FORMS:
-            raise ArgumentError(
-                f"The 'weights' of Stepper must be one of {', '.join(WEIGHT_FORMS)}. Got {weights!r} instead."
-            )
+        check_one_of(weights, WEIGHT_FORMS, "The 'weights' of Stepper")
         self.rnn, self.batch_size, self.weights = rnn, batch_size, weights
         self.record = record_names("Stepper", record)
         self._like = rnn._like.new_empty(1, batch_size, rnn._joint_size)

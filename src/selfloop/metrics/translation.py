@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 
 
 class Score(NamedTuple):
@@ -37,11 +37,7 @@ def bleu(
     """
     from sacrebleu.metrics import BLEU  # noqa: PLC0415  a twentieth of a second, which only a translation needs
 
-    if tokenize not in BLEU.TOKENIZERS:
-        raise ArgumentError(
-            f"The 'tokenize' of bleu must be one of {', '.join(BLEU.TOKENIZERS)}. "
-            f"Got '{tokenize}' instead{nearest(tokenize, BLEU.TOKENIZERS)}."
-        )
+    check_one_of(tokenize, BLEU.TOKENIZERS, "The 'tokenize' of bleu")
     try:
         metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=tokenize == "none")  # it warns of such text else
     except (ImportError, RuntimeError) as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import ArgumentError, check_one_of
 from selfloop.language import Cell
 from selfloop.layers.read_out import ReadOut
 from selfloop.layers.typed_call import typed_as
@@ -76,11 +76,7 @@ class OneToMany(nn.Module):
         super().__init__()
         if feature_size < 1:
             raise ArgumentError(f"The 'feature_size' of OneToMany must be at least 1. Got {feature_size} instead.")
-        if condition not in CONDITIONS:
-            hint = nearest(str(condition), CONDITIONS) or "."
-            raise ArgumentError(
-                f"The 'condition' of OneToMany must be one of {', '.join(CONDITIONS)}. Got {condition!r} instead{hint}"
-            )
+        check_one_of(condition, CONDITIONS, "The 'condition' of OneToMany")
         attends = condition == "attend"
         self.feature_size, self.condition = feature_size, condition
         self.decoder = Decoder(

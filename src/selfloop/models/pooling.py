@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from selfloop.errors import ArgumentError, nearest
+from selfloop.errors import check_one_of
 
 
 def last(y: Tensor, lengths: Tensor, forward_size: int) -> Tensor:
@@ -47,10 +47,7 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, size: int, forward_size: int) -> None:
         super().__init__()
-        known = (*POOLINGS, "attention")
-        if kind not in known:
-            hint = nearest(kind, known) or "."
-            raise ArgumentError(f"The 'kind' of Pooling must be one of {', '.join(known)}. Got '{kind}' instead{hint}")
+        check_one_of(kind, (*POOLINGS, "attention"), "The 'kind' of Pooling")
         self.kind, self.forward_size = kind, forward_size
         if kind == "attention":
             self.score = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))

@@ -180,6 +180,37 @@ def test_a_state_is_saved_and_goes_on_elsewhere(to, tmp_path):
     assert (y == expected).all()
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        (5, "'out' of export must be a text. Got 5 instead"),
+        (None, "'out' of export must be a text. Got None instead"),
+        ("o\0x", r"'o\\x00x' is no name of a folder: embedded null byte"),
+    ],
+)
+def test_a_folder_has_a_name(out, words):
+    with pytest.raises(SelfloopError, match=words):
+        sl.export(sl.LSTM(3, 4), out)
+
+
+@compiled
+@pytest.mark.parametrize("weights", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("to", KINDS)
+def test_a_changed_byte_of_weights_is_noticed(to, weights, tmp_path):
+    sl.export(sl.LSTM(3, 7), tmp_path / "made", to=to, weights=weights)
+    model = library(tmp_path / "made", to)
+    own = np.fromfile(tmp_path / "made" / "model.weights", np.uint8)
+    assert model.model_check(pointer(own), len(own)) == 0
+    for place in range(len(own)):
+        changed = own.copy()
+        changed[place] ^= 0x80
+        expected = 1 if place < 12 else 3 if place < 24 or place >= 64 else 0
+        assert model.model_check(pointer(changed), len(changed)) == expected, place
+    signs = own.copy()
+    signs[[67, 71]] ^= 0x80  # of two numbers: sums alone would cancel
+    assert model.model_check(pointer(signs), len(signs)) == 3
+
+
 @compiled
 @pytest.mark.parametrize("to", KINDS)
 def test_weights_are_a_file_to_map(to, tmp_path):
@@ -391,7 +422,17 @@ def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
             {},
             "no native code for a FrameEnc",
         ),
+        (
+            sl.LSTM(3, 4, device="meta"),
+            {},
+            "on the device 'meta', where weights have no numbers. Load its weights first.",
+        ),
+        (sl.LSTM(3, 4, device="meta"), {"to": "onnx"}, "on the device 'meta', where weights have no numbers."),
         (sl.LSTM(3, 4), {"to": "rust"}, "'to' of export must be one of c, object"),
+        (sl.LSTM(3, 4), {"to": ["c"]}, "'to' of export must be one of c, object, wasm, onnx. Got ['c'] instead"),
+        (sl.LSTM(3, 4), {"to": "object", "target": 5}, "'target' of export must be a text. Got 5 instead"),
+        (sl.LSTM(3, 4), {"to": "onnx", "target": "neon"}, "A 'target' is for object and wasm. Leave it out for onnx."),
+        (sl.LSTM(3, 4), {"name": 5}, "'name' of export must be a text. Got 5 instead"),
         (sl.LSTM(3, 4), {"weights": "int4"}, "'weights' of export must be one of f32, bf16, int8. Got 'int4'"),
         (sl.LSTM(3, 4), {"to": "object", "target": "avx513"}, "There is no target 'avx513'"),
         (sl.LSTM(3, 4), {"target": "neon"}, "C source is for any processor"),

@@ -151,6 +151,13 @@ def test_tokens_that_hold_a_byte_0_are_written_whole(kind, called, tmp_path):
     assert b"".join(words[token] for token in tokenizer.encode(text)) == text.replace(spaces, "").encode()
 
 
+def test_a_label_that_c_would_cut_short_is_refused(tmp_path):
+    make("classify", tmp_path / "run", inputs=Inputs("series", (3,), ("a", "a\0b")))
+    with pytest.raises(ArgumentError, match=r"The label 'a\\x00b' holds the character 0, where a text ends in C"):
+        sl.export(tmp_path / "run", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 @compiled
 @pytest.mark.parametrize("kind", ["char", "byte", "word"])
 def test_c_cuts_a_text_into_the_tokens_of_the_run(kind, runs, called, tmp_path):
@@ -390,9 +397,13 @@ def test_python_maps_a_file_of_weights(called, tmp_path):
     theirs = called(tmp_path / "other", "ear").Model().run(x)
     assert (module.Model(weights=tmp_path / "other" / "ear.weights").run(x) == theirs).all()
     assert (module.Model().run(x) != theirs).any()
-    for file, words in ((tmp_path / "larger" / "ear.weights", "holds weights of another model"),):
-        with pytest.raises(ValueError, match=words):
-            module.Model(weights=file)
+    with pytest.raises(ValueError, match="holds weights of another model"):
+        module.Model(weights=tmp_path / "larger" / "ear.weights")
+    changed = bytearray((tmp_path / "one" / "ear.weights").read_bytes())
+    changed[-1] ^= 1
+    (tmp_path / "changed.weights").write_bytes(changed)
+    with pytest.raises(ValueError, match="has changed since it was written"):
+        module.Model(weights=tmp_path / "changed.weights")
     short = tmp_path / "short.weights"
     short.write_bytes((tmp_path / "one" / "ear.weights").read_bytes()[:-4])
     with pytest.raises(ValueError, match="is too short"):

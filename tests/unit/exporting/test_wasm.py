@@ -232,7 +232,8 @@ def test_weights_of_another_model_are_refused(tmp_path):
         import { readFileSync } from "node:fs";
         const own = readFileSync(new URL("./model.weights", import.meta.url));
         const other = new URL("../other/model.weights", import.meta.url);
-        for (const weights of [other, own.subarray(0, 80), new Uint8Array(9), own])
+        const changed = Uint8Array.from(own, (byte, place) => (place === 100 ? byte ^ 1 : byte));
+        for (const weights of [other, own.subarray(0, 80), new Uint8Array(9), changed, own])
           await m.Model.load({ weights }).then(() => say("loaded"), (error) => say(error.message));
         """,
     )
@@ -240,6 +241,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
         "The weights are of another model than the code: take model.weights of one export.",
         "The weights are cut short: there are 80 bytes. Load model.weights again.",
         "The weights are cut short: there are 9 bytes. Load model.weights again.",
+        "The weights have changed since they were written: load model.weights again.",
         "loaded",
     ]
 

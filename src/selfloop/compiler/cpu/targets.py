@@ -165,6 +165,8 @@ TARGETS = (
         vector_bytes=16,
         registers=32,
         columns=4,
+        bfloat16=(PairProducts(("bf16",)),),
+        intrinsics={"pair_products32": Intrinsic("llvm.aarch64.neon.bfdot.v4f32.v8bf16", ("c", "a", "b"))},
     ),
     Target(
         name="rv64gcv",

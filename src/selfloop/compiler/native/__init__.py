@@ -2,8 +2,9 @@
 
 from selfloop.compiler.lower.step import Submatrix
 from selfloop.compiler.native.c99 import C99
-from selfloop.compiler.native.model import HEAD, MAGIC, Layer, Linear, Model, Pass, form, structs
+from selfloop.compiler.native.model import HEAD, MAGIC, SUM, Layer, Linear, Model, Pass, form, structs
 from selfloop.compiler.native.objects import data_object, loaded, native_object, object_stack
+from selfloop.compiler.native.saved import checksum
 from selfloop.compiler.native.spelling import MOST_BUCKETS, Spelling
 from selfloop.compiler.native.targets import (
     OBJECT_TARGETS,
@@ -25,6 +26,7 @@ __all__ = [
     "MOST_BUCKETS",
     "OBJECT_TARGETS",
     "PAGE",
+    "SUM",
     "WASM_TARGETS",
     "Layer",
     "Linear",
@@ -36,6 +38,7 @@ __all__ = [
     "Submatrix",
     "Vector",
     "WeightLayout",
+    "checksum",
     "data_object",
     "form",
     "host_object_target",

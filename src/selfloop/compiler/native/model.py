@@ -9,8 +9,11 @@ from selfloop.compiler.native.writer import Struct
 from selfloop.language.graph import Graph
 
 HEAD = 16
-"""Words before the weights, and before a saved state: `MAGIC`, the hash of the model's form (2 words), the hash of its
-weights (2), the bytes of all, zeros."""
+"""Words before the weights, and before a saved state: `MAGIC`, the hash of the model's form (2 words), the checksum of
+its weights (2, from `SUM` on), the bytes of all, zeros."""
+
+SUM = 3
+"""The word of the head where the checksum begins."""
 
 MAGIC = 0x31574C53
 """``SLW1``."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from selfloop.compiler.lower.step import Submatrix
-from selfloop.compiler.native.writer import Panel
+from selfloop.compiler.native.writer import FORMS, Panel
 
 ALIGNMENT = 16
 """Floats: each piece starts at a multiple, 64 bytes."""
@@ -48,6 +48,11 @@ class WeightLayout:
     codes: int = 0
     vectors: list[Vector] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
+
+    @property
+    def words(self) -> int:
+        """The size of all, in units of 4 bytes."""
+        return self.floats + FORMS[self.form] * self.codes // 4
 
     def vector(self, name: str, size: int) -> int:
         """Room for a vector, in floats; where it begins."""

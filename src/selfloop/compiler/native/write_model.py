@@ -46,7 +46,7 @@ class ModelWriter:
             self._step()
             self._run()
             write_save(self.writer, model)
-        write_check(self.writer, model)
+        write_check(self.writer, model, self.layout.words)
         if model.samples:
             write_sample(self.writer, f"{model.name}_sample", model.output_size)
 

@@ -160,7 +160,9 @@ class Model:
         mapped = np.zeros(0, np.uint8) if is_empty else np.memmap(weights, np.uint8, mode="r")
         said = self._call("check", mapped, ctypes.c_uint32(len(mapped)))
         if said or len(mapped) != WEIGHTS:
-            what = "is too short" if said == 2 else "holds weights of another model"
+            what = {2: "is too short", 3: "has changed since it was written"}.get(
+                said, "holds weights of another model"
+            )
             raise ValueError(f"{weights} {what}: give a file {NAME}.weights of this model.")
         return mapped
 

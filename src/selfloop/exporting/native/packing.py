@@ -1,6 +1,5 @@
 """The weights of a model as bytes, in the order in which its code reads them, as float32, bfloat16 or int8."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfloop.compiler.native import HEAD, MAGIC, Panel, Submatrix, Vector, WeightLayout
+from selfloop.compiler.native import HEAD, MAGIC, SUM, Panel, Submatrix, Vector, WeightLayout, checksum
 
 Floats = NDArray[np.float32]
 Codes: TypeAlias = NDArray[np.int8] | NDArray[np.uint16]
@@ -64,11 +63,11 @@ def packed(layout: WeightLayout, weights: Mapping[str, Tensor], form: tuple[int,
             rates.reshape(len(matrices), 1, panel.blocks, panel.lanes).transpose(2, 1, 0, 3), ordered.shape
         )
         _put(floats, codes, panel, ordered.reshape(-1), scales, ordered_rates.reshape(-1))
-    body = hashlib.blake2b(floats.tobytes() + codes.tobytes(), digest_size=8).digest()
+    body = np.frombuffer(floats.tobytes() + codes.tobytes(), np.uint32)
     head = np.zeros(HEAD, np.uint32)
-    head[:3] = MAGIC, *form
-    head[3:5] = np.frombuffer(body, np.uint32)
-    head[5] = 4 * HEAD + floats.nbytes + codes.nbytes
+    head[:SUM] = MAGIC, *form
+    head[SUM : SUM + 2] = checksum(body)
+    head[SUM + 2] = 4 * HEAD + floats.nbytes + codes.nbytes
     return Packed(head, floats, codes)
 
 

@@ -84,7 +84,8 @@ DOCUMENTED = {
     "save": "The state as {NAME}_SAVED numbers, with the hash of its weights before it.",
     "load": "A state that `save` wrote: 0, or 1 where it belongs to other weights, and the state stays as it was.",
     "check": "Whether a file of so many bytes holds weights for this code: 0 if it does, and then it is a\n"
-    "{name}_weights; 1 where they are of another model, 2 where it is too short. Its address must be a multiple of 4.",
+    "{name}_weights; 1 where they are of another model, 2 where it is too short, 3 where a byte of it has\n"
+    "changed since it was written. It reads the whole file, whose address must be a multiple of 4.",
     "read": "A text in UTF-8 as inputs, of which the first `most` are written; gives how many there are.\n{reader}",
     "sample": "A token, drawn with the softmax of logits / temperature; 0 takes the likeliest. Only the `top_k`\n"
     "likeliest can be drawn, all of them with 0. `seed` is any number, and changes.",

@@ -7,6 +7,7 @@ from typing import Any
 from selfloop.data import Tokenizer
 from selfloop.data.text.token_kinds import END_OF_LINE, byte_alphabet
 from selfloop.data.text.vocabulary import Vocabulary
+from selfloop.errors import ArgumentError
 from selfloop.exporting.native import text_templates as c
 from selfloop.exporting.native.characters import kinds, longer_lower_cases, lower_cases
 
@@ -65,7 +66,18 @@ class Meaning:
 
 
 def tables_of(words: Words, name: str) -> str:
-    """The texts, and of tokens their lengths, too."""
+    """The texts, and of tokens their lengths, too.
+
+    Raises:
+        ArgumentError: a label would be cut short.
+    """
+    if words.title == "labels":
+        cut = next((text for text in words.texts if b"\0" in text), None)
+        if cut is not None:
+            raise ArgumentError(
+                f"The label {cut.decode()!r} holds the character 0, where a text ends in C. Export to WebAssembly or "
+                "ONNX, or train with other labels."
+            )
     rows = ",\n".join(f"    {c_string(text)}" for text in words.texts)
     table = f"\nconst char *const {name}_{words.title}[{len(words.texts)}] = {{\n{rows}\n}};\n"
     if words.title == "labels":

@@ -130,7 +130,7 @@ export class Model {
    * @param {{code?: URL | string | ArrayBuffer | ArrayBufferView | WebAssembly.Module,
    *   weights?: URL | string | ArrayBuffer | ArrayBufferView}} [files]
    * @returns {Promise<Model>}
-   * @throws {Error} a file is missing, or the weights are of another model.
+   * @throws {Error} a file is missing, or the weights are of another model or damaged.
    */
   static async load({
     code = new URL("./{{CODE}}", import.meta.url),
@@ -146,7 +146,8 @@ export class Model {
     machine.look().bytes.set(numbers, at);
     const wrong = machine.call.check(at, numbers.length);
     if (wrong === 1) throw new Error("The weights are of another model than the code: take {{WEIGHTS}} of one export.");
-    if (wrong) throw new Error(`The weights are cut short: there are ${numbers.length} bytes. Load {{WEIGHTS}} again.`);
+    if (wrong === 2) throw new Error(`The weights are cut short: there are ${numbers.length} bytes. Load {{WEIGHTS}} again.`);
+    if (wrong) throw new Error("The weights have changed since they were written: load {{WEIGHTS}} again.");
     return new Model(machine, at);
   }
 

@@ -1,8 +1,10 @@
 """Targets are data: each compiles every cell, on whatever processor this is; only some are run here."""
 
 import re
+import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from llvmlite import ir
 from object_files import undefined
@@ -14,12 +16,13 @@ from selfloop.compiler.cpu.build import assembly, llvm_ir, object_file
 from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches
-from selfloop.compiler.cpu.emit.outer_product import emit_outer_product
+from selfloop.compiler.cpu.emit.outer_product import emit_outer_product, tiles, workspace
 from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.kernels import compile
 from selfloop.errors import BackendError
+from selfloop.exporting.native.emulated import EMULATED
 
 TARGETS = {target.name: target for target in targets.TARGETS}
 MULTIPLY_ADD = {
@@ -126,9 +129,52 @@ def test_products_in_bfloat16_are_compiled_for_processors_that_have_them(wanted)
     assert multiplied[not way.has_tiles] not in text.replace("tdpbf16ps", "")
     assert ROUNDED[name] in text
     assert not undefined(object_file(able, write))
+    if not way.has_tiles:
+        readout = assembly(able, lambda module: emit_cross_entropy(module, target, 32, way))
+        assert readout.count(MULTIPLIED[name]) > 10
 
 
-MULTIPLIED, ROUNDED = {"avx512": "vdpbf16ps"}, {"avx512": "vcvtne2ps2bf16"}
+HARNESS = """
+#include <stdint.h>
+#include <stdio.h>
+enum {{ K = {k}, M = {m}, N = {n} }};
+void outer_product(const int64_t *block);
+static float a[K * M], b[K * N], c[M * N], workspace[{workspace}];
+static int64_t rows[K];
+int main(void) {{
+    for (int i = 0; i < K * M; i++) a[i] = (float)(i * 7 % 5 - 2);
+    for (int i = 0; i < K * N; i++) b[i] = (float)(i * 3 % 7 - 3);
+    for (int i = 0; i < K; i++) rows[i] = (int64_t)(b + i * N);
+    const int64_t block[] = {{0, {tiles}, K, M, N, (int64_t)rows, 0, (int64_t)workspace,
+                              (int64_t)a, M, (int64_t)c, N, 1}};
+    outer_product(block);
+    for (int i = 0; i < M * N; i++) printf("%g ", (double)c[i]);
+}}
+"""
+"""Prints AᵀB of small whole numbers, whose sums are exact in bfloat16."""
+
+
+@pytest.mark.parametrize(("k", "m", "n"), [(1, 1, 1), (5, 7, 19), (300, 9, 35)])
+def test_neon_multiplies_pairs(k, m, n, tmp_path):
+    """As QEMU runs it."""
+    tools, neon = EMULATED["aarch64"], TARGETS["neon"]
+    if tools.missing:
+        pytest.skip(f"{tools.missing} is not installed")
+    (way,) = neon.bfloat16
+    able = replace(neon, features=(*neon.features, *way.features))
+    code = object_file(able, lambda module: emit_outer_product(module, "outer_product", neon, 32, way))
+    (tmp_path / "outer_product.o").write_bytes(code)
+    sizes = {"workspace": workspace(neon, 4, m, n), "tiles": tiles(neon, 4, m, n)}
+    (tmp_path / "main.c").write_text(HARNESS.format(k=k, m=m, n=n, **sizes))
+    build = [tools.compiler, *tools.flags.split(), "main.c", "outer_product.o", "-o", "main"]
+    subprocess.run(build, cwd=tmp_path, check=True)
+    said = subprocess.run([*tools.runner.split(), tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    a = (np.arange(k * m) * 7 % 5 - 2).reshape(k, m)
+    b = (np.arange(k * n) * 3 % 7 - 3).reshape(k, n)
+    assert (np.array(said.split(), float).reshape(m, n) == a.T @ b).all()
+
+
+MULTIPLIED, ROUNDED = {"avx512": "vdpbf16ps", "neon": "bfdot"}, {"avx512": "vcvtne2ps2bf16", "neon": "bfcvtn"}
 
 
 @pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.has_threads])
