@@ -48,7 +48,8 @@ def kill_and_go_on(processes, last, moments):
     for moment in (*moments, 100):
         running = processes()
         running[0].wait_for(lambda written=written: last.exists() and last.stat().st_mtime_ns > written)
-        running[0].wait_at_most(moment)
+        for process in running:
+            process.wait_at_most(moment)
         for process in running:
             process.signal(signal.SIGKILL)
         statuses.append([process.end().status for process in running])
