@@ -192,3 +192,17 @@ def test_of_a_choice_besides_resume(refused, words, got):
 )
 def test_of_a_folder_that_is_no_run(refused, words, message):
     assert re.fullmatch(message, refused(words))
+
+
+def test_of_a_learning_rate_at_which_logits_overflow(train, play, small, tmp_path):
+    """In one sentence."""
+    run = tmp_path / "run"
+    often = ("--set", "training.validations=20", "--set", "training.schedule=constant", "--set", "training.clip=0")
+    rates = ("--set", "training.optimizer=sgd", "--lr", "3e30", "--set", "training.warmup=0")
+    status, out, err = train(play, *small, *often, *rates, "--steps", 60, "--run", run)
+    assert (status, out) == (2, "")
+    assert err.endswith(
+        "selfloop: The loss is no longer finite, so training has diverged. Lower the learning rate, such as --set "
+        "training.learning_rate=0.001; the best weights so far are in the run's folder.\n"
+    )
+    assert "Traceback" not in err

@@ -41,6 +41,17 @@ def treebank(folder):
     return [folder / "words.jsonl"]
 
 
+def unjudged(folder):
+    """Sentences of which two in three have no label: of many batches one process has none, or both."""
+    draw = random.Random(6)
+    with (folder / "words.jsonl").open("w") as file:
+        for k in range(72):
+            words = sentence(draw, 1, 6)
+            labels = [None if k % 3 else "rare" if word == "dogs" else "usual" for word in words]
+            file.write(json.dumps({"words": words, "labels": labels}) + "\n")
+    return [folder / "words.jsonl"]
+
+
 def pairs(folder):
     draw = random.Random(3)
     lines = [sentence(draw, 1, 20 if k % 5 == 0 else 3) for k in range(70)]
@@ -77,6 +88,11 @@ CASES = {
     "classify balanced": (reviews, ["training.batch_size=8", "loss.class_weights=balanced"]),
     "label": (treebank, ["training.batch_size=4", "loss.class_weights=none", "loss.label_smoothing=0.1"]),
     "label balanced": (treebank, ["training.batch_size=4", "loss.class_weights=balanced"]),
+    "label where whole batches are not judged": (unjudged, ["training.batch_size=2", "loss.class_weights=none"]),
+    "label balanced where whole batches are not judged": (
+        unjudged,
+        ["training.batch_size=2", "loss.class_weights=balanced"],
+    ),
     "translate": (pairs, ["training.batch_size=4"]),
     # A batch of one long pair has none for the second process.
     "translate a pair at a time": (pairs, ["training.batch_size=2"]),

@@ -74,6 +74,7 @@ class Screen:
         if self._trial:
             each = f", about {self._trials * budget.minutes:g} in all" if budget.minutes else ""
             length = f"{self._trials} trainings of {length} each{each}"
+        passes = "of unknown length" if task.steps_per_epoch is None else f"{task.steps_per_epoch:,} updates"
         parameters = sum(p.numel() for p in task.model.parameters())
         skipped = f"; {len(task.bad.found):,} left out, listed in skipped.jsonl" if task.bad.found else ""
         files: dict[tuple[str, ...], list[str]] = {}
@@ -89,7 +90,7 @@ class Screen:
             *((("note", f"{known} inputs are in training, too, and their scores say less"),) if known else ()),
             ("model", f"{rnn.cell.name}, {rnn.num_layers} × {ways}{rnn.hidden_size} units, {parameters:,} parameters, "
                       f"by {rnn.runs_as} on {accelerator.device.type}{precision}{processes}"),
-            ("budget", f"{length}, then the scoring; one pass through the data is {task.steps_per_epoch:,} updates"),
+            ("budget", f"{length}, then the scoring; one pass through the data is {passes}"),
             ("run", self._whole(run)),
         ):  # fmt: skip
             self.console.print(Text.assemble((f"{name:>7}  ", "dim"), text))

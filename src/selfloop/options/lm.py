@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selfloop.config import Section
 from selfloop.options.sections import ColumnName, RecurrentOptions, Share, SourceOptions
-from selfloop.options.training import TrainingOptions
+from selfloop.options.training import UNKNOWN_EPOCH, TrainingOptions
 
 
 class TextOptions(SourceOptions):
@@ -15,8 +15,17 @@ class TextOptions(SourceOptions):
     source: str | None = None
     """A text file, a folder, a JSONL, CSV or Parquet file, or a data set on the Hugging Face hub. By default the
     language reference that ships with Python."""
+    valid_fraction: float | None = Field(default=None, gt=0, lt=1)  # type: ignore[assignment]
+    """The fraction of the source that is held out for validation, if no validation data are given. By default a tenth,
+    and at most a million characters."""
     column: ColumnName | None = None
     """The column with the text. By default the one named text, or the only one that holds text."""
+    streaming: bool = False
+    """Read the source while training, and keep nothing of it on the disk: for corpora larger than the disk. It is text,
+    JSON lines, Parquet or a data set on the hub, and the budget is of --steps or --minutes."""
+    valid_examples: int = Field(default=1000, gt=0)
+    """With --streaming, how many examples are held out for validation, the first ones, if no validation data are given
+    and the source marks none."""
     tokenizer: Literal["char", "byte", "word", "bpe"] = "char"
     """What a token is: a character, a byte, a word, or a piece of a word (byte-pair encoding)."""
     vocab_size: int | None = Field(default=None, gt=1)
@@ -61,3 +70,16 @@ class LanguageModelConfig(Section):
     model: LanguageModelOptions = LanguageModelOptions()
     loss: ActivityLossOptions = ActivityLossOptions()
     training: TrainingOptions = TrainingOptions()
+
+    @model_validator(mode="after")
+    def _streams_have_no_length(self) -> "LanguageModelConfig":
+        if self.data.streaming:
+            if self.data.source is None:
+                raise ValueError("--streaming reads a source; name one")
+            if self.training.epochs is not None:
+                raise ValueError(UNKNOWN_EPOCH)
+            if self.data.valid_fraction is not None:
+                raise ValueError(
+                    "a stream has no known length, of which --valid-fraction could be a part; give --valid-examples"
+                )
+        return self

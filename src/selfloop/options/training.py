@@ -87,5 +87,7 @@ class ExampleTraining(TrainingOptions):
     quarter."""
 
 
+UNKNOWN_EPOCH = "a stream has no known length, so its budget must be of --steps or --minutes"
+
 BUDGETS = ("minutes", "epochs", "steps")
 """The fields that are budgets, of which one can be given."""

@@ -212,6 +212,11 @@ def class_weights(kind: ClassWeights, truth: npt.NDArray[np.int64], classes: int
 
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     """A hash of what is in arrays."""
+    return fingerprint_of_parts(arrays)
+
+
+def fingerprint_of_parts(arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """Likewise of arrays one after another, which need not be in memory together."""
     digest = hashlib.blake2b(digest_size=8)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)

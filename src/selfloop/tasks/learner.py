@@ -40,7 +40,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         dataset: the data.
         inputs: between the user's data and the network's arrays.
         model: the network.
-        steps_per_epoch: updates in one pass through the training data.
+        steps_per_epoch: updates in one pass through the training data; None of a stream.
     """
 
     TOGETHER: ClassVar[bool] = False
@@ -62,7 +62,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
             self.config = config = self.suited(config)
             chosen = config
         self.inputs = inputs or self.learn_inputs()
-        self.steps_per_epoch = self.prepare()
+        self.steps_per_epoch: Any = self.prepare()
         self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
 
     def suited(self, config: Config) -> Config:
@@ -79,8 +79,10 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         """What is between the user's data and the network, from the training part."""
 
     @abstractmethod
-    def prepare(self) -> int:
-        """Bring the data into the form that updates and validations read; the number of updates in an epoch."""
+    def prepare(self) -> int | None:
+        """Bring the data into the form that updates and validations read; the number of updates in an epoch, if it is
+        known.
+        """
 
     @abstractmethod
     def summary(self) -> str:
@@ -97,6 +99,13 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
     @abstractmethod
     def hashes(self) -> dict[str, str]:
         """Hashes of the data as the model reads them, by what they are of."""
+
+    def position(self) -> Mapping[str, Tensor]:
+        """Where this process is in its data: by default the number of the update says all."""
+        return {}
+
+    def go_to(self, position: Mapping[str, Tensor]) -> None:
+        """Go on from a position of this process."""
 
     @classmethod
     def resume(cls: type[Self], config: Any, run: Run, cell: Cell | None) -> Self:

@@ -72,6 +72,7 @@ TASKS: dict[str, TaskEntry] = {
             "selfloop train lm play.txt --minutes 3": "characters of your own text",
             "selfloop train lm books/ --tokenizer bpe --epochs 5": "a folder, byte-pair encoding",
             "selfloop train lm tweets.jsonl --column body": "one column of a table",
+            "selfloop train lm owner/corpus --streaming --steps 90000": "a corpus larger than the disk",
             "selfloop train lm play.txt --hidden 256 --lr 0.003": "",
             "selfloop train lm --resume runs/play": "go on after a stop; with --minutes 3, longer",
         },

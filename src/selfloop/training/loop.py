@@ -37,7 +37,8 @@ one: on a large validation set, ten of them would be most of a short budget."""
 class Task(Protocol):
     """What the loop needs of a task."""
 
-    steps_per_epoch: int
+    steps_per_epoch: int | None
+    """Updates in a pass through the data; None of a stream, whose length nobody knows."""
 
     @property
     def best_by(self) -> str:
@@ -60,6 +61,12 @@ class Task(Protocol):
 
         Every process is asked, and may take a share of the data.
         """
+
+    def position(self) -> Mapping[str, Tensor]:
+        """Where this process is in its data, if the number of the update does not say."""
+
+    def go_to(self, position: Mapping[str, Tensor]) -> None:
+        """Go on from a position of this process."""
 
     def facts(self) -> Mapping[str, Any]:
         """What must be the same when a run is resumed, such as the data's fingerprint."""

@@ -18,6 +18,7 @@ from selfloop.training.checkpoint import Tensors, writing
 from selfloop.training.run import Run, load_into, under, weights
 from selfloop.training.schedule import Budget, passed
 from selfloop.untrusted import short
+from selfloop.world import World
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Progress:
     minutes: float = 0.0  # the budget of a run that was trained longer; where both are 0, that of its options
     steps: int = 0
 
-    def budget(self, options: TrainingOptions, steps_per_epoch: int) -> Budget:
+    def budget(self, options: TrainingOptions, steps_per_epoch: int | None) -> Budget:
         """How long the run is trained in all."""
         if self.minutes or self.steps:
             return Budget(self.minutes or None, self.steps or None)
@@ -69,11 +70,13 @@ def save(
     of the loop.
     """
     generators = gather(_generator(accelerator)[None])
+    positions = World.here().each(task.position())
     states = {} if carry is None else {n: gather(t.transpose(0, 1).contiguous()) for n, t in carry.tensors.items()}
     if not accelerator.is_main_process:
         return
     tensors: Tensors = {f"model/{name}": t for name, t in weights(task.model).items()}
     tensors |= {f"carry/{name}": t for name, t in states.items()}
+    tensors |= {f"position/{rank}/{n}": t for rank, position in enumerate(positions) for n, t in position.items()}
     if average is not None:
         tensors |= {f"average/{name}": t for name, t in weights(average.module).items()}
     tensors["random"] = generators.clone()
@@ -117,6 +120,7 @@ def restore(
     with _understanding(run):
         tensors, facts = run.load_checkpoint()
         _check_unchanged(run, task, options, facts)
+        _go_to_position(run, task, under("position/", tensors))
         load_into(task.model, under("model/", tensors), run.path / "resume" / "last.safetensors")
         averages = under("average/", tensors)
         if average is not None and averages:  # of a run from before there were any, it begins here
@@ -179,6 +183,22 @@ def check_data(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None
                 f"The {name} of {run.path} has changed since it was trained: it was {short(was.get(name))} "
                 f"and is {short(value)}. Put the same data back to resume, or start a new run."
             )
+
+
+def _go_to_position(run: Run, task: Any, positions: Tensors) -> None:
+    """Go on in the data of each process where it was.
+
+    Raises:
+        RunError: there were more processes, or fewer.
+    """
+    if positions:
+        world, were = World.here(), len({name.partition("/")[0] for name in positions})
+        if were != world.size:
+            raise RunError(
+                f"{run.path} reads a stream in {were} process{'es' * (were > 1)}, each of which has its own part of "
+                f"it, and goes on with as many. Got {world.size}: start {were}, or begin another run."
+            )
+        task.go_to(under(f"{world.rank}/", positions))
 
 
 def _restore_optimizer(optimizer: Any, tensors: Tensors, groups: Any) -> None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from selfloop.options.training import DEFAULT_MINUTES, TrainingOptions
+from selfloop.errors import ConfigError
+from selfloop.options.training import DEFAULT_MINUTES, UNKNOWN_EPOCH, TrainingOptions
 
 START = 0.1
 """The share of the learning rate that warm-up begins with: at 0 the first update would change nothing."""
@@ -22,9 +23,15 @@ class Budget:
     steps: int | None
 
     @classmethod
-    def of(cls, options: TrainingOptions, steps_per_epoch: int) -> "Budget":
-        """The budget that was asked for; if none was, a minute and a half."""
+    def of(cls, options: TrainingOptions, steps_per_epoch: int | None) -> "Budget":
+        """The budget that was asked for; if none was, a minute and a half.
+
+        Raises:
+            ConfigError: it is of epochs, and nobody knows how long one is.
+        """
         if options.epochs is not None:
+            if steps_per_epoch is None:
+                raise ConfigError(f"{UNKNOWN_EPOCH}. Got epochs={options.epochs:g} instead.")
             return cls(None, max(1, round(options.epochs * steps_per_epoch)))
         if options.steps is not None:
             return cls(None, options.steps)

@@ -64,3 +64,19 @@ def test_a_readout_that_was_replaced_or_is_watched_is_called():
     loss, _ = model(TOKENS, loss=sl.cross_entropy(LABELS))
     torch.testing.assert_close(loss, F.cross_entropy(model(TOKENS)[0].flatten(0, 1), LABELS.flatten()))
     assert seen == [(T * B, V)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_label_that_is_no_class_is_named_and_all_that_are_left_out_cost_nothing(name):
+    make, inputs, labels = MODELS[name]
+    model = make()
+    for label in (V, -1):
+        wrong = labels.clone()
+        wrong.view(-1)[-1] = label
+        with pytest.raises(sl.errors.ArgumentError, match=rf"must be classes from 0 to {V - 1}.* Got {label} instead"):
+            model(*inputs, loss=sl.cross_entropy(wrong))
+    loss = model(*inputs, loss=sl.cross_entropy(torch.full_like(labels, -100), ignore_index=-100))
+    loss = loss[0] if isinstance(loss, tuple) else loss
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)

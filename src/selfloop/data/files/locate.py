@@ -1,6 +1,7 @@
 """Where a source is: on this machine, or on the hub."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ _HUB = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w-][\w.-]*)?)(:(?P<config>[\w.-]+))
 _NEVER_ON_THE_HUB = {*TABLES, *TEXTS, ".md", ".log", ".py", ".gz", ".ts", ".npz", ".npy", ".idx"}
 
 
-def locate(source: str | Path) -> Path | dict[str, Any]:
-    """The file or folder of that name, or the splits of that data set on the hub.
+def locate(
+    source: str | Path, open_there: Callable[[str, str | None], dict[str, Any]] = open_hub
+) -> Path | dict[str, Any]:
+    """The file or folder of that name, or the splits of that data set on the hub, as `open_there` opens them.
 
     Raises:
         DataError: there is neither, or what is there is a pipe or a device.
@@ -34,7 +37,7 @@ def locate(source: str | Path) -> Path | dict[str, Any]:
     if hub is None or path.suffix.lower() in _NEVER_ON_THE_HUB or in_a_folder_here:
         raise DataError(f"There is no file or folder {path}{near or ': give one that exists.'}")
     try:
-        return open_hub(hub["name"], hub["config"])
+        return open_there(hub["name"], hub["config"])
     except Exception as error:  # the network, the hub and a stranger's files fail in more ways than have a common class
         raise DataError(
             f"'{source}' is no file or folder here, nor a dataset that the Hugging Face hub gives "

@@ -19,7 +19,8 @@ from selfloop.data.files.compressed import check_gzip, open_plain
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import form_of
 from selfloop.data.reading import Reading
-from selfloop.data.tables.arrow import open_file, records
+from selfloop.data.tables.arrow import BATCH, open_file, records
+from selfloop.data.tables.json_array import entries
 from selfloop.data.tables.separated import read_separated
 from selfloop.errors import DataError, first_line
 from selfloop.untrusted import is_file
@@ -133,7 +134,7 @@ def open_parquet(path: Path) -> Any:
         if not path.stat().st_size:
             raise DataError(f"{path} must hold rows. It is empty: give another file.")
         check_gzip(path)
-        return open_file(path, "parquet", {})
+        return open_file(path, "parquet", {"batch_size": BATCH})  # else a row group at once
     except DataError:
         raise
     except Exception as error:  # pyarrow and fsspec share no class of error
@@ -188,11 +189,13 @@ def _objects(file: io.TextIOWrapper, path: Path, reading: Reading) -> Iterator[R
 
 
 def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
+    number = 0
     try:
-        entries = json.load(file)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}). Fix it, or write one object a line.") from error
-    return ((f"{path}, entry {n}", entry) for n, entry in enumerate(entries, 1))
+        for number, entry in enumerate(entries(file), 1):
+            yield f"{path}, entry {number}", entry
+    except json.JSONDecodeError as error:
+        said = f"{error.msg} behind entry {number:,}" if number else error
+        raise DataError(f"{path} is not JSON ({said}). Fix it, or write one object a line.") from error
 
 
 def _unfold(table: Table) -> None:

@@ -32,7 +32,7 @@ def read_corpus(
     valid: str | Path | None = None,
     test: str | Path | None = None,
     column: str | None = None,
-    valid_fraction: float = 0.1,
+    valid_fraction: float | None = None,
     encoding: str = "utf-8",
     format: TableFormat = DEFAULT_FORMAT,
     bad: BadItems | None = None,
@@ -48,7 +48,7 @@ def read_corpus(
         column: the column of a table that holds the text, a document a row. Rows are joined by a newline, unless they
             end in one. None takes the column "text", or the only one of strings.
         valid_fraction: how much of the text, in characters, is held out at its end where no validation text is given
-            or marked by name: above 0 and below 1.
+            or marked by name: above 0 and below 1. None holds out a tenth, and a million characters at the most.
         encoding: of files; "utf-8" also accepts a byte order mark.
         format: how a table is written.
         bad: is told, when a table is read, which column was taken and how many rows hold no text.
@@ -62,7 +62,7 @@ def read_corpus(
     >>> corpus.name, corpus.test
     ('python', None)
     """
-    if not 0 < valid_fraction < 1:
+    if valid_fraction is not None and not 0 < valid_fraction < 1:
         raise ConfigError(
             f"The 'valid_fraction' of a corpus must be above 0 and below 1. Got {valid_fraction} instead."
         )

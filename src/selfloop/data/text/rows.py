@@ -25,7 +25,7 @@ def text_of_rows(rows: Iterator[Row], reading: Reading, where: str) -> Iterator[
     head = list(islice(rows, BATCH))
     if not head:
         return
-    column, empty = _chosen([row for _, row in head], reading, where), 0
+    column, empty = chosen_column([row for _, row in head], reading, where), 0
     rows = chain(head, rows)
     while batch := list(islice(rows, BATCH)):
         found = []
@@ -46,7 +46,7 @@ def text_of_dataset(dataset: Any, reading: Reading, where: str) -> Iterator[list
     column, empty = None, 0
     for table in arrow_tables(dataset):
         if column is None:
-            column = _chosen(table[:_FIRST].to_pylist(), reading, where)
+            column = chosen_column(table[:_FIRST].to_pylist(), reading, where)
         values = table[column]
         empty += values.null_count
         yield [row for row in values.to_pylist() if row is not None]
@@ -75,7 +75,8 @@ def choose_column(kinds: dict[str, str], column: str | None, where: str) -> str:
     return column or ("text" if "text" in texts else texts[0])
 
 
-def _chosen(rows: list[dict[str, Any]], reading: Reading, where: str) -> str:
+def chosen_column(rows: list[dict[str, Any]], reading: Reading, where: str) -> str:
+    """The column that holds the text, by the first rows; it is noted."""
     names = dict.fromkeys(name for row in rows for name in row)
     kinds = {name: _kind(name, [row.get(name) for row in rows[:_FIRST]]) for name in names}
     chosen = choose_column(kinds, reading.input, where)

@@ -23,7 +23,7 @@ from selfloop.errors import DataError
 from selfloop.world import ALONE, World
 
 _HEADER = 248  # bytes for the JSON, padded with spaces: the ids begin 256 bytes into the file
-_DTYPES: dict[str, "np.dtype[np.unsignedinteger]"] = {"U16": np.dtype("<u2"), "U32": np.dtype("<u4")}
+_DTYPES: dict[str, "np.dtype[np.unsignedinteger]"] = {f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tokens:
     """A text's tokens.
 
     Args:
-        ids: the tokens in order, read-only, in the file: uint16 where the vocabulary fits, else uint32.
+        ids: the tokens in order, read-only, in the file: uint8, uint16 or uint32, the first that the vocabulary fits.
         characters: how many characters the text has (for bits per character).
         bytes: how many bytes it has in UTF-8.
     """

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as Backend
 
 from selfloop.atomic import replacing
+from selfloop.data.text.pieces import blocks
 from selfloop.data.text.token_kinds import ANYWHERE, KINDS, Table
 from selfloop.errors import ConfigError, DataError, nearest
 from selfloop.untrusted import read_text
@@ -21,7 +21,6 @@ from selfloop.world import ALONE, World
 LARGEST = 256 << 20
 """Bytes of a tokenizer.json."""
 
-_BLOCK = 1 << 16  # characters encoded at a time
 _BATCH = 16  # blocks given to the library at once, which shares them out to the cores
 
 
@@ -142,7 +141,7 @@ class Tokenizer:
     @property
     def dtype(self) -> "np.dtype[np.unsignedinteger]":
         """The smallest type that holds all tokens."""
-        return np.dtype("<u2") if self.vocab_size <= 1 << 16 else np.dtype("<u4")
+        return np.dtype(next(f"<u{size}" for size in (1, 2, 4) if self.vocab_size <= 1 << 8 * size))
 
     def encode_pieces(self, pieces: Iterable[str], world: World = ALONE) -> "Iterator[npt.NDArray[np.unsignedinteger]]":
         """The tokens of one text that comes in pieces, in order, a bounded number at a time.
@@ -196,25 +195,6 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer(kind={self.kind!r}, vocab_size={self.vocab_size})"
-
-
-def blocks(pieces: Iterable[str], cut: "re.Pattern[str]", size: int = _BLOCK) -> Iterator[str]:
-    """A text's pieces as blocks of ``size`` characters, each up to the next place where it may be cut.
-
-    >>> from selfloop.data.text.token_kinds import WORD_END
-    >>> list(blocks(["to be or", " not"], WORD_END, size=4))
-    ['to be', ' or not']
-    """
-    rest = ""
-    for piece in pieces:
-        rest += piece
-        start = 0
-        while place := cut.search(rest, start + size - 1):
-            yield rest[start : place.end()]
-            start = place.end()
-        rest = rest[start:]
-    if rest:
-        yield rest
 
 
 def _pipeline(backend: Backend) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from selfloop.data import Corpus, Streams, Text, Tokenizer, read_corpus, read_text, tokenize
 from selfloop.data.batches import Report
 from selfloop.data.examples import BadItems, Examples
+from selfloop.data.text.streaming import read_streamed
 from selfloop.decoding import Hypothesis, Sampling, beam_search, generate
 from selfloop.errors import ArgumentError, DataError
 from selfloop.language import Cell
@@ -19,7 +20,7 @@ from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
 from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training
-from selfloop.tasks.reading import table_format
+from selfloop.tasks.reading import reading, table_format
 from selfloop.tasks.run_config import load_tokenizer
 from selfloop.tasks.score import Score as TaskScore
 from selfloop.tasks.watched import Watched, check_steps, facts_of_texts
@@ -58,8 +59,13 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
     @classmethod
     def read_dataset(cls, config: LanguageModelConfig, bad: BadItems) -> Corpus:
         """The corpus of a configuration."""
-        options = config.data.model_dump(include={"valid", "test", "column", "valid_fraction", "encoding"})
-        return read_corpus(config.data.source, **options, format=table_format(config.data), bad=bad)
+        data, valid, test = config.data, config.data.valid, config.data.test
+        if data.streaming:
+            assert data.source is not None  # the configuration says so
+            how = reading(data, bad)
+            return read_streamed(data.source, how, valid=valid, test=test, valid_examples=data.valid_examples)
+        options = data.model_dump(include={"column", "valid_fraction", "encoding"})
+        return read_corpus(data.source, valid=valid, test=test, **options, format=table_format(data), bad=bad)
 
     def read_known(self, source: str, column: str | None, bad: BadItems) -> Text:
         """A text."""

@@ -47,8 +47,8 @@ def test_another_text_or_tokenizer_has_a_store_of_its_own(tmp_path):
 
 
 def test_numbers_are_as_wide_as_the_vocabulary_needs(tmp_path):
-    words = " ".join(map(str, range(65_535)))
-    for text, dtype in ((words[:-6], np.uint16), (words, np.uint32)):
+    few, many = (" ".join(map(str, range(10**n, 10**n + count))) for n, count in ((2, 255), (5, 65_535)))
+    for text, dtype in ((few[:-4], np.uint8), (few, np.uint16), (many[:-7], np.uint16), (many, np.uint32)):
         tokenizer = Tokenizer.train("word", [text])
         tokens = tokenize(Text.of(text), tokenizer, tmp_path)
         assert tokens.ids.dtype == dtype

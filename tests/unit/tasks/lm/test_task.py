@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -11,16 +12,20 @@ from selfloop.decoding import Sampling
 from selfloop.errors import ConfigError, DataError
 from selfloop.options import LanguageModelConfig
 from selfloop.tasks import load
+from selfloop.tasks.inputs import fingerprint, fingerprint_of_parts
 from selfloop.tasks.lm import LanguageModelling, TextModel
+from selfloop.tasks.lm import task as task_module
 from selfloop.tasks.lm.score import score
+from selfloop.tasks.lm.task import as_pairs
 from selfloop.training import Run, train
 
 
 @pytest.fixture
 def make_task(tmp_path):
-    def make(text, steps=300, tokenizer=None, **data):
+    def make(text, steps=300, tokenizer=None, tokenizer_kind="char", **data):
         source = tmp_path / "text.txt"
         source.write_text(text)
+        data["tokenizer"] = tokenizer_kind
         values = {
             "data": {"source": str(source), "window": 16, **data},
             "model": {"embedding_size": 8, "hidden_size": 16, "input_dropout": 0.0, "output_dropout": 0.0},
@@ -153,3 +158,26 @@ def test_the_penalty_on_outputs_is_after_their_dropout(make_task):
     kept = dropped != 0
     assert 0.3 < kept.float().mean() < 0.7
     torch.testing.assert_close(dropped[kept], 2 * y[kept])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_a_hash_of_tokens_is_that_of_two_bytes_each_as_runs_before_had_it(dtype):
+    ids = np.arange(200) % 50
+    assert fingerprint_of_parts(as_pairs(ids.astype(dtype))) == fingerprint(ids.astype("u2"))
+    assert fingerprint_of_parts(as_pairs(ids.astype("u4"))) == fingerprint(ids.astype("u4"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("word", "{}"), ("bpe", "Ġ{}"), ("char", None)])
+def test_words_of_a_long_text_are_learnt_from_blocks_all_over_it_and_characters_from_all(
+    make_task, monkeypatch, kind, name
+):
+    monkeypatch.setattr(task_module, "MOST_LEARNT_FROM", 300_000)
+    names = [f"a{first}{second}a" for first in "bcdfg" for second in "hjklmnpq"]
+    text = "".join(f"Here {names[number // 2500]} is\n" for number in range(100_000)) + "é Here" + " is" * 1000
+    vocabulary = make_task(text, tokenizer_kind=kind, valid_fraction=0.001).inputs.vocabulary
+    if name is None:
+        assert "é" in vocabulary
+    else:
+        known = [number for number in range(40) if name.format(names[number]) in vocabulary]
+        assert 3 <= len(known) < 30
+        assert max(known) > 30
