@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -38,33 +38,41 @@ class Code:
         return self._known[name]
 
 
-def build(key: str, target: Target, emit: Emit) -> Code:
+def build(key: str, target: Target, emit: Emit, called: Iterable[tuple[str, Emit]] = ()) -> Code:
     """Machine code for this processor.
 
     Args:
         key: what the functions are, so that they need not be emitted again where the cache has them.
         target: the processor's family.
         emit: what writes them.
+        called: keys of the functions that they call, and what writes those.
     """
+    objects = [_object(key, target, emit), *(_object(*own) for own in ((k, target, e) for k, e in called))]
+    return _in_process(objects, _machine(llvm.get_process_triple(), *_processor(target)))
+
+
+def _object(key: str, target: Target, emit: Emit) -> bytes:
+    """An object file for this processor, from the cache or made now."""
     cpu, features = _processor(target)
     name = hashlib.sha256("\n".join((key, repr(target), *_versions(), cpu, features)).encode()).hexdigest()
-    triple = llvm.get_process_triple()
-    machine = _machine(triple, cpu, features)
     code = cache.load(name)
     if code is None:
+        triple = llvm.get_process_triple()
+        machine = _machine(triple, cpu, features)
         code = bytes(machine.emit_object(_optimised(machine, triple, emit)))
         cache.store(name, code)
-    return _in_process(code, machine)
+    return code
 
 
 def of_object(code: bytes) -> Code:
     """An object file for this processor, in this process."""
-    return _in_process(code, _machine(llvm.get_process_triple(), *_processor(host())))
+    return _in_process([code], _machine(llvm.get_process_triple(), *_processor(host())))
 
 
-def _in_process(code: bytes, machine: llvm.TargetMachine) -> Code:
+def _in_process(objects: Iterable[bytes], machine: llvm.TargetMachine) -> Code:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_OWN_MEMORY_MANAGER)
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    for code in objects:
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Code(engine)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
+from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
-from selfloop.compiler.cpu.layout import Fields, KernelLayout, lay_out
+from selfloop.compiler.cpu.layout import Fields, KernelLayout, Tile, lay_out
 from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
@@ -91,12 +92,25 @@ class Kernels:
         """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
         if name not in self._addresses:  # asked for at every call
             names = next(module for module in _MODULES if name in module)
-            code = build(f"{' '.join(names)} {self.description}", self.target, self.emit(*names))
+            tiles = [(f"tile {tile}", partial(emit_tile, tile=tile, target=self.target)) for tile in self._tiles(names)]
+            code = build(f"{' '.join(names)} {self.description}", self.target, self._emit(names), tiles)
             self._codes.append(code)
             self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
         return self._addresses[name]
 
     def emit(self, *names: str) -> Emit:
+        """What writes these kernels into a module, and the tiles that they call."""
+        write_kernels = self._emit(names)
+
+        def write(module: ir.Module) -> None:
+            write_kernels(module)
+            for tile in self._tiles(names):
+                emit_tile(module, tile, self.target)
+                module.globals[tile.name].linkage = "internal"
+
+        return write
+
+    def _emit(self, names: Iterable[str]) -> Emit:
         """What writes these kernels into a module; those that the cell does not need are left out."""
 
         def write(module: ir.Module) -> None:
@@ -106,6 +120,11 @@ class Kernels:
                     emit_step_loop(module, name, layout, is_reversed=name == "back")
 
         return write
+
+    def _tiles(self, names: Iterable[str]) -> list[Tile]:
+        """The register tiles that these kernels call."""
+        layouts = [layout for name in names if (layout := getattr(self, name)) is not None]
+        return sorted(set().union(*(layout.all_tiles for layout in layouts)), key=str)
 
     @cached_property
     def _addresses(self) -> dict[str, int]:

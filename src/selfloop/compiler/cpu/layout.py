@@ -127,6 +127,30 @@ class Tiling:
     panels: tuple[Panel, ...]
 
 
+class Tile(NamedTuple):
+    """A register tile: for each row and each of `width` vectors of units, the sum over k of row[k] · weights[k].
+
+    Attributes:
+        accumulators: for one row, two rows and so on, how many each sum has, which are added in the end: 1, 2 or 4.
+        width: the number of vectors of units.
+        bits: of an element.
+        bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
+            Lengths then count pairs.
+        form: of the weights, see `WEIGHT_FORMS`.
+    """
+
+    accumulators: tuple[int, ...]
+    width: int
+    bits: int
+    bfloat16: PairProducts | None
+    form: str
+
+    @property
+    def name(self) -> str:
+        """Of the function, among those of one kernel."""
+        return f"tile_{len(self.accumulators)}x{self.width}x{max(self.accumulators)}"
+
+
 @dataclass(frozen=True, eq=False)
 class KernelLayout:
     """How a kernel's Program meets memory and registers.
@@ -186,10 +210,29 @@ class KernelLayout:
         scale = self.bits // 8 if self.weights == "int8" else 0
         return width * self.target.lanes(self.bits // 8) * (depth * item + scale)
 
-    def accumulators(self, sums: int) -> int:
+    def tiles(self, tiling: Tiling, panel: Panel) -> tuple[Tile, ...]:
+        """The register tiles of a panel's products, from left to right."""
+        return tuple(
+            Tile(
+                tuple(self._accumulators(rows * width) for rows in range(1, tiling.rows + 1)),
+                width,
+                self.bits,
+                self.bfloat16,
+                self.weights,
+            )
+            for width in panel.widths
+        )
+
+    def _accumulators(self, sums: int) -> int:
         """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
         most = self.target.registers // 2
         return max(n for n in (1, 2, 4) if n == 1 or (self.most_rows and n * sums <= most))
+
+    @property
+    def all_tiles(self) -> set[Tile]:
+        """The register tiles of all products; none where AMX multiplies."""
+        pairs = ((tiling, panel) for stage in self.tilings for tiling in stage for panel in tiling.panels)
+        return set() if self.has_tiles else {tile for pair in pairs for tile in self.tiles(*pair)}
 
     @property
     def panels(self) -> tuple[Panel, ...]:

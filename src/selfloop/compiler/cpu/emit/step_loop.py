@@ -8,7 +8,6 @@ for t in begin … end:                       (downwards in the backward step)
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from math import ceil
 
 from llvmlite import ir
@@ -16,11 +15,11 @@ from llvmlite import ir
 from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
 from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
-from selfloop.compiler.cpu.emit.bfloat16 import pair_products, rounded
+from selfloop.compiler.cpu.emit.bfloat16 import rounded
 from selfloop.compiler.cpu.emit.function import Function, Index
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
-from selfloop.compiler.cpu.emit.products import sums
-from selfloop.compiler.cpu.emit.vectors import I8, I16
+from selfloop.compiler.cpu.emit.products import declare_tile
+from selfloop.compiler.cpu.emit.vectors import I8, I16, POINTER
 from selfloop.compiler.cpu.layout import (
     PADDED_BUFFERS,
     RANDOM_TABLES,
@@ -31,7 +30,7 @@ from selfloop.compiler.cpu.layout import (
     Tiling,
     padded,
 )
-from selfloop.compiler.cpu.targets import TILE_DEPTH, TILE_ROWS
+from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS
 from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop
@@ -58,6 +57,9 @@ class _StepLoop(Function):
         self.panels = {panel: self.bases["panel", str(k)] for k, panel in enumerate(layout.panels)}
         largest = max((t.rows * _columns(t) for stage in layout.tilings for t in stage), default=0)
         self.tile = self.space(max(1, largest))
+        most = max((len(panel.arguments) for panel in layout.panels), default=0)
+        self.row_addresses = self.builder.alloca(POINTER, size=self.index(max(1, most * MOST_ROWS)))
+        self.arrays: dict[tuple[int, ...], ir.Value] = {}
         self.first_row, self.end_row, self.row_stride = map(self.header, ("first_row", "end_row", "row_stride"))
         self.part, self.parts = self.header("part"), self.header("parts")
         self.amx = TileRegisters(self)
@@ -127,42 +129,36 @@ class _StepLoop(Function):
                 self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
 
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of a tile, unrolled for each height that a tile may have."""
-        b = self.builder
-        form = self.layout.weights
-        multiply_add = partial(pair_products, self) if self.layout.bfloat16 else self.vectors.fma
-        after = self.function.append_basic_block("summed")
-        cases = [self.function.append_basic_block(f"rows{rows}") for rows in range(1, tiling.rows + 1)]
-        switch = b.switch(height, cases[-1])
-        for rows, case in enumerate(cases, start=1):
-            switch.add_case(self.index(rows), case)
-            b.position_at_end(case)
-            own = [self.plus(low, r) for r in range(rows)]
-            column = 0
-            columns = _columns(tiling)
-            for panel in tiling.panels:
-                addresses = [[self.factor(panel, k, row) for row in own] for k in range(len(panel.arguments))]
-                depths = self.layout.depths(panel)
-                sizes = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
-                weights = self.at(self.panels[panel], self.times(block, sum(sizes)), I8)
-                start = 0
-                for width, size in zip(panel.widths, sizes, strict=True):
-                    here, scales = weights, None
-                    if self.layout.weights == "int8":
-                        scales = [self.load(self.at(weights, c * self.vectors.lanes)) for c in range(width)]
-                        here = self.at(weights, width * self.vectors.lanes)
-                    accumulators = self.layout.accumulators(rows * width)
-                    result = sums(self, addresses, depths, here, width, accumulators, multiply_add, form)
-                    for r in range(rows):
-                        for c in range(width):
-                            slot = r * columns + column + start + c
-                            total = b.fmul(result[r][c], scales[c]) if scales else result[r][c]
-                            self.store(total, self.at(self.tile, slot * self.vectors.lanes))
-                    weights = self.at(weights, size, I8)
-                    start += width
-                column += start
-            b.branch(after)
-        b.position_at_end(after)
+        """The products of a tile, by the functions of `emit.products`."""
+        rows = self.row_addresses
+        columns = _columns(tiling)
+        column = 0
+        for panel in tiling.panels:
+            with self.loop(0, height) as r:
+                row = self.plus(low, r)
+                for k in range(len(panel.arguments)):
+                    self.builder.store(self.factor(panel, k, row), self.at(rows, self.plus(r, k * MOST_ROWS), POINTER))
+            depths = self.layout.depths(panel)
+            sizes = self.numbers((columns, len(depths), *depths))
+            tiles = self.layout.tiles(tiling, panel)
+            lengths = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
+            weights = self.at(self.panels[panel], self.times(block, sum(lengths)), I8)
+            for tile, length in zip(tiles, lengths, strict=True):
+                function = declare_tile(self.builder.module, tile, self.target)
+                result = self.at(self.tile, column * self.vectors.lanes)
+                self.builder.call(function, [rows, sizes, weights, result, height])
+                weights = self.at(weights, length, I8)
+                column += tile.width
+
+    def numbers(self, values: tuple[int, ...]) -> ir.Value:
+        """An array of these numbers, on the stack."""
+        if values not in self.arrays:
+            b = self.builder
+            with b.goto_entry_block():
+                self.arrays[values] = b.alloca(self.index, size=self.index(len(values)))
+                for k, value in enumerate(values):
+                    b.store(self.index(value), self.at(self.arrays[values], k, self.index))
+        return self.arrays[values]
 
     def factor(self, panel: Panel, k: int, row: ir.Value) -> ir.Value:
         """The address of the k-th argument of a panel for a row of this thread; in bfloat16 where it was rounded to."""
