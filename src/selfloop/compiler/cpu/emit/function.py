@@ -48,11 +48,11 @@ class Function:
 
     # The argument block
 
-    def argument(self, index: int) -> ir.Value:
+    def argument(self, index: Index) -> ir.Value:
         """An integer of the block."""
         return self.builder.load(self.at(self.block, index, self.index), typ=self.index)
 
-    def pointer(self, index: int) -> ir.Value:
+    def pointer(self, index: Index) -> ir.Value:
         """A pointer of the block."""
         return self.builder.inttoptr(self.argument(index), POINTER)
 
