@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
+from selfloop.compiler.cpu import cache
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
 from selfloop.compiler.cpu.emit.add_rows import emit_add_rows
@@ -20,6 +21,7 @@ from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.layout import Fields, KernelLayout, Tile, lay_out
+from selfloop.compiler.cpu.patience import Patience
 from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
@@ -62,6 +64,7 @@ class Kernels:
         covers_dx: whether each element of the input gets a gradient, which those that a cell does not read do not.
         input: the name of the input.
         states: the size of each state; the first is the output.
+        title: the cell and its sizes, for people.
         description: a text that is equal for kernels of equal machine code, the target aside.
     """
 
@@ -78,6 +81,7 @@ class Kernels:
     covers_dx: bool
     input: str
     states: Mapping[str, int]
+    title: str
     description: str
 
     def gradient_workspace(self, gradient: WeightGradient) -> int:
@@ -93,7 +97,8 @@ class Kernels:
         if name not in self._addresses:  # asked for at every call
             names = next(module for module in _MODULES if name in module)
             tiles = [(f"tile {tile}", partial(emit_tile, tile=tile, target=self.target)) for tile in self._tiles(names)]
-            code = build(f"{' '.join(names)} {self.description}", self.target, self._emit(names), tiles)
+            with self._patience:
+                code = build(f"{' '.join(names)} {self.description}", self.target, self._emit(names), tiles)
             self._codes.append(code)
             self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
         return self._addresses[name]
@@ -130,6 +135,11 @@ class Kernels:
     def _addresses(self) -> dict[str, int]:
         """Of those that are compiled."""
         return {}
+
+    @cached_property
+    def _patience(self) -> Patience:
+        """Of who waits for them."""
+        return Patience(f"compiling {self.title}, once ({cache.whereabouts()})")
 
     @cached_property
     def _codes(self) -> list[Code]:
@@ -193,6 +203,7 @@ def compile(
         covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),
         input=lowered.input,
         states=lowered.states,
+        title=f"'{graph.name}' for {', '.join(f'{name} = {size}' for name, size in sorted(sizes.items()))}",
         description=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), options)),
     )
 
