@@ -20,6 +20,7 @@ Glossary, in the order of the levels:
     register tile   rows × vectors of accumulators that stay in registers for a whole product
     Kernels         the kernels of a cell, forward and backward
     Code            functions of machine code in this process
+    Tools           the functions of machine code that serve all cells
     Target          a family of processors
 """
 
@@ -35,6 +36,7 @@ from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
 from selfloop.compiler.cpu.kernels import (
     Kernels,
+    Tools,
     WeightGradient,
     compile,
     cross_entropy_code,
@@ -82,6 +84,7 @@ __all__ = [
     "PairProducts",
     "Panel",
     "Target",
+    "Tools",
     "WeightGradient",
     "cache_state",
     "compile",

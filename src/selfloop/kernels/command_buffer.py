@@ -16,7 +16,7 @@ from jaxtyping import Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Code
+from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Tools
 from selfloop.kernels import memory, team
 
 Numbers = Int[Array, " N"]
@@ -63,7 +63,7 @@ class CommandBuffer:
     offsets: Numbers
     bases: Int[Array, " N"]
     names: tuple[str, ...]
-    tools: Code
+    tools: Tools
     start: int
     threads: int
     workspace: int
@@ -139,7 +139,7 @@ class Recorder:
         threads: the number of threads that share each launch.
     """
 
-    def __init__(self, tools: Code, threads: int) -> None:
+    def __init__(self, tools: Tools, threads: int) -> None:
         self.tools, self.threads = tools, threads
         self._parts: list[Numbers] = []
         self._size = 0

@@ -213,18 +213,43 @@ def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
     return outer_product_amx if bfloat16 and bfloat16.has_tiles else outer_product
 
 
+class Tools:
+    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`.
+
+    Args:
+        bits: of an element, 32 or 64.
+        target: the processor.
+        bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
+    """
+
+    def __init__(self, bits: int, target: Target, bfloat16: PairProducts | None) -> None:
+        self.bits, self.target, self.bfloat16 = bits, target, bfloat16
+        self._addresses: dict[str, int] = {}
+        self._codes: list[Code] = []  # what holds their memory
+
+    def address(self, name: str) -> int:
+        """Where a function starts. It is compiled when this is first asked for: inference needs few of them."""
+        if name not in self._addresses:  # asked for at every call
+            code = build(f"{name} {self.bits} {self.bfloat16}", self.target, partial(self._write, name))
+            self._codes.append(code)
+            self._addresses[name] = code.address(name)
+        return self._addresses[name]
+
+    def _write(self, name: str, module: ir.Module) -> None:
+        own = module, name, self.target, self.bits
+        match name:
+            case "pack":
+                emit_pack(*own, self.bfloat16)
+            case "outer_product":
+                _outer_product(self.bfloat16).emit_outer_product(*own, self.bfloat16)
+            case _:
+                {"launches": emit_launches, "patch": emit_patch, "add_rows": emit_add_rows}[name](*own)
+
+
 @lru_cache(maxsize=8)
-def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
-    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`."""
-
-    def write(module: ir.Module) -> None:
-        emit_launches(module, "launches", target, bits)
-        emit_patch(module, "patch", target, bits)
-        emit_add_rows(module, "add_rows", target, bits)
-        emit_pack(module, "pack", target, bits, bfloat16)
-        _outer_product(bfloat16).emit_outer_product(module, "outer_product", target, bits, bfloat16)
-
-    return build(f"tools {bits} {bfloat16}", target, write)
+def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Tools:
+    """Those of one kind, once."""
+    return Tools(bits, target, bfloat16)
 
 
 @lru_cache(maxsize=8)
