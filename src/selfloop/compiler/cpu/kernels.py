@@ -97,8 +97,8 @@ class Kernels:
         if name not in self._addresses:  # asked for at every call
             names = next(module for module in _MODULES if name in module)
             tiles = [(f"tile {tile}", partial(emit_tile, tile=tile, target=self.target)) for tile in self._tiles(names)]
-            with self._patience:
-                code = build(f"{' '.join(names)} {self.description}", self.target, self._emit(names), tiles)
+            key = f"{' '.join(names)} {self.description}"
+            code = build(key, self.target, self._emit(names), tiles, self._patience)
             self._codes.append(code)
             self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
         return self._addresses[name]
@@ -228,22 +228,28 @@ class Tools:
         self._codes: list[Code] = []  # what holds their memory
 
     def address(self, name: str) -> int:
-        """Where a function starts. It is compiled when this is first asked for: inference needs few of them."""
+        """Where a function starts. It is compiled when this is first asked for: inference needs half of them."""
         if name not in self._addresses:  # asked for at every call
-            code = build(f"{name} {self.bits} {self.bfloat16}", self.target, partial(self._write, name))
+            names = next(module for module in (_FOR_ALL, _FOR_TRAINING) if name in module)
+            write = self._write if names is _FOR_ALL else self._write_for_training
+            code = build(f"{' '.join(names)} {self.bits} {self.bfloat16}", self.target, write)
             self._codes.append(code)
-            self._addresses[name] = code.address(name)
+            self._addresses.update({own: code.address(own) for own in names})
         return self._addresses[name]
 
-    def _write(self, name: str, module: ir.Module) -> None:
-        own = module, name, self.target, self.bits
-        match name:
-            case "pack":
-                emit_pack(*own, self.bfloat16)
-            case "outer_product":
-                _outer_product(self.bfloat16).emit_outer_product(*own, self.bfloat16)
-            case _:
-                {"launches": emit_launches, "patch": emit_patch, "add_rows": emit_add_rows}[name](*own)
+    def _write(self, module: ir.Module) -> None:
+        emit_launches(module, "launches", self.target, self.bits)
+        emit_patch(module, "patch", self.target, self.bits)
+        emit_pack(module, "pack", self.target, self.bits, self.bfloat16)
+
+    def _write_for_training(self, module: ir.Module) -> None:
+        emit_add_rows(module, "add_rows", self.target, self.bits)
+        own = module, "outer_product", self.target, self.bits, self.bfloat16
+        _outer_product(self.bfloat16).emit_outer_product(*own)
+
+
+_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack"), ("add_rows", "outer_product")
+"""The functions of `Tools` that are compiled together."""
 
 
 @lru_cache(maxsize=8)
