@@ -2,11 +2,11 @@
 
     python benchmarks/first_call.py [--cells lstm gru …] [--modes train infer] [--rounds 5]
 
-Each is timed in a process of its own that has run one of torch's LSTMs. Printed are the ms of the first call, with its
-backward pass in training, less those of the next, and in brackets those of the processor, in which what else runs
-hardly counts. They are medians of the rounds. The cell has 64 units and as many inputs; the new size, for which the code of 64
-is on disk, is 96. `gru_ode16` evaluates a GRU's equations 16 times a step, in four steps of the Runge-Kutta method of
-fourth order.
+Each is timed in a process of its own that has run one of torch's LSTMs. Printed are the ms of the first call, with
+its backward pass in training, less those of the next, and in brackets those of the processor, in which what else runs
+hardly counts. They are medians of the rounds. The cell has 64 units and as many inputs; the new size, for which the
+code of 64 is on disk, is 96. `gru_ode16` evaluates a GRU's equations 16 times a step, in four steps of the Runge-
+Kutta method of fourth order.
 """
 
 import argparse

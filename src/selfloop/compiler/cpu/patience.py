@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 
 AFTER = 1.0
@@ -41,6 +42,7 @@ class Patience:
         if not self._is_said:
             self._is_said = True
             _LOG.info(self._sentence)
-            if sys.stderr is not None and sys.stderr.isatty():  # None where a program has no console
-                sys.stderr.write(f"selfloop: {self._sentence}\n")
-                sys.stderr.flush()
+            with suppress(OSError, ValueError):  # the terminal has gone
+                if sys.stderr is not None and sys.stderr.isatty():  # None where a program has no console
+                    sys.stderr.write(f"selfloop: {self._sentence}\n")
+                    sys.stderr.flush()
