@@ -17,9 +17,11 @@ Glossary, in the order of the levels:
     Program         a Step in stages, each of tile loops or another loop; threads may meet at a barrier after each
     KernelLayout    where a Program's values lie, how its weights are packed into panels, and its argument block
     argument block  the array of 64-bit numbers and addresses that a kernel is passed
-    register tile   rows × vectors of accumulators that stay in registers for a whole product
+    register tile   rows × vectors of accumulators that stay in registers for a whole product; a function that knows
+                    neither cell nor size, so that a processor compiles each once
     Kernels         the kernels of a cell, forward and backward
     Code            functions of machine code in this process
+    Tools           the functions of machine code that serve all cells
     Target          a family of processors
 """
 
@@ -35,6 +37,7 @@ from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
 from selfloop.compiler.cpu.kernels import (
     Kernels,
+    Tools,
     WeightGradient,
     compile,
     cross_entropy_code,
@@ -82,6 +85,7 @@ __all__ = [
     "PairProducts",
     "Panel",
     "Target",
+    "Tools",
     "WeightGradient",
     "cache_state",
     "compile",

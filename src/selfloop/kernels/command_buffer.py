@@ -18,7 +18,7 @@ from jaxtyping import Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Code
+from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Tools
 from selfloop.kernels import memory, team
 from selfloop.kernels.ragged import Rows, arrange
 
@@ -84,7 +84,7 @@ class CommandBuffer(NamedTuple):
     made: Sequence[tuple[int, Made]]
     fixed: Sequence[tuple[Callable[[Rows], object], object]]
     names: tuple[str, ...]
-    tools: Code
+    tools: Tools
     start: int
     threads: int
     workspace: int
@@ -175,7 +175,7 @@ class Recorder:
         names: of bases, in the order in which `run` takes their addresses. Others that are used come after them.
     """
 
-    def __init__(self, tools: Code, threads: int, rows: Rows | None = None, names: Sequence[str] = ()) -> None:
+    def __init__(self, tools: Tools, threads: int, rows: Rows | None = None, names: Sequence[str] = ()) -> None:
         self.tools, self.threads, self.rows = tools, threads, rows or arrange(0, 0, None, None, reverse=False)
         self._parts: list[Numbers] = []
         self._made: list[tuple[int, Made]] = []

@@ -3,8 +3,8 @@
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -38,33 +38,49 @@ class Code:
         return self._known[name]
 
 
-def build(key: str, target: Target, emit: Emit) -> Code:
+def build(
+    key: str,
+    target: Target,
+    emit: Emit,
+    called: Iterable[tuple[str, Emit]] = (),
+    patience: AbstractContextManager[None] | None = None,
+) -> Code:
     """Machine code for this processor.
 
     Args:
         key: what the functions are, so that they need not be emitted again where the cache has them.
         target: the processor's family.
         emit: what writes them.
+        called: keys of the functions that they call, and what writes those.
+        patience: entered while something is compiled.
     """
-    cpu, features = _processor(target)
-    name = hashlib.sha256("\n".join((key, repr(target), *_versions(), cpu, features)).encode()).hexdigest()
-    triple = llvm.get_process_triple()
-    machine = _machine(triple, cpu, features)
+    patience = patience or nullcontext()
+    objects = [_object(own, target, write, patience) for own, write in ((key, emit), *called)]
+    return _in_process(objects, _machine(llvm.get_process_triple(), *_processor(target)))
+
+
+def _object(key: str, target: Target, emit: Emit, patience: AbstractContextManager[None]) -> bytes:
+    """An object file for this processor, from the cache or made now."""
+    name = hashlib.sha256("\n".join((key, *_surroundings(target))).encode()).hexdigest()
     code = cache.load(name)
     if code is None:
-        code = bytes(machine.emit_object(_optimised(machine, triple, emit)))
+        with patience:
+            triple = llvm.get_process_triple()
+            machine = _machine(triple, *_processor(target))
+            code = bytes(machine.emit_object(_optimised(machine, triple, emit)))
         cache.store(name, code)
-    return _in_process(code, machine)
+    return code
 
 
 def of_object(code: bytes) -> Code:
     """An object file for this processor, in this process."""
-    return _in_process(code, _machine(llvm.get_process_triple(), *_processor(host())))
+    return _in_process([code], _machine(llvm.get_process_triple(), *_processor(host())))
 
 
-def _in_process(code: bytes, machine: llvm.TargetMachine) -> Code:
+def _in_process(objects: Iterable[bytes], machine: llvm.TargetMachine) -> Code:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_OWN_MEMORY_MANAGER)
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    for code in objects:
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Code(engine)
 
@@ -145,15 +161,26 @@ unrolled and vectorised."""
 
 
 def _machine(triple: str, cpu: str, features: str, abi: str = "") -> llvm.TargetMachine:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
+    _initialize()
     found = llvm.Target.from_triple(triple)
     return found.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="default", abiname=abi)
+
+
+@lru_cache(maxsize=1)
+def _initialize() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
 
 
 def _machine_of(target: Target) -> llvm.TargetMachine:
     features = ",".join([*(f"+{feature}" for feature in target.features), *target.options])
     return _machine(target.triple, target.cpu, features, target.abi)
+
+
+@lru_cache(maxsize=8)
+def _surroundings(target: Target) -> tuple[str, ...]:
+    """What machine code in this process depends on beside what is emitted."""
+    return repr(target), *_versions(), *_processor(target)
 
 
 def _processor(target: Target) -> tuple[str, str]:

@@ -24,8 +24,16 @@ VARIABLE = "SELFLOOP_CACHE"
 LIMIT = 256 * 2**20
 """How many bytes the files may have together; those that were not used for longest go first."""
 
+_PRUNED_EVERY = 64
+"""The part of the limit, one in so many, that a process may store until it looks at all files again: at thousands of
+them that takes as long as compiling a small kernel."""
+
 _ENTRY = re.compile(r"[0-9a-f]{64}\.o")
 _DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+_unseen: dict[Path, int] = {}
+"""By folder, the bytes that this process has stored since it looked at all files."""
 
 
 class _UnusableError(OSError):
@@ -60,7 +68,11 @@ def store(key: str, code: bytes) -> None:
                 os.fchmod(file.fileno(), 0o600)  # whatever the umask: a file that the group may write is not loaded
             file.write(_digest(key, code))
             file.write(code)
-        prune(folder, _ENTRY, LIMIT)
+        unseen = _unseen.get(folder, LIMIT) + len(code)
+        if unseen >= LIMIT // _PRUNED_EVERY:
+            prune(folder, _ENTRY, LIMIT)
+            unseen = 0
+        _unseen[folder] = unseen
 
 
 def state() -> str:
@@ -79,6 +91,14 @@ def state() -> str:
         return f"{folder}: {holds}" + ("" if os.access(folder, os.W_OK) else ", read only")
     except OSError as error:
         return f"not used: {error}"
+
+
+def whereabouts() -> str:
+    """Where machine code is kept, or why it is not."""
+    try:
+        return f"kept in {_folder()}"
+    except OSError as error:
+        return f"not kept: {error}"
 
 
 def _folder() -> Path:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from types import ModuleType
 from typing import NamedTuple
 
 from llvmlite import ir
 
+from selfloop.compiler.cpu import cache
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
 from selfloop.compiler.cpu.emit.add_rows import emit_add_rows
@@ -16,9 +17,11 @@ from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
+from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
-from selfloop.compiler.cpu.layout import Fields, KernelLayout, lay_out
+from selfloop.compiler.cpu.layout import Fields, KernelLayout, Tile, lay_out
+from selfloop.compiler.cpu.patience import Patience
 from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
@@ -61,6 +64,7 @@ class Kernels:
         covers_dx: whether each element of the input gets a gradient, which those that a cell does not read do not.
         input: the name of the input.
         states: the size of each state; the first is the output.
+        title: the cell and its sizes, for people.
         description: a text that is equal for kernels of equal machine code, the target aside.
     """
 
@@ -77,6 +81,7 @@ class Kernels:
     covers_dx: bool
     input: str
     states: Mapping[str, int]
+    title: str
     description: str
 
     def gradient_workspace(self, gradient: WeightGradient) -> int:
@@ -91,12 +96,26 @@ class Kernels:
         """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
         if name not in self._addresses:  # asked for at every call
             names = next(module for module in _MODULES if name in module)
-            code = build(f"{' '.join(names)} {self.description}", self.target, self.emit(*names))
+            tiles = [(f"tile {tile}", partial(emit_tile, tile=tile, target=self.target)) for tile in self._tiles(names)]
+            key = f"{' '.join(names)} {self.description}"
+            code = build(key, self.target, self._emit(names), tiles, self._patience)
             self._codes.append(code)
             self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
         return self._addresses[name]
 
     def emit(self, *names: str) -> Emit:
+        """What writes these kernels into a module, and the tiles that they call."""
+        write_kernels = self._emit(names)
+
+        def write(module: ir.Module) -> None:
+            write_kernels(module)
+            for tile in self._tiles(names):
+                emit_tile(module, tile, self.target)
+                module.globals[tile.name].linkage = "internal"
+
+        return write
+
+    def _emit(self, names: Iterable[str]) -> Emit:
         """What writes these kernels into a module; those that the cell does not need are left out."""
 
         def write(module: ir.Module) -> None:
@@ -107,10 +126,20 @@ class Kernels:
 
         return write
 
+    def _tiles(self, names: Iterable[str]) -> list[Tile]:
+        """The register tiles that these kernels call."""
+        layouts = [layout for name in names if (layout := getattr(self, name)) is not None]
+        return sorted(set().union(*(layout.all_tiles for layout in layouts)), key=str)
+
     @cached_property
     def _addresses(self) -> dict[str, int]:
         """Of those that are compiled."""
         return {}
+
+    @cached_property
+    def _patience(self) -> Patience:
+        """Of who waits for them."""
+        return Patience(f"compiling {self.title}, once ({cache.whereabouts()})")
 
     @cached_property
     def _codes(self) -> list[Code]:
@@ -174,6 +203,7 @@ def compile(
         covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),
         input=lowered.input,
         states=lowered.states,
+        title=f"'{graph.name}' for {', '.join(f'{name} = {size}' for name, size in sorted(sizes.items()))}",
         description=repr((graph.form, graph.params, graph.states, sorted(sizes.items()), options)),
     )
 
@@ -183,18 +213,49 @@ def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
     return outer_product_amx if bfloat16 and bfloat16.has_tiles else outer_product
 
 
+class Tools:
+    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`.
+
+    Args:
+        bits: of an element, 32 or 64.
+        target: the processor.
+        bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
+    """
+
+    def __init__(self, bits: int, target: Target, bfloat16: PairProducts | None) -> None:
+        self.bits, self.target, self.bfloat16 = bits, target, bfloat16
+        self._addresses: dict[str, int] = {}
+        self._codes: list[Code] = []  # what holds their memory
+
+    def address(self, name: str) -> int:
+        """Where a function starts. It is compiled when this is first asked for: inference needs half of them."""
+        if name not in self._addresses:  # asked for at every call
+            names = next(module for module in (_FOR_ALL, _FOR_TRAINING) if name in module)
+            write = self._write if names is _FOR_ALL else self._write_for_training
+            code = build(f"{' '.join(names)} {self.bits} {self.bfloat16}", self.target, write)
+            self._codes.append(code)
+            self._addresses.update({own: code.address(own) for own in names})
+        return self._addresses[name]
+
+    def _write(self, module: ir.Module) -> None:
+        emit_launches(module, "launches", self.target, self.bits)
+        emit_patch(module, "patch", self.target, self.bits)
+        emit_pack(module, "pack", self.target, self.bits, self.bfloat16)
+
+    def _write_for_training(self, module: ir.Module) -> None:
+        emit_add_rows(module, "add_rows", self.target, self.bits)
+        own = module, "outer_product", self.target, self.bits, self.bfloat16
+        _outer_product(self.bfloat16).emit_outer_product(*own)
+
+
+_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack"), ("add_rows", "outer_product")
+"""The functions of `Tools` that are compiled together."""
+
+
 @lru_cache(maxsize=8)
-def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
-    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`."""
-
-    def write(module: ir.Module) -> None:
-        emit_launches(module, "launches", target, bits)
-        emit_patch(module, "patch", target, bits)
-        emit_add_rows(module, "add_rows", target, bits)
-        emit_pack(module, "pack", target, bits, bfloat16)
-        _outer_product(bfloat16).emit_outer_product(module, "outer_product", target, bits, bfloat16)
-
-    return build(f"tools {bits} {bfloat16}", target, write)
+def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Tools:
+    """Those of one kind, once."""
+    return Tools(bits, target, bfloat16)
 
 
 @lru_cache(maxsize=8)

@@ -87,7 +87,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Panel:
-    """The weights of products that read the same arguments, packed as one matrix.
+    """The weights of products that read the same arguments, packed as one matrix. Panels of the same weights share it.
 
     The packed order is [block of units][columns of a register tile][k][vector][lane].
 
@@ -109,6 +109,11 @@ class Panel:
     unroll: int
     widths: tuple[int, ...]
 
+    @property
+    def packed(self) -> tuple[object, ...]:
+        """What is packed: equal for panels of the same weights."""
+        return self.terms, self.lengths, self.size, self.unroll, self.widths
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -125,6 +130,30 @@ class Tiling:
     unroll: int
     rows: int
     panels: tuple[Panel, ...]
+
+
+class Tile(NamedTuple):
+    """A register tile: for each row and each of `width` vectors of units, the sum over k of row[k] · weights[k].
+
+    Attributes:
+        accumulators: for one row, two rows and so on, how many each sum has, which are added in the end: 1, 2 or 4.
+        width: the number of vectors of units.
+        bits: of an element.
+        bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
+            Lengths then count pairs.
+        form: of the weights, see `WEIGHT_FORMS`.
+    """
+
+    accumulators: tuple[int, ...]
+    width: int
+    bits: int
+    bfloat16: PairProducts | None
+    form: str
+
+    @property
+    def name(self) -> str:
+        """Of the function, among those of one kernel."""
+        return f"tile_{len(self.accumulators)}x{self.width}x{max(self.accumulators)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +202,7 @@ class KernelLayout:
         """
         found: dict[tuple[Location, int], int] = {}
         end = 0
-        for panel in self.panels if self.bfloat16 else ():
+        for panel in self.all_panels if self.bfloat16 else ():
             for argument in zip(panel.arguments, panel.lengths, strict=True):
                 if argument not in found:
                     found[argument] = end
@@ -186,15 +215,51 @@ class KernelLayout:
         scale = self.bits // 8 if self.weights == "int8" else 0
         return width * self.target.lanes(self.bits // 8) * (depth * item + scale)
 
-    def accumulators(self, sums: int) -> int:
+    def tiles(self, tiling: Tiling, panel: Panel) -> tuple[Tile, ...]:
+        """The register tiles of a panel's products, from left to right."""
+        return tuple(
+            Tile(
+                tuple(self._accumulators(rows * width) for rows in range(1, tiling.rows + 1)),
+                width,
+                self.bits,
+                self.bfloat16,
+                self.weights,
+            )
+            for width in panel.widths
+        )
+
+    def _accumulators(self, sums: int) -> int:
         """How many accumulators each of so many sums has: enough that no FMA waits for the one before it."""
         most = self.target.registers // 2
         return max(n for n in (1, 2, 4) if n == 1 or (self.most_rows and n * sums <= most))
 
     @property
+    def all_tiles(self) -> set[Tile]:
+        """The register tiles of all products; none where AMX multiplies."""
+        pairs = ((tiling, panel) for tiling in self._tile_loops for panel in tiling.panels)
+        return set() if self.has_tiles else {tile for pair in pairs for tile in self.tiles(*pair)}
+
+    @cached_property
     def panels(self) -> tuple[Panel, ...]:
-        """All packed panels, in the order of the argument block."""
-        return tuple(panel for stage in self.tilings for tiling in stage for panel in tiling.panels)
+        """One panel for each matrix that is packed, in the order of the argument block."""
+        return tuple({panel.packed: panel for panel in self.all_panels}.values())
+
+    @cached_property
+    def _panel_indices(self) -> Mapping[tuple[object, ...], int]:
+        return {panel.packed: k for k, panel in enumerate(self.panels)}
+
+    def panel_index(self, panel: Panel) -> int:
+        """The index in `panels` of the one whose weights this panel has."""
+        return self._panel_indices[panel.packed]
+
+    @property
+    def all_panels(self) -> tuple[Panel, ...]:
+        """The panels of all tile loops."""
+        return tuple(panel for tiling in self._tile_loops for panel in tiling.panels)
+
+    @property
+    def _tile_loops(self) -> tuple[Tiling, ...]:
+        return tuple(tiling for stage in self.tilings for tiling in stage)
 
     @cached_property
     def packing(self) -> "Packing":
@@ -323,7 +388,8 @@ def lay_out(
         buffers["rounded", ""] = None
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
-    names += [("panel", str(k)) for k in range(sum(len(tiling.panels) for stage in tilings for tiling in stage))]
+    packed = {panel.packed for stage in tilings for tiling in stage for panel in tiling.panels}
+    names += [("panel", str(k)) for k in range(len(packed))]
     arguments = {name: k for k, name in enumerate(names)}
     return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16, weights)
 

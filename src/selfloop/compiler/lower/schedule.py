@@ -95,6 +95,22 @@ def _without_dead_stores(program: Program) -> Program:
     return _without_dead_stores(Program(program.step.with_stores(filter(lives, program.step.stores)), stages, stored))
 
 
+MOST_LOADED = 5
+"""The values of earlier loops that a loop loads to recompute one: a cell that adds sixteen evaluations up would load
+sixteen in each of the loops that follow. No cell of the zoo has one made of so many."""
+
+
+def _recomputed(step: Step) -> list[bool]:
+    """For each value whether it is recomputed wherever it is used: it is cheap, and made of few that are not."""
+    found: list[bool] = []
+    loaded: list[set[int]] = []  # what is loaded to recompute each
+    for k, value in enumerate(step.values):
+        needs = set().union(*(loaded[a] for a in value.args))
+        found.append(value.op in CHEAP and (len(needs) <= MOST_LOADED or value.op in COMPARISONS))
+        loaded.append(needs if found[k] else set() if value.op in LEAVES else {k})
+    return found
+
+
 class _Phases:
     """For each value, the first phase whose tile loops can have it, and the first whose reduction loop can.
 
@@ -105,14 +121,15 @@ class _Phases:
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        self.is_recomputed = _recomputed(step)
         self.tile: list[int] = []
         self.reduction: list[int] = []
-        for value in step.values:
-            tile, reduction = self._first(value)
+        for k, value in enumerate(step.values):
+            tile, reduction = self._first(k, value)
             self.tile.append(tile)
             self.reduction.append(reduction)
 
-    def _first(self, value: Value) -> tuple[int, int]:
+    def _first(self, k: int, value: Value) -> tuple[int, int]:
         tiles, reductions = [self.tile[a] for a in value.args], [self.reduction[a] for a in value.args]
         if value.op in LEAVES:
             return 0, -1 if value.size == SCALAR else 0
@@ -129,7 +146,7 @@ class _Phases:
             reduction = max(reductions)
             return reduction + 1, reduction
         tile = max(tiles)
-        return tile, max(0, *reductions) if value.op in CHEAP else tile  # a reduction loop loads what is not cheap
+        return tile, max(0, *reductions) if self.is_recomputed[k] else tile  # a reduction loop loads the rest
 
     def in_reduction_loop(self, k: int) -> bool:
         """Whether a value is computed in a reduction loop: scalars, and scans of vectors."""
@@ -203,7 +220,7 @@ class _Demand:
             return use.in_reduction and phases.storing(k) == use.phase
         if phases.in_reduction_loop(k):
             return phases.reduction[k] == -1 or (use.in_reduction and phases.reduction[k] == use.phase)
-        if op in CHEAP:
+        if phases.is_recomputed[k]:
             return True
         return not use.in_reduction and phases.tile[k] == use.phase
 

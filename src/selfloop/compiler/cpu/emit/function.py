@@ -13,6 +13,15 @@ from selfloop.compiler.cpu.targets import Target
 Index: TypeAlias = ir.Value | int
 
 
+def declared(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> ir.Function:
+    """The function of this name, which returns nothing; it is declared if it is not yet."""
+    function = module.globals.get(name)
+    if function is None:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        function.attributes.add("nounwind")  # else each object registers unwind tables, and libgcc may abort
+    return function
+
+
 @lru_cache(maxsize=4096)
 def _integer(bits: int, value: int) -> ir.Constant:
     return ir.Constant(ir.IntType(bits), value)
@@ -20,6 +29,8 @@ def _integer(bits: int, value: int) -> ir.Constant:
 
 class Function:
     """``void name(intptr_t *block)``: a kernel takes one argument, the address of its argument block.
+
+    A function that is declared already is written with the arguments of its declaration.
 
     Attributes:
         builder: LLVM's builder, which all methods here use.
@@ -29,9 +40,7 @@ class Function:
     """
 
     def __init__(self, module: ir.Module, name: str, target: Target, bits: int) -> None:
-        kind = ir.FunctionType(ir.VoidType(), [POINTER])
-        self.function = ir.Function(module, kind, name)
-        self.function.attributes.add("nounwind")  # else each object registers unwind tables, and libgcc may abort
+        self.function = declared(module, name, [POINTER])
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vectors = Vectors(self.builder, target, bits)
         self.target, self.index = target, ir.IntType(target.index_bits)
@@ -39,11 +48,11 @@ class Function:
 
     # The argument block
 
-    def argument(self, index: int) -> ir.Value:
+    def argument(self, index: Index) -> ir.Value:
         """An integer of the block."""
         return self.builder.load(self.at(self.block, index, self.index), typ=self.index)
 
-    def pointer(self, index: int) -> ir.Value:
+    def pointer(self, index: Index) -> ir.Value:
         """A pointer of the block."""
         return self.builder.inttoptr(self.argument(index), POINTER)
 
@@ -157,8 +166,9 @@ class Function:
         start: Sequence[ir.Value],
         body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
         step: int = 1,
+        may_be_empty: bool = False,
     ) -> list[ir.Value]:
-        """A loop over low, low + step, … below `high` that carries values; its body runs at least once.
+        """A loop over low, low + step, … below `high` that carries values.
 
         Args:
             low: the first index.
@@ -166,11 +176,15 @@ class Function:
             start: the values before the first turn.
             body: from the index and the values so far, the values after the turn.
             step: the distance of the indices.
+            may_be_empty: whether there may be no index; else the body runs at least once.
         """
         b = self.builder
         before = b.block
         head, after = (self.function.append_basic_block(name) for name in ("fold", "after"))
-        b.branch(head)
+        if may_be_empty:
+            b.cbranch(b.icmp_signed("<", self.number(low), self.number(high)), head, after)
+        else:
+            b.branch(head)
         b.position_at_end(head)
         index = b.phi(self.index)
         index.add_incoming(self.number(low), before)
@@ -184,9 +198,18 @@ class Function:
         index.add_incoming(following, b.block)
         for phi, value in zip(carried, result, strict=True):
             phi.add_incoming(value, b.block)
+        last = b.block
         b.cbranch(b.icmp_signed("<", following, self.number(high)), head, after)
         b.position_at_end(after)
-        return result
+        if not may_be_empty:
+            return result
+        ends = []
+        for value, none in zip(result, start, strict=True):
+            phi = b.phi(value.type)
+            phi.add_incoming(none, before)
+            phi.add_incoming(value, last)
+            ends.append(phi)
+        return ends
 
     def finish(self) -> None:
         """Return."""

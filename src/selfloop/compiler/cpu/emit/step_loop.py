@@ -7,8 +7,8 @@ for t in begin … end:                       (downwards in the backward step)
         barrier
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from math import ceil
 
 from llvmlite import ir
@@ -16,11 +16,12 @@ from llvmlite import ir
 from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
 from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
-from selfloop.compiler.cpu.emit.bfloat16 import pair_products, rounded
-from selfloop.compiler.cpu.emit.function import Function, Index
+from selfloop.compiler.cpu.emit.bfloat16 import rounded
+from selfloop.compiler.cpu.emit.function import Function, Index, declared
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
-from selfloop.compiler.cpu.emit.products import sums
-from selfloop.compiler.cpu.emit.vectors import I8, I16
+from selfloop.compiler.cpu.emit.products import declare_tile
+from selfloop.compiler.cpu.emit.stage_form import StageForm
+from selfloop.compiler.cpu.emit.vectors import I8, I16, POINTER
 from selfloop.compiler.cpu.layout import (
     PADDED_BUFFERS,
     RANDOM_TABLES,
@@ -31,7 +32,7 @@ from selfloop.compiler.cpu.layout import (
     Tiling,
     padded,
 )
-from selfloop.compiler.cpu.targets import TILE_DEPTH, TILE_ROWS
+from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS
 from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop
@@ -50,50 +51,62 @@ class _Row:
         self.in_batch, self.in_all = in_batch, in_all
 
 
-class _StepLoop(Function):
+class _Stages(Function):
+    """What stages of a kernel are written with.
+
+    Attributes:
+        layout: the kernel's.
+        start: the first row of this thread in tables and buffers of all steps.
+        rows: how many rows of the time step this thread has.
+        is_odd: whether it is an odd time step.
+    """
+
+    start: ir.Value
+    rows: ir.Value
+    is_odd: ir.Value
+
     def __init__(self, module: ir.Module, name: str, layout: KernelLayout) -> None:
         super().__init__(module, name, layout.target, layout.bits)
         self.layout, self.program, self.values = layout, layout.program, layout.program.step.values
-        self.bases = {key: self.pointer(k) for key, k in layout.arguments.items() if key[0] != "header"}
-        self.panels = {panel: self.bases["panel", str(k)] for k, panel in enumerate(layout.panels)}
+        self.bases = _Bases(self)
+        self.arrays: dict[tuple[int, ...], ir.Value] = {}
         largest = max((t.rows * _columns(t) for stage in layout.tilings for t in stage), default=0)
         self.tile = self.space(max(1, largest))
+        most = max((len(panel.arguments) for panel in layout.panels), default=0)
+        self.row_addresses = self.builder.alloca(POINTER, size=self.index(max(1, most * MOST_ROWS)))
         self.first_row, self.end_row, self.row_stride = map(self.header, ("first_row", "end_row", "row_stride"))
         self.part, self.parts = self.header("part"), self.header("parts")
         self.amx = TileRegisters(self)
-        self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("sched_yield"))
 
     def header(self, name: str) -> ir.Value:
         """A number of the argument block's header."""
         return self.argument(self.layout.arguments["header", name])
 
-    def write(self, is_reversed: bool) -> None:
-        """The whole function."""
-        begin, end = self.header("begin"), self.header("end")
-        starts, counts = self.header("starts"), self.header("counts")
-        b = self.builder
-        starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
-        if self.layout.has_tiles:
-            self.amx.open()
-        with self.loop(begin, end) as k:
-            t = b.sub(self.plus(begin, end), self.plus(k, 1)) if is_reversed else k
-            self.is_odd = b.icmp_signed("!=", b.and_(t, self.index(1)), self.index(0))
-            self.start = self.plus(b.load(self.at(starts, t, self.index), typ=self.index), self.first_row)
-            stop = self.least(b.load(self.at(counts, t, self.index), typ=self.index), self.end_row)
-            left = b.sub(self.plus(stop, self.row_stride), self.plus(self.first_row, 1))
-            self.rows = self.most(b.sdiv(left, self.row_stride), 0)
-            for stage, tilings in enumerate(self.layout.tilings):
-                own = self.program.stages[stage]
-                if isinstance(own, ReductionLoop):
-                    self.reduction_loop(stage, own)
-                if self.layout.bfloat16:
-                    self.round(tilings)
-                for tiling in tilings:
-                    self.tile_loop(stage, tiling)
-                self.barrier.wait()
-        if self.layout.has_tiles:
-            self.amx.close()
-        self.finish()
+    def number_of(self, key: Hashable, number: int) -> Index:
+        """A number by which stages of the same form may differ, see `StageForm`."""
+        del key
+        return number
+
+    def numbers(self, values: tuple[int, ...]) -> ir.Value:
+        """An array of these numbers, on the stack: constants would be memory that WebAssembly has to be given."""
+        if values not in self.arrays:
+            b = self.builder
+            with b.goto_entry_block():
+                self.arrays[values] = b.alloca(self.index, size=self.index(len(values)))
+                for k, value in enumerate(values):
+                    b.store(self.index(value), self.at(self.arrays[values], k, self.index))
+        return self.arrays[values]
+
+    def stage(self, number: int) -> None:
+        """All loops of a stage."""
+        own = self.program.stages[number]
+        tilings = self.layout.tilings[number]
+        if isinstance(own, ReductionLoop):
+            self.reduction_loop(number, own)
+        if self.layout.bfloat16:
+            self.round(tilings)
+        for tiling in tilings:
+            self.tile_loop(number, tiling)
 
     def row(self, k: ir.Value) -> _Row:
         """The k-th row of this thread at this step."""
@@ -127,61 +140,53 @@ class _StepLoop(Function):
                 self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
 
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of a tile, unrolled for each height that a tile may have."""
-        b = self.builder
-        form = self.layout.weights
-        multiply_add = partial(pair_products, self) if self.layout.bfloat16 else self.vectors.fma
-        after = self.function.append_basic_block("summed")
-        cases = [self.function.append_basic_block(f"rows{rows}") for rows in range(1, tiling.rows + 1)]
-        switch = b.switch(height, cases[-1])
-        for rows, case in enumerate(cases, start=1):
-            switch.add_case(self.index(rows), case)
-            b.position_at_end(case)
-            own = [self.plus(low, r) for r in range(rows)]
-            column = 0
-            columns = _columns(tiling)
-            for panel in tiling.panels:
-                addresses = [[self.factor(panel, k, row) for row in own] for k in range(len(panel.arguments))]
-                depths = self.layout.depths(panel)
-                sizes = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
-                weights = self.at(self.panels[panel], self.times(block, sum(sizes)), I8)
-                start = 0
-                for width, size in zip(panel.widths, sizes, strict=True):
-                    here, scales = weights, None
-                    if self.layout.weights == "int8":
-                        scales = [self.load(self.at(weights, c * self.vectors.lanes)) for c in range(width)]
-                        here = self.at(weights, width * self.vectors.lanes)
-                    accumulators = self.layout.accumulators(rows * width)
-                    result = sums(self, addresses, depths, here, width, accumulators, multiply_add, form)
-                    for r in range(rows):
-                        for c in range(width):
-                            slot = r * columns + column + start + c
-                            total = b.fmul(result[r][c], scales[c]) if scales else result[r][c]
-                            self.store(total, self.at(self.tile, slot * self.vectors.lanes))
-                    weights = self.at(weights, size, I8)
-                    start += width
-                column += start
-            b.branch(after)
-        b.position_at_end(after)
+        """The products of a tile, by the functions of `emit.products`."""
+        rows = self.row_addresses
+        columns = _columns(tiling)
+        column = 0
+        for panel in tiling.panels:
+            with self.loop(0, height) as r:
+                row = self.plus(low, r)
+                for k in range(len(panel.arguments)):
+                    self.builder.store(self.factor(panel, k, row), self.at(rows, self.plus(r, k * MOST_ROWS), POINTER))
+            depths = self.layout.depths(panel)
+            sizes = self.numbers((columns, len(depths), *depths))
+            tiles = self.layout.tiles(tiling, panel)
+            lengths = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
+            weights = self.at(self.weights(panel), self.times(block, sum(lengths)), I8)
+            for tile, length in zip(tiles, lengths, strict=True):
+                function = declare_tile(self.builder.module, tile, self.target)
+                result = self.at(self.tile, column * self.vectors.lanes)
+                self.builder.call(function, [rows, sizes, weights, result, height])
+                weights = self.at(weights, length, I8)
+                column += tile.width
+
+    def weights(self, panel: Panel) -> ir.Value:
+        """The address of a panel."""
+        return self.bases["panel", str(self.layout.panel_index(panel))]
+
+    def rounded_place(self, location: Location, length: int) -> Index:
+        """Where an argument of products lies in a row of those that are rounded to bfloat16, in bytes."""
+        return self.number_of((location, length), self.layout.rounded[0][location, length])
 
     def factor(self, panel: Panel, k: int, row: ir.Value) -> ir.Value:
         """The address of the k-th argument of a panel for a row of this thread; in bfloat16 where it was rounded to."""
         if not self.layout.bfloat16:
             return self.address_of(panel.arguments[k], self.row(row))
-        places, pitch = self.layout.rounded
-        place = self.plus(self.times(row, pitch), places[panel.arguments[k], panel.lengths[k]])
+        _, pitch = self.layout.rounded
+        place = self.plus(self.times(row, pitch), self.rounded_place(panel.arguments[k], panel.lengths[k]))
         return self.at(self.bases["rounded", ""], place, I8)
 
     def round(self, tilings: Iterable[Tiling]) -> None:
         """Round the arguments of a stage's products to bfloat16."""
-        places, pitch = self.layout.rounded
+        _, pitch = self.layout.rounded
         panels = [panel for tiling in tilings for panel in tiling.panels]
         arguments = dict.fromkeys(a for panel in panels for a in zip(panel.arguments, panel.lengths, strict=True))
         with self.loop(0, self.rows if arguments else 0) as k:
             line = self.at(self.bases["rounded", ""], self.times(k, pitch), I8)
             row = self.row(k)
             for location, length in arguments:
-                source, result = self.address_of(location, row), self.at(line, places[location, length], I8)
+                source, result = self.address_of(location, row), self.at(line, self.rounded_place(location, length), I8)
                 with self.loop(0, padded(length, TILE_DEPTH), self.vectors.lanes) as lane:
                     mask = self.first_lanes(self.builder.sub(self.index(length), lane))
                     value = self.load(self.at(source, lane), mask)
@@ -189,7 +194,7 @@ class _StepLoop(Function):
 
     def amx_products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
         """The products of one or two AMX tiles of rows, in bfloat16."""
-        places, pitch = self.layout.rounded
+        _, pitch = self.layout.rounded
         lanes, item = self.vectors.lanes, self.vectors.bytes
         columns = _columns(tiling)
         line = self.at(self.bases["rounded", ""], self.times(low, pitch), I8)
@@ -197,12 +202,12 @@ class _StepLoop(Function):
         column = 0
         for panel in tiling.panels:
             depth = self.layout.depth(panel)
-            weights = self.at(self.panels[panel], self.times(block, depth * sum(panel.widths) * lanes))
+            weights = self.at(self.weights(panel), self.times(block, depth * sum(panel.widths) * lanes))
             for width in panel.widths:
                 terms, done = [], 0
                 for location, length in zip(panel.arguments, panel.lengths, strict=True):
                     pairs = padded(length, TILE_DEPTH) // 2
-                    rows = Block(self.at(line, places[location, length], I8), pitch)
+                    rows = Block(self.at(line, self.rounded_place(location, length), I8), pitch)
                     terms.append(Term(rows, Block(self.at(weights, done * width * lanes), width * lanes * item), pairs))
                     done += pairs
                 result = Block(self.at(self.tile, column * lanes), columns * lanes * item)
@@ -354,9 +359,98 @@ class _StepLoop(Function):
             return self.at(self.address(self.bases[buffer, name], row.in_all), offset)
         fields = self.layout.fields[buffer]
         index = row.in_all if buffer in STEP_BUFFERS else row.in_batch
-        return self.at(
-            self.bases[buffer, ""], self.plus(self.times(index, fields.stride), fields.offsets[name, offset])
-        )
+        place = self.number_of(location, fields.offsets[name, offset])
+        return self.at(self.bases[buffer, ""], self.plus(self.times(index, fields.stride), place))
+
+
+class _Bases:
+    """The addresses in the argument block, each read at the start of the function once it is asked for."""
+
+    def __init__(self, function: _Stages) -> None:
+        self._f = function
+        self._read: dict[tuple[str, str], ir.Value] = {}
+
+    def __getitem__(self, key: tuple[str, str]) -> ir.Value:
+        if key not in self._read:
+            with self._f.builder.goto_entry_block():
+                self._read[key] = self._f.pointer(self._f.layout.arguments[key])
+        return self._read[key]
+
+
+class _StepLoop(_Stages):
+    """The kernel."""
+
+    def __init__(self, module: ir.Module, name: str, layout: KernelLayout) -> None:
+        super().__init__(module, name, layout)
+        self.barrier = Barrier(self, self.parts, self.header("barrier"), self.header("sched_yield"))
+        self.forms = [StageForm(layout, stage) for stage in range(len(layout.tilings))]
+
+    def write(self, is_reversed: bool) -> None:
+        """The whole function."""
+        begin, end = self.header("begin"), self.header("end")
+        starts, counts = self.header("starts"), self.header("counts")
+        b = self.builder
+        starts, counts = (b.inttoptr(p, ir.PointerType()) for p in (starts, counts))
+        if self.layout.has_tiles:
+            self.amx.open()
+        times = Counter(own.form for own in self.forms)
+        functions: dict[Hashable, ir.Function] = {}
+        with self.loop(begin, end) as k:
+            t = b.sub(self.plus(begin, end), self.plus(k, 1)) if is_reversed else k
+            self.is_odd = b.icmp_signed("!=", b.and_(t, self.index(1)), self.index(0))
+            self.start = self.plus(b.load(self.at(starts, t, self.index), typ=self.index), self.first_row)
+            stop = self.least(b.load(self.at(counts, t, self.index), typ=self.index), self.end_row)
+            left = b.sub(self.plus(stop, self.row_stride), self.plus(self.first_row, 1))
+            self.rows = self.most(b.sdiv(left, self.row_stride), 0)
+            for stage, own in enumerate(self.forms):
+                if times[own.form] == 1:
+                    self.stage(stage)
+                else:
+                    if own.form not in functions:
+                        name = f"{self.function.name}_stage{stage}"
+                        functions[own.form] = _StageFunction(b.module, name, self.layout, stage, own).function
+                    numbers = self.numbers(tuple(own.numbers))
+                    arguments = [self.block, numbers, self.start, self.rows, b.zext(self.is_odd, self.index)]
+                    b.call(functions[own.form], arguments)
+                self.barrier.wait()
+        if self.layout.has_tiles:
+            self.amx.close()
+        self.finish()
+
+
+class _StageFunction(_Stages):
+    """A stage that occurs several times: ``void stage(intptr_t *block, intptr_t *numbers, start, rows, is_odd)``."""
+
+    def __init__(self, module: ir.Module, name: str, layout: KernelLayout, stage: int, own: StageForm) -> None:
+        index = ir.IntType(layout.target.index_bits)
+        declared(module, name, [POINTER, POINTER, index, index, index]).linkage = "internal"
+        super().__init__(module, name, layout)
+        _, self.passed, self.start, self.rows, is_odd = self.function.args
+        self.is_odd = self.builder.icmp_signed("!=", is_odd, self.index(0))
+        self.own = own
+        self.known: dict[Hashable, ir.Value] = {}
+        body = self.function.append_basic_block("body")
+        self.builder.branch(body)
+        self.builder.position_at_end(body)
+        self.stage(stage)
+        self.finish()
+
+    def weights(self, panel: Panel) -> ir.Value:
+        """Its index in the argument block is passed."""
+        return self.pointer(self.passed_number(("panel", str(self.layout.panel_index(panel)))))
+
+    def number_of(self, key: Hashable, number: int) -> Index:
+        """It is passed."""
+        del number
+        return self.passed_number(key)
+
+    def passed_number(self, key: Hashable) -> ir.Value:
+        """A number that is passed."""
+        if key not in self.known:
+            with self.builder.goto_entry_block():
+                place = self.at(self.passed, self.own.indices[key], self.index)
+                self.known[key] = self.builder.load(place, typ=self.index)
+        return self.known[key]
 
 
 def _columns(tiling: Tiling) -> int:
@@ -369,7 +463,7 @@ class _Values:
 
     def __init__(
         self,
-        loop: _StepLoop,
+        loop: _Stages,
         stage: int,
         row: _Row,
         lane: Index,
