@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from selfloop.kernels.problem import Problem, ended
+from selfloop.kernels.problem import Problem
 from selfloop.language.graph import Graph
 
 
@@ -81,7 +81,7 @@ class Call(NamedTuple):
     single_row: bool = False
 
     def problem(self) -> Problem:
-        """The same, with zeros and sums made, and states without a dimension in front."""
+        """The same, with zeros and sums made, and states without a dimension in front; the input is as it was."""
         form, batch = self.form, self.x.shape[1]
         state = [self.like.new_zeros(batch, *size) for size in form.sizes] if form.starts_at_zero else self.state
         if form.is_stacked and not form.starts_at_zero:
@@ -89,7 +89,7 @@ class Call(NamedTuple):
         return Problem(
             graph=self.graph,
             params=dict(zip(self.graph.params, form.parameters(self.weights), strict=True)),
-            x=self.x if self.lengths is None else ended(self.x, self.lengths),
+            x=self.x,
             state=tuple(state),
             lengths=self.lengths,
             resets=self.resets,

@@ -10,7 +10,7 @@ from torch import Tensor
 from selfloop.errors import BackendError, check_one_of
 from selfloop.kernels import direct, fused, interpret, operators, refusals
 from selfloop.kernels.call import Call
-from selfloop.kernels.problem import Output, Problem
+from selfloop.kernels.problem import Output, Problem, ended
 from selfloop.kernels.refusals import Failure
 
 
@@ -67,6 +67,8 @@ def run(call: Call, backend: str) -> tuple[Float[Tensor, "T B _"], tuple[Tensor,
         if known is not None:
             return known
     problem = call.problem()
+    if call.lengths is not None:
+        problem.x = ended(call.x, call.lengths)
     if problem.is_plain:
         problem.check_storage()
     y, final = BACKENDS[choose(problem, backend)[0]].run(problem)

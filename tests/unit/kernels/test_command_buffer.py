@@ -134,12 +134,15 @@ def test_gradients_of_vectors_are_added_over_the_batch(batch):
 
 @pytest.mark.parametrize("chunk", [1, recording.CHUNK_BYTES])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_batches_of_new_lengths_and_resets_give_what_the_interpreter_gives(monkeypatch, name, bidirectional, chunk):
+def test_batches_of_new_lengths_and_resets_give_what_the_interpreter_gives(
+    monkeypatch, name, bidirectional, batch_first, chunk
+):
     monkeypatch.setattr(plans, "_RAGGED", {})
     monkeypatch.setattr(recording, "CHUNK_BYTES", chunk)
     T, B = 7, 4
-    options = {"bidirectional": bidirectional, "dtype": torch.float64}
+    options = {"bidirectional": bidirectional, "batch_first": batch_first, "dtype": torch.float64}
     rnn = sl.Recurrent(getattr(cells, name), 3, 5, **options)
     truth = sl.Recurrent(getattr(cells, name), 3, 5, backend="interpret", **options)
     truth.load_state_dict(rnn.state_dict())
@@ -149,6 +152,9 @@ def test_batches_of_new_lengths_and_resets_give_what_the_interpreter_gives(monke
         x = torch.randn(T, B, 3, dtype=torch.float64)
         if k % 3 < 2:
             x[torch.arange(T)[:, None] >= lengths] = torch.nan  # is read nowhere
+        if batch_first:
+            x = x.transpose(0, 1).contiguous()
+            given = {key: v.T if v.dim() == 2 else v for key, v in given.items()}
         start = sl.State(**{n: torch.randn_like(s) for n, s in rnn.zero_state(B).tensors.items()})
 
         def run(layer, at=x, state=start, options=given):
