@@ -162,9 +162,9 @@ def read_streamed(
             raise DataError(f"The {part} text of {source} must hold something. It is empty: give another.")
 
     def first() -> Iterator[str]:
-        text, count = _beginning(train.skip(skip), where, characters=learn_from)
-        reading.bad.note(f"the vocabulary is that of {count:,} examples, from {skip + 1:,} on")
-        yield text
+        counts = list[int]()
+        yield from joined(_first_rows(train.skip(skip), where, counts, characters=learn_from))
+        reading.bad.note(f"the vocabulary is that of {sum(counts):,} examples, from {skip + 1:,} on")
 
     files = files_read((source, valid, test), {part: split.files for part, split in splits.items()})
     return StreamedCorpus(
@@ -238,16 +238,26 @@ def _beginning(
     dataset: Any, where: str, *, examples: int | None = None, characters: int | None = None
 ) -> tuple[str, int]:
     """The text of a dataset's first examples, so many or of so many characters, and how many these are."""
-    batches, found, size = dataset.with_format("arrow").iter(batch_size=ROWS), list[str | None](), 0
-    while (examples is None or len(found) < examples) and (characters is None or size < characters):
+    counts = list[int]()
+    text = "".join(joined(_first_rows(dataset, where, counts, examples=examples, characters=characters)))
+    return text, sum(counts)
+
+
+def _first_rows(
+    dataset: Any, where: str, counts: list[int], *, examples: int | None = None, characters: int | None = None
+) -> Iterator[list[str]]:
+    """Likewise the rows that hold text, some at a time; how many examples they are of is added to `counts`."""
+    batches, size = dataset.with_format("arrow").iter(batch_size=ROWS), 0
+    while (examples is None or sum(counts) < examples) and (characters is None or size < characters):
         rows = next_rows(batches, where)
         if rows is None:
             break
-        found += rows
-        size += sum(len(row or "") for row in rows)
+        rows = rows[: None if examples is None else examples - sum(counts)]
+        counts.append(len(rows))
+        found = [row for row in rows if row is not None]
+        size += sum(map(len, found))
+        yield found
     _close(batches)
-    found = found[:examples]
-    return "".join(joined([[row for row in found if row is not None]])), len(found)
 
 
 def _close(batches: "Generator[Any, None, None]") -> None:
