@@ -70,13 +70,11 @@ def step(
     Args:
         graph: the cell's.
         weights: the cell's, in its order; of a bias none, or one, or two that are summed.
-        x: the input.
+        x: the input, of `FEW_ROWS` sequences at most, and outside of torch.compile.
         state: the states.
     """
-    if torch.compiler.is_compiling():  # before a batch of any size would become a number
-        return None
     fused = _row(graph)
-    if fused is None or fused.step is None or x.dtype not in _STEPS_IN or not x.is_cpu or len(x) > FEW_ROWS:
+    if fused is None or fused.step is None or x.dtype not in _STEPS_IN or not x.is_cpu:
         return None
     if is_jit_tracing() or transform() is not None or is_forward_mode():
         return None

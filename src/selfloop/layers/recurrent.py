@@ -438,7 +438,9 @@ class Recurrent(nn.Module):
         self, graph: Graph, one: _Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
     ) -> tuple[Tensor, ...] | None:
         """The new states by torch's function for one step, where that is the fastest, or None."""
-        if len(x) > fused.FEW_ROWS or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
+        if torch.compiler.is_compiling() or len(x) > fused.FEW_ROWS:  # in a trace a batch has any size
+            return None
+        if self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
             return None
         if first is None:
             state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])

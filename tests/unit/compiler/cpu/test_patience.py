@@ -62,15 +62,15 @@ def test_a_program_without_a_terminal_finds_it_in_the_log_alone(monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("folder", "kept"),
-    [("/nowhere/kernels", "kept in /nowhere/kernels"), ("off", "not kept: SELFLOOP_CACHE is off")],
+    [("{tmp_path}/kernels", "kept in {tmp_path}/kernels"), ("off", "not kept: SELFLOOP_CACHE is off")],
 )
-def test_what_is_compiled_and_where_it_is_kept_is_said(folder, kept, monkeypatch, caplog):
+def test_what_is_compiled_and_where_it_is_kept_is_said(folder, kept, monkeypatch, caplog, tmp_path):
     @sl.cell
     def slow(x, h, *, W=param("h x"), U=param("h h")):
         return sl.tanh(W @ x + U @ h)
 
-    monkeypatch.setenv("SELFLOOP_CACHE", folder)
+    monkeypatch.setenv("SELFLOOP_CACHE", folder.format(tmp_path=tmp_path))
     monkeypatch.setattr(patience, "AFTER", 0.0)
     caplog.set_level(logging.INFO, "selfloop.compiler")
     compile(slow.graph, {"x": 3, "h": 5}, 32, host()).address("infer")
-    assert caplog.messages == [f"compiling 'slow' for h = 5, x = 3, once ({kept})"]
+    assert caplog.messages == [f"compiling 'slow' for h = 5, x = 3, once ({kept.format(tmp_path=tmp_path)})"]
