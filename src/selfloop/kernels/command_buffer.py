@@ -49,6 +49,8 @@ class Room(NamedTuple):
         block, address: the argument block of `patch`, and where it lies.
         numbers: what `patch` writes.
         threads: those of them that are the argument blocks of `launches`, a row for each thread.
+        patch, launch: the functions of compiled code, for calls that take microseconds.
+        first: the address of the first of `threads`.
         workspace: the memory of the base named "workspace", where it is small; else each call takes its own.
     """
 
@@ -56,6 +58,9 @@ class Room(NamedTuple):
     address: int
     numbers: Numbers
     threads: Int[Array, "threads _"]
+    patch: Callable[[int], None]
+    launch: Callable[[int], None]
+    first: int
     workspace: Tensor | None
 
 
@@ -117,7 +122,7 @@ class CommandBuffer(NamedTuple):
         Args:
             addresses: of each base that has a name.
             dtype: of the tensors.
-            is_short: whether this takes microseconds, so that Python's lock is better kept, see `team.run`.
+            is_short: whether this takes microseconds of one thread, so that Python's lock is better kept.
 
         Returns:
             The workspace, which belongs to the caller if something in it was asked for by name.
@@ -132,10 +137,14 @@ class CommandBuffer(NamedTuple):
             room.block[_NAMED - 1] = workspace.data_ptr()
         if self.zeros:
             ctypes.memset(room.block[_NAMED - 1], 0, self.zeros)
-        room.block[_OF_ROWS] = self.addresses  # type: ignore[assignment]  # they may have been of other rows
-        room.block[_NAMED:] = addresses  # type: ignore[assignment]  # lists are invariant
-        team.call_shortly(self.tools.address("patch"), room.address)
-        team.run(self.tools.address("launches"), room.threads, together=True, is_short=is_short)
+        if self.made:  # they may have been of other rows
+            room.block[_OF_ROWS] = self.addresses  # type: ignore[assignment]  # lists are invariant
+        room.block[_NAMED:] = addresses  # type: ignore[assignment]
+        room.patch(room.address)
+        if is_short:
+            room.launch(room.first)
+        else:
+            team.run(self.tools.address("launches"), room.threads, together=True)
         self.idle.append(room)
         return workspace
 
@@ -150,7 +159,8 @@ class CommandBuffer(NamedTuple):
         known += [0, start, start_of_rows, 0 if workspace is None else workspace.data_ptr()]
         block = (ctypes.c_int64 * (_NAMED + len(self.names)))(*known)
         threads = numbers[self.start : len(same.offsets)].reshape(self.threads, -1)
-        return Room(block, ctypes.addressof(block), numbers, threads, workspace)
+        patch, launch = (team.short(self.tools.address(name)) for name in ("patch", "launches"))
+        return Room(block, ctypes.addressof(block), numbers, threads, patch, launch, threads.ctypes.data, workspace)
 
     def _workspace(self, dtype: torch.dtype) -> Tensor:
         return memory.workspace((self.workspace // dtype.itemsize,), dtype)

@@ -49,16 +49,14 @@ def notes() -> list[str]:
     return found
 
 
-def run(function: int, blocks: NDArray[np.int64], together: bool = False, is_short: bool = False) -> None:
+def run(function: int, blocks: NDArray[np.int64], together: bool = False) -> None:
     """Call ``void function(int64_t *block)`` once for each row of ``blocks`` and return when all have finished.
 
     Args:
-        function: the address of the compiled function. It runs without Python's lock, unless `is_short`.
+        function: the address of the compiled function. It runs without Python's lock.
         blocks: the arguments, a row for each call: [rows, width], contiguous, int64.
         together: whether the rows wait for each other, so that each needs a thread of its own at the same time; without
             it there are as many threads as torch uses, and a thread may take several rows.
-        is_short: whether a single row takes microseconds: it then runs with Python's lock, since a thread that releases
-            the lock may wait for milliseconds to get it back.
 
     Raises:
         ValueError: the blocks are not as above.
@@ -73,7 +71,7 @@ def run(function: int, blocks: NDArray[np.int64], together: bool = False, is_sho
     team = max(rows if together else 1, torch.get_num_threads())
     first = ctypes.addressof(ctypes.c_char.from_buffer(blocks.data)) if width else 0  # 0.3 us; .ctypes.data takes 0.8
     if rows == 1 or team == 1:
-        call = _short(function) if is_short else _callable(function)
+        call = _callable(function)
         for row in range(rows):
             call(first + row * width * 8)
     elif not _on_openmp(function, first, rows, width, team, together):
@@ -102,13 +100,12 @@ def _callable(function: int) -> _Call:
 
 
 @lru_cache(maxsize=64)
-def _short(function: int) -> _Call:
+def short(function: int) -> _Call:
+    """The function at an address, of one argument block, which takes microseconds.
+
+    It runs with Python's lock, since a thread that releases the lock may wait for milliseconds to get it back.
+    """
     return ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(function)
-
-
-def call_shortly(function: int, block: int) -> None:
-    """Call a function that takes microseconds, with Python's lock, given the address of its argument block."""
-    _short(function)(block)
 
 
 class _OpenMP(NamedTuple):
