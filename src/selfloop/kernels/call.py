@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from selfloop.kernels.problem import Problem
+from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language.graph import Graph
 
 
@@ -63,7 +63,7 @@ class Call(NamedTuple):
         state: the states before the first step, in the order of `graph.states`; empty where they are zero.
         weights: the tensors of which `form` makes the parameters, in the order of `graph.params`.
         like: of the device and dtype of states that are zero.
-        lengths, resets, seed, reverse, recompute, bfloat16, single_row: as in a Problem.
+        lengths, resets, seed, reverse, recompute, bfloat16: as in a Problem.
     """
 
     graph: Graph
@@ -78,7 +78,6 @@ class Call(NamedTuple):
     reverse: bool = False
     recompute: int = 0
     bfloat16: bool = False
-    single_row: bool = False
 
     def problem(self) -> Problem:
         """The same, with zeros and sums made, and states without a dimension in front; the input is as it was."""
@@ -97,7 +96,7 @@ class Call(NamedTuple):
             recompute=self.recompute,
             seed=self.seed,
             bfloat16=self.bfloat16,
-            single_row=self.single_row,
+            single_row=is_single_row(self.x),
         )
 
 
@@ -116,5 +115,4 @@ def call_of(problem: Problem) -> Call:
         problem.reverse,
         problem.recompute,
         problem.bfloat16,
-        problem.single_row,
     )

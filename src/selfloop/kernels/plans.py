@@ -245,7 +245,6 @@ def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
         call.reverse,
         call.recompute,
         call.bfloat16,
-        call.single_row,
         call.seed is None,
         needs_gradient,
         torch.get_num_threads(),

@@ -17,7 +17,7 @@ from selfloop.kernels import dispatch, fused, team
 from selfloop.kernels.call import Call, Form
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
-from selfloop.kernels.problem import Problem, ended, is_single_row
+from selfloop.kernels.problem import Problem, ended
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device, check_dtype
@@ -403,11 +403,9 @@ class Recurrent(nn.Module):
             form, weights = form._replace(summed=()), [*self._weights(one.suffix).values()]
         seed = torch.randint(2**31, (), device="cpu") if graph.is_random else None
         like, recompute = cast(Tensor, self._buffers["_like"]), self.recompute or 0
-        call = Call(
-            graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute, False, is_single_row(x)
-        )
+        call = Call(graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute)
         y, final = dispatch.run(call, self.backend)
-        return y.squeeze(0) if is_step else y, final[len(final) - len(one.rows) :]
+        return y.squeeze(0) if is_step else y, final[1:] if names else final
 
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
         """From the output of a layer to what the next one reads."""
