@@ -151,6 +151,11 @@ class Tile(NamedTuple):
     form: str
 
     @property
+    def is_short(self) -> bool:
+        """Whether kernels have it in place: it is of one row."""
+        return len(self.accumulators) == 1
+
+    @property
     def name(self) -> str:
         """Of the function, among those of one kernel."""
         return f"tile_{len(self.accumulators)}x{self.width}x{max(self.accumulators)}"
@@ -235,9 +240,9 @@ class KernelLayout:
 
     @property
     def all_tiles(self) -> set[Tile]:
-        """The register tiles of all products; none where AMX multiplies."""
+        """The register tiles that are functions; none where AMX multiplies."""
         pairs = ((tiling, panel) for tiling in self._tile_loops for panel in tiling.panels)
-        return set() if self.has_tiles else {tile for pair in pairs for tile in self.tiles(*pair)}
+        return set() if self.has_tiles else {t for pair in pairs for t in self.tiles(*pair) if not t.is_short}
 
     @cached_property
     def panels(self) -> tuple[Panel, ...]:

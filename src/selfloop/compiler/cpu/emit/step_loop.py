@@ -19,7 +19,7 @@ from selfloop.compiler.cpu.emit.bernoulli import bernoulli
 from selfloop.compiler.cpu.emit.bfloat16 import rounded
 from selfloop.compiler.cpu.emit.function import Function, Index, declared
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
-from selfloop.compiler.cpu.emit.products import declare_tile
+from selfloop.compiler.cpu.emit.products import declare_tile, short_tile
 from selfloop.compiler.cpu.emit.stage_form import StageForm
 from selfloop.compiler.cpu.emit.vectors import I8, I16, POINTER
 from selfloop.compiler.cpu.layout import (
@@ -140,24 +140,30 @@ class _Stages(Function):
                 self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
 
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of a tile, by the functions of `emit.products`."""
+        """The products of a tile, by what `emit.products` writes."""
         rows = self.row_addresses
         columns = _columns(tiling)
         column = 0
         for panel in tiling.panels:
-            with self.loop(0, height) as r:
-                row = self.plus(low, r)
-                for k in range(len(panel.arguments)):
-                    self.builder.store(self.factor(panel, k, row), self.at(rows, self.plus(r, k * MOST_ROWS), POINTER))
-            depths = self.layout.depths(panel)
-            sizes = self.numbers((columns, len(depths), *depths))
+            depths, arguments = self.layout.depths(panel), range(len(panel.arguments))
             tiles = self.layout.tiles(tiling, panel)
+            if tiles[0].is_short:
+                terms = [(self.factor(panel, k, low), depth) for k, depth in zip(arguments, depths, strict=True)]
+            else:
+                with self.loop(0, height) as r:
+                    for k in arguments:
+                        place = self.at(rows, self.plus(r, k * MOST_ROWS), POINTER)
+                        self.builder.store(self.factor(panel, k, self.plus(low, r)), place)
+                sizes = self.numbers((columns, len(depths), *depths))
             lengths = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
             weights = self.at(self.weights(panel), self.times(block, sum(lengths)), I8)
             for tile, length in zip(tiles, lengths, strict=True):
-                function = declare_tile(self.builder.module, tile, self.target)
                 result = self.at(self.tile, column * self.vectors.lanes)
-                self.builder.call(function, [rows, sizes, weights, result, height])
+                if tile.is_short:
+                    short_tile(self, tile, terms, weights, result)
+                else:
+                    function = declare_tile(self.builder.module, tile, self.target)
+                    self.builder.call(function, [rows, sizes, weights, result, height])
                 weights = self.at(weights, length, I8)
                 column += tile.width
 
