@@ -453,7 +453,7 @@ class _Readout(Function):
         vectors, rest = (op(given["rows"], self.index(v.lanes)) for op in (b.sdiv, b.srem))
         start = [v.const(0.0)] * (rows * wide)
         own, factors = of_vector(vectors)
-        sums = self.guarded(0, vectors, start, whole, 1)
+        sums = self.fold(0, vectors, start, whole, may_be_empty=True)
         return self.by_row(self.terms(self.steps(rest), own, wide, factors, sums), wide)
 
     def terms(
@@ -465,8 +465,8 @@ class _Readout(Function):
             return self.turn(k, packed, wide, factors, sums, count)
 
         whole = self.builder.and_(count, self.index(-UNROLL))
-        sums = self.guarded(0, whole, carried, lambda k, own: turn(k, own, UNROLL), UNROLL)
-        return self.guarded(whole, count, sums, turn, 1)
+        sums = self.fold(0, whole, carried, lambda k, own: turn(k, own, UNROLL), UNROLL, may_be_empty=True)
+        return self.fold(whole, count, sums, turn, may_be_empty=True)
 
     def turn(
         self, first: ir.Value, packed: ir.Value, wide: int, factors: Places, sums: list[ir.Value], count: int
@@ -484,32 +484,6 @@ class _Readout(Function):
                 added += [self.multiply_add(factor, own, total) for own, total in zip(columns, following, strict=False)]
             sums = added
         return sums
-
-    def guarded(
-        self,
-        low: ir.Value | int,
-        high: ir.Value,
-        start: list[ir.Value],
-        body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
-        step: int,
-    ) -> list[ir.Value]:
-        """As `fold`, but the body may run not at all."""
-        b = self.builder
-        before = b.block
-        inside, after = (self.function.append_basic_block(name) for name in ("some", "none"))
-        b.cbranch(b.icmp_signed("<", self.number(low), high), inside, after)
-        b.position_at_end(inside)
-        results = self.fold(low, high, start, body, step)
-        end = b.block
-        b.branch(after)
-        b.position_at_end(after)
-        merged = []
-        for first, result in zip(start, results, strict=True):
-            phi = b.phi(first.type)
-            phi.add_incoming(first, before)
-            phi.add_incoming(result, end)
-            merged.append(phi)
-        return merged
 
     def by_row(self, sums: list[ir.Value], wide: int) -> list[list[ir.Value]]:
         """The sums of a tile, a list a row."""
