@@ -286,9 +286,11 @@ def _processes(chosen: Any, screen: Screen, device: str | None) -> Iterator[Acce
     outermost = World.here().size == 1
     with others_may_end():
         accelerator = _accelerator(chosen, screen, device)
-        yield accelerator
-        if outermost:
-            accelerator.end_training()
+        try:
+            yield accelerator
+        finally:
+            if outermost:  # a thread of the group that still runs when Python ends would abort the process
+                accelerator.end_training()
 
 
 def _accelerator(chosen: Any, screen: Screen, device: str | None) -> Accelerator:
