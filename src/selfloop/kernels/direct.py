@@ -15,17 +15,32 @@ from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
 from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
 from selfloop.kernels.problem import Output, Problem, are_plain, have_memory
+from selfloop.kernels.recent import RecentPlans
 from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal
 from selfloop.kernels.torch_internals import apply_of
 
 Tensors = tuple[Tensor, ...]
 
 
-def run(call: Call) -> tuple[Tensor, Tensors] | None:
+def run(call: Call, recent: RecentPlans) -> tuple[Tensor, Tensors] | None:
     """The output and the final states, in the call's form, where all tensors are plain and kernels can run it."""
     if call.x.dtype not in BITS:
         return None
-    tensors = given = call.x, *call.state, *call.weights
+    tensors = call.x, *call.state, *call.weights
+    plan = recent.find(call, tensors)
+    if plan is None:
+        plan = _plan(call, tensors)
+        if plan is None:
+            return None
+        recent.keep(call, tensors, plan)
+    elif not have_memory(tensors):
+        return None
+    return _planned(plan, tensors, call.seed, call.lengths, call.resets)
+
+
+def _plan(call: Call, tensors: Sequence[Tensor]) -> Plan | None:
+    """That of an earlier call, or a new one; None where tensors are not plain or kernels cannot run the call."""
+    given = tensors
     if call.lengths is not None or call.resets is not None:
         given = *tensors, *[v for v in (call.lengths, call.resets) if v is not None]
     if not are_plain(given) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
@@ -39,7 +54,7 @@ def run(call: Call) -> tuple[Tensor, Tensors] | None:
         if refusal(problem) is not None or compile_or_explain(problem) is not None:
             return None
         plan = new_plan(key, problem, call.form, keeps)
-    return _planned(plan, tensors, call.seed, call.lengths, call.resets)
+    return plan
 
 
 def run_problem(problem: Problem) -> Output:

@@ -167,8 +167,12 @@ _CLOCK = count()
 def known_plan(key: tuple[object, ...]) -> Plan | None:
     """The plan of an earlier call of this key."""
     plan = _PLANS.get(key)
-    if plan is not None:
-        plan.used = next(_CLOCK)
+    return None if plan is None else used_now(plan)
+
+
+def used_now(plan: Plan) -> Plan:
+    """The same, which is used now: those that were not used for longest are forgotten first."""
+    plan.used = next(_CLOCK)
     return plan
 
 

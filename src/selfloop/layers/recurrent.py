@@ -1,6 +1,7 @@
 """``Recurrent``: any cell over whole sequences, with layers, directions, ragged batches and a state."""
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
@@ -18,6 +19,7 @@ from selfloop.kernels.call import Call, Form
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, ended
+from selfloop.kernels.recent import RecentPlans
 from selfloop.language import Cell
 from selfloop.language.graph import Graph
 from selfloop.layers.device import check_device, check_dtype
@@ -58,7 +60,9 @@ class _Pass(NamedTuple):
         sizes: the number of each named size of the cell.
         rows: for each state of the cell, the number of its tensor in a State, and its row there.
         is_whole: whether these weights are those of a step, each one tensor or a sum of two.
+        few: the sequences up to which torch's own function for one step is the fastest; 0 where it has none.
         forms: of calls that are given no state, and one.
+        recent: the plans of its last calls.
     """
 
     suffix: str
@@ -68,7 +72,9 @@ class _Pass(NamedTuple):
     sizes: Mapping[str, int]
     rows: Sequence[tuple[int, int]]
     is_whole: bool
+    few: int
     forms: tuple[Form, Form]
+    recent: RecentPlans
 
 
 class Recurrent(nn.Module):
@@ -160,7 +166,6 @@ class Recurrent(nn.Module):
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
         self._passes = self._plan()
         self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
-        self._has_step = fused.has_step(cell.graph)
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer, own in enumerate(self._passes):
@@ -385,10 +390,12 @@ class Recurrent(nn.Module):
         """One layer in one direction: its output, and its rows of the State after the last step."""
         is_step = x.dim() == 2
         form = one.forms[first is not None]
-        if is_step and self._has_step and not names:
+        if one.few and lengths is None and resets is None and not names:
             after = self._quick_step(graph, one, x, first)
             if after is not None:
-                return after[0], [s.unsqueeze(0) for s in after] if self._is_stacked else after
+                final = [s.unsqueeze(0) for s in after] if self._is_stacked else after
+                y = after[0] if is_step else final[0] if self._is_stacked else after[0].unsqueeze(0)
+                return y if y.requires_grad else y.clone(), final  # a change in place, which autograd notices
         x = x.unsqueeze(0) if is_step else x
         state: list[Any] = []
         if first is not None:
@@ -404,7 +411,7 @@ class Recurrent(nn.Module):
         seed = torch.randint(2**31, (), device="cpu") if graph.is_random else None
         like, recompute = cast(Tensor, self._buffers["_like"]), self.recompute or 0
         call = Call(graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute)
-        y, final = dispatch.run(call, self.backend)
+        y, final = dispatch.run(call, self.backend, one.recent)
         return y.squeeze(0) if is_step else y, final[1:] if names else final
 
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
@@ -435,10 +442,14 @@ class Recurrent(nn.Module):
     def _quick_step(
         self, graph: Graph, one: _Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
     ) -> tuple[Tensor, ...] | None:
-        """The new states by torch's function for one step, where that is the fastest, or None."""
-        if torch.compiler.is_compiling() or len(x) > fused.FEW_ROWS:  # in a trace a batch has any size
+        """The new states by torch's function for one step, where this is one and that is the fastest, or None."""
+        if not fused.takes_steps(x) or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
             return None
-        if self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
+        if x.dim() == 3:
+            if x.shape[0] != 1:
+                return None
+            x = x.squeeze(0)
+        if x.shape[0] > one.few:
             return None
         if first is None:
             state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
@@ -490,10 +501,9 @@ class Recurrent(nn.Module):
             f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
-        if fused.has_step(self.cell.graph, self._like) and self.backend in ("auto", "torch") and not self.bidirectional:
-            lines.append(
-                f"  a step     of up to {fused.FEW_ROWS} sequences: torch's own function for one step of this cell"
-            )
+        few = {one.few for one in self._pass_of.values() if one.few}
+        if few and fused.takes_steps(self._like) and self.backend in ("auto", "torch"):
+            lines.append(f"  one step   of up to {max(few)} sequences: torch's own function for one step of this cell")
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
@@ -644,6 +654,7 @@ class Recurrent(nn.Module):
         self._is_stacked = self._has_layers and all(rows == 1 for rows, *_ in self._state_shapes)
         passes = []
         for layer, each in enumerate(numbers):
+            counts = [math.prod(size.value(each) for size in cell.graph.shape(name)) for name in cell.graph.params]
             form = Form(self._is_stacked, True, tuple(own[layer].values()), terms if is_whole and 2 in terms else ())
             tensors = [k + layer * len(own[0]) * is_named_by_layer for k in range(len(own[0]))]
             place = 0 if is_named_by_layer else layer * directions
@@ -657,7 +668,9 @@ class Recurrent(nn.Module):
                         sizes=each,
                         rows=[(k, place + way) for k in tensors],
                         is_whole=is_whole,
+                        few=fused.rows_of_step(cell.graph, sum(counts)),
                         forms=(form, form._replace(starts_at_zero=False)),
+                        recent=RecentPlans(),
                     )
                     for way, suffix in enumerate(self._suffixes(layer))
                 ]

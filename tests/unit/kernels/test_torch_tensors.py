@@ -56,7 +56,7 @@ PLACES = ("x", "state", "weight", "gradient of y", "gradient of state")
 
 
 def answers(name, place, make, backend, lengths=None):
-    """Outputs and gradients, where what is in a place is odd."""
+    """Outputs and gradients, where what is in a place is odd, and was not in the layer's first call."""
     torch.manual_seed(1)
     rnn = ENTRIES[name].layer(I, H, backend=backend)
     draw = lambda *shape: torch.randn(shape, dtype=torch.float64)  # noqa: E731
@@ -64,12 +64,14 @@ def answers(name, place, make, backend, lengths=None):
     given["weight"] = list(rnn.parameters())
     given["gradient of y"] = [draw(T, B, rnn.output_size)]
     given["gradient of state"] = [draw(*s.shape) for s in given["state"]]
-    given[place] = [make(v.detach()) for v in given[place]]
-    (x,), states, weights = ([v.detach().requires_grad_() for v in given[kind]] for kind in ("x", "state", "weight"))
     names = [key for key, _ in rnn.named_parameters()]
-    state = sl.State(**dict(zip(rnn.zero_state(B).tensors, states, strict=True)))
-    own = dict(zip(names, weights, strict=True))
-    y, final = torch.func.functional_call(rnn, own, (x, state), {"lengths": lengths})
+    plain = {kind: [*own] for kind, own in given.items()}
+    given[place] = [make(v.detach()) for v in given[place]]
+    for own in (plain, given):
+        (x,), states, weights = ([v.detach().requires_grad_() for v in own[kind]] for kind in ("x", "state", "weight"))
+        state = sl.State(**dict(zip(rnn.zero_state(B).tensors, states, strict=True)))
+        called = dict(zip(names, weights, strict=True)), (x, state), {"lengths": lengths}
+        y, final = torch.func.functional_call(rnn, *called)
     outputs, leaves = [y, *final], [x, *states, *weights]
     gradients = given["gradient of y"] + given["gradient of state"]
     taken = [(o, d) for o, d in zip(outputs, gradients, strict=True) if o.requires_grad]
