@@ -10,7 +10,7 @@ from torch import Tensor
 from selfloop.errors import BackendError, check_one_of
 from selfloop.kernels import direct, fused, interpret, operators, refusals
 from selfloop.kernels.call import Call
-from selfloop.kernels.problem import Output, Problem, ended
+from selfloop.kernels.problem import Output, Problem, are_plain, check_memory, ended
 from selfloop.kernels.recent import RecentPlans
 from selfloop.kernels.refusals import Failure
 
@@ -72,11 +72,11 @@ def run(call: Call, backend: str, recent: RecentPlans) -> tuple[Float[Tensor, "T
         known = direct.run(call, recent)
         if known is not None:
             return known
+    if are_plain(call.tensors):
+        check_memory(call.graph, call.form.names(call.graph), call.tensors)
     problem = call.problem()
     if call.lengths is not None:
         problem.x = ended(call.x, call.lengths)
-    if problem.is_plain:
-        problem.check_storage()
     y, final = BACKENDS[choose(problem, backend)[0]].run(problem)
     return y, tuple([s.unsqueeze(0) for s in final]) if call.form.is_stacked else final
 

@@ -19,20 +19,20 @@ CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
 
 
 class Step(NamedTuple):
-    """Torch's function for one step of a cell, and where it is faster than compiled kernels.
-
-    Those pack the weights first, and need fewer calls of torch. An LSTM of 512 units takes 333 µs for one sequence, and
-    torch's function 140; one of 16 units 21.7, and torch's 22.5.
+    """Torch's function for one step of a cell.
 
     Attributes:
         function: takes the input, the states, and the cell's weights in their order.
-        most_rows: the sequences up to which it is faster.
-        least_weights: the numbers in all weights from which it is.
+        most_rows: the sequences up to which it is faster than compiled kernels in training, whatever the size.
     """
 
     function: Callable[..., Tensor | tuple[Tensor, ...]]
-    most_rows: int
-    least_weights: int = 0
+    most_rows: int = 0
+
+
+MANY_WEIGHTS = 100_000
+"""Numbers in the weights from which torch's function for one step is faster for one sequence: kernels pack the weights
+first, in 200 µs of the 390 that an LSTM of 512 units takes; one of 64 takes 20 µs, and torch's function 28."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,26 @@ def _one_bias(W_xh: Tensor, W_hh: Tensor, b: Tensor, *projection: Tensor) -> lis
 
 _KEEP_CELL_STATE = (-CLOSED, CLOSED, 0.0, 0.0)
 _FUSED = {
-    lstm.graph.form: Fused(torch.lstm, _one_bias, Step(torch.lstm_cell, 4, 100_000), _KEEP_CELL_STATE),
+    lstm.graph.form: Fused(torch.lstm, _one_bias, Step(torch.lstm_cell), _KEEP_CELL_STATE),
     projected_lstm.graph.form: Fused(_projected, _one_bias, None, _KEEP_CELL_STATE, projects=True),
-    gru.graph.form: Fused(torch.gru, lambda *weights: list(weights), Step(torch.gru_cell, 1, 100_000)),
+    gru.graph.form: Fused(torch.gru, lambda *weights: list(weights), Step(torch.gru_cell)),
     vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias, Step(torch.rnn_tanh_cell, 8)),
     vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias, Step(torch.rnn_relu_cell, 8), hold=(-CLOSED,)),
 }
 
 
-def rows_of_step(graph: Graph, weights: int) -> int:
-    """The sequences up to which torch's function for one step of a cell is the fastest; 0 if it has none.
+def rows_of_step(graph: Graph, weights: int) -> tuple[int, int]:
+    """The sequences up to which torch's function for one step of a cell is the fastest, without and with a gradient.
 
     Args:
         graph: the cell's.
         weights: how many numbers its weights have.
     """
     fused = _row(graph)
-    if fused is None or fused.step is None or weights < fused.step.least_weights:
-        return 0
-    return fused.step.most_rows
+    if fused is None or fused.step is None:
+        return 0, 0
+    one = int(weights >= MANY_WEIGHTS)
+    return one, max(one, fused.step.most_rows)
 
 
 def takes_steps(x: Tensor) -> bool:

@@ -60,7 +60,7 @@ class _Pass(NamedTuple):
         sizes: the number of each named size of the cell.
         rows: for each state of the cell, the number of its tensor in a State, and its row there.
         is_whole: whether these weights are those of a step, each one tensor or a sum of two.
-        few: the sequences up to which torch's own function for one step is the fastest; 0 where it has none.
+        few: the sequences up to which torch's own function for one step is the fastest, without and with a gradient.
         forms: of calls that are given no state, and one.
         recent: the plans of its last calls.
     """
@@ -72,7 +72,7 @@ class _Pass(NamedTuple):
     sizes: Mapping[str, int]
     rows: Sequence[tuple[int, int]]
     is_whole: bool
-    few: int
+    few: tuple[int, int]
     forms: tuple[Form, Form]
     recent: RecentPlans
 
@@ -390,7 +390,7 @@ class Recurrent(nn.Module):
         """One layer in one direction: its output, and its rows of the State after the last step."""
         is_step = x.dim() == 2
         form = one.forms[first is not None]
-        if one.few and lengths is None and resets is None and not names:
+        if one.few[torch.is_grad_enabled()] and lengths is None and resets is None and not names:
             after = self._quick_step(graph, one, x, first)
             if after is not None:
                 final = [s.unsqueeze(0) for s in after] if self._is_stacked else after
@@ -449,7 +449,7 @@ class Recurrent(nn.Module):
             if x.shape[0] != 1:
                 return None
             x = x.squeeze(0)
-        if x.shape[0] > one.few:
+        if x.shape[0] > one.few[torch.is_grad_enabled()]:
             return None
         if first is None:
             state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
@@ -501,9 +501,12 @@ class Recurrent(nn.Module):
             f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
-        few = {one.few for one in self._pass_of.values() if one.few}
-        if few and fused.takes_steps(self._like) and self.backend in ("auto", "torch"):
-            lines.append(f"  one step   of up to {max(few)} sequences: torch's own function for one step of this cell")
+        if fused.takes_steps(self._like) and self.backend in ("auto", "torch"):
+            rows, in_training = map(max, zip(*[one.few for one in self._pass_of.values()], strict=True))
+            if in_training:
+                lines.append(
+                    f"  one step   of up to {in_training} sequences in training, {rows} otherwise: torch's own"
+                )
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 

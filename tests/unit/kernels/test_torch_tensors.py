@@ -140,6 +140,21 @@ def test_memory_that_was_freed_is_an_error_of_one_sentence(backend, what):
         rnn(x)
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("what", ["weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_memory_of_torchs_parameters_that_was_freed_is_an_error_too(what, is_known):
+    rnn, x = sl.LSTM(I, H), torch.randn(T, B, I)
+    y, _ = rnn(x)
+    rnn = rnn if is_known else sl.LSTM(I, H)
+    freed(getattr(rnn, what).data)
+    name = {"weight_hh_l0": "W_hh"}.get(what, "b")
+    with pytest.raises(ArgumentError, match=f"The '{name}' of lstm must have memory"):
+        rnn(x)
+    if is_known:
+        with pytest.raises(ArgumentError, match=f"The '{name}' of lstm must have memory"):
+            y.sum().backward()
+
+
 @pytest.mark.parametrize("what", ["x", "W_hh"])
 def test_memory_that_is_freed_before_the_gradient_is_an_error_too(what):
     rnn, x = sl.Recurrent(sl.cells.lstm, I, H, backend="native"), torch.randn(T, B, I)

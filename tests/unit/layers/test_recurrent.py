@@ -174,7 +174,7 @@ Recurrent(lstm, 3 → 4) on cpu, float16, backend='auto'
         """\
 RNN(vanilla, 3 → 4) on cpu, float32, backend='auto'
   runs as    native: machine code compiled for this cell and processor, 1 time a call
-  one step   of up to 8 sequences: torch's own function for one step of this cell""",
+  one step   of up to 8 sequences in training, 0 otherwise: torch's own""",
     ),
     (
         lambda: lstm(backend="interpret").explain(),
