@@ -289,7 +289,8 @@ class _Readout(Function):
                         return [self.at(own, self.times(k, self.at_once * v.lanes)) for own in columns]
 
                     lines = [self.at(line, self.times(given["features"], r)) for r in range(rows)]
-                    self.prefetch(lines, wide)
+                    for own in lines:
+                        self.prefetch(own, wide)
                     self.add(self.sums(steps, packed, wide, rows, factors), lines, masks, is_first)
 
                 self.shaped(height, left, unrolled)
@@ -349,7 +350,8 @@ class _Readout(Function):
                             self.at(dweight, self.plus(self.times(self.plus(top, r), given["features"]), column))
                             for r in range(rows)
                         ]
-                        self.prefetch(lines, wide)
+                        for line in lines:
+                            self.prefetch(line, wide)
                         self.add(self.sums_over_rows(own, wide, rows, top, logits), lines, masks, is_first)
 
                     self.shaped(height, left, unrolled)
@@ -488,14 +490,6 @@ class _Readout(Function):
     def by_row(self, sums: list[ir.Value], wide: int) -> list[list[ir.Value]]:
         """The sums of a tile, a list a row."""
         return [sums[first : first + wide] for first in range(0, len(sums), wide)]
-
-    def prefetch(self, lines: Sequence[ir.Value], wide: int) -> None:
-        """Have a tile in the cache by the time that its sums are made."""
-        number, kind = ir.IntType(32), ir.VoidType()
-        for line in lines:
-            for c in range(wide):
-                place = self.at(line, c * self.vectors.lanes)
-                self.vectors.call("llvm.prefetch.p0", kind, [place, number(1), number(3), number(1)])
 
     def add(
         self, sums: list[list[ir.Value]], lines: Sequence[ir.Value], masks: Sequence[ir.Value], is_first: ir.Value

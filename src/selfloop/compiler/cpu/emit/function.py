@@ -115,6 +115,13 @@ class Function:
             name = f"llvm.masked.store.v{v.lanes}f{v.bits}.p0"
             v.call(name, ir.VoidType(), [value, address, *self._aligned(), mask])
 
+    def prefetch(self, start: ir.Value, vectors: int) -> None:
+        """Have adjacent vectors in the cache by the time that something is added to them."""
+        number, kind = ir.IntType(32), ir.VoidType()
+        for k in range(vectors):
+            place = self.at(start, k * self.vectors.lanes)
+            self.vectors.call("llvm.prefetch.p0", kind, [place, number(1), number(3), number(1)])
+
     def load_scalar(self, address: ir.Value) -> ir.Value:
         """One element in every lane."""
         return self.vectors.splat(self.builder.load(address, typ=self.vectors.float_type, align=self.vectors.bytes))

@@ -181,6 +181,8 @@ class _OuterProduct(Function):
         first = self.times(column, v.lanes)
         masks = [None] * (wide - 1) + [self.within(self.plus(first, (wide - 1) * v.lanes))]
         lines = [self.at(self.c, self.times(self.plus(top, j), self.given["c_stride"])) for j in range(high)]
+        for line in lines:  # a large matrix is in no near cache
+            self.prefetch(self.at(line, first), wide)
         places = [
             (self.at(line, self.plus(first, c * v.lanes)), mask) for line in lines for c, mask in enumerate(masks)
         ]
