@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 Table = nn.Embedding | nn.EmbeddingBag
 
-LARGE = 1 << 18
+LARGE = 1 << 19
 """Numbers of a table from which on its gradient is sparse."""
 
 
