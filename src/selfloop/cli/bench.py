@@ -36,9 +36,11 @@ def bench(
     """Time our kernels and their peers in turns, after their outputs and gradients agree.
 
     A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
-    [bold]small[/] times calls of few steps and sequences, in which what Python does counts, and [bold]single[/]
-    training on one step; their last lines are the worst ratio and the geometric mean. [bold]step[/] times whole steps
-    of training of the models of all tasks, beside the same models on torch.nn, and says where the time goes.
+
+    Of the names, small is for calls of few steps and sequences, in which what
+    Python does counts, and single for training on one step; their last lines
+    are the worst ratio and the geometric mean. And step is for whole steps of
+    training of the models of all tasks: it also says where the time goes.
 
     [bold]Examples[/bold]
 

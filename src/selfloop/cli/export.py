@@ -45,8 +45,9 @@ def export(
 ) -> None:
     """Write a trained model as files that run without selfloop.
 
-    The files are run before they are handed over, on the run's validation data and on random numbers. What is more than
-    rounding away from selfloop's own numbers is an error. Shorter weights are judged on the validation data.
+    The files are run before they are handed over, on the run's validation data
+    and on random numbers. What is more than rounding away from selfloop's own
+    numbers is an error. Shorter weights are judged on the validation data.
 
     [bold]Examples[/bold]
 

@@ -28,7 +28,7 @@ Glossary, in the order of the levels:
 from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
-from selfloop.compiler.cpu.emit.add_rows import ADD_ROWS_BLOCK
+from selfloop.compiler.cpu.emit.add_rows import ADD_BLOCK, ADD_ROWS_BLOCK
 from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
 from selfloop.compiler.cpu.emit.dropout import DROPOUT_BLOCK
 from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER
@@ -59,6 +59,7 @@ from selfloop.compiler.lower import VARIES
 from selfloop.compiler.native.targets import target_table
 
 __all__ = [
+    "ADD_BLOCK",
     "ADD_ROWS_BLOCK",
     "CROSS_ENTROPY_ADDRESSES",
     "CROSS_ENTROPY_SIZES",

@@ -78,13 +78,13 @@ def export(
     folder = Path(out)
     if isinstance(model, str | Path):
         model = load(model)
-    if isinstance(model, TrainedModel):
-        check_takes(to, given, "A '{}'", "{}")
+    is_run = isinstance(model, TrainedModel)
+    check_takes(to, given if is_run else given.keys() - {"name"}, "A '{}'", "{}")
+    if is_run:
         return FORMS[to].export(model, folder, weights, **given)
     if isinstance(model, nn.Module) and any(weight.is_meta for weight in model.state_dict().values()):
         raise ArgumentError("The model is on the device 'meta', where weights have no numbers. Load its weights first.")
     if to == "onnx":
-        check_takes(to, given.keys() - {"name"}, "A '{}'", "{}")
         if not isinstance(model, Recurrent) or weights != "f32":
             raise ArgumentError(
                 f"A run is exported to ONNX in any form, and a Recurrent as f32. Got a {type(model).__name__} and "

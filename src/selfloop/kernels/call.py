@@ -1,6 +1,7 @@
 """`Call`: what a layer asks for, one cell over one sequence in one direction, with tensors as the layer has them."""
 
 from collections.abc import Sequence
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ class Form(NamedTuple):
         is_stacked: whether states have a dimension of one in front, as in a State of one layer.
         starts_at_zero: whether first states are zero, and not given.
         sizes: the shape of each state, without the batch.
-        summed: for each parameter, the number of tensors whose sum it is, one or two; empty for one each.
+        summed: for each parameter, the number of tensors whose sum it is, one or two vectors; empty for one each.
     """
 
     is_stacked: bool
@@ -41,6 +42,17 @@ class Form(NamedTuple):
             found.append(weights[k] if terms == 1 else torch.add(weights[k], weights[k + 1]))
             k += terms
         return found
+
+    def first_terms(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """For each parameter the tensor it is, or the first of two."""
+        return [weights[k] for k in accumulate(self.summed[:-1], initial=0)] if self.summed else weights
+
+    def names(self, graph: Graph) -> list[str]:
+        """What the tensors of a call are called in the cell, that of two terms twice."""
+        names = [graph.input, *(() if self.starts_at_zero else graph.states)]
+        for name, terms in zip(graph.params, self.summed or repeat(1), strict=False):
+            names += [name] * terms
+        return names
 
     def given(self, gradients: Sequence[Any]) -> Sequence[Any]:
         """The gradients of what was given, from those of what is read."""
@@ -78,6 +90,11 @@ class Call(NamedTuple):
     reverse: bool = False
     recompute: int = 0
     bfloat16: bool = False
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Input, first states where they are given, and weights."""
+        return (self.x, *self.state, *self.weights)
 
     def problem(self) -> Problem:
         """The same, with zeros and sums made, and states without a dimension in front; the input is as it was."""

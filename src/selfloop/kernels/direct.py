@@ -14,18 +14,33 @@ from torch.autograd import Function
 from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
 from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
-from selfloop.kernels.problem import Output, Problem, are_plain, have_memory
+from selfloop.kernels.problem import Output, Problem, are_plain, check_memory, have_memory
+from selfloop.kernels.recent import RecentPlans
 from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal
 from selfloop.kernels.torch_internals import apply_of
 
 Tensors = tuple[Tensor, ...]
 
 
-def run(call: Call) -> tuple[Tensor, Tensors] | None:
+def run(call: Call, recent: RecentPlans) -> tuple[Tensor, Tensors] | None:
     """The output and the final states, in the call's form, where all tensors are plain and kernels can run it."""
     if call.x.dtype not in BITS:
         return None
-    tensors = given = call.x, *call.state, *call.weights
+    tensors = call.tensors
+    plan = recent.find(call, tensors)
+    if plan is None:
+        plan = _plan(call, tensors)
+        if plan is None:
+            return None
+        recent.keep(call, tensors, plan)
+    elif not have_memory(tensors):
+        return None
+    return _planned(plan, tensors, call.seed, call.lengths, call.resets)
+
+
+def _plan(call: Call, tensors: Sequence[Tensor]) -> Plan | None:
+    """That of an earlier call, or a new one; None where tensors are not plain or kernels cannot run the call."""
+    given = tensors
     if call.lengths is not None or call.resets is not None:
         given = *tensors, *[v for v in (call.lengths, call.resets) if v is not None]
     if not are_plain(given) or torch.is_autocast_enabled("cpu") or not have_memory(tensors):
@@ -38,8 +53,8 @@ def run(call: Call) -> tuple[Tensor, Tensors] | None:
             problem = call.problem()
         if refusal(problem) is not None or compile_or_explain(problem) is not None:
             return None
-        plan = new_plan(key, problem, call.form, keeps)
-    return _planned(plan, tensors, call.seed, call.lengths, call.resets)
+        plan = new_plan(key, call, problem, keeps)
+    return plan
 
 
 def run_problem(problem: Problem) -> Output:
@@ -68,7 +83,7 @@ def _planned(
     if plan.signature.needs_gradient:
         y, *final = _apply_direct(plan, seed, lengths, resets, *tensors)
     else:
-        y, final, _ = native.forward(plan, plan.form.read(tensors), seed)
+        y, final, _ = native.forward(plan, tensors, seed)
     return y, tuple(final)
 
 
@@ -84,10 +99,9 @@ class _Direct(Function):
         resets: Tensor | None,
         *tensors: Tensor,
     ) -> Any:
-        read = plan.form.read(tensors)
-        y, final, saved = native.forward(plan, read, seed)
-        ctx.save_for_backward(*read, y, *final, *saved, lengths, resets)
-        ctx.plan, ctx.seed, ctx.count = plan, seed, len(read)
+        y, final, saved = native.forward(plan, tensors, seed)
+        ctx.save_for_backward(*tensors, y, *final, *saved, lengths, resets)
+        ctx.plan, ctx.seed, ctx.count = plan, seed, len(tensors)
         ctx.set_materialize_grads(False)
         return y, *final
 
@@ -95,18 +109,18 @@ class _Direct(Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         plan, seed = ctx.plan, ctx.seed
         *saved, lengths, resets = ctx.saved_tensors
-        read, outputs = saved[: ctx.count], saved[ctx.count :]
+        tensors, outputs = saved[: ctx.count], saved[ctx.count :]
         dy, *dh_next = gradients
         if dy is None:
             dy = torch.zeros_like(outputs[0])
         computed: Sequence[Tensor | None]
         given = [d for d in dh_next if d is not None]
         if not torch.is_grad_enabled() and are_plain((dy, *given)):
-            if not have_memory(read):
-                plan.problem(read).check_storage()
-            computed = native.backward(plan, read, seed, outputs, dy, dh_next)
+            if not have_memory(tensors):
+                check_memory(plan.graph, plan.form.names(plan.graph), tensors)
+            computed = native.backward(plan, tensors, seed, outputs, dy, dh_next)
         else:
-            computed = _general_gradients(plan, seed, lengths, resets, read, outputs, gradients)
+            computed = _general_gradients(plan, seed, lengths, resets, tensors, outputs, gradients)
         return None, None, None, None, *plan.form.given(computed)
 
 
@@ -118,12 +132,12 @@ def _general_gradients(
     seed: Tensor | None,
     lengths: Tensor | None,
     resets: Tensor | None,
-    read: list[Tensor],
+    tensors: list[Tensor],
     outputs: list[Tensor],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """What `native.backward` gives, whatever the gradients of the outputs are."""
-    problem, end = plan.problem(read, seed=seed, lengths=lengths, resets=resets), 1 + plan.states
+    problem, end = plan.problem(tensors, seed=seed, lengths=lengths, resets=resets), 1 + plan.states
     dy, *dh_next = operators.cotangents(gradients, outputs)
     final = outputs[1:end]
     if plan.form.is_stacked:

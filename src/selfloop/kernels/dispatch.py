@@ -10,7 +10,8 @@ from torch import Tensor
 from selfloop.errors import BackendError, check_one_of
 from selfloop.kernels import direct, fused, interpret, operators, refusals
 from selfloop.kernels.call import Call
-from selfloop.kernels.problem import Output, Problem, ended
+from selfloop.kernels.problem import Output, Problem, are_plain, check_memory, ended
+from selfloop.kernels.recent import RecentPlans
 from selfloop.kernels.refusals import Failure
 
 
@@ -55,22 +56,27 @@ def check_backend(backend: object) -> None:
     check_one_of(backend, NAMES, "The 'backend'")
 
 
-def run(call: Call, backend: str) -> tuple[Float[Tensor, "T B _"], tuple[Tensor, ...]]:
+def run(call: Call, backend: str, recent: RecentPlans) -> tuple[Float[Tensor, "T B _"], tuple[Tensor, ...]]:
     """Run a call on the backend of this name; `auto` is the fastest that can. Final states have the call's form.
+
+    Args:
+        call: what is asked for.
+        backend: the name.
+        recent: the plans of calls like this one.
 
     Raises:
         ArgumentError: a tensor's memory has been freed.
         BackendError: the named backend cannot run it; the message has the reason, and the cause is a compiler's error.
     """
     if not torch.compiler.is_compiling() and backend in ("auto", "native"):
-        known = direct.run(call)
+        known = direct.run(call, recent)
         if known is not None:
             return known
+    if are_plain(call.tensors):
+        check_memory(call.graph, call.form.names(call.graph), call.tensors)
     problem = call.problem()
     if call.lengths is not None:
         problem.x = ended(call.x, call.lengths)
-    if problem.is_plain:
-        problem.check_storage()
     y, final = BACKENDS[choose(problem, backend)[0]].run(problem)
     return y, tuple([s.unsqueeze(0) for s in final]) if call.form.is_stacked else final
 

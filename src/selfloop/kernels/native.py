@@ -16,12 +16,12 @@ SUMMED_IN_TURN = 8
 """Rows of gradients that are summed one after another; more are first summed in pairs."""
 
 
-def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+def forward(plan: Plan, given: Sequence[Tensor], seed: Tensor | None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The output, the final state, and what `backward` needs: the residuals, and each other state at all steps.
 
     Args:
         plan: of such calls.
-        read: input, first states where they are given, and parameters, see `Form.read`.
+        given: the tensors of the call.
         seed: of what the cell draws.
     """
     rows = plan.rows
@@ -34,13 +34,13 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
     elif plan.form.starts_at_zero:
         final = [own.take().zero_() for own in plan.final]
     else:  # it stays so where nothing runs
-        final = [s.clone(memory_format=torch.contiguous_format) for s in read[1 : 1 + plan.states]]
+        final = [s.clone(memory_format=torch.contiguous_format) for s in given[1 : 1 + plan.states]]
     if plan.forward is None:
         return y, final, saved
     if plan.copied:
-        read = [v.contiguous() if k in plan.copied else v for k, v in enumerate(read)]
+        given = [v.contiguous() if k in plan.copied else v for k, v in enumerate(given)]
     start = y.data_ptr()
-    addresses = [v.data_ptr() for v in read]
+    addresses = [v.data_ptr() for v in given]
     addresses += (0 if seed is None else int(seed), start)
     addresses += [v.data_ptr() for v in (*saved, *final)]
     plan.forward.run(addresses, y.dtype, plan.is_short)
@@ -54,7 +54,7 @@ def forward(plan: Plan, read: Sequence[Tensor], seed: Tensor | None) -> tuple[Te
 
 def backward(
     plan: Plan,
-    read: Sequence[Tensor],
+    given: Sequence[Tensor],
     seed: Tensor | None,
     outputs: Sequence[Tensor],
     dy: Tensor,
@@ -64,14 +64,14 @@ def backward(
 
     Args:
         plan: as for `forward`.
-        read: as for `forward`.
+        given: as for `forward`.
         seed: as for `forward`.
         outputs: what `forward` returned: the output, the final states, and what was saved.
         dy: the gradient of the output.
         dh_next: the gradients of the final state; None stands for zeros.
     """
     rows = plan.rows
-    params = read[1 if plan.form.starts_at_zero else 1 + plan.states :]
+    params = plan.form.first_terms(given[1 if plan.form.starts_at_zero else 1 + plan.states :])
     dx = plan.dx.take()
     if plan.is_swapped:
         dx = dx.transpose(0, 1)
@@ -92,10 +92,10 @@ def backward(
     for k in known.zeroed:
         gradients[k].zero_()
     if plan.copied:
-        read = [v.contiguous() if k in plan.copied else v for k, v in enumerate(read)]
+        given = [v.contiguous() if k in plan.copied else v for k, v in enumerate(given)]
     count = len(plan.final)
     y, final, saved = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
-    addresses = [v.data_ptr() for v in read]
+    addresses = [v.data_ptr() for v in given]
     addresses.append(0 if seed is None else int(seed))
     addresses += [v.data_ptr() for v in (y, dy, dx, *saved, *final, *last, *dh_prev, *gradients)]
     workspace = known.recorded.run(addresses, dy.dtype, plan.is_short)

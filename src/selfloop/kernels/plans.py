@@ -100,13 +100,14 @@ class Plan:
         """The number of states."""
         return len(self.final)
 
-    def problem(self, read: Sequence[Tensor], **options: Any) -> Problem:
+    def problem(self, given: Sequence[Tensor], **options: Any) -> Problem:
         """What was run.
 
         Args:
-            read: input, first states where they are given, and parameters.
+            given: the tensors of the call, whose memory has been checked.
             options: lengths, resets and seed.
         """
+        read = self.form.read(given)
         x, first = read[0], 1 if self.form.starts_at_zero else 1 + self.states
         state = read[1:first] if first > 1 else [x.new_zeros(own.shape) for own in self.final]
         if self.form.is_stacked:
@@ -167,8 +168,12 @@ _CLOCK = count()
 def known_plan(key: tuple[object, ...]) -> Plan | None:
     """The plan of an earlier call of this key."""
     plan = _PLANS.get(key)
-    if plan is not None:
-        plan.used = next(_CLOCK)
+    return None if plan is None else used_now(plan)
+
+
+def used_now(plan: Plan) -> Plan:
+    """The same, which is used now: those that were not used for longest are forgotten first."""
+    plan.used = next(_CLOCK)
     return plan
 
 
@@ -176,7 +181,7 @@ def plan_of(call: Call, needs_gradient: bool) -> Plan:
     """That of an earlier call, or a new one."""
     key = key_of(call, needs_gradient)
     known = known_plan(key) or plan_of_lengths(key, call)
-    return new_plan(key, call.problem(), call.form, needs_gradient) if known is None else known
+    return new_plan(key, call, call.problem(), needs_gradient) if known is None else known
 
 
 def plan_of_lengths(key: tuple[object, ...], call: Call) -> Plan | None:
@@ -193,9 +198,9 @@ def plan_of_lengths(key: tuple[object, ...], call: Call) -> Plan | None:
     return plan
 
 
-def new_plan(key: tuple[object, ...], problem: Problem, form: Form, needs_gradient: bool) -> Plan:
-    """A plan for calls of this key, which is kept unless it is huge."""
-    plan = _new_plan(problem, form, needs_gradient)
+def new_plan(key: tuple[object, ...], call: Call, problem: Problem, needs_gradient: bool) -> Plan:
+    """A plan for calls of this key, which is kept unless it is huge; `problem` is that of the call."""
+    plan = _new_plan(call, problem, needs_gradient)
     if _keep(key, plan) and key[:2] != (None, None):
         while len(_RAGGED) >= MOST_RAGGED:
             _RAGGED.pop(next(iter(_RAGGED), None), None)
@@ -259,12 +264,12 @@ def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
     return tuple(key)
 
 
-def _new_plan(problem: Problem, form: Form, needs_gradient: bool) -> Plan:
-    kernels, dtype = kernels_of(problem), problem.x.dtype
+def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
+    kernels, form, dtype = kernels_of(problem), call.form, problem.x.dtype
     first = () if form.starts_at_zero else problem.state
     x = contiguous_rows(problem.x)
     is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
-    is_read += [w.dim() == 2 or w.is_contiguous() for w in problem.params.values()]
+    is_read += [w.dim() == 2 or w.is_contiguous() for w in call.weights]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
     is_small = _is_small(rows, kernels)
     signature = Signature(
@@ -278,6 +283,7 @@ def _new_plan(problem: Problem, form: Form, needs_gradient: bool) -> Plan:
         problem.recompute,
         1 if is_small else team.threads(),
         frozenset(f"first {name}" for name in kernels.states if form.starts_at_zero),
+        tuple((name, v.numel()) for (name, v), k in zip(problem.params.items(), form.summed, strict=False) if k == 2),
     )
     saved: list[tuple[int, int]] = []
     if needs_gradient:
@@ -314,7 +320,11 @@ def _is_small(rows: Rows, kernels: Kernels) -> bool:
 def _tensors(plan: Plan) -> list[str]:
     """The bases of the tensors of a call."""
     states = () if plan.form.starts_at_zero else plan.kernels.states
-    return ["x", *(f"first {name}" for name in states), *(f"param {name}" for name in plan.graph.params)]
+    names = ["x", *(f"first {name}" for name in states)]
+    summed = dict(plan.signature.summed)
+    for name in plan.graph.params:
+        names += [f"param {name}", f"second {name}"] if name in summed else [f"param {name}"]
+    return names
 
 
 def _bases(plan: Plan, of_states: Sequence[str]) -> list[str]:

@@ -95,14 +95,8 @@ class Problem:
         return known
 
     def check_storage(self) -> None:
-        """Raise ArgumentError where a tensor has lost its memory: torch's own functions would read at address 0."""
-        for k, v in enumerate(self.tensors):
-            if not v.untyped_storage().nbytes() and v.numel():
-                name = (self.graph.input, *self.graph.states, *self.params)[k]
-                raise ArgumentError(
-                    f"The '{name}' of {self.graph.name} must have memory. Its storage has been freed; give it back its "
-                    "size with untyped_storage().resize_() and its numbers, until its gradient has been taken."
-                )
+        """See `check_memory`."""
+        check_memory(self.graph, (self.graph.input, *self.graph.states, *self.params), self.tensors)
 
     def check_lengths(self) -> None:
         """Raise ArgumentError where a length is not one, which would have a kernel write beyond its output."""
@@ -157,6 +151,16 @@ def are_plain(tensors: Iterable[Tensor]) -> bool:
 def have_memory(tensors: Iterable[Tensor]) -> bool:
     """Whether each has the memory of its numbers, and has some."""
     return 0 not in [v.untyped_storage().nbytes() for v in tensors]
+
+
+def check_memory(graph: Graph, names: Iterable[str], tensors: Iterable[Tensor]) -> None:
+    """Raise ArgumentError where a tensor has lost its memory: torch's own functions would read at address 0."""
+    for name, v in zip(names, tensors, strict=True):
+        if not v.untyped_storage().nbytes() and v.numel():
+            raise ArgumentError(
+                f"The '{name}' of {graph.name} must have memory. Its storage has been freed; give it back its "
+                "size with untyped_storage().resize_() and its numbers, until its gradient has been taken."
+            )
 
 
 def ended(x: Float[Tensor, "T B ..."], lengths: Int[Tensor, " B"]) -> Float[Tensor, "T B ..."]:

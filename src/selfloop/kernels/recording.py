@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfloop.compiler import TILE_ROWS, KernelLayout, Kernels, tools
-from selfloop.kernels.command_buffer import Made, Recorder
+from selfloop.compiler import ADD_BLOCK, TILE_ROWS, KernelLayout, Kernels, tools
+from selfloop.kernels.command_buffer import Made, Numbers, Recorder
 from selfloop.kernels.launch import Launch, Parameter, set_parameters
 from selfloop.kernels.ragged import Chunk, Rows, Table
 
@@ -43,6 +43,7 @@ class Signature(NamedTuple):
         recompute: see Problem.
         threads: their number.
         zeros: the tensors that are not given, since they are zero: ``first h``, ``dh_next c``, …
+        summed: the name and size of each vector of which two are given, whose sum is meant.
     """
 
     kernels: Kernels
@@ -55,6 +56,7 @@ class Signature(NamedTuple):
     recompute: int
     threads: int
     zeros: frozenset[str] = frozenset()
+    summed: tuple[tuple[str, int], ...] = ()
 
     @property
     def saves_residuals(self) -> bool:
@@ -156,11 +158,24 @@ class SequenceRecorder:
         """Give kernels the parameters of the call."""
         strides = {name: strides for name, _, strides in self.signature.matrices}
         names = {name for launch in launches for buffer, name in launch.layout.arguments if buffer == "param"}
-        parameters = {
-            name: Parameter(self.recorder.base(f"param {name}"), strides.get(name, ()))
-            for name in names | strides.keys()
-        }
+        parameters = {name: Parameter(self._parameter(name), strides.get(name, ())) for name in names | strides.keys()}
         set_parameters(self.recorder, launches, parameters)
+
+    def _parameter(self, name: str) -> int:
+        """Where a parameter lies; the sum of two vectors is made for the call."""
+        recorder, size = self.recorder, dict(self.signature.summed).get(name)
+        if size is None:
+            return recorder.base(f"param {name}")
+        share = size * np.arange(recorder.threads + 1) // recorder.threads
+        goal = recorder.workspace(size * self.item)
+        values: dict[str, Numbers] = {
+            "left": recorder.base(f"param {name}") + share[:-1] * self.item,
+            "right": recorder.base(f"second {name}") + share[:-1] * self.item,
+            "size": np.diff(share),
+            "goal": goal + share[:-1] * self.item,
+        }
+        recorder.launch(recorder.tools.address("add"), np.stack([values[key] for key in ADD_BLOCK], axis=1))
+        return goal
 
     def chunks(self, row_bytes: int, steps: int = 0) -> list[Chunk]:
         """The steps in chunks of CHUNK_BYTES, or of so many `steps`, up to the last step that has rows."""

@@ -4,13 +4,14 @@ They are names of torch's own functions and classes, not functions around them: 
 `guard_or_false` and what registers a node of torch's trees have no leading underscore, but no promise to stay either.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch._C import DispatchKey, _AutoDispatchBelowAutograd, _dispatch_keys, _is_tracing, _len_torch_dispatch_stack
 from torch._C import _functorch as functorch
+from torch._C._dynamo.guards import TensorGuards
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
@@ -25,6 +26,7 @@ __all__ = [
     "GetAttrKey",
     "apply_of",
     "below_autograd",
+    "check_of",
     "dispatch_keys",
     "dispatch_modes",
     "forward_hooks",
@@ -69,6 +71,16 @@ below_autograd = _AutoDispatchBelowAutograd
 def apply_of(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     """`function.apply` without its look for torch.func's transforms, which takes 1 µs and more; none may be active."""
     return super(torch.autograd.Function, function).apply  # type: ignore[misc, no-any-return]
+
+
+def check_of(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """Torch.compile's check of tensors: true of those that are like these in all but their numbers.
+
+    That is class, dispatch keys under the modes that are on, dtype, device, shape, strides and `requires_grad`. It does
+    not see the mode of forward derivatives, and a nested tensor ends the process.
+    """
+    sizes, strides = [list(v.shape) for v in tensors], [list(v.stride()) for v in tensors]
+    return TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check  # type: ignore[arg-type]
 
 
 def is_forward_mode() -> bool:

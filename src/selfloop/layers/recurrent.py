@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 from selfloop.errors import ArgumentError, nearest
 from selfloop.kernels import dispatch, fused, team
-from selfloop.kernels.call import Call, Form
+from selfloop.kernels.call import Call
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
 from selfloop.kernels.problem import Problem, ended
@@ -25,6 +25,7 @@ from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.hooks import called_with_hooks
 from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, check_input, join
+from selfloop.layers.passes import Pass, planned
 from selfloop.layers.record import record_names
 from selfloop.layers.state import State
 from selfloop.layers.typed_call import typed_as
@@ -45,30 +46,6 @@ FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state"
 
 TORCHS = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 """The names of the weights of torch.nn's layers."""
-
-
-class _Pass(NamedTuple):
-    """One layer in one direction.
-
-    Attributes:
-        suffix: of its parameters' names.
-        reverse: whether it walks from the end.
-        names: of its parameters and buffers, in the cell's order.
-        weights: for each parameter of the cell the names of those of the layer whose sum it is; none for zeros.
-        sizes: the number of each named size of the cell.
-        rows: for each state of the cell, the number of its tensor in a State, and its row there.
-        is_whole: whether these weights are those of a step, each one tensor or a sum of two.
-        forms: of calls that are given no state, and one.
-    """
-
-    suffix: str
-    reverse: bool
-    names: Sequence[str]
-    weights: Mapping[str, Sequence[str]]
-    sizes: Mapping[str, int]
-    rows: Sequence[tuple[int, int]]
-    is_whole: bool
-    forms: tuple[Form, Form]
 
 
 class Recurrent(nn.Module):
@@ -158,9 +135,7 @@ class Recurrent(nn.Module):
         self.weight_drop = check_rate("weight_drop", weight_drop)
         self.recompute = recompute
         self._recordings: dict[tuple[bool, tuple[str, ...]], Graph] = {}
-        self._passes = self._plan()
-        self._pass_of = {one.suffix: one for passes in self._passes for one in passes}
-        self._has_step = fused.has_step(cell.graph)
+        self._plan()
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         for layer, own in enumerate(self._passes):
@@ -375,7 +350,7 @@ class Recurrent(nn.Module):
     def _pass(
         self,
         graph: Graph,
-        one: _Pass,
+        one: Pass,
         x: Tensor,
         first: Sequence[Tensor | Sequence[Tensor]] | None,
         lengths: Tensor | None,
@@ -385,10 +360,12 @@ class Recurrent(nn.Module):
         """One layer in one direction: its output, and its rows of the State after the last step."""
         is_step = x.dim() == 2
         form = one.forms[first is not None]
-        if is_step and self._has_step and not names:
+        if one.few[torch.is_grad_enabled()] and lengths is None and resets is None and not names:
             after = self._quick_step(graph, one, x, first)
             if after is not None:
-                return after[0], [s.unsqueeze(0) for s in after] if self._is_stacked else after
+                final = [s.unsqueeze(0) for s in after] if self._is_stacked else after
+                y = after[0] if is_step else final[0] if self._is_stacked else after[0].unsqueeze(0)
+                return y if y.requires_grad else y.clone(), final  # a change in place, which autograd notices
         x = x.unsqueeze(0) if is_step else x
         state: list[Any] = []
         if first is not None:
@@ -404,7 +381,7 @@ class Recurrent(nn.Module):
         seed = torch.randint(2**31, (), device="cpu") if graph.is_random else None
         like, recompute = cast(Tensor, self._buffers["_like"]), self.recompute or 0
         call = Call(graph, form, x, state, weights, like, lengths, resets, seed, one.reverse, recompute)
-        y, final = dispatch.run(call, self.backend)
+        y, final = dispatch.run(call, self.backend, one.recent)
         return y.squeeze(0) if is_step else y, final[1:] if names else final
 
     def _between(self, layer: int, y: Tensor, lengths: Tensor | None) -> Tensor:
@@ -433,12 +410,16 @@ class Recurrent(nn.Module):
         return self._recordings[key]
 
     def _quick_step(
-        self, graph: Graph, one: _Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
+        self, graph: Graph, one: Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
     ) -> tuple[Tensor, ...] | None:
-        """The new states by torch's function for one step, where that is the fastest, or None."""
-        if torch.compiler.is_compiling() or len(x) > fused.FEW_ROWS:  # in a trace a batch has any size
+        """The new states by torch's function for one step, where this is one and that is the fastest, or None."""
+        if not fused.takes_steps(x) or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
             return None
-        if self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
+        if x.dim() == 3:
+            if x.shape[0] != 1:
+                return None
+            x = x.squeeze(0)
+        if x.shape[0] > one.few[torch.is_grad_enabled()]:
             return None
         if first is None:
             state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
@@ -446,7 +427,7 @@ class Recurrent(nn.Module):
             state = tuple([first[k][row] for k, row in one.rows])
         return fused.step(graph, self._own_weights(one), x, state)
 
-    def _own_weights(self, one: _Pass) -> list[Tensor]:
+    def _own_weights(self, one: Pass) -> list[Tensor]:
         """The parameters of a pass, or what stands in their place."""
         own = self._parameters  # `_tensor` takes 0.2 µs for each
         return [self._tensor(name) if (w := own.get(name)) is None else w for name in one.names]
@@ -490,10 +471,12 @@ class Recurrent(nn.Module):
             f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
-        if fused.has_step(self.cell.graph, self._like) and self.backend in ("auto", "torch") and not self.bidirectional:
-            lines.append(
-                f"  a step     of up to {fused.FEW_ROWS} sequences: torch's own function for one step of this cell"
-            )
+        if fused.takes_steps(self._like) and self.backend in ("auto", "torch"):
+            rows, in_training = map(max, zip(*[one.few for one in self._pass_of.values()], strict=True))
+            if in_training:
+                lines.append(
+                    f"  one step   of up to {in_training} sequences in training, {rows} otherwise: torch's own"
+                )
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 
@@ -602,72 +585,23 @@ class Recurrent(nn.Module):
             )
         return own or (cast(int, hidden_size),) * num_layers
 
-    def _plan(self) -> list[list[_Pass]]:
-        """The passes of each layer, their sizes, and where they have their rows in a State."""
-        cell, directions = self.cell, 2 if self.bidirectional else 1
-        numbers = [cell.bind(self.input_size, self.hidden_sizes[0], self.sizes)]
-        own = [self._shapes_of_states(numbers[0])]
-        output = cell.graph.states[0]
-        for hidden_size in self.hidden_sizes[1:]:
-            numbers.append(cell.bind(own[-1][output][0] * directions, hidden_size, self.sizes))
-            own.append(self._shapes_of_states(numbers[-1]))
-        self._output_sizes = [shapes[output][0] * directions for shapes in own]
-        self.output_size = self._output_sizes[-1]
-        self._input_sizes = {name: size.value(numbers[0]) for name, size in cell.inputs.items()}
-        self._joint_size = sum(self._input_sizes.values())  # of all inputs of a step side by side
-        for layer, (each, size) in enumerate(zip(numbers, self._output_sizes, strict=True)):
-            for name in [*cell.inputs][1:]:
-                if cell.inputs[name].value(each) != self._input_sizes[name]:
-                    raise ArgumentError(
-                        f"The input '{name}' of '{cell.name}' has the size {cell.inputs[name]}, so its layers must all "
-                        f"have one {'input' if 'x' in cell.inputs[name].names else 'hidden'} size. "
-                        f"Got {self._input_sizes[name]} and then {cell.inputs[name].value(each)} instead."
-                    )
-            if self.residual and layer and each["x"] != size:
-                raise ArgumentError(
-                    f"With residual=True a layer of {self._title} adds what it reads to its output, so both must have "
-                    f"one size. Got {each['x']} and {size} in layer {layer}; give its layers one hidden_size."
-                )
-        is_named_by_layer = any(sizes != own[0] for sizes in own)
-        self._state_shapes: list[tuple[int, ...]] = []
-        if is_named_by_layer:
-            self._state_names = [f"{name}_l{layer}" for layer, sizes in enumerate(own) for name in sizes]
-            self._state_shapes = [(directions, *shape) for shapes in own for shape in shapes.values()]
-        else:
-            self._state_names = list(own[0])
-            self._state_shapes = [(self.num_layers * directions, *shape) for shape in own[0].values()]
-        weights: dict[str, list[str]] = {name: [] for name in cell.graph.params}
-        for name, of_cell in self._parameter_names().items():
-            weights[of_cell].append(name)
-        terms = tuple(map(len, weights.values()))
-        is_whole = cell.graph.per_step is cell.graph and {*terms} <= {1, 2}
-        self._is_stacked = self._has_layers and all(rows == 1 for rows, *_ in self._state_shapes)
-        passes = []
-        for layer, each in enumerate(numbers):
-            form = Form(self._is_stacked, True, tuple(own[layer].values()), terms if is_whole and 2 in terms else ())
-            tensors = [k + layer * len(own[0]) * is_named_by_layer for k in range(len(own[0]))]
-            place = 0 if is_named_by_layer else layer * directions
-            passes.append(
-                [
-                    _Pass(
-                        suffix,
-                        reverse=way == 1,
-                        names=[own + suffix for names in weights.values() for own in names],
-                        weights={name: [own + suffix for own in names] for name, names in weights.items()},
-                        sizes=each,
-                        rows=[(k, place + way) for k in tensors],
-                        is_whole=is_whole,
-                        forms=(form, form._replace(starts_at_zero=False)),
-                    )
-                    for way, suffix in enumerate(self._suffixes(layer))
-                ]
-            )
-        return passes
-
-    def _shapes_of_states(self, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """The shape of each of the cell's states, given the number of each named size."""
-        shape = self.cell.graph.shape
-        return {name: tuple(size.value(numbers) for size in shape(name)) for name in self.cell.graph.states}
+    def _plan(self) -> None:
+        """Find out what each layer and direction has, and where in a State."""
+        plan = planned(
+            self.cell,
+            self._title,
+            self.input_size,
+            self.hidden_sizes,
+            self.sizes,
+            suffixes=[self._suffixes(layer) for layer in range(self.num_layers)],
+            parameters=self._parameter_names(),
+            has_layers=self._has_layers,
+            residual=self.residual,
+        )
+        self._passes, self._pass_of = plan.passes, {one.suffix: one for passes in plan.passes for one in passes}
+        self._state_names, self._state_shapes, self._is_stacked = plan.state_names, plan.state_shapes, plan.is_stacked
+        self._output_sizes, self.output_size = plan.output_sizes, plan.output_sizes[-1]
+        self._input_sizes, self._joint_size = plan.input_sizes, sum(plan.input_sizes.values())
 
     @property
     def _sizes_as_text(self) -> str:

@@ -454,7 +454,7 @@ def test_a_source_that_is_wrong_is_not_written(tmp_path, monkeypatch):
         (sl.LSTM(3, 4), {"name": 5}, "'name' of export must be a text. Got 5 instead"),
         (sl.LSTM(3, 4), {"weights": "int4"}, "'weights' of export must be one of f32, bf16, int8. Got 'int4'"),
         (sl.LSTM(3, 4), {"to": "object", "target": "avx513"}, "There is no target 'avx513'"),
-        (sl.LSTM(3, 4), {"target": "neon"}, "C source is for any processor"),
+        (sl.LSTM(3, 4), {"target": "neon"}, "A 'target' is for object and wasm. Leave it out for c."),
         (sl.Recurrent(cells.antisymmetric, 4, 4), {"weights": "int8"}, "makes a matrix of its parameters before"),
         (sl.LSTM(3, 4), {"name": "My Model"}, "must be a name of C in lower case"),
         (sl.LSTM(3, 4), {"name": "check"}, "cannot be 'check', which is a file of every export"),

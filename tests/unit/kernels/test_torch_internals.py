@@ -234,3 +234,36 @@ def test_a_function_of_autograd_is_applied_without_the_look_for_transforms():
     x = torch.ones(3, requires_grad=True)
     internals.apply_of(Double)(x).sum().backward()
     assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_tensors_are_checked_at_once():
+    x, w = torch.zeros(2, 3), torch.nn.Parameter(torch.ones(3, 2))
+    check = internals.check_of((x, w))
+    assert check(x, w)
+    assert check(torch.ones(2, 3), torch.nn.Parameter(torch.zeros(3, 2)))
+    with torch.no_grad():
+        assert check(x, w)
+
+    class Named(torch.Tensor):
+        pass
+
+    others = [
+        torch.zeros(3, 3),
+        torch.zeros(3, 2).T,
+        torch.zeros(1, 1).expand(2, 3),
+        torch.zeros(2, 3, dtype=torch.float64),
+        torch.zeros(2, 3, device="meta"),
+        torch.zeros(2, 3).requires_grad_(),
+        torch.zeros(2, 3, dtype=torch.complex64).conj().imag,
+        torch._efficientzerotensor(2, 3),
+        torch.zeros(2, 3).to_sparse(),
+        torch.zeros(2, 3).as_subclass(Named),
+        torch.nn.Parameter(x, requires_grad=False),
+    ]
+    assert not any(check(v, w) for v in others)
+    with torch.inference_mode():
+        assert not check(x, w)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not check(x, w)
+    torch.vmap(lambda v: [v, others.append(check(v, w))][0])(torch.zeros(4, 2, 3))
+    assert others[-1] is False

@@ -56,7 +56,7 @@ PLACES = ("x", "state", "weight", "gradient of y", "gradient of state")
 
 
 def answers(name, place, make, backend, lengths=None):
-    """Outputs and gradients, where what is in a place is odd."""
+    """Outputs and gradients, where what is in a place is odd, and was not in the layer's first call."""
     torch.manual_seed(1)
     rnn = ENTRIES[name].layer(I, H, backend=backend)
     draw = lambda *shape: torch.randn(shape, dtype=torch.float64)  # noqa: E731
@@ -64,12 +64,14 @@ def answers(name, place, make, backend, lengths=None):
     given["weight"] = list(rnn.parameters())
     given["gradient of y"] = [draw(T, B, rnn.output_size)]
     given["gradient of state"] = [draw(*s.shape) for s in given["state"]]
-    given[place] = [make(v.detach()) for v in given[place]]
-    (x,), states, weights = ([v.detach().requires_grad_() for v in given[kind]] for kind in ("x", "state", "weight"))
     names = [key for key, _ in rnn.named_parameters()]
-    state = sl.State(**dict(zip(rnn.zero_state(B).tensors, states, strict=True)))
-    own = dict(zip(names, weights, strict=True))
-    y, final = torch.func.functional_call(rnn, own, (x, state), {"lengths": lengths})
+    plain = {kind: [*own] for kind, own in given.items()}
+    given[place] = [make(v.detach()) for v in given[place]]
+    for own in (plain, given):
+        (x,), states, weights = ([v.detach().requires_grad_() for v in own[kind]] for kind in ("x", "state", "weight"))
+        state = sl.State(**dict(zip(rnn.zero_state(B).tensors, states, strict=True)))
+        called = dict(zip(names, weights, strict=True)), (x, state), {"lengths": lengths}
+        y, final = torch.func.functional_call(rnn, *called)
     outputs, leaves = [y, *final], [x, *states, *weights]
     gradients = given["gradient of y"] + given["gradient of state"]
     taken = [(o, d) for o, d in zip(outputs, gradients, strict=True) if o.requires_grad]
@@ -136,6 +138,21 @@ def test_memory_that_was_freed_is_an_error_of_one_sentence(backend, what):
     freed({"x": x, "W_hh": rnn.W_hh_l0.data}[what])
     with pytest.raises(ArgumentError, match=f"The '{what}' of lstm must have memory"):
         rnn(x)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("what", ["weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_memory_of_torchs_parameters_that_was_freed_is_an_error_too(what, is_known):
+    rnn, x = sl.LSTM(I, H), torch.randn(T, B, I)
+    y, _ = rnn(x)
+    rnn = rnn if is_known else sl.LSTM(I, H)
+    freed(getattr(rnn, what).data)
+    name = {"weight_hh_l0": "W_hh"}.get(what, "b")
+    with pytest.raises(ArgumentError, match=f"The '{name}' of lstm must have memory"):
+        rnn(x)
+    if is_known:
+        with pytest.raises(ArgumentError, match=f"The '{name}' of lstm must have memory"):
+            y.sum().backward()
 
 
 @pytest.mark.parametrize("what", ["x", "W_hh"])

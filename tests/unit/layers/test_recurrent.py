@@ -170,11 +170,11 @@ Recurrent(lstm, 3 → 4) on cpu, float16, backend='auto'
   not as     native: compiled kernels take float32, float64 or bfloat16, and this is float16""",
     ),
     (
-        lambda: sl.GRU(3, 4).explain(),
+        lambda: sl.RNN(3, 4).explain(),
         """\
-GRU(gru, 3 → 4) on cpu, float32, backend='auto'
+RNN(vanilla, 3 → 4) on cpu, float32, backend='auto'
   runs as    native: machine code compiled for this cell and processor, 1 time a call
-  a step     of up to 8 sequences: torch's own function for one step of this cell""",
+  one step   of up to 8 sequences in training, 0 otherwise: torch's own""",
     ),
     (
         lambda: lstm(backend="interpret").explain(),
@@ -310,6 +310,7 @@ def test_embedding_dropout_drops_whole_types():
 
 def test_a_stack_can_be_copied_and_pickled():
     rnn, x = sl.LSTM(3, 4, 2, bidirectional=True), torch.randn(4, 2, 3)
+    rnn(x)  # what is kept of calls is not copied
     for twin in (copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn))):
         assert torch.equal(twin(x)[0], rnn(x)[0])
 
@@ -454,24 +455,50 @@ def test_hooks_of_a_step_see_and_change_its_keywords():
 
 
 @pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
-@pytest.mark.parametrize("rows", [1, 8, 9])
-def test_a_step_is_the_sequence_whichever_backend_runs_it(ours, rows):
-    """Up to eight sequences it is torch's function for one step."""
+@pytest.mark.parametrize("rows", [1, 5, 9])
+@pytest.mark.parametrize("size", [5, 200])
+def test_a_step_is_the_sequence_whichever_backend_runs_it(ours, rows, size):
+    """Of few sequences it may be torch's function for one step, as a call of one step."""
     x = torch.randn(4, rows, 3, dtype=torch.float64)
     for bias in (True, False):
-        rnn = ours(3, 5, 2, bias=bias, dtype=torch.float64)
+        rnn = ours(3, size, 2, bias=bias, dtype=torch.float64)
         expected = rnn(x)[0]
-        state, weights = None, list(rnn.parameters())
-        outputs = []
-        for x_t in x:
-            y, state = rnn.step(x_t, state)
-            outputs.append(y)
-        got = torch.stack(outputs)
-        assert_close(got, expected)
-        for mine, theirs in zip(
-            *(torch.autograd.grad(y.square().sum(), weights) for y in (got, expected)), strict=True
-        ):
-            assert_close(mine, theirs)
+        weights = list(rnn.parameters())
+        for one in (rnn.step, lambda x_t, state, rnn=rnn: rnn(x_t[None], state)):
+            state, outputs = None, []
+            for x_t in x:
+                y, state = one(x_t, state)
+                outputs.append(y.view(rows, size))
+            got = torch.stack(outputs)
+            assert_close(got, expected)
+            for mine, theirs in zip(
+                torch.autograd.grad(got.square().sum(), weights),
+                torch.autograd.grad(expected.square().sum(), weights, retain_graph=True),
+                strict=True,
+            ):
+                assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+def test_one_step_of_few_sequences_goes_backwards_too(ours):
+    rnn, truth = (ours(3, 4, bidirectional=True, dtype=torch.float64, backend=name) for name in ("auto", "interpret"))
+    truth.load_state_dict(rnn.state_dict())
+    for steps, lengths in ((1, None), (1, [1, 0]), (2, [1, 2])):
+        x = torch.randn(steps, 2, 3, dtype=torch.float64)
+        torch.testing.assert_close(rnn(x, lengths=lengths), truth(x, lengths=lengths))
+
+
+@pytest.mark.parametrize("ours", DROP_INS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("size", [4, 200])
+@pytest.mark.parametrize("x", [torch.ones(1, 3), torch.ones(9, 3), torch.ones(1, 1, 3), torch.ones(2, 1, 3)])
+def test_a_change_of_the_output_in_place_leaves_the_state(ours, size, x):
+    rnn = ours(3, size)
+    with torch.no_grad():
+        y, state = (rnn.step if x.dim() == 2 else rnn)(x)
+        h = state if isinstance(state, torch.Tensor) else state[0]
+        before = h.clone()
+        y.zero_()
+    assert torch.equal(h, before)
 
 
 def test_a_step_sees_every_change_of_the_weights():

@@ -11,7 +11,7 @@ from llvmlite import ir
 from selfloop.compiler.cpu import cache
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
-from selfloop.compiler.cpu.emit.add_rows import emit_add_rows
+from selfloop.compiler.cpu.emit.add_rows import emit_add, emit_add_rows
 from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
@@ -214,7 +214,7 @@ def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
 
 
 class Tools:
-    """What all cells use: `launches`, `patch`, `add_rows`, `pack` and `outer_product`.
+    """What all cells use: `launches`, `patch`, `pack`, `add`, `add_rows` and `outer_product`.
 
     Args:
         bits: of an element, 32 or 64.
@@ -241,6 +241,7 @@ class Tools:
         emit_launches(module, "launches", self.target, self.bits)
         emit_patch(module, "patch", self.target, self.bits)
         emit_pack(module, "pack", self.target, self.bits, self.bfloat16)
+        emit_add(module, "add", self.target, self.bits)
 
     def _write_for_training(self, module: ir.Module) -> None:
         emit_add_rows(module, "add_rows", self.target, self.bits)
@@ -248,7 +249,7 @@ class Tools:
         _outer_product(self.bfloat16).emit_outer_product(*own)
 
 
-_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack"), ("add_rows", "outer_product")
+_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack", "add"), ("add_rows", "outer_product")
 """The functions of `Tools` that are compiled together."""
 
 

@@ -162,8 +162,6 @@ def check_name(name: object) -> str:
 def target_of(name: str | None, to: str) -> Target | None:
     """The target of this name; of None this processor's, and engines with SIMD; None for C, which has none."""
     if to == "c":
-        if name is not None:
-            raise ArgumentError("C source is for any processor: a 'target' is that of to='object' or 'wasm'.")
         return None
     if to == "wasm":
         return wasm_target("simd" if name is None else name)

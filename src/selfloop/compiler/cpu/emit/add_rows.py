@@ -1,4 +1,4 @@
-"""`add_rows`: the sum of rows, such as a vector's gradients over the batch."""
+"""`add_rows`: the sum of rows, such as a vector's gradients over the batch; `add`: the sum of two vectors."""
 
 from llvmlite import ir
 
@@ -9,8 +9,22 @@ ADD_ROWS_BLOCK = ("rows", "stride", "count", "size", "goal")
 """The argument block: the address of the first row, the elements from row to row, the number of rows, the elements of a
 sum, and the address where it goes. The rows are written over."""
 
+ADD_BLOCK = ("left", "right", "size", "goal")
+"""The argument block: the addresses of both vectors, their elements, and the address where the sum goes."""
+
 IN_TURN = 8
 """Rows that are added one after another; more are first added in pairs, which keeps the rounding error small."""
+
+
+def emit_add(module: ir.Module, name: str, target: Target, bits: int) -> None:
+    """Write the function `name`, which adds two vectors."""
+    f = Function(module, name, target, bits)
+    left, right, goal = (f.pointer(ADD_BLOCK.index(key)) for key in ("left", "right", "goal"))
+    size = f.argument(ADD_BLOCK.index("size"))
+    with f.loop(0, size, f.vectors.lanes) as k:
+        mask = f.first_lanes(f.builder.sub(size, k))
+        f.store(f.builder.fadd(f.load(f.at(left, k), mask), f.load(f.at(right, k), mask)), f.at(goal, k), mask)
+    f.finish()
 
 
 def emit_add_rows(module: ir.Module, name: str, target: Target, bits: int) -> None:
