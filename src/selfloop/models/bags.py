@@ -54,4 +54,4 @@ class _SumsOfBags(torch.autograd.Function):
 
 def _sorted(numbers: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """In order: 13,000 numbers take 0.03 ms by NumPy on a processor with AVX-512 and 0.5 ms by torch."""
-    return numbers.sort().values if numbers.is_cuda else torch.from_numpy(np.sort(numbers.numpy()))
+    return torch.from_numpy(np.sort(numbers.numpy())) if numbers.device.type == "cpu" else numbers.sort().values

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 Table = nn.Embedding | nn.EmbeddingBag
 
 LARGE = 1 << 19
-"""Numbers of a table from which on its gradient is sparse."""
+"""Numbers of a table from which on its gradient is sparse: below it a dense one is as fast or faster (600 words an
+update: sparse ones take 1.2 times as long at 4,000 types of 64 features, 0.8 at 8,000, 0.08 at 50,000 of 128)."""
 
 
 @contextmanager
 def sparse_gradients(model: nn.Module) -> Iterator[None]:
-    """Within it, the gradients of a model's large tables are sparse, but of a table that is also a readout."""
+    """Within it, the gradients of a model's large tables are sparse.
+
+    A table stays as it is where it is used twice, as one that is tied to a readout, or is not trained.
+    """
     uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     tables = [
         module
