@@ -27,10 +27,10 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
         |
         v
     launches              machine code that calls one kernel after another, with a barrier after each:
-                          pack, project, infer or train; backward: pack, back, input_gradient, outer_product,
+                          add, pack, project, infer or train; backward: pack, back, input_gradient, outer_product,
                           add_rows
 
-A plan is cached for all that it depends on. What depends on lengths is recorded as functions of the Rows: a call of
+A plan is cached for all that it depends on; `recent` finds those of a layer's last calls in a moment. What depends on lengths is recorded as functions of the Rows: a call of
 new lengths fills the tables of an earlier plan anew and shares all else with it. `native` runs a call of a plan.
 
 What stands after a stack, the readout and its loss, is `cross_entropy`, with kernels that all models share.
