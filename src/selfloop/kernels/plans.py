@@ -158,8 +158,8 @@ _PLANS: dict[tuple[object, ...], Plan] = {}
 
 MOST_RAGGED = 512
 """Plans that are kept for calls of other lengths, in MOST_BYTES at most. Sentences of a treebank have 70 numbers of
-steps, each in two directions: of 64 plans, a third of the calls found theirs forgotten, and 12 % of the time went into
-recording them anew."""
+steps, each in two directions: of 64 plans, a third of the calls found theirs forgotten, and a tenth of the time went
+into recording them anew."""
 
 _RAGGED: dict[object, Plan] = {}
 """The last plan that was recorded, by all but lengths and resets; those that were not used for longest come first."""
