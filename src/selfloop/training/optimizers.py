@@ -20,8 +20,8 @@ class AdamW(torch.optim.AdamW):
 
     Where most gradients of a row are zero, AdamW moves it on by its momentum, ever less, and forgets how large they
     were. Here it moves at once, without momentum, and its second moment and its weights decay by the updates since it
-    moved last. With the moments of torch's SparseAdam, which decay only when a row moves, a rare row moves a tenth as far:
-    94.4 instead of 95.2 % of the validation words of UD English after 4,000 updates.
+    moved last. With the moments of torch's SparseAdam, which decay only when a row moves, a rare row moves a tenth as
+    far: 94.4 instead of 95.2 % of the validation words of UD English after 4,000 updates.
     """
 
     @torch.no_grad()
