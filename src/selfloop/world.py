@@ -90,6 +90,8 @@ class World:
     def average(self, tensors: Sequence["Tensor"]) -> None:
         """Give tensors the mean over all processes, in place: all at once, so that each sum has the same order always.
 
+        Sparse tensors must be coalesced, with rows as their entries, and have then the rows of all processes.
+
         DistributedDataParallel sums in buckets that it arranges anew after its first step, which of a run that goes on
         is another step: with three processes the last bits of sums differ then.
         """
@@ -97,11 +99,28 @@ class World:
             import torch  # noqa: PLC0415
             from torch import distributed as dist  # noqa: PLC0415
 
-            whole = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+            own = [self._with_rows_of_all(tensor) if tensor.is_sparse else tensor.detach() for tensor in tensors]
+            numbers = [tensor.values() if tensor.is_sparse else tensor for tensor in own]
+            whole = torch.cat([tensor.reshape(-1) for tensor in numbers])
             dist.all_reduce(whole)
             whole /= self.size
-            for tensor, mean in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
-                tensor.detach().copy_(mean.view_as(tensor))
+            for tensor, mean in zip(numbers, whole.split([tensor.numel() for tensor in numbers]), strict=True):
+                tensor.copy_(mean.view_as(tensor))
+            with torch.no_grad():
+                for tensor, mean in zip(tensors, own, strict=True):
+                    if tensor.is_sparse:
+                        tensor.copy_(mean)  # `detach` of a sparse tensor does not share what is written
+
+    def _with_rows_of_all(self, tensor: "Tensor") -> "Tensor":
+        """A sparse tensor, with zeros in the rows that other processes alone have."""
+        import torch  # noqa: PLC0415
+
+        rows, values = tensor.indices()[0], tensor.values()
+        everyone = torch.cat(self.each(rows.cpu())).unique().to(rows.device)
+        filled = values.new_zeros(len(everyone), *values.shape[1:])
+        filled.index_copy_(0, torch.searchsorted(everyone, rows), values)
+        shape = tensor.shape
+        return torch.sparse_coo_tensor(everyone[None], filled, shape, is_coalesced=True, check_invariants=False)
 
     def copy_from_first(self, tensors: Iterable["Tensor"]) -> None:
         """Give tensors of all processes the first one's numbers, in place."""

@@ -93,6 +93,10 @@ CASES = {
         unjudged,
         ["training.batch_size=2", "loss.class_weights=balanced"],
     ),
+    "label by AdamW with sparse gradients": (
+        treebank,
+        ["training.batch_size=4", "loss.class_weights=none", "training.optimizer=adamw", "training.average=true"],
+    ),
     "translate": (pairs, ["training.batch_size=4"]),
     # A batch of one long pair has none for the second process.
     "translate a pair at a time": (pairs, ["training.batch_size=2"]),
@@ -120,7 +124,7 @@ def figures(run):
 def test_two_processes_learn_what_one_learns(case, tmp_path):
     data, more = CASES[case]
     task = case.partition(" ")[0]
-    settings = [word for each in (*SIZES, *more, *PLAIN) for word in ("--set", each)]
+    settings = [word for each in (*SIZES, *PLAIN, *more) for word in ("--set", each)]
     folder = tmp_path / "data"
     folder.mkdir()
     arguments = ["train", task, *data(folder), *settings, "--steps", STEPS, "--run"]

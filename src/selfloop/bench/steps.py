@@ -35,6 +35,8 @@ from selfloop.models import (
     TokenEncoder,
     WordEncoder,
 )
+from selfloop.training.optimizers import AdamW, clip
+from selfloop.training.sparse_gradients import coalesce, sparse_gradients
 
 TOLERANCE = 1e-3
 """Of the loss and the gradients, relative to their norm."""
@@ -142,10 +144,12 @@ def measure_step(case: StepCase, rounds: int) -> StepRow:
         return StepRow(case, error=str(error))
     flops = _flops(case, batch)
     steps = _step(model.train(), batch, _own_loss), _step(peer.train(), batch, _torch_loss)
-    ours, theirs = take_turns(steps, rounds)
+    with sparse_gradients(model):
+        ours, theirs = take_turns(steps, rounds)
+        parts = _parts(steps[0])
     own = spread(ours)
     gflops = flops / own.median / 1e6
-    return StepRow(case, batch.tokens, own, spread(theirs), ratio(ours, theirs), gflops, _parts(steps[0]))
+    return StepRow(case, batch.tokens, own, spread(theirs), ratio(ours, theirs), gflops, parts)
 
 
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -185,13 +189,14 @@ def _on_torch(model: nn.Module) -> nn.Module:
 def _step(model: nn.Module, batch: Batch, loss_of: Loss) -> Callable[[], object]:
     """A step of training, as the loop makes it."""
     params = [*model.parameters()]
-    optimizer = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.99), fused=True)
+    optimizer = AdamW(params, lr=1e-3, betas=(0.9, 0.99), fused=True)
 
     def step() -> float:
         loss = loss_of(model, batch)
         loss.backward()
         with record_function("optimiser"):
-            nn.utils.clip_grad_norm_(params, 1.0)
+            coalesce(params)
+            clip(params, 1.0)
             optimizer.step()
             optimizer.zero_grad()
         return loss.item()

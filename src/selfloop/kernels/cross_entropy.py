@@ -338,7 +338,9 @@ class _Plan(NamedTuple):
     blocks: tuple[_Block, ...]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(
+    maxsize=1024
+)  # 7 to 30 KB each; batches of sentences have hundreds of numbers of words, and one takes 0.2 ms
 def _plan(
     bits: int,
     rows: int,

@@ -42,7 +42,9 @@ def cross_entropy(
     """
 
     def read_out(read: Tensor, readout: nn.Module) -> Tensor:
-        rows = read.flatten(0, -2) if where is None else read[where]
+        rows = read.flatten(0, -2)
+        if where is not None:  # by numbers torch gathers five times as fast as by a mask
+            rows = rows.index_select(0, where.flatten().nonzero()[:, 0])
         flat, options = labels.flatten(), (ignore_index, label_smoothing, divisor)
         if type(readout) is not nn.Linear or forward_hooks(readout):
             return of_logits(readout(rows), flat, class_weights, *options)

@@ -1,5 +1,6 @@
 """What stands before a recurrent stack: from tokens, numbers or frames to a vector at every step."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfloop.errors import ArgumentError
+from selfloop.models.bags import sums_of_bags
 from selfloop.models.batch_norm import BatchNorm2d
 
 
@@ -67,7 +69,7 @@ class WordEncoder(nn.Module):
             spelt = self._spelt(spellings)
         else:
             different, place = _different(spellings)
-            spelt = self._spelt(different)[place]
+            spelt = self._spelt(different).index_select(0, place)
         vectors: Tensor = self.embedding(known) + spelt.view(T, B, -1)
         return vectors
 
@@ -84,7 +86,9 @@ class WordEncoder(nn.Module):
             numbers, there = (v.view(words, -1) for v in self._numbers(halves))
             count = there.sum(1, keepdim=True)
             starts = count[:, 0].cumsum(0) - count[:, 0]
-            total = F.embedding_bag(self._bucket(numbers[there]), self.grams.weight, starts, mode="sum")
+            total = sums_of_bags(
+                self.grams.weight, self._bucket(numbers.masked_select(there)), starts, self.grams.sparse
+            )
         return total / count.clamp(min=1).to(total.dtype).sqrt()
 
     def _hashes(self, spelt: Int[Tensor, "N C"]) -> Int[Tensor, "N G"]:
@@ -118,16 +122,23 @@ def _different(rows: Int[Tensor, "N C"]) -> tuple[Int[Tensor, "M C"], Int[Tensor
 
     They are told apart by a number each, which takes a tenth of the time of `unique(dim=0)`.
     """
-    factors = [1]
-    for _ in range(rows.shape[1] - 1):
-        factors.append(_wrapped(factors[-1] * SCATTERED))
-    numbers, place = (rows * torch.tensor(factors, device=rows.device)).sum(1).unique(return_inverse=True)
+    factors = torch.tensor(_powers(rows.shape[1]), device=rows.device)
+    numbers, place = (rows * factors).sum(1).unique(return_inverse=True)
     found = torch.arange(len(rows), device=rows.device)
-    different = rows[found.new_zeros(len(numbers)).scatter_(0, place, found)]
-    if torch.equal(different[place], rows):
+    different = rows.index_select(0, found.new_zeros(len(numbers)).scatter_(0, place, found))
+    if torch.equal(different.index_select(0, place), rows):
         return different, place
     different, place = rows.unique(dim=0, return_inverse=True)  # two rows have one number
     return different, place
+
+
+@functools.cache
+def _powers(count: int) -> tuple[int, ...]:
+    """Those of `SCATTERED`, from the 0th."""
+    powers = [1]
+    for _ in range(count - 1):
+        powers.append(_wrapped(powers[-1] * SCATTERED))
+    return tuple(powers)
 
 
 def _wrapped(number: int) -> int:

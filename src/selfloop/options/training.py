@@ -32,9 +32,11 @@ class TrainingOptions(Section):
     learning_rate: float = Field(default=5e-3, gt=0)
     """The peak learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.99)
-    """AdamW's decay rates of its two moments."""
+    """AdamW's decay rates of its two moments. Tables of half a million numbers or more that are only looked up have the
+    second alone."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Weight decay of matrices and embeddings. Vectors have none."""
+    """Weight decay of matrices and embeddings. Vectors have none. Of large tables, a row decays when it moves, for all
+    updates since it moved last."""
     momentum: Share = 0.0
     """Momentum of SGD."""
     clip: float = Field(default=1.0, ge=0)

