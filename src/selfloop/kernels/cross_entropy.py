@@ -43,6 +43,10 @@ kernels (17 classes, 256 features, 640 rows, which are 2.8 million: 0.22 ms inst
 CACHED_BYTES = 1 << 18
 """Bytes of the rows of a matrix that the second-level cache holds while all panels of the other factor pass by."""
 
+MOST_PLANS = 1024
+"""Plans that are kept, of 7 to 30 KB each: batches of sentences have hundreds of numbers of words, and a new plan takes
+0.2 ms."""
+
 NO_SECOND_DERIVATIVE = (
     "The loss of `linear_cross_entropy` has no second derivative: take torch's cross_entropy of the logits instead."
 )
@@ -338,9 +342,7 @@ class _Plan(NamedTuple):
     blocks: tuple[_Block, ...]
 
 
-@lru_cache(
-    maxsize=1024
-)  # 7 to 30 KB each; batches of sentences have hundreds of numbers of words, and one takes 0.2 ms
+@lru_cache(maxsize=MOST_PLANS)
 def _plan(
     bits: int,
     rows: int,
