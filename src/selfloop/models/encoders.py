@@ -48,7 +48,9 @@ class WordEncoder(nn.Module):
 
     LONGEST = 4
     UNKNOWN = 0.1
-    BASE = 1_000_003
+    BASE = 1_007_081
+    """A prime whose powers are far apart modulo the buckets: 1,000,003 is 3 modulo 20,000, and most n-grams would share
+    a few thousand."""
 
     def __init__(self, num_words: int, size: int, buckets: int = 20_000) -> None:
         super().__init__()
