@@ -7,9 +7,8 @@ from selfloop.kernels.bfloat16 import pair_products
 FASTER_FROM = 256
 """Units from which `auto` takes bfloat16. Whole steps of training are then 1.48 to 1.85 times as fast (Zen 5, one
 thread, language models, translation and captions); with 128 units 1.0 to 1.4 times, with fewer 0.7 to 1.2 times, by the
-batch. After 600 updates the loss of tiny Shakespeare is within 0.002 nats. That of Penn Treebank, after 360 updates, is
-0.03 above and 0.07 below with two seeds, whose losses in float32 are 0.05 apart (benchmarks/results/precisions.txt):
-as long as it is not shown to be within 0.01, float32 is the default."""
+batch. At equal updates the validation loss is 0.001 nats higher on tiny Shakespeare and 0.009 on Penn Treebank, each
+the mean of two seeds, whose losses in float32 are 0.006 and 0.007 apart (benchmarks/results/precisions.txt)."""
 
 
 def mixed_precision(chosen: Any, on_cpu: bool) -> Literal["bf16", "no"]:

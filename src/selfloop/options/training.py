@@ -54,9 +54,9 @@ class TrainingOptions(Section):
     3; asgd begins to average instead."""
     save_every: float = Field(default=30.0, gt=0)
     """Seconds between checkpoints. Each validation and the end of training save one too."""
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 makes matrix products of numbers rounded to bfloat16, with sums and weights in float32. auto takes it where
-    a processor that multiplies bfloat16 trains 256 units or more, fp32 elsewhere."""
+    a processor that multiplies bfloat16 trains 256 units or more, and fp32 elsewhere."""
     seed: int = Field(default=1, ge=0, lt=2**63)
     """The random seed of weights, order, dropout and of which examples are held out."""
     seeds: int | None = Field(default=None, ge=2, le=1000)

@@ -44,8 +44,8 @@ def test_auto_is_float32_where_no_bfloat16_is_multiplied(monkeypatch):
     assert mixed_precision(chosen(precision="bf16"), True) == "bf16"
 
 
-def test_float32_is_the_default():
-    assert LanguageModelConfig().training.precision == "fp32"
+def test_auto_is_the_default():
+    assert LanguageModelConfig().training.precision == "auto"
 
 
 def test_runs_of_one_process_may_differ_in_precision(tmp_path):
