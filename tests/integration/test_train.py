@@ -148,7 +148,7 @@ def unfinish(run):
         ({"training_0_seed": 9}, "config.json was changed since the run was begun: training.seed was 1 and is 9. Put"),
         ({"data_0_window": 9}, "config.json was changed since the run was begun: data.window was 8 and is 9. Put"),
         ({"data_0_source": "/nowhere.txt"}, "There is no file or folder /nowhere.txt"),
-        ({"format": 2}, "is a run of format 2, and this selfloop"),
+        ({"format": 1}, "is a run of format 1, and this selfloop"),
     ],
 )
 def test_a_run_whose_configuration_was_changed_is_not_resumed(train, copy, changed, message):
