@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from selfloop.errors import ConfigError, nearest
+from selfloop.errors import ConfigError, nearest, together
 from selfloop.untrusted import read_text, short, written
 
 if sys.version_info >= (3, 11):
@@ -96,7 +96,7 @@ def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -
     assignments = list(assignments)
     for assignment in assignments:
         if assignment.partition(".")[0].strip() not in sections:
-            allowed = " and ".join(f"{name}.…" for name in sections if name in type(section).model_fields)
+            allowed = together(f"{name}.…" for name in sections if name in type(section).model_fields)
             raise ConfigError(f"--set can change {allowed} here, the rest is as it was trained. Got {assignment!r}.")
     return parse(type(section), assign(section.model_dump(mode="json"), assignments), "The command")
 

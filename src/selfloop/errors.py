@@ -67,6 +67,16 @@ def check_one_of(value: object, known: Iterable[str], what: str) -> None:
         raise ArgumentError(f"{what} must be one of {', '.join(names)}. Got {value!r} instead{hint or '.'}")
 
 
+def together(words: Iterable[str]) -> str:
+    """Words as a sentence counts them up; nothing for none.
+
+    >>> together(["c", "object", "wasm"])
+    'c, object and wasm'
+    """
+    *others, last = [*words] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of what a library said, without a full stop, or the error's name where it said nothing.
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from selfloop.data.batches import Report
+from selfloop.errors import together
 from selfloop.tasks.answer import Mistake
 from selfloop.tasks.learner import Learner
 from selfloop.tasks.predictor import Predictor
@@ -81,7 +82,7 @@ class Screen:
         for part, names in task.origin.files.items():
             train = task.origin.files["train"]
             files.setdefault(train if {*names} <= {*train} else names, []).append(part)
-        known = " and ".join(f"{count:,} {PARTS[part]}" for part, count in task.origin.repeated.items())
+        known = together(f"{count:,} {PARTS[part]}" for part, count in task.origin.repeated.items())
         ways = "2 × " if rnn.bidirectional else ""
         for name, text in (
             ("data", f"{task.name}: {task.summary()}{skipped}"),
@@ -295,7 +296,8 @@ def _live(console: Console) -> dict[str, Any]:
 
 def show_mistakes(console: Console, mistakes: Sequence[Mistake], part: str) -> None:
     """The most confident of the mistakes, a line each."""
-    console.print(f"{len(mistakes):,} mistakes on the {part} data, the most confident first:", style="dim")
+    first = ", the most confident first" if len(mistakes) > 1 else ""
+    console.print(f"{len(mistakes):,} mistake{'s' * bool(first)} on the {part} data{first}:", style="dim")
     for one in mistakes[:MISTAKES]:
         line = Text.assemble(
             f"{one.probability:>6.1%}  ",
@@ -311,7 +313,7 @@ def show_mistakes(console: Console, mistakes: Sequence[Mistake], part: str) -> N
 def _some(names: Sequence[str], parts: Sequence[str]) -> str:
     """A few files, how many there are, and the parts that are of them too."""
     more = f", … ({len(names):,} in all)" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more + (f" (also {' and '.join(parts)})" if parts else "")
+    return ", ".join(names[:SHOWN]) + more + (f" (also {together(parts)})" if parts else "")
 
 
 def _clock(seconds: float) -> str:

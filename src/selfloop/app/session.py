@@ -8,7 +8,7 @@ from selfloop.app import training, trials
 from selfloop.app.screen import Screen
 from selfloop.app.training import Outcome
 from selfloop.cells import ZOO
-from selfloop.errors import ArgumentError, ConfigError, check_one_of
+from selfloop.errors import ArgumentError, ConfigError, check_one_of, together
 from selfloop.language import Cell
 from selfloop.options.fields import configure
 from selfloop.tasks.loading import kind_of
@@ -63,7 +63,7 @@ def train(
     entry = entry_of(task)
     if len(sources) > len(entry.sources):
         raise ArgumentError(
-            f"selfloop.train('{task}') takes {' and '.join(entry.sources)}. Got {len(sources)} sources instead."
+            f"selfloop.train('{task}') takes {together(entry.sources)}. Got {len(sources)} sources instead."
         )
     given = {**dict(zip(entry.sources, map(str, sources), strict=False)), **options}
     own = cell if isinstance(cell, Cell) else None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, together
 
 
 def generate(
@@ -43,7 +43,7 @@ def generate(
     drawing = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p, "--seed": seed}
     given = [name for name, value in drawing.items() if value is not None]
     if beam is not None and given:
-        raise ArgumentError(f"--beam searches and does not draw, so it does not go with {' and '.join(given)}.")
+        raise ArgumentError(f"--beam searches and does not draw, so it does not go with {together(given)}.")
     sampling = Sampling(0.8 if temperature is None else temperature, top_k, top_p)
     model = open_for("generate", Generates, run, cell=cell)
     prompts = prompt or [""]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, together
 from selfloop.exporting.exported import Exported
 
 
@@ -81,5 +81,5 @@ def check_takes(to: str, given: Iterable[str], option: str, form: str) -> None:
     """
     for title in given:
         if title not in FORMS[to].takes:
-            forms = " and ".join(form.format(name) for name, row in FORMS.items() if title in row.takes)
+            forms = together(form.format(name) for name, row in FORMS.items() if title in row.takes)
             raise ArgumentError(f"{option.format(title)} is for {forms}. Leave it out for {form.format(to)}.")

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from selfloop.config import Section
+from selfloop.errors import together
 from selfloop.options.sections import Share
 
 DEFAULT_MINUTES = 1.5
@@ -77,7 +78,7 @@ class TrainingOptions(Section):
     def _one_budget(self) -> "TrainingOptions":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"a run has one budget, but it gives {' and '.join(given)}; keep one of them")
+            raise ValueError(f"a run has one budget, but it gives {together(given)}; keep one of them")
         return self
 
 

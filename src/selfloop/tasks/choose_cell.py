@@ -1,7 +1,7 @@
 """A cell by name: of the zoo, or of the user's own file."""
 
 from selfloop.cells import ZOO
-from selfloop.errors import ConfigError, nearest
+from selfloop.errors import ConfigError, nearest, together
 from selfloop.language import Cell
 from selfloop.tasks.own_code import run_file
 
@@ -31,7 +31,7 @@ def _with_one_input(cell: Cell) -> Cell:
     if further:
         calls = ", ".join(f"{name}=…" for name in further)
         raise ConfigError(
-            f"The cell '{cell.name}' reads {' and '.join(further)} beside x, which tasks do not give: call a layer of "
+            f"The cell '{cell.name}' reads {together(further)} beside x, which tasks do not give: call a layer of "
             f"it from Python, as rnn(x, {calls})."
         )
     return cell

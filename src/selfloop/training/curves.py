@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from selfloop.errors import RunError
+from selfloop.errors import RunError, together
 from selfloop.training.checkpoint import write_bytes
 from selfloop.training.run import Run
 
@@ -101,7 +101,7 @@ def _regularised(run: Run) -> str:
     for section in run.config().values():
         chosen |= section if isinstance(section, dict) else {}
     held = [what for what, fields in REGULARISERS.items() if any(chosen.get(f) not in UNUSED for f in fields)]
-    return f", with {' and '.join([', '.join(held[:-1]), held[-1]] if held[1:] else held)}" if held else ""
+    return f", with {together(held)}" if held else ""
 
 
 def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:

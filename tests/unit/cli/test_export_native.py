@@ -55,7 +55,7 @@ def test_targets_are_listed_without_a_run(selfloop):
         (("{runs}/en-de", "--to", "c"), "There is no native code for models of translate: export to ONNX"),
         (("{runs}/play", "--to", "c", "--weights", "f16"), "The --weights for c must be one of f32, bf16, int8."),
         (("{runs}/play", "--to", "c", "--name", "My play"), "must be a name of C in lower case, such as 'model'."),
-        (("{runs}/play", "--to", "onnx", "--name", "play"), "--name is for --to c and --to object and --to wasm"),
+        (("{runs}/play", "--to", "onnx", "--name", "play"), "--name is for --to c, --to object and --to wasm"),
         (
             ("{runs}/play", "--to", "c", "--target", "avx2"),
             "--target is for --to object and --to wasm. Leave it out for --to c.",

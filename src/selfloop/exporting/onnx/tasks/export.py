@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from selfloop.data import Tokenizer
-from selfloop.errors import ConfigError, SelfloopError
+from selfloop.errors import ConfigError, SelfloopError, together
 from selfloop.exporting.exported import UNKNOWN_COST, Cost, Exported, check_folder, made_whole
 from selfloop.exporting.onnx.tasks.calls import random_calls, real_calls
 from selfloop.exporting.onnx.tasks.parts import Opened, Part, copied, parts_of
@@ -101,7 +101,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"Export to ONNX needs {' and '.join(missing)}, which is not here: pip install 'selfloop[export]'."
+            f"Export to ONNX needs {together(missing)}, which is not here: pip install 'selfloop[export]'."
         )
 
 
