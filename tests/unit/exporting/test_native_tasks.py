@@ -352,7 +352,7 @@ def test_what_has_no_native_code_is_said_in_one_sentence(task, inputs, words, tm
 
 
 def test_options_that_a_form_does_not_take_are_refused(runs, tmp_path):
-    with pytest.raises(ArgumentError, match=r"A 'name' is for c and object and wasm. Leave it out for onnx."):
+    with pytest.raises(ArgumentError, match=r"A 'name' is for c, object and wasm. Leave it out for onnx."):
         sl.export(runs / "char", tmp_path / "made", to="onnx", name="play")
     with pytest.raises(BackendError, match="There is no target 'cortex-m8'"):
         sl.export(runs / "char", tmp_path / "made", to="object", target="cortex-m8")
