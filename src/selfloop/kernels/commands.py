@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfloop.compiler import ADD_ROWS_BLOCK
+from selfloop.kernels import team
 from selfloop.kernels.command_buffer import CommandBuffer, Made, Numbers
 from selfloop.kernels.ragged import Chunk, Rows, Table
 from selfloop.kernels.recording import SequenceRecorder, Signature
@@ -100,7 +101,7 @@ def _add_rows(call: SequenceRecorder, dparam: int) -> None:
     fields, threads, item = call.kernels.back.fields["dparam"], call.signature.threads, call.item
     for (name, offset), start in fields.offsets.items():
         size = call.kernels.dparam_sizes[name, offset]
-        share = size * np.arange(threads + 1) // threads
+        share = team.shares(size, threads)
         values: dict[str, int | Numbers] = {
             "rows": dparam + (start + share[:-1]) * item,
             "stride": fields.stride,
@@ -108,9 +109,7 @@ def _add_rows(call: SequenceRecorder, dparam: int) -> None:
             "size": np.diff(share),
             "goal": call.recorder.base(f"gradient {name}") + (offset + share[:-1]) * item,
         }
-        blocks = np.zeros((threads, len(ADD_ROWS_BLOCK)), dtype=np.int64)
-        for key, value in values.items():
-            blocks[:, ADD_ROWS_BLOCK.index(key)] = value
+        blocks = team.argument_blocks(ADD_ROWS_BLOCK, threads, values)
         call.recorder.launch(call.recorder.tools.address("add_rows"), blocks)
 
 

@@ -370,7 +370,7 @@ def _plan(
         elements in a row of a tile.
         """
         by_tile = tiles >= min(panels, 4 * threads)
-        shares = (tiles if by_tile else panels) * np.arange(threads + 1) // threads
+        shares = team.shares(tiles if by_tile else panels, threads)
         values: dict[str, int | Numbers] = {
             "begin": shares[:-1] if by_tile else 0,
             "end": shares[1:] if by_tile else tiles,
@@ -396,7 +396,7 @@ def _plan(
         vectors = np.concatenate([by_feature, by_row])
         vectors[:, _SOURCE] += first * x_stride * item
         bases = [CROSS_ENTROPY_ADDRESSES.index(name) for name in ("by_feature", "by_row")]
-        shares = len(vectors) * np.arange(threads + 1) // threads
+        shares = team.shares(len(vectors), threads)
         steps = {"label": 8, "dx": features * item, **dict.fromkeys(("target", "spread", "scale", "loss"), item)}
         return _Block(
             steps=np.array([first * steps.get(name, 0) for name in CROSS_ENTROPY_ADDRESSES]),

@@ -82,7 +82,7 @@ def _run(x: Tensor, rate: float, seed: int) -> Tensor:
     rows = x.numel() // max(1, size)
     threads = 1 if x.numel() < ONE_THREAD_BELOW else team.threads()
     scale = np.array([1 / (1 - rate)], np.float32 if BITS[x.dtype] == 32 else np.float64)
-    shares = rows * np.arange(threads + 1) // threads
+    shares = team.shares(rows, threads)
     blocks = np.empty((threads, len(DROPOUT_BLOCK)), dtype=np.int64)
     blocks[:] = (0, 0, size, x.data_ptr(), y.data_ptr(), seed, threshold(1 - rate), scale.ctypes.data)
     blocks[:, 0], blocks[:, 1] = shares[:-1], shares[1:]

@@ -51,7 +51,7 @@ class Fused:
 
     function: Callable[..., tuple[Tensor, ...]]
     weights: Callable[..., list[Tensor]]
-    step: "Step | None" = None
+    step: Step | None = None
     hold: tuple[float, ...] = ()
     projects: bool = False
 

@@ -146,7 +146,7 @@ def set_parameters(
     vectors[:, _LANE_STRIDE] = np.where(packing.is_transposed, column_stride, row_stride)
     vectors[:, _K_STRIDE] = np.where(packing.is_transposed, row_stride, column_stride)
     vectors[:, _PACKED] = packed + vectors[:, _PACKED] * item
-    share = len(vectors) * np.arange(recorder.threads + 1) // recorder.threads
+    share = team.shares(len(vectors), recorder.threads)
     place = recorder.write(vectors.reshape(-1))
     blocks = np.stack([place + share[:-1] * vectors.strides[0], np.diff(share)], axis=1)
     recorder.launch(recorder.tools.address("pack"), blocks)

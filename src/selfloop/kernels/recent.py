@@ -35,7 +35,7 @@ class RecentPlans:
 
     def find(self, call: Call, tensors: Sequence[Tensor]) -> Plan | None:
         """That of such a call, if it is among them."""
-        if is_jit_tracing() or is_forward_mode():
+        if _is_ragged(call) or is_jit_tracing() or is_forward_mode():
             return None
         known = self._known.get(_key(call))
         # A nested tensor's strides would end the process.
@@ -45,13 +45,17 @@ class RecentPlans:
 
     def keep(self, call: Call, tensors: Sequence[Tensor], plan: Plan) -> None:
         """Keep the plan of a call that takes microseconds, where a key is a large part of it."""
-        if plan.is_short and call.lengths is None and call.resets is None:
+        if plan.is_short and not _is_ragged(call):
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[_key(call)] = _Recent(call.form, check_of(tensors), plan)
 
 
+def _is_ragged(call: Call) -> bool:
+    """Whether a call has lengths or resets, whose numbers no check of tensors sees."""
+    return call.lengths is not None or call.resets is not None
+
+
 def _key(call: Call) -> tuple[object, ...]:
-    is_ragged = call.lengths is not None or call.resets is not None
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_num_threads()
-    return call.graph.text, is_ragged, call.recompute, modes, call.form.starts_at_zero, call.x.shape
+    return call.graph.text, call.recompute, modes, call.form.starts_at_zero, call.x.shape

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selfloop.compiler import ADD_BLOCK, TILE_ROWS, KernelLayout, Kernels, tools
+from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Made, Numbers, Recorder
 from selfloop.kernels.launch import Launch, Parameter, set_parameters
 from selfloop.kernels.ragged import Chunk, Rows, Table
@@ -166,15 +167,15 @@ class SequenceRecorder:
         recorder, size = self.recorder, dict(self.signature.summed).get(name)
         if size is None:
             return recorder.base(f"param {name}")
-        share = size * np.arange(recorder.threads + 1) // recorder.threads
+        share = team.shares(size, recorder.threads)
         goal = recorder.workspace(size * self.item)
-        values: dict[str, Numbers] = {
+        values: dict[str, int | Numbers] = {
             "left": recorder.base(f"param {name}") + share[:-1] * self.item,
             "right": recorder.base(f"second {name}") + share[:-1] * self.item,
             "size": np.diff(share),
             "goal": goal + share[:-1] * self.item,
         }
-        recorder.launch(recorder.tools.address("add"), np.stack([values[key] for key in ADD_BLOCK], axis=1))
+        recorder.launch(recorder.tools.address("add"), team.argument_blocks(ADD_BLOCK, recorder.threads, values))
         return goal
 
     def chunks(self, row_bytes: int, steps: int = 0) -> list[Chunk]:

@@ -12,7 +12,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,34 @@ from selfloop.compiler import TEAM_DATA, team_address
 def threads() -> int:
     """How many threads share a kernel: torch's, and never more than processors that this process may use."""
     return min(torch.get_num_threads(), processors.count())
+
+
+def shares(count: int, threads: int) -> NDArray[np.int64]:
+    """Where each thread's part of `count` things begins, and where the last one ends. The parts are nearly equal.
+
+    >>> shares(10, 3).tolist()
+    [0, 3, 6, 10]
+    """
+    return count * np.arange(threads + 1) // threads
+
+
+def argument_blocks(
+    names: Sequence[str], threads: int, values: Mapping[str, int | NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """An argument block for each thread, zero where nothing is given.
+
+    Args:
+        names: of the arguments, in their order.
+        threads: how many blocks.
+        values: by the name of an argument, a number for all threads, or one for each.
+
+    >>> argument_blocks(("begin", "end", "size"), 2, {"size": 7, "begin": np.array([0, 3])}).tolist()
+    [[0, 0, 7], [3, 0, 7]]
+    """
+    blocks = np.zeros((threads, len(names)), dtype=np.int64)
+    for name, value in values.items():
+        blocks[:, names.index(name)] = value
+    return blocks
 
 
 def notes() -> list[str]:

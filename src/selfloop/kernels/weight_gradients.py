@@ -10,6 +10,7 @@ from jaxtyping import Int
 from numpy import ndarray as Array
 
 from selfloop.compiler import OUTER_PRODUCT_BLOCK, ROW_TABLES, Kernels, WeightGradient
+from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.ragged import Chunk, Rows
 from selfloop.kernels.recording import SequenceRecorder
@@ -77,7 +78,7 @@ class WeightGradients:
         self.blocks = []
         for g in kernels.weight_gradients:
             width = shapes[g.matrix.name][1]
-            shares = kernels.gradient_tiles(g) * np.arange(threads + 1) // threads
+            shares = team.shares(kernels.gradient_tiles(g), threads)
             values: dict[str, int | Numbers] = {
                 "begin": shares[:-1],
                 "end": shares[1:],
@@ -89,10 +90,7 @@ class WeightGradients:
                 "c": (g.matrix.row * width + g.matrix.column) * item,
                 "c_stride": width,
             }
-            blocks = np.zeros((threads, len(OUTER_PRODUCT_BLOCK)), dtype=np.int64)
-            for name, value in values.items():
-                blocks[:, OUTER_PRODUCT_BLOCK.index(name)] = value
-            self.blocks.append(blocks)
+            self.blocks.append(team.argument_blocks(OUTER_PRODUCT_BLOCK, threads, values))
 
     def record(self, residuals: int, chunk: Chunk, order: int) -> None:
         """Add the rows of a chunk, in their order; `residuals` is where those of the first row would lie."""

@@ -360,12 +360,16 @@ class Recurrent(nn.Module):
         """One layer in one direction: its output, and its rows of the State after the last step."""
         is_step = x.dim() == 2
         form = one.forms[first is not None]
-        if one.few[torch.is_grad_enabled()] and lengths is None and resets is None and not names:
-            after = self._quick_step(graph, one, x, first)
+        few = one.few[torch.is_grad_enabled()]
+        if few and lengths is None and resets is None and not names:
+            after = self._quick_step(graph, one, x, first, few)
             if after is not None:
-                final = [s.unsqueeze(0) for s in after] if self._is_stacked else after
-                y = after[0] if is_step else final[0] if self._is_stacked else after[0].unsqueeze(0)
-                return y if y.requires_grad else y.clone(), final  # a change in place, which autograd notices
+                final, y = after, after[0]
+                if self._is_stacked:
+                    final = tuple([s.unsqueeze(0) for s in after])
+                if not is_step:
+                    y = final[0] if self._is_stacked else y.unsqueeze(0)
+                return y if y.requires_grad else y.clone(), final  # autograd notices who changes a state by its output
         x = x.unsqueeze(0) if is_step else x
         state: list[Any] = []
         if first is not None:
@@ -410,16 +414,16 @@ class Recurrent(nn.Module):
         return self._recordings[key]
 
     def _quick_step(
-        self, graph: Graph, one: Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None
+        self, graph: Graph, one: Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None, few: int
     ) -> tuple[Tensor, ...] | None:
-        """The new states by torch's function for one step, where this is one and that is the fastest, or None."""
+        """The new states by torch's function for one step, where this is one of at most `few` sequences, or None."""
         if not fused.takes_steps(x) or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
             return None
         if x.dim() == 3:
             if x.shape[0] != 1:
                 return None
             x = x.squeeze(0)
-        if x.shape[0] > one.few[torch.is_grad_enabled()]:
+        if x.shape[0] > few:
             return None
         if first is None:
             state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
