@@ -35,8 +35,8 @@ from selfloop.models import (
     TokenEncoder,
     WordEncoder,
 )
-from selfloop.training.optimizers import AdamW, clip
-from selfloop.training.sparse_gradients import coalesce, sparse_gradients
+from selfloop.training.optimizers import AdamW, update
+from selfloop.training.sparse_gradients import sparse_gradients
 
 TOLERANCE = 1e-3
 """Of the loss and the gradients, relative to their norm."""
@@ -195,10 +195,7 @@ def _step(model: nn.Module, batch: Batch, loss_of: Loss) -> Callable[[], object]
         loss = loss_of(model, batch)
         loss.backward()
         with record_function("optimiser"):
-            coalesce(params)
-            clip(params, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            update(optimizer, params, most=1.0)
         return loss.item()
 
     return step

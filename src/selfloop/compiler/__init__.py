@@ -35,6 +35,7 @@ from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER, PATCH_H
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
+from selfloop.compiler.cpu.emit.table_rows import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK
 from selfloop.compiler.cpu.kernels import (
     Kernels,
     Tools,
@@ -44,6 +45,7 @@ from selfloop.compiler.cpu.kernels import (
     dropout_code,
     peak_code,
     stack_code,
+    table_rows_code,
     tools,
 )
 from selfloop.compiler.cpu.layout import ROW_TABLES, WEIGHT_FORMS, KernelLayout, Packing, Panel
@@ -61,12 +63,14 @@ from selfloop.compiler.native.targets import target_table
 __all__ = [
     "ADD_BLOCK",
     "ADD_ROWS_BLOCK",
+    "AVERAGE_ROWS_BLOCK",
     "CROSS_ENTROPY_ADDRESSES",
     "CROSS_ENTROPY_SIZES",
     "DROPOUT_BLOCK",
     "LAUNCH",
     "LAUNCHES_HEADER",
     "LEVELS",
+    "MOVE_ROWS_BLOCK",
     "OUTER_PRODUCT_BLOCK",
     "PACK_VECTOR",
     "PATCH_HEADER",
@@ -101,6 +105,7 @@ __all__ = [
     "processor_name",
     "show",
     "stack_code",
+    "table_rows_code",
     "target_table",
     "team_address",
     "tools",

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from selfloop.kernels.table_rows import average_rows
 from selfloop.kernels.torch_internals import lerp_each
-from selfloop.training.sparse_gradients import put_rows, sparse_parameters
+from selfloop.training.sparse_gradients import sparse_parameters
 
 ETA = 8
 """Update t counts (ETA + 1) / (t + ETA) in the average, so that this reaches back over about a tenth of the updates so
@@ -51,10 +52,10 @@ class Average:
                 averages.append(average)
 
     def go_to(self, count: int, volumes: Mapping[str, Tensor]) -> None:
-        """Go on after update `count`, with the `volumes` there were; without them all rows are averaged up to it."""
+        """Go on after update `count`, with the `volumes` there were."""
         self.count = count
         for name, own in self.volumes.items():
-            own.copy_(volumes.get(name, torch.tensor(_volume(count))))
+            own.copy_(volumes[name])
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -63,9 +64,7 @@ class Average:
             gradient = value.grad
             if gradient is not None and self.count:
                 rows = gradient.indices()[0] if gradient.is_sparse else torch.arange(len(value), device=value.device)
-                now = average.index_select(0, rows)
-                now.lerp_(value.index_select(0, rows), self._weights(volumes.index_select(0, rows), value))
-                put_rows(average, rows, now)
+                average_rows(average, value, rows, self._weights(volumes.index_select(0, rows), value.dtype))
                 volumes.index_fill_(0, rows, _volume(self.count))
 
     @torch.no_grad()
@@ -80,14 +79,13 @@ class Average:
     def copy_to_model(self) -> None:
         """Give the model itself the averages."""
         for value, average, volumes in self._rows:
-            value.copy_(average.lerp(value, self._weights(volumes, value)))
+            value.copy_(average.lerp(value, self._weights(volumes, value.dtype)[:, None]))
         for values, averages in (self._floating, self._others):
             _copy(averages, values)
 
-    def _weights(self, volumes: Tensor, like: Tensor) -> Tensor:
+    def _weights(self, volumes: Tensor, dtype: torch.dtype) -> Tensor:
         """What rows' present values weigh in their averages, which are of updates with these volumes."""
-        weights = 1 - volumes / max(_volume(self.count), 1.0)
-        return weights.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
+        return (1 - volumes / max(_volume(self.count), 1.0)).to(dtype)
 
 
 @contextmanager

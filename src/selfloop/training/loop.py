@@ -18,11 +18,11 @@ from selfloop.options.training import TrainingOptions
 from selfloop.training import resume
 from selfloop.training.averages import Average, with_average
 from selfloop.training.log import LINES, Log
-from selfloop.training.optimizers import averaged, clip, is_averaging, make_optimizer, start_averaging
+from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging, update
 from selfloop.training.resume import Progress
 from selfloop.training.run import Run
 from selfloop.training.schedule import Budget, learning_rate, passed
-from selfloop.training.sparse_gradients import coalesce, sparse_gradients
+from selfloop.training.sparse_gradients import sparse_gradients
 from selfloop.world import World
 
 PLATEAU_FACTOR = 0.25
@@ -150,16 +150,7 @@ def _train(
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
         accelerator.backward(loss)
-        coalesce(parameters)
-        world.average([p.grad for p in parameters if p.grad is not None])
-        if options.clip:
-            clip(parameters, options.clip)
-        if average is not None:
-            average.before_step()
-        optimizer.step()
-        optimizer.zero_grad()
-        if average is not None:
-            average.update()
+        update(optimizer, parameters, options.clip, average, world)
 
         progress.step += 1
         elapsed = time.perf_counter() - started

@@ -1,22 +1,26 @@
 """The optimizers, each as torch has it, but AdamW of sparse gradients."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from selfloop.kernels.table_rows import move_rows
 from selfloop.options.training import TrainingOptions
-from selfloop.training.sparse_gradients import put_rows
+from selfloop.training.averages import Average
+from selfloop.training.sparse_gradients import coalesce
+from selfloop.world import ALONE, World
 
 Groups = list[dict[str, Any]]
 NEVER = 10**12  # ASGD averages after this many steps
+MOVED = "moved"  # the state of AdamW that has an element a row: the update in which it moved last
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW, which of a parameter with a sparse gradient moves only the rows that have one.
+    """torch's AdamW, which of a parameter whose first gradient is sparse moves only the rows that have one.
 
     Where most gradients of a row are zero, AdamW moves it on by its momentum, ever less, and forgets how large they
     were. Here it moves at once, without momentum, and its second moment and its weights decay by the updates since it
@@ -27,34 +31,40 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Move the weights; sparse gradients must be coalesced."""
-        groups = [(group, p) for group in self.param_groups for p in group["params"]]
-        sparse = [(group, p, p.grad) for group, p in groups if p.grad is not None and p.grad.is_sparse]
-        for _, p, _ in sparse:
-            p.grad = None
+        by_rows = []
+        groups = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for group, p in groups:
+            if MOVED in self.state[p] or (p.grad.is_sparse and not self.state[p]):
+                by_rows.append((group, p, p.grad))
+                p.grad = None
+            elif p.grad.is_sparse:
+                p.grad = p.grad.to_dense()
         loss = super().step(closure)
-        for group, p, gradient in sparse:
+        for group, p, gradient in by_rows:
             p.grad = gradient
-            self._move_rows(group, p, gradient)
+            self._move_rows(group, p, gradient if gradient.is_sparse else gradient.to_sparse(1))
         return loss
 
     def _move_rows(self, group: dict[str, Any], p: Tensor, gradient: Tensor) -> None:
         state = self.state[p]
-        if "moved" not in state:  # or of a run from before gradients were sparse
-            steps, squares = state.get("step", torch.zeros((), device=p.device)), state.get("exp_avg_sq")
-            state.clear()
-            state["step"], state["exp_avg_sq"] = steps, torch.zeros_like(p) if squares is None else squares
-            state["moved"] = torch.full_like(p[:, 0], float(steps))
+        if not state:
+            state["step"] = torch.zeros((), device=p.device)
+            state["exp_avg_sq"], state[MOVED] = torch.zeros_like(p), torch.zeros_like(p[:, 0])
         state["step"] += 1
-        step, lr, decay = float(state["step"]), group["lr"], group["betas"][1]
-        rows, g = gradient.indices()[0], gradient.values()
-        since = (step - state["moved"].index_select(0, rows))[:, None]
-        state["moved"].index_fill_(0, rows, step)
-        squares = state["exp_avg_sq"].index_select(0, rows).mul_(decay**since).addcmul_(g, g, value=1 - decay)
-        put_rows(state["exp_avg_sq"], rows, squares)
-        weights = p.index_select(0, rows).mul_((1 - lr * group["weight_decay"]) ** since)
+        step, lr, decay, rows = float(state["step"]), group["lr"], group["betas"][1], gradient.indices()[0]
+        since = step - state[MOVED].index_select(0, rows)
+        state[MOVED].index_fill_(0, rows, step)
         bias = math.sqrt(1 - decay**step)
-        weights.addcdiv_(g, squares.sqrt_().add_(group["eps"] * bias), value=-lr * bias)
-        put_rows(p, rows, weights)
+        move_rows(
+            p,
+            state["exp_avg_sq"],
+            gradient,
+            keep=decay**since,
+            shrink=(1 - lr * group["weight_decay"]) ** since,
+            share=1 - decay,
+            eps=group["eps"] * bias,
+            rate=lr * bias,
+        )
 
 
 _OPTIMIZERS: dict[str, Callable[[Groups, TrainingOptions], torch.optim.Optimizer]] = {
@@ -72,6 +82,34 @@ def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Op
         {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
     ]
     return _OPTIMIZERS[options.optimizer]([g for g in groups if g["params"]], options)
+
+
+def update(
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[nn.Parameter],
+    most: float = 0.0,
+    average: Average | None = None,
+    world: World = ALONE,
+) -> None:
+    """Move the weights by the gradients that they have, which are gone then.
+
+    Args:
+        optimizer: moves them.
+        parameters: all that it moves.
+        most: gradients of a larger norm are scaled down to it; 0 for any norm.
+        average: of the weights, which these then join.
+        world: the processes, which move them by the mean of their gradients.
+    """
+    coalesce(parameters)
+    world.average([p.grad for p in parameters if p.grad is not None])
+    if most:
+        clip(parameters, most)
+    if average is not None:
+        average.before_step()
+    optimizer.step()
+    optimizer.zero_grad()
+    if average is not None:
+        average.update()
 
 
 def clip(parameters: Iterable[nn.Parameter], most: float) -> None:

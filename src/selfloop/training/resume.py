@@ -15,6 +15,7 @@ from selfloop.layers import State
 from selfloop.options.training import TrainingOptions
 from selfloop.training.averages import Average
 from selfloop.training.checkpoint import Tensors, writing
+from selfloop.training.optimizers import MOVED
 from selfloop.training.run import Run, load_into, under, weights
 from selfloop.training.schedule import Budget, passed
 from selfloop.untrusted import short
@@ -123,9 +124,8 @@ def restore(
         _check_unchanged(run, task, options, facts)
         _go_to_position(run, task, under("position/", tensors))
         load_into(task.model, under("model/", tensors), run.path / "resume" / "last.safetensors")
-        averages = under("average/", tensors)
-        if average is not None and averages:  # of a run from before there were any, it begins here
-            load_into(average.module, averages, run.path / "resume" / "last.safetensors")
+        if average is not None:
+            load_into(average.module, under("average/", tensors), run.path / "resume" / "last.safetensors")
             average.go_to(facts["progress"]["step"], under("average_volume/", tensors))
         _restore_optimizer(optimizer, under("optimizer/", tensors), facts["groups"])
         generators = tensors["random"]
@@ -210,7 +210,7 @@ def _restore_optimizer(optimizer: Any, tensors: Tensors, groups: Any) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for parameter, kept in optimizer.state.items():
         for key, value in kept.items():
-            expected = parameter.shape[:1] if key == "moved" else parameter.shape
+            expected = parameter.shape[:1] if key == MOVED else parameter.shape
             if isinstance(value, torch.Tensor) and value.dim() and value.shape != expected:
                 raise ValueError(f"'{key}' of the optimizer has shape {tuple(value.shape)}, not {tuple(expected)}")
 

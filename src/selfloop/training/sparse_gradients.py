@@ -54,13 +54,5 @@ def coalesce(parameters: Iterable[nn.Parameter]) -> None:
             parameter.grad = parameter.grad.coalesce()
 
 
-def put_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Write rows of a table, each once: by NumPy, which takes a third of the time of torch on a CPU."""
-    if table.device.type == "cpu":
-        table.detach().numpy()[rows.numpy()] = values.numpy()
-    else:
-        table.index_copy_(0, rows, values)
-
-
 def _tables(model: nn.Module) -> list[Table]:
     return [module for module in model.modules() if isinstance(module, Table)]

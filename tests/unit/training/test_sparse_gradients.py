@@ -10,9 +10,9 @@ from selfloop import cells
 from selfloop.models import LanguageModel, TokenEncoder, WordEncoder
 from selfloop.training import TrainingOptions, sparse_gradients
 from selfloop.training.averages import Average, with_average
-from selfloop.training.checkpoint import read_tensors, write_tensors
-from selfloop.training.optimizers import clip, make_optimizer
-from selfloop.training.sparse_gradients import coalesce, put_rows, sparse_parameters
+from selfloop.training.checkpoint import read_tensors
+from selfloop.training.optimizers import clip, make_optimizer, update
+from selfloop.training.sparse_gradients import coalesce, sparse_parameters
 
 ROWS, SIZE = 40, 3
 
@@ -118,15 +118,9 @@ def trained(model, updates, average=None, is_sparse=True, **options):
     with sparse_gradients.sparse_gradients(model) if is_sparse else torch.enable_grad():
         optimizer = make_optimizer(model, TrainingOptions(**options))
         average = average and average(model)
-        for update in range(updates):
-            model(tokens(update)).backward()
-            coalesce(model.parameters())
-            if average:
-                average.before_step()
-            optimizer.step()
-            optimizer.zero_grad()
-            if average:
-                average.update()
+        for number in range(updates):
+            model(tokens(number)).backward()
+            update(optimizer, [*model.parameters()], average=average)
             seen.append({name: p.detach().clone() for name, p in model.named_parameters()})
     return seen, optimizer, average
 
@@ -165,31 +159,30 @@ def test_a_row_moves_without_momentum_and_all_decays_by_the_updates_since_it_mov
     optimizer = make_optimizer(model, TrainingOptions(learning_rate=lr, betas=(0.8, decay), weight_decay=weight_decay))
     expected, squares, moved = model.table.weight.detach().clone(), torch.zeros(ROWS, SIZE).double(), [0] * ROWS
     with sparse_gradients.sparse_gradients(model):
-        for update in range(9):
-            model(tokens(update)).backward()
+        for number in range(9):
+            model(tokens(number)).backward()
             coalesce(model.parameters())
             gradient = model.table.weight.grad.to_dense()
             optimizer.step()
             optimizer.zero_grad()
-            for row in tokens(update).unique().tolist():
-                since, moved[row] = update + 1 - moved[row], update + 1
+            for row in tokens(number).unique().tolist():
+                since, moved[row] = number + 1 - moved[row], number + 1
                 squares[row] = squares[row] * decay**since + (1 - decay) * gradient[row] ** 2
-                size = (squares[row] / (1 - decay ** (update + 1))).sqrt() + eps
+                size = (squares[row] / (1 - decay ** (number + 1))).sqrt() + eps
                 expected[row] = expected[row] * (1 - lr * weight_decay) ** since - lr * gradient[row] / size
             torch.testing.assert_close(model.table.weight.detach(), expected)
 
 
-def test_the_optimizer_of_a_run_with_dense_gradients_goes_on_with_sparse_ones():
-    model = words()
-    _, optimizer, _ = trained(model, 4, is_sparse=False)
-    squares = optimizer.state[model.table.weight]["exp_avg_sq"].clone()
-    gradient = gradients(model, tokens(4), is_sparse=True)["table.weight"].to_dense()
-    optimizer.step()
-    state = optimizer.state[model.table.weight]
-    assert float(state["step"]) == 5 and set(state) == {"step", "exp_avg_sq", "moved"}
-    read = tokens(4).unique()
-    torch.testing.assert_close(state["exp_avg_sq"][read], squares[read] * 0.99 + gradient[read] ** 2 * 0.01)
-    assert (state["moved"][read] == 5).all() and (state["moved"] == 4).sum() == ROWS - len(read)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_table_whose_gradient_is_sparse_now_and_then_moves_as_it_did_at_first(first):
+    models = words(), words()
+    for changes, model in zip((False, True), models, strict=True):
+        optimizer = make_optimizer(model, TrainingOptions())
+        for number in range(6):
+            gradients(model, tokens(number), is_sparse=first != (changes and number % 2 == 1))
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(models[1].state_dict(), models[0].state_dict())
 
 
 @pytest.mark.parametrize("name", ["sgd", "asgd"])
@@ -197,12 +190,6 @@ def test_other_optimizers_have_dense_gradients(fit, name, monkeypatch):
     task = TableTask()
     fit(task, optimizer=name, steps=2, validations=1)
     assert task.are_sparse == [False, False]
-
-
-def test_rows_are_written():
-    table = torch.zeros(5, 2)
-    put_rows(table, torch.tensor([1, 4]), torch.ones(2, 2))
-    assert table.sum(1).tolist() == [0, 2, 0, 0, 2]
 
 
 # Average
@@ -224,10 +211,10 @@ def test_the_average_of_rows_is_that_of_a_dense_average(updates):
 def test_looking_at_the_average_changes_no_bit_of_it():
     def looked_at(model):
         average = Average(model)
-        update = average.update
+        plain = average.update
 
         def and_look():
-            update()
+            plain()
             with with_average(model, average):
                 pass
 
@@ -282,24 +269,6 @@ def test_a_run_that_is_resumed_has_the_bits_of_one_that_never_stopped(fit, tmp_p
     for name in others:
         assert torch.equal(tensors[name], others[name]), name
     assert torch.equal(again.validated[-1], whole.validated[-1])
-
-
-def test_the_average_of_a_run_with_dense_gradients_goes_on_with_sparse_ones(fit, tmp_path):
-    """All rows are averaged up to where such a run stopped."""
-    task = TableTask()
-    fit(task, listener=Watcher(stop_at=7), **AVERAGED)
-    file = tmp_path / "run" / "resume" / "last.safetensors"
-    tensors, facts = read_tensors(file)
-    del tensors["average_volume/table.weight"]
-    tensors["average/table.weight"] = torch.full((ROWS, SIZE), 2.0)
-    write_tensors(file, tensors, facts)
-    again = TableTask()
-    fit(again, **AVERAGED)
-    kept = 1.0  # of a row that is never read
-    for update in range(8, 21):
-        kept *= 1 - 9 / (update + 8)
-    unread = task.model.table.weight[0].detach()
-    torch.testing.assert_close(again.validated[-1][0], 2 * kept + unread * (1 - kept))
 
 
 def test_a_table_that_is_read_otherwise_is_trained_by_its_dense_gradient(fit):

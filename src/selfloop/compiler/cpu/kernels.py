@@ -20,6 +20,7 @@ from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
+from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
 from selfloop.compiler.cpu.layout import Fields, KernelLayout, Tile, lay_out
 from selfloop.compiler.cpu.patience import Patience
 from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
@@ -270,6 +271,17 @@ def cross_entropy_code(bits: int, target: Target, bfloat16: PairProducts | None 
 def dropout_code(bits: int, target: Target) -> Code:
     """`dropout`."""
     return build(f"dropout {bits}", target, lambda module: emit_dropout(module, "dropout", target, bits))
+
+
+@lru_cache(maxsize=8)
+def table_rows_code(bits: int, target: Target) -> Code:
+    """`average_rows` and `move_rows`."""
+
+    def write(module: ir.Module) -> None:
+        emit_average_rows(module, "average_rows", target, bits)
+        emit_move_rows(module, "move_rows", target, bits)
+
+    return build(f"table rows {bits}", target, write)
 
 
 def peak_code(target: Target) -> tuple[Code, int]:

@@ -20,6 +20,7 @@ from selfloop.compiler.cpu.emit.outer_product import emit_outer_product, tiles, 
 from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.stack import emit_stack
+from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
 from selfloop.compiler.cpu.kernels import compile
 from selfloop.errors import BackendError
 from selfloop.exporting.native.emulated import EMULATED
@@ -99,6 +100,8 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
         emit_outer_product(module, "outer_product", target, bits)
         emit_stack(module, "stack", target, bits)
         emit_dropout(module, "dropout", target, bits)
+        emit_average_rows(module, "average_rows", target, bits)
+        emit_move_rows(module, "move_rows", target, bits)
         emit_cross_entropy(module, target, bits)
 
     if bits == 64 and not target.has_float64:
