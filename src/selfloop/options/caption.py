@@ -49,8 +49,8 @@ class CaptionerOptions(RecurrentOptions):
     """The model; most fields are arguments of `selfloop.OneToMany`."""
 
     encoder: str = "small"
-    """The image encoder: small, which is trained; efficientnet-lite0 or timm:NAME, which are pretrained on photographs;
-    or your own as FILE.py:NAME."""
+    """The image encoder: small, which is trained; efficientnet-lite0, efficientnet-lite2 or timm:NAME, which are
+    pretrained on photographs; or your own as FILE.py:NAME."""
     condition: Literal["state", "input", "attend"] = "attend"
     """How the decoder sees the image: as its first state, as its first input, or by attention at every step."""
     attention: Literal["dot", "general", "additive"] = "additive"

