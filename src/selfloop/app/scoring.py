@@ -39,7 +39,7 @@ def conclude(
     }
     result |= {name: dict(value) for name, value in vars(learner.origin).items() if value}
     if world.is_first:
-        draw_curves(run, f"{entry.loss} per {entry.unit}")
+        draw_curves(run, f"{entry.loss} per {entry.unit}", progress.best_step)
     if not progress.finished:
         screen.stopped(run, progress)
         return result

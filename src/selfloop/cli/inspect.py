@@ -37,6 +37,9 @@ def inspect(
         str | None, typer.Option(help="The folder for the pictures and their data. [dim]The run's own[/]")
     ] = None,
     cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:
     """Look inside a trained model: its gates, its memory, and how far back it learns.
@@ -62,7 +65,7 @@ def inspect(
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
-    model = open_for("inspect", Inspectable, run, cell=cell)
+    model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}

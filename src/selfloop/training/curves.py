@@ -38,7 +38,7 @@ LARGEST = 1e15
 """A number beyond it is damage, and would leave the rest of a curve flat."""
 
 
-def draw_curves(run: Run, unit: str) -> Path:
+def draw_curves(run: Run, unit: str, kept: int = 0) -> Path:
     """Draw ``curves.png`` from ``metrics.jsonl``: training and validation loss over the updates.
 
     The training loss is that of the updates themselves, so it holds dropout, label smoothing, penalties and class
@@ -47,18 +47,19 @@ def draw_curves(run: Run, unit: str) -> Path:
     Args:
         run: whose.
         unit: of the loss: ``nats per token``.
+        kept: the update whose weights are kept, which is circled; 0 for that of the lowest validation loss.
 
     Raises:
         RunError: the metrics cannot be read, or the picture cannot be written.
     """
     picture = io.BytesIO()
-    figure_of(run, unit).savefig(picture)
+    figure_of(run, unit, kept).savefig(picture)
     path = run.path / "curves.png"
     write_bytes(path, picture.getvalue())
     return path
 
 
-def figure_of(run: Run, unit: str) -> Figure:
+def figure_of(run: Run, unit: str, kept: int = 0) -> Figure:
     """The figure that `draw_curves` writes."""
     reported, valid, unreadable = _points(run.metrics)
     train = _pooled(reported)
@@ -70,12 +71,12 @@ def figure_of(run: Run, unit: str) -> Figure:
         axes.plot(*zip(*points, strict=True), color=TRAIN, linewidth=1, alpha=0.35)
         axes.plot(*zip(*_smooth(train), strict=True), color=TRAIN, linewidth=2, label=f"training{_regularised(run)}")
     if valid:
-        step, best = min(valid, key=lambda point: point[1])
-        label = f"validation, best {best:.3f} at update {step:,}"
+        step, loss = min(valid, key=lambda point: (point[0] != kept, point[1]))
+        label = f"validation, {loss:.3f} at update {step:,}, which is kept"
         axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=2, marker="o", markersize=5, label=label)
-        axes.plot(step, best, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
+        axes.plot(step, loss, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
         late = [loss for s, loss, _ in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
-        top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, best])
+        top, bottom = max([*late, *(loss for _, loss in valid)]), min(*late, *(loss for _, loss in valid))
         axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
     axes.set_xlabel("updates", fontsize=13)
     axes.set_ylabel(f"loss, {unit}", fontsize=13)

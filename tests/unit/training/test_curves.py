@@ -64,7 +64,14 @@ def test_the_legend_covers_no_curve(reported):
 )
 def test_the_legend_says_what_the_training_loss_holds_beyond_that_of_validation(reported, config, label):
     (legend,) = figure_of(reported(TRAIN + VALID, **config), "token").legends
-    assert [text.get_text() for text in legend.get_texts()] == [label, "validation, best 3.020 at update 100"]
+    assert [text.get_text() for text in legend.get_texts()] == [label, "validation, 3.020 at update 100, which is kept"]
+
+
+@pytest.mark.parametrize(("kept", "circled"), [(40, 40), (100, 100), (0, 100), (7, 100)])
+def test_the_weights_that_are_kept_are_circled(reported, kept, circled):
+    """Those of the best accuracy, say; of the lowest loss where nothing is known of them."""
+    *_, circle = figure_of(reported(TRAIN + VALID), "token", kept).axes[0].lines
+    assert circle.get_xdata() == [circled]
 
 
 def test_a_line_of_a_few_updates_weighs_as_much_as_they_do(reported):
