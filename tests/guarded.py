@@ -22,7 +22,7 @@ from catalogue import CELLS, ragged
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans
+from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans, team
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -73,9 +73,9 @@ def guard_kernels(guard: Guard) -> None:
         **vars(np),
         "empty": lambda size, dtype: guard.tensor(size, torch.from_numpy(np.zeros(1, dtype)).dtype).numpy(),
     }
-    cross_entropy.np = dropout.np = types.SimpleNamespace(**arrays)
+    cross_entropy.np = types.SimpleNamespace(**arrays)
     cross_entropy.LOGITS_BYTES = 1
-    plans.ONE_THREAD_BELOW = dropout.ONE_THREAD_BELOW = 0
+    plans.ONE_THREAD_BELOW = team.ONE_THREAD_BELOW = 0
     cross_entropy.LEAST = 1
 
 

@@ -32,8 +32,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """Remove what killed writers left beside files of these names, such as ``*.json``, which no one else writes."""
     for name in names:
-        for file in folder.glob(f".{name}.*.tmp"):
+        for file in folder.glob(leftover(name)):
             file.unlink(missing_ok=True)
+
+
+def leftover(name: str) -> str:
+    """What a killed writer leaves beside a file of this name is called like this."""
+    return f".{name}.*.tmp"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -90,7 +90,8 @@ class World:
     def average(self, tensors: Sequence["Tensor"]) -> None:
         """Give tensors the mean over all processes, in place: all at once, so that each sum has the same order always.
 
-        Sparse tensors must be coalesced, with rows as their entries, and have then the rows of all processes.
+        All processes must give as many tensors, of the same shapes. Sparse ones must be coalesced, with rows as their
+        entries, and have then the rows of all processes.
 
         DistributedDataParallel sums in buckets that it arranges anew after its first step, which of a run that goes on
         is another step: with three processes the last bits of sums differ then.

@@ -35,7 +35,8 @@ from selfloop.models import (
     TokenEncoder,
     WordEncoder,
 )
-from selfloop.training.optimizers import AdamW, update
+from selfloop.options.training import TrainingOptions
+from selfloop.training.optimizers import make_optimizer, update
 from selfloop.training.sparse_gradients import sparse_gradients
 
 TOLERANCE = 1e-3
@@ -143,8 +144,8 @@ def measure_step(case: StepCase, rounds: int) -> StepRow:
     except SelfloopError as error:
         return StepRow(case, error=str(error))
     flops = _flops(case, batch)
-    steps = _step(model.train(), batch, _own_loss), _step(peer.train(), batch, _torch_loss)
     with sparse_gradients(model):
+        steps = _step(model.train(), batch, _own_loss), _step(peer.train(), batch, _torch_loss)
         ours, theirs = take_turns(steps, rounds)
         parts = _parts(steps[0])
     own = spread(ours)
@@ -188,14 +189,13 @@ def _on_torch(model: nn.Module) -> nn.Module:
 
 def _step(model: nn.Module, batch: Batch, loss_of: Loss) -> Callable[[], object]:
     """A step of training, as the loop makes it."""
-    params = [*model.parameters()]
-    optimizer = AdamW(params, lr=1e-3, betas=(0.9, 0.99), fused=True)
+    optimizer = make_optimizer(model, TrainingOptions())
 
     def step() -> float:
         loss = loss_of(model, batch)
         loss.backward()
         with record_function("optimiser"):
-            update(optimizer, params, most=1.0)
+            update(optimizer, most=1.0)
         return loss.item()
 
     return step

@@ -5,6 +5,7 @@ A block of rows at a time: its logits, their loss and gradient in the logits' pl
 the backward pass at most multiplies them by another.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -79,12 +80,13 @@ def linear_cross_entropy(
         ignore_index: the label of rows that are left out.
         label_smoothing: the share of each label that is spread over all classes (Szegedy et al. 2016).
         divisor: what the sum of the losses is divided by; the summed weights of the labels if None, which is the mean.
+            With 0, of no rows, the loss is 0.
 
     Returns:
         The loss; 0 where all labels are left out.
 
     Raises:
-        ArgumentError: shapes do not fit, or a label is no class.
+        ArgumentError: shapes do not fit, labels are no int64 or no classes, or an option is out of its range.
 
     >>> x, weight = torch.randn(5, 3), torch.randn(7, 3, requires_grad=True)
     >>> loss = linear_cross_entropy(x, weight, None, torch.tensor([0, 6, 2, -100, 1]))
@@ -93,6 +95,12 @@ def linear_cross_entropy(
     torch.Size([7, 3])
     """
     _check_shapes(x, weight, bias, labels, class_weights)
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(
+            f"The 'label_smoothing' of linear_cross_entropy must be from 0 to 1. Got {label_smoothing} instead."
+        )
+    if divisor is not None and not 0 <= divisor < math.inf:
+        raise ArgumentError(f"The 'divisor' of linear_cross_entropy must be 0 or more. Got {divisor} instead.")
     if has_numbers(labels) and labels.is_cpu and labels.numel():
         _check_labels(labels.numpy(), len(weight), ignore_index)
     torchs_options = ignore_index, float(label_smoothing), divisor
@@ -126,13 +134,22 @@ def of_logits(
     weights = None if class_weights is None else class_weights.to(logits.dtype)
     total = F.cross_entropy(logits, labels, weights, None, ignore_index, None, "sum", label_smoothing)
     if divisor is not None:
-        return total / divisor
+        return total / divisor if divisor else total * 0
     counts = labels != ignore_index
     weighed = counts.sum() if weights is None else (weights[labels.masked_fill(~counts, 0)] * counts).sum()
     return total / torch.where(weighed == 0, 1, weighed)
 
 
 def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, class_weights: Tensor | None) -> None:
+    if x.dim() != 2 or weight.dim() != 2:
+        raise ArgumentError(
+            f"The 'x' and the 'weight' of linear_cross_entropy must be of shape (N, K) and (V, K). Got "
+            f"{tuple(x.shape)} and {tuple(weight.shape)} instead; flatten the axes of 'x' before the last."
+        )
+    if labels.dtype is not torch.int64:
+        raise ArgumentError(
+            f"The 'labels' of linear_cross_entropy must be of torch.int64. Got {labels.dtype} instead; use .long()."
+        )
     expected = {
         "weight": (weight, (len(weight), x.shape[-1])),
         "bias": (bias, (len(weight),)),
@@ -229,6 +246,8 @@ def _gradients(ctx: Any, dloss: Tensor) -> tuple[Tensor | None, ...]:
     gradients, ctx.gradients = ctx.gradients, None
     if gradients is None:
         _, *gradients = _run(ctx.options, *saved, ctx.needed)  # type: ignore[call-arg]
+    if not are_plain((dloss,)):  # a batch of them
+        return tuple(None if gradient is None else gradient * dloss for gradient in gradients)
     factor = float(dloss)
     if factor != 1:
         for gradient in gradients:

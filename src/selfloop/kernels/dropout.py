@@ -15,14 +15,12 @@ from torch.nn import functional as F
 
 from selfloop.compiler import DROPOUT_BLOCK, dropout_code, host_target
 from selfloop.kernels import memory, team
+from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.random import bernoulli
 from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.language.random import threshold
-
-ONE_THREAD_BELOW = 1 << 16
-"""Elements below which one thread does everything."""
 
 
 def dropout(x: Tensor, rate: float | int) -> Tensor:
@@ -80,13 +78,14 @@ def _run(x: Tensor, rate: float, seed: int) -> Tensor:
     y = memory.empty(x.shape, x.dtype)
     size = x.shape[-1]
     rows = x.numel() // max(1, size)
-    threads = 1 if x.numel() < ONE_THREAD_BELOW else team.threads()
+    threads = team.threads_for(x.numel())
     scale = np.array([1 / (1 - rate)], np.float32 if BITS[x.dtype] == 32 else np.float64)
     shares = team.shares(rows, threads)
-    blocks = np.empty((threads, len(DROPOUT_BLOCK)), dtype=np.int64)
-    blocks[:] = (0, 0, size, x.data_ptr(), y.data_ptr(), seed, threshold(1 - rate), scale.ctypes.data)
-    blocks[:, 0], blocks[:, 1] = shares[:-1], shares[1:]
-    team.run(_address(BITS[x.dtype]), blocks)
+    values: dict[str, int | Numbers] = {
+        **{"begin": shares[:-1], "end": shares[1:], "size": size, "x": x.data_ptr(), "y": y.data_ptr()},
+        **{"seed": seed, "limit": threshold(1 - rate), "scale": scale.ctypes.data},
+    }
+    team.run(_address(BITS[x.dtype]), team.argument_blocks(DROPOUT_BLOCK, threads, values))
     return y
 
 

@@ -7,20 +7,16 @@ labeller's update.
 from collections.abc import Mapping
 from functools import lru_cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from selfloop.compiler import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK, host_target, table_rows_code
 from selfloop.kernels import team
+from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.refusals import UNSUPPORTED
-
-ONE_THREAD_BELOW = 1 << 16
-"""Elements below which one thread does everything."""
 
 
 def average_rows(average: Tensor, table: Tensor, rows: Tensor, weights: Tensor) -> None:
@@ -96,9 +92,9 @@ _TYPES = tuple({dtype, torch.int64} for dtype in BITS)
 def _run(name: str, block: tuple[str, ...], table: Tensor, rows: Tensor, others: Mapping[str, Tensor]) -> None:
     """Call a function of `emit.table_rows` with the addresses of tensors."""
     size = table.shape[1]
-    threads = 1 if len(rows) * size < ONE_THREAD_BELOW else team.threads()
+    threads = team.threads_for(len(rows) * size)
     shares = team.shares(len(rows), threads)
-    values: dict[str, int | NDArray[np.int64]] = {
+    values: dict[str, int | Numbers] = {
         **{"begin": shares[:-1], "end": shares[1:], "size": size},
         **{key: tensor.data_ptr() for key, tensor in {"rows": rows, "table": table, **others}.items()},
     }

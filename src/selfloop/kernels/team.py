@@ -30,6 +30,15 @@ def threads() -> int:
     return min(torch.get_num_threads(), processors.count())
 
 
+ONE_THREAD_BELOW = 1 << 16
+"""Numbers that are read once and written, below which one thread does everything."""
+
+
+def threads_for(numbers: int) -> int:
+    """How many threads share what reads and writes so many numbers once."""
+    return 1 if numbers < ONE_THREAD_BELOW else threads()
+
+
 def shares(count: int, threads: int) -> NDArray[np.int64]:
     """Where each thread's part of `count` things begins, and where the last one ends. The parts are nearly equal.
 

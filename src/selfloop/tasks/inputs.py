@@ -134,8 +134,6 @@ class Inputs:
             raise RunError(f"{error} It was changed since the run was made: restore it from a copy.") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{file} is missing or damaged ({error}). Restore it from a copy.") from error
-        if facts.characters:
-            raise RunError(f"{run.path} was made by an older selfloop, whose models spelt words: train it anew.")
         by_words = facts.kind == "words" or bool(facts.words)
         tokenizer = load_tokenizer(run) if facts.kind == "text" and not by_words else None
         vocabulary = Vocabulary(facts.words) if by_words else None
@@ -151,8 +149,6 @@ class _Facts(Section):
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
     spans: bool = False
-    characters: str = ""
-    """Of runs that are older than n-grams."""
 
     @model_validator(mode="after")
     def _agree(self) -> "_Facts":

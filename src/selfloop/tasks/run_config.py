@@ -1,14 +1,13 @@
 """What a run was trained with, as its folder keeps it: its configuration, its cell and its tokenizers."""
 
 import shlex
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from selfloop import config as configuration
 from selfloop.config import Section
 from selfloop.data import Tokenizer
 from selfloop.errors import ConfigError, RunError
 from selfloop.language import Cell
-from selfloop.options.fields import fields
 from selfloop.options.sections import RecurrentOptions
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.training import Run
@@ -16,9 +15,6 @@ from selfloop.training.checkpoint import writing
 from selfloop.untrusted import written
 
 S = TypeVar("S", bound=Section)
-
-BEFORE: dict[tuple[str, str], Any] = {("training", "best"): "loss"}
-"""What runs did that are older than a field, whose default is another: by section and field."""
 
 TOKENIZER = "tokenizer.json"
 """The file of a run's tokenizer, where it has one."""
@@ -31,9 +27,6 @@ def read_config(run: Run, kind: type[S]) -> S:
         RunError: it does not hold what a configuration holds.
     """
     values = {name: value for name, value in run.config().items() if name not in ("selfloop", "format", "task")}
-    for (section, name), value in BEFORE.items():
-        if name in fields(kind) and isinstance(values.get(section), dict):
-            values[section] = {name: value, **values[section]}
     try:
         return configuration.parse(kind, values, str(run.path / "config.json"))
     except ConfigError as error:

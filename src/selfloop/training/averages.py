@@ -61,9 +61,8 @@ class Average:
     def before_step(self) -> None:
         """Average the rows that have a gradient, with the values that the optimizer's next step changes."""
         for value, average, volumes in self._rows:
-            gradient = value.grad
-            if gradient is not None and self.count:
-                rows = gradient.indices()[0] if gradient.is_sparse else torch.arange(len(value), device=value.device)
+            if value.grad is not None and self.count:
+                rows = value.grad.indices()[0]
                 average_rows(average, value, rows, self._weights(volumes.index_select(0, rows), value.dtype))
                 volumes.index_fill_(0, rows, _volume(self.count))
 

@@ -62,7 +62,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """Write tensors and facts (anything JSON holds) to a safetensors file, with a checksum."""
     arranged = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
-    metadata = {"format": "pt", "facts": text, "digest": _digest(arranged, text, typed=True)}
+    metadata = {"format": "pt", "facts": text, "digest": _digest(arranged, text)}
     write_bytes(path, _in_order(save(arranged, metadata)))
 
 
@@ -76,11 +76,7 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["facts"]
-        if "digest" in metadata:
-            whole = metadata["digest"] == _digest(tensors, text, typed=True)
-        else:  # of a run from before types and shapes counted
-            whole = metadata["checksum"] == _digest(tensors, text, typed=False)
-        if not whole:
+        if metadata["digest"] != _digest(tensors, text):
             raise ValueError("its checksum does not match")
         facts = parse_json(text)
         if not isinstance(facts, dict):
@@ -110,6 +106,8 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing.") from error
+    except PermissionError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}). Give yourself the right to read it.") from error
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = f"no '{error.args[0]}' in it" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{path} is damaged ({reason}).") from error
@@ -125,11 +123,9 @@ def _in_order(file: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str, typed: bool) -> str:
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
-        digest.update(name.encode())
-        if typed:
-            digest.update(f" {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} ".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

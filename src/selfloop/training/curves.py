@@ -72,12 +72,13 @@ def figure_of(run: Run, unit: str, kept: int = 0) -> Figure:
         axes.plot(*zip(*_smooth(train), strict=True), color=TRAIN, linewidth=2, label=f"training{_regularised(run)}")
     if valid:
         step, loss = min(valid, key=lambda point: (point[0] != kept, point[1]))
-        label = f"validation, {loss:.3f} at update {step:,}, which is kept"
+        label = f"validation, {loss:.3f} at update {step:,}, {'which is kept' if step == kept else 'the lowest'}"
         axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=2, marker="o", markersize=5, label=label)
         axes.plot(step, loss, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
         late = [loss for s, loss, _ in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
-        top, bottom = max([*late, *(loss for _, loss in valid)]), min(*late, *(loss for _, loss in valid))
-        axes.set_ylim(bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom) or None)
+        top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, *(loss for _, loss in valid)])
+        margin = 0.04 * (top - bottom) or 0.5
+        axes.set_ylim(bottom - margin, top + margin)
     axes.set_xlabel("updates", fontsize=13)
     axes.set_ylabel(f"loss, {unit}", fontsize=13)
     damaged = f"   (damaged lines of metrics.jsonl left out: {unreadable})" if unreadable else ""

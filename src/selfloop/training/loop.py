@@ -126,7 +126,6 @@ def _train(
     optimizer = make_optimizer(task.model, options)  # accelerate's looks for a package on the disk at each step
     world.copy_from_first([*task.model.parameters(), *task.model.buffers()])
     average = Average(task.model) if options.average and options.optimizer != "asgd" else None
-    parameters = [*task.model.parameters()]
     torch.manual_seed(options.seed + accelerator.process_index)
     rows = -(-options.batch_size // accelerator.num_processes)
     share = slice(accelerator.process_index * rows, min(options.batch_size, (accelerator.process_index + 1) * rows))
@@ -150,13 +149,13 @@ def _train(
         model.train()
         loss, targets, carry = task.loss(model, progress.step, share, carry)
         accelerator.backward(loss)
-        update(optimizer, parameters, options.clip, average, world)
+        update(optimizer, options.clip, average, world)
 
         progress.step += 1
         elapsed = time.perf_counter() - started
         progress.elapsed, mean, targets, stop = _agree(accelerator, elapsed, loss.item(), targets, listener.stop())
         progress.targets += targets
-        _check_finite(mean)
+        _check_finite(mean, progress)
         spent = budget.spent(progress.step, progress.elapsed)
         if log:
             log.add(progress.step, progress.elapsed, spent, mean, targets, rate)
@@ -170,7 +169,7 @@ def _train(
         if validate:
             progress.validations = due
             with with_average(task.model, average), accelerator.autocast():
-                metrics = _validate(task, optimizer)
+                metrics = _validate(task, optimizer, progress)
             best = _judge(progress, metrics, task.best_by, options, optimizer)
             if log:
                 if best:
@@ -200,20 +199,21 @@ def _agree(
     return float(everyone[0, 0]), float(everyone[:, 1].mean()), int(everyone[:, 2].sum()), bool(everyone[:, 3].any())
 
 
-def _validate(task: Task, optimizer: Any) -> Mapping[str, float]:
+def _validate(task: Task, optimizer: Any, progress: Progress) -> Mapping[str, float]:
     """All processes validate, with the averaged weights if there are any; the first one's figures count."""
     task.model.eval()
     with averaged(optimizer), torch.inference_mode():
         metrics = World.here().from_first(task.validate(task.model))
-    _check_finite(metrics["loss"])
+    _check_finite(metrics["loss"], progress)
     return metrics
 
 
-def _check_finite(loss: float) -> None:
+def _check_finite(loss: float, progress: Progress) -> None:
     if not math.isfinite(loss):
+        kept = "; the best weights so far are in the run's folder" if progress.best_step else ""
         raise RunError(
             "The loss is no longer finite, so training has diverged. Lower the learning rate, such as "
-            "--set training.learning_rate=0.001; the best weights so far are in the run's folder."
+            f"--set training.learning_rate=0.001{kept}."
         )
 
 

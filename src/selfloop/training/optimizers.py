@@ -1,7 +1,7 @@
 """The optimizers, each as torch has it, but AdamW of sparse gradients."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selfloop.kernels.table_rows import move_rows
 from selfloop.options.training import TrainingOptions
 from selfloop.training.averages import Average
-from selfloop.training.sparse_gradients import coalesce
+from selfloop.training.sparse_gradients import sparse_parameters
 from selfloop.world import ALONE, World
 
 Groups = list[dict[str, Any]]
@@ -20,7 +20,7 @@ MOVED = "moved"  # the state of AdamW that has an element a row: the update in w
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW, which of a parameter whose first gradient is sparse moves only the rows that have one.
+    """torch's AdamW, which in a group with ``by_rows`` moves only the rows of a parameter that have a gradient.
 
     Where most gradients of a row are zero, AdamW moves it on by its momentum, ever less, and forgets how large they
     were. Here it moves at once, without momentum, and its second moment and its weights decay by the updates since it
@@ -30,19 +30,22 @@ class AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Move the weights; sparse gradients must be coalesced."""
-        by_rows = []
-        groups = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for group, p in groups:
-            if MOVED in self.state[p] or (p.grad.is_sparse and not self.state[p]):
-                by_rows.append((group, p, p.grad))
-                p.grad = None
-            elif p.grad.is_sparse:
-                p.grad = p.grad.to_dense()
-        loss = super().step(closure)
-        for group, p, gradient in by_rows:
-            p.grad = gradient
-            self._move_rows(group, p, gradient if gradient.is_sparse else gradient.to_sparse(1))
+        """Move the weights; gradients by rows must be sparse and coalesced."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        whole = self.param_groups
+        by_rows = [group for group in whole if group.get("by_rows")]
+        self.param_groups = [group for group in whole if group not in by_rows]
+        try:
+            super().step()
+        finally:
+            self.param_groups = whole
+        for group in by_rows:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._move_rows(group, p, p.grad)
         return loss
 
     def _move_rows(self, group: dict[str, Any], p: Tensor, gradient: Tensor) -> None:
@@ -75,35 +78,35 @@ _OPTIMIZERS: dict[str, Callable[[Groups, TrainingOptions], torch.optim.Optimizer
 
 
 def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
-    """The optimizer that was chosen, with weight decay on matrices alone."""
+    """The optimizer that was chosen, with weight decay on matrices alone; AdamW moves tables by their rows within
+    `sparse_gradients`.
+    """
+    tables = {id(table) for table in sparse_parameters(model)} if options.optimizer == "adamw" else set()
     params = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in params if p.dim() >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
+    whole, decay = [p for p in params if id(p) not in tables], options.weight_decay
+    groups: Groups = [
+        {"params": [p for p in whole if p.dim() >= 2], "weight_decay": decay},
+        {"params": [p for p in whole if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in params if id(p) in tables], "weight_decay": decay, "by_rows": True},
     ]
     return _OPTIMIZERS[options.optimizer]([g for g in groups if g["params"]], options)
 
 
 def update(
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[nn.Parameter],
-    most: float = 0.0,
-    average: Average | None = None,
-    world: World = ALONE,
+    optimizer: torch.optim.Optimizer, most: float = 0.0, average: Average | None = None, world: World = ALONE
 ) -> None:
     """Move the weights by the gradients that they have, which are gone then.
 
     Args:
         optimizer: moves them.
-        parameters: all that it moves.
         most: gradients of a larger norm are scaled down to it; 0 for any norm.
         average: of the weights, which these then join.
         world: the processes, which move them by the mean of their gradients.
     """
-    coalesce(parameters)
-    world.average([p.grad for p in parameters if p.grad is not None])
+    gradients = _gradients(optimizer, world.size > 1)
+    world.average(gradients)
     if most:
-        clip(parameters, most)
+        clip(gradients, most)
     if average is not None:
         average.before_step()
     optimizer.step()
@@ -112,12 +115,24 @@ def update(
         average.update()
 
 
-def clip(parameters: Iterable[nn.Parameter], most: float) -> None:
+def _gradients(optimizer: torch.optim.Optimizer, are_shared: bool) -> list[Tensor]:
+    """The gradients, those by rows with each row once, in order; of weights that another process alone may have used,
+    zeros.
+    """
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is None and are_shared:
+                p.grad = torch.zeros_like(p)
+            if p.grad is not None and group.get("by_rows"):
+                p.grad = (p.grad if p.grad.is_sparse else p.grad.to_sparse(1)).coalesce()
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def clip(gradients: Iterable[Tensor], most: float) -> None:
     """Scale gradients down where their norm is above `most`, as `torch.nn.utils.clip_grad_norm_`.
 
     Gradients of a smaller norm are not multiplied by 1: of a labeller's embeddings that took as long as their norm.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
     numbers = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
     norm = nn.utils.get_total_norm(numbers)
     if not float(norm) + 1e-6 <= most:  # torch divides by so much; NaN reaches all gradients

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from selfloop.atomic import remove_leftovers
+from selfloop.atomic import leftover, remove_leftovers
 from selfloop.config import LARGEST
 from selfloop.errors import ArgumentError, RunError, SelfloopError
 from selfloop.training.checkpoint import (
@@ -127,8 +127,8 @@ class Run:
             return True
         if not is_folder(self.path) or self.has_checkpoint or exists(self.results):
             return False
-        if not exists(self.path / "config.json"):
-            return not {file.name for file in self.path.iterdir()} - {LOCK}
+        if not exists(self.path / "config.json"):  # the writer of one may have been killed
+            return all(file.name == LOCK or file.match(leftover("config.json")) for file in self.path.iterdir())
         found = Run.open(self.path).config().get("task")
         if found != task:
             raise RunError(
@@ -145,7 +145,8 @@ class Run:
         with writing(self.path):
             for pattern in ("*.json", "*.jsonl", "events.out.tfevents.*"):
                 for file in self.path.glob(pattern):
-                    file.unlink(missing_ok=True)
+                    if file.name != "config.json":  # by which the folder is known, should this process be killed
+                        file.unlink(missing_ok=True)
             if exists(self._best):
                 self._best.replace(self._best.with_name("model-before.safetensors"))
         self._write_config(task, config)
@@ -242,7 +243,7 @@ class Run:
         model = build()
         tensors, facts = read_tensors(file)
         load_into(model, under(prefix, tensors), file)
-        self._check_manifest(facts.pop(MANIFEST, {}))
+        self._check_manifest(facts)
         return model
 
     def load_model(self, model: nn.Module) -> dict[str, Any]:
@@ -253,7 +254,7 @@ class Run:
         """
         tensors, facts = read_tensors(_present(self._best))
         load_into(model, tensors, self._best)
-        self._check_manifest(facts.pop(MANIFEST, {}))
+        self._check_manifest(facts)
         return facts
 
     def _check_fit(self, build: Callable[[], nn.Module], found: Shapes, source: Path) -> None:
@@ -321,21 +322,24 @@ class Run:
             going_on = f" Rename {previous} to {last.name} to go on from the checkpoint before." * previous.exists()
             saved = f" The best weights so far are in {best}." * best.exists()
             raise RunError(f"{error}{going_on}{saved}") from error
-        self._check_manifest(facts.pop(MANIFEST, {}))
+        vars(self)["_manifest"] = {**self._check_manifest(facts), "config.json": self.config()}
         return tensors, facts
 
     @functools.cached_property
     def _manifest(self) -> dict[str, Any]:
-        """What must lie beside the weights for them to mean the same: all .json there is when the first are saved."""
+        """What must lie beside the weights for them to mean the same: all .json there is when the first are saved; of
+        a run that goes on, what those lay beside.
+        """
         others = sorted({file.name for file in self.path.glob("*.json")} - {"config.json", self.results.name})
         return {"config.json": self.config(), **{name: self._hash(name) for name in others}}
 
-    def _check_manifest(self, was: Any) -> None:
-        """Compare with what lies beside the weights now; those of older versions have no manifest, and {} passes.
+    def _check_manifest(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Compare what lay beside weights, which is taken out of their facts, with what lies there now.
 
         Raises:
             RunError: a file is missing or changed.
         """
+        was = facts.pop(MANIFEST, None)
         if not isinstance(was, dict):
             raise RunError(f"{self.path} holds weights with a damaged manifest. Restore it from a copy.")
         here = {file.name for file in self.path.glob("*.json") if file.is_file()}
@@ -351,6 +355,7 @@ class Run:
                     f"{self.path / name} was changed since the run was begun: {field} was {short(old)} and is "
                     f"{short(new)}. Put it back, or restore the file from a copy."
                 )
+        return was
 
     def _hash(self, name: str) -> str:
         digest = hashlib.blake2b(digest_size=16)

@@ -5,7 +5,7 @@ weights. The gradient of a labeller's tables, 15 MB for 500 words, took a third 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ def sparse_gradients(model: nn.Module) -> Iterator[None]:
         and uses[id(module.weight)] == 1
         and module.max_norm is None  # it changes rows when they are read
         and not module.sparse
+        and not module.scale_grad_by_freq  # torch has no sparse gradient of these two
+        and getattr(module, "mode", "sum") != "max"
     ]
     for table in tables:
         table.sparse = True
@@ -45,13 +47,6 @@ def sparse_gradients(model: nn.Module) -> Iterator[None]:
 def sparse_parameters(model: nn.Module) -> list[Tensor]:
     """Those whose gradients are sparse."""
     return [table.weight for table in _tables(model) if table.sparse]
-
-
-def coalesce(parameters: Iterable[nn.Parameter]) -> None:
-    """Have each row once in every sparse gradient, in order."""
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
 
 
 def _tables(model: nn.Module) -> list[Table]:

@@ -11,6 +11,7 @@ import selfloop as sl
 from selfloop.app import training
 from selfloop.errors import ArgumentError, ConfigError, RunError
 from selfloop.training.checkpoint import read_tensors
+from selfloop.training.run import FORMAT
 
 SMALL = {"hidden_size": 8, "embedding_size": 4, "batch_size": 4, "window": 8, "quiet": True, "steps": 20}
 
@@ -67,6 +68,21 @@ def test_it_begins_goes_on_and_ends_with_the_same_bits(tmp_path):
     auto(listener=StopsAt(9))
     assert auto().results["steps"] == 20
     assert_as_undisturbed(tmp_path)
+
+
+@pytest.mark.parametrize("left", [".config.json.1f2e.tmp", "model-before.safetensors", "curves.png"])
+def test_it_begins_where_it_was_killed_while_it_began(tmp_path, left, monkeypatch):
+    """Before the configuration was whole, or while what was reported before was taken away."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / left).write_bytes(b"{")
+    if "tmp" not in left:
+        monkeypatch.setattr(training.Run, "_write_config", lambda *_: pytest.fail("killed"))
+        (tmp_path / "mine" / "config.json").write_text(json.dumps({"format": FORMAT, "task": "lm"}))
+        with pytest.raises(pytest.fail.Exception):
+            auto()
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+    assert auto().results["steps"] == 20
 
 
 def test_what_is_finished_is_left_as_it_is(tmp_path):

@@ -212,6 +212,42 @@ def test_shapes_must_fit(name):
         linear_cross_entropy(torch.randn(2, 4), **given)
 
 
+@pytest.mark.parametrize("least", [1, 10**9], ids=["compiled", "plain"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": torch.randn(2, 1, 4)}, r"must be of shape \(N, K\) and \(V, K\)\. Got \(2, 1, 4\) and \(3, 4\) instead"),
+        ({"labels": torch.tensor([0, 1], dtype=torch.int32)}, r"labels' .* torch\.int64\. Got torch\.int32 instead"),
+        ({"label_smoothing": 1.2}, r"'label_smoothing' .* from 0 to 1\. Got 1\.2 instead"),
+        ({"divisor": -1}, r"'divisor' .* 0 or more\. Got -1 instead"),
+        ({"divisor": math.nan}, r"'divisor' .* 0 or more\. Got nan instead"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(options, message, least, monkeypatch):
+    monkeypatch.setattr(cross_entropy, "LEAST", least)
+    given = {"x": torch.randn(2, 4), "weight": torch.randn(3, 4), "bias": None, "labels": torch.tensor([0, 1])}
+    with pytest.raises(ArgumentError, match=message):
+        linear_cross_entropy(**{**given, **options})
+
+
+@pytest.mark.parametrize("least", [1, 10**9], ids=["compiled", "plain"])
+def test_divided_by_zero_it_is_zero(least, monkeypatch):
+    monkeypatch.setattr(cross_entropy, "LEAST", least)
+    tensors, labels, _ = problem((5, 4, 3), torch.float32)
+    loss = linear_cross_entropy(*tensors, labels, divisor=0)
+    loss.backward()
+    assert loss == 0 and all(t.grad.abs().sum() == 0 for t in tensors)
+
+
+def test_batches_of_gradients_are_made():
+    tensors, labels, _ = problem((30, 20, 40), torch.float64)
+    loss = linear_cross_entropy(*tensors, labels)
+    single = torch.autograd.grad(loss, tensors, retain_graph=True)
+    several = torch.autograd.grad(loss, tensors, torch.tensor([1.0, 2.0]).double(), is_grads_batched=True)
+    for one, batch in zip(single, several, strict=True):
+        torch.testing.assert_close(batch, torch.stack([one, 2 * one]))
+
+
 def test_no_rows_are_no_loss():
     weight = torch.randn(3, 4, requires_grad=True)
     loss = linear_cross_entropy(torch.randn(0, 4), weight, None, torch.zeros(0, dtype=torch.long))

@@ -8,6 +8,7 @@ from catalogue import TOLERANCE
 
 from selfloop import processors
 from selfloop.kernels import dropout as kernels
+from selfloop.kernels import team
 from selfloop.kernels.dropout import dropout
 from selfloop.kernels.random import bernoulli
 from selfloop.layers.dropout import Dropout
@@ -16,7 +17,7 @@ from selfloop.layers.dropout import Dropout
 @pytest.fixture
 def threads(monkeypatch):
     monkeypatch.setattr(processors, "count", lambda: 8)
-    monkeypatch.setattr(kernels, "ONE_THREAD_BELOW", 0)
+    monkeypatch.setattr(team, "ONE_THREAD_BELOW", 0)
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)

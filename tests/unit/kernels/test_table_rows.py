@@ -5,7 +5,7 @@ import torch
 from catalogue import TOLERANCE
 
 from selfloop import processors
-from selfloop.kernels import table_rows
+from selfloop.kernels import table_rows, team
 from selfloop.kernels.table_rows import average_rows, move_rows
 
 SHAPES = [(9, 5, 4), (40, 33, 17), (3, 1, 3), (7, 16, 1), (5, 8, 0), (2000, 64, 900)]
@@ -71,7 +71,7 @@ def test_rows_are_those_of_torchs_operations_and_others_keep_their_bits(way, sha
 @pytest.mark.parametrize("way", [moved, averaged])
 def test_the_bits_are_the_same_for_any_number_of_threads(way, monkeypatch):
     monkeypatch.setattr(processors, "count", lambda: 8)
-    monkeypatch.setattr(table_rows, "ONE_THREAD_BELOW", 0)
+    monkeypatch.setattr(team, "ONE_THREAD_BELOW", 0)
     before, results = torch.get_num_threads(), []
     for threads in (1, 2, 3, 8):
         torch.set_num_threads(threads)

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -56,13 +54,6 @@ def test_text_that_was_read_by_a_tokenizer_of_words_still_is(run):
     inputs.save(run)
     arrays = Inputs.load(run).arrays(Examples(["be to"], [], ["1"]))
     assert [a.tolist() for a in arrays] == [inputs.tokenizer.encode("be to")]
-
-
-def test_a_labeller_of_words_that_is_older_than_n_grams_is_to_be_trained_anew(run):
-    facts = {"kind": "words", "shape": [], "classes": ["a"], "words": ["<unk>", "to"], "characters": "�to"}
-    (run.path / "inputs.json").write_text(json.dumps(facts))
-    with pytest.raises(RunError, match=r"was made by an older selfloop, whose models spelt words: train it anew\.$"):
-        Inputs.load(run)
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"kind": "series"}', "[]"])

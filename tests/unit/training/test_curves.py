@@ -64,14 +64,22 @@ def test_the_legend_covers_no_curve(reported):
 )
 def test_the_legend_says_what_the_training_loss_holds_beyond_that_of_validation(reported, config, label):
     (legend,) = figure_of(reported(TRAIN + VALID, **config), "token").legends
-    assert [text.get_text() for text in legend.get_texts()] == [label, "validation, 3.020 at update 100, which is kept"]
+    assert [text.get_text() for text in legend.get_texts()] == [label, "validation, 3.020 at update 100, the lowest"]
 
 
 @pytest.mark.parametrize(("kept", "circled"), [(40, 40), (100, 100), (0, 100), (7, 100)])
 def test_the_weights_that_are_kept_are_circled(reported, kept, circled):
     """Those of the best accuracy, say; of the lowest loss where nothing is known of them."""
-    *_, circle = figure_of(reported(TRAIN + VALID), "token", kept).axes[0].lines
+    figure = figure_of(reported(TRAIN + VALID), "token", kept)
+    *_, circle = figure.axes[0].lines
     assert circle.get_xdata() == [circled]
+    *_, words = figure.legends[0].get_texts()
+    assert words.get_text().endswith("which is kept" if kept == circled else "the lowest")
+
+
+def test_a_single_line_is_drawn(reported):
+    """As of a damaged file."""
+    figure_of(reported(VALID[:1]), "token")
 
 
 def test_a_line_of_a_few_updates_weighs_as_much_as_they_do(reported):

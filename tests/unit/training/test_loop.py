@@ -242,19 +242,6 @@ def test_a_run_that_is_resumed_has_the_average_of_one_that_never_stopped(fit, tm
     assert torch.equal(best(tmp_path)["matrix"], whole.at_validation[-1]["matrix"])
 
 
-def test_a_run_from_before_there_were_averages_begins_them_where_it_is_resumed(fit, tmp_path):
-    fit(Toy(gradient=None), listener=Watcher(stop_at=7), **PLAIN)
-    file = tmp_path / "run" / "resume" / "last.safetensors"
-    tensors, facts = read_tensors(file)
-    del facts["options"]["average"]
-    write_tensors(file, tensors, facts)
-    task = Toy(gradient=None, valid=[1 / 2, 1 / 3, 1 / 4])
-    fit(task, **AVERAGED)
-    after = [w["matrix"] for w in task.at_step[1:]]
-    expected = (after[0] * 2 + after[1] * 18 + after[2] * 90) / 110
-    torch.testing.assert_close(task.at_validation[0]["matrix"], expected)
-
-
 @pytest.mark.parametrize(("clip", "norm"), [(1.0, 1.0), (0.0, 6.0)])
 def test_a_gradient_is_clipped_to_its_norm(fit, clip, norm):
     task = Toy(gradient=2.0)  # nine numbers

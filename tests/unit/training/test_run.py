@@ -205,6 +205,17 @@ def test_a_configuration_that_is_not_that_of_the_weights_is_refused(whole, text,
             read()
 
 
+def test_a_file_that_is_added_to_a_run_that_stopped_is_no_part_of_it_when_it_goes_on(tmp_path):
+    run = Run.create(tmp_path / "run", "lm", {})
+    run.save_checkpoint({}, {})
+    (run.path / "eval.json").write_text("{}")
+    again = Run.open(run.path)
+    again.load_checkpoint()
+    again.save_model(nn.Linear(2, 3), {})
+    (run.path / "eval.json").unlink()
+    Run.open(run.path).load_model(nn.Linear(2, 3))
+
+
 def test_data_may_move_and_files_may_be_added(tmp_path):
     run = Run.create(tmp_path / "moved", "lm", {"data": {"source": "/old/place/play.txt"}})
     run.save_model(nn.Linear(2, 3), {})
@@ -214,10 +225,8 @@ def test_data_may_move_and_files_may_be_added(tmp_path):
     Run.open(run.path).load_model(nn.Linear(2, 3))
 
 
-def test_weights_from_before_there_were_manifests_open_and_a_strange_manifest_is_refused(whole):
-    kept = weights(nn.Linear(2, 3))
-    write_tensors(whole.path / "model.safetensors", kept, {"loss": 1.5})
-    assert Run.open(whole.path).load_model(nn.Linear(2, 3)) == {"loss": 1.5}
-    write_tensors(whole.path / "model.safetensors", kept, {"manifest": ["config.json"]})
+@pytest.mark.parametrize("facts", [{}, {"manifest": ["config.json"]}])
+def test_weights_without_a_manifest_or_with_a_strange_one_are_refused(whole, facts):
+    write_tensors(whole.path / "model.safetensors", weights(nn.Linear(2, 3)), facts)
     with pytest.raises(RunError, match=r"mine holds weights with a damaged manifest\. Restore it"):
         Run.open(whole.path).load_model(nn.Linear(2, 3))

@@ -230,7 +230,16 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
 
     @classmethod
     def truth(cls, inputs: Inputs, labels: Sequence[Sequence[str | None]]) -> list[npt.NDArray[np.int64]]:
-        """The number of the label of each step of each sequence, -1 where a step is not judged."""
+        """The number of the label of each step of each sequence, -1 where a step is not judged.
+
+        Raises:
+            DataError: none is judged.
+        """
+        if not any(name is not None for names in labels for name in names):
+            raise DataError(
+                f"No step of {len(labels):,} sequences has a label, so nothing can be learnt from them or judged by "
+                "them. Give others, or hold out others with another --seed; labels that --ignore names count as none."
+            )
         return [inputs.indices(names) for names in labels]
 
     def judge(

@@ -265,7 +265,10 @@ def test_a_run_with_ones_own_encoder_asks_for_it(trained):
     ("name", "message"),
     [
         ("smal", "There is no encoder 'smal'; did you mean 'small'?"),
-        ("resnet", "There is no encoder 'resnet'; known are small, efficientnet-lite0, efficientnet-lite2, timm:NAME, and FILE.py:NAME"),
+        (
+            "resnet",
+            "There is no encoder 'resnet'; known are small, efficientnet-lite0, efficientnet-lite2, timm:NAME, and",
+        ),
         ("gone.py:x", "The encoder 'gone.py:x' is to come from gone.py, which is not a file here."),
         ("{own}:four", "must be a torch module, or make one. Got nothing of that name instead."),
         ("{own}:three", "must be a torch module, or make one. Got int instead."),

@@ -12,7 +12,6 @@ from selfloop.errors import ArgumentError, DataError
 from selfloop.options import ClassifyConfig
 from selfloop.tasks import load
 from selfloop.tasks.classify import Classification, Classifier
-from selfloop.tasks.run_config import read_config
 from selfloop.training import Run, train
 
 
@@ -232,12 +231,6 @@ def test_the_size_of_a_batch_follows_the_number_of_examples_to_train_on(suited, 
 def test_the_best_weights_are_those_of_the_best_accuracy_unless_chosen(suited):
     assert suited(SURNAMES).best_by == "accuracy"
     assert suited(SURNAMES, best="loss").best_by == "loss"
-
-
-def test_a_run_that_is_older_than_this_choice_goes_on_by_its_loss(suited, tmp_path):
-    kept = suited(SURNAMES).config.model_dump(mode="json")
-    del kept["training"]["best"]
-    assert read_config(Run.create(tmp_path / "run", "classify", kept), ClassifyConfig).training.best == "loss"
 
 
 # ------------------------------------------------------------------------------------------------ what predict takes

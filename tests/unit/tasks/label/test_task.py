@@ -123,6 +123,16 @@ def test_a_label_to_ignore_is_left_out(make_task):
     assert make_task(ignore="start").inputs.classes == ("down", "up")
 
 
+def test_sequences_of_which_no_step_is_judged_are_refused(make_task):
+    """Where those that are held out are such, the loss was 0 / 0."""
+    lines = [{"series": line["series"], "labels": [None] * len(line["labels"])} for line in walks("series", 4)]
+    task = make_task()
+    examples = make_task(lines=[*walks("series"), *lines]).dataset
+    unjudged = Examples(examples.train.inputs[:2], [[None] * len(x) for x in examples.train.inputs[:2]], ["a", "b"])
+    with pytest.raises(DataError, match="No step of 2 sequences has a label, so nothing can be learnt"):
+        task.opened().score(unjudged)
+
+
 # ------------------------------------------------------------------------------------------------ what predict takes
 
 
