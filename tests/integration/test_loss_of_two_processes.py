@@ -179,15 +179,51 @@ torch.testing.assert_close(shared.eval()(x), whole.eval()(x))
 """
 
 
-def test_batch_normalisation_is_over_the_batches_of_both(tmp_path):
-    """In float64, of shares of unequal sizes."""
-    program, port = tmp_path / "shared.py", free_port()
-    program.write_text(SHARED)
+PARTED = """
+import torch
+from torch import nn
+from selfloop.options import TrainingOptions
+from selfloop.training import sparse_gradients
+from selfloop.training.optimizers import make_optimizer, update
+from selfloop.world import joined_world
+
+sparse_gradients.LARGE = 1
+torch.manual_seed(0)
+x = torch.randn(2, 3, dtype=torch.float64)
+
+
+class Blocks(nn.Module):  # of equal sizes, of which a call uses one
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.tables = (nn.ModuleList(kind(3, 3) for _ in range(2)) for kind in (nn.Linear, nn.Embedding))
+
+    def forward(self, which):
+        return (self.blocks[which](x[which]) * self.tables[which](torch.tensor(which + 1))).square().sum()
+
+
+with joined_world() as world:
+    models = [Blocks().double(), Blocks().double()]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, mine in zip(models, ([0, 1], [world.rank]), strict=True):
+        with sparse_gradients.sparse_gradients(model):
+            optimizer = make_optimizer(model, TrainingOptions())
+            for _ in range(3):
+                (sum(map(model, mine)) / len(mine)).backward()
+                update(optimizer, 1.0, **({"world": world} if len(mine) == 1 else {}))
+    torch.testing.assert_close(models[1].state_dict(), models[0].state_dict())
+"""
+
+
+@pytest.mark.parametrize("program", [SHARED, PARTED], ids=["batch normalisation", "parts of a model"])
+def test_what_each_process_has_seen_is_put_together(tmp_path, program):
+    """Statistics of the shares of a batch, of unequal sizes; gradients of weights that one process alone has used."""
+    file, port = tmp_path / "shared.py", free_port()
+    file.write_text(program)
     pair = []
     for rank in range(2):
         folder = tmp_path / str(rank)
         folder.mkdir()
-        pair.append(Launched(folder, program=program, prepare=(be_one_of, rank, 2, port)))
+        pair.append(Launched(folder, program=file, prepare=(be_one_of, rank, 2, port)))
     for process in pair:
         ended = process.end()
         assert ended.status == 0, ended.err
