@@ -134,8 +134,8 @@ class _OuterProduct(Function):
         return load
 
     def pack_a(self, low: ir.Value, rows: ir.Value, steps: ir.Value, begin: ir.Value, end: ir.Value) -> None:
-        """Copy this thread's columns of A, as [vector][step][lane], with room for one more step. A row of A is padded to
-        whole vectors.
+        """Copy this thread's columns of A, as [vector][step][lane] with room for one more step. A row of A is padded
+        to whole vectors.
         """
         lanes = self.vectors.lanes
 
