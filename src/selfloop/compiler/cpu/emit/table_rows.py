@@ -28,6 +28,18 @@ MOVE_ROWS_BLOCK = ("begin", "end", "size", "rows", "table", "squares", "gradient
 """
 
 
+AHEAD = 8
+"""Rows from one to that which is fetched meanwhile: they lie all over a table that no cache holds. Averaging then takes
+half of the time, and moving three quarters (3,500 rows of 20,000 with 128 numbers; 4 and 16 rows are alike)."""
+
+
+def _starts(f: Function, rows: ir.Value, k: ir.Value, end: ir.Value, size: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Where the k-th row begins, and one that comes later, or the last."""
+    places = k, f.least(f.plus(k, AHEAD), f.plus(end, -1))
+    start, later = (f.times(f.builder.load(f.at(rows, place, f.index), typ=f.index), size) for place in places)
+    return start, later
+
+
 def emit_average_rows(module: ir.Module, name: str, target: Target, bits: int) -> None:
     """Write the function `name`: a += weight · (w − a), for each element a of a row and w of the table's."""
     f = Function(module, name, target, bits)
@@ -37,10 +49,12 @@ def emit_average_rows(module: ir.Module, name: str, target: Target, bits: int) -
         f.pointer(AVERAGE_ROWS_BLOCK.index(key)) for key in ("rows", "table", "average", "weights")
     )
     with f.loop(begin, end) as k:
-        start = f.times(b.load(f.at(rows, k, f.index), typ=f.index), size)
+        start, later = _starts(f, rows, k, end, size)
         weight = f.load_scalar(f.at(weights, k))
         with f.loop(0, size, v.lanes) as column:
             mask, place = f.first_lanes(b.sub(size, column)), f.plus(start, column)
+            for one in (table, average):
+                f.prefetch(f.at(one, f.plus(later, column)), 1)
             mean = f.load(f.at(average, place), mask)
             away = b.fsub(f.load(f.at(table, place), mask), mean)
             f.store(v.fma(weight, away, mean), f.at(average, place), mask)
@@ -58,10 +72,12 @@ def emit_move_rows(module: ir.Module, name: str, target: Target, bits: int) -> N
     )
     share, eps, rate = (f.load_scalar(f.at(numbers, k)) for k in range(3))
     with f.loop(begin, end) as k:
-        start = f.times(b.load(f.at(rows, k, f.index), typ=f.index), size)
+        start, later = _starts(f, rows, k, end, size)
         kept, shrunk, own = f.load_scalar(f.at(keep, k)), f.load_scalar(f.at(shrink, k)), f.times(k, size)
         with f.loop(0, size, v.lanes) as column:
             mask, place = f.first_lanes(b.sub(size, column)), f.plus(start, column)
+            for one in (table, squares):
+                f.prefetch(f.at(one, f.plus(later, column)), 1)
             g = f.load(f.at(gradient, f.plus(own, column)), mask)
             s = v.fma(kept, f.load(f.at(squares, place), mask), b.fmul(share, b.fmul(g, g)))
             f.store(s, f.at(squares, place), mask)
