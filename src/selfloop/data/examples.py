@@ -191,8 +191,10 @@ def together(parts: Iterable[Items], where: str) -> Items:
     """The items of several files as those of one.
 
     Raises:
-        DataError: the files hold different things.
+        DataError: the files hold different things, or there are none.
     """
+    if not (parts := [*parts]):
+        raise DataError(f"{where} must hold examples. There are none that can be used: give another.")
     first, *others = parts
     for other in others:
         if other.family != first.family:

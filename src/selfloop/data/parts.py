@@ -121,7 +121,7 @@ def by_row(table: "Table", bad: BadItems, *taken: str | None) -> dict[str, "Tabl
         bad: takes the rows that name an unknown part.
         taken: columns that hold something else.
     """
-    column = next((name for name in table.columns if name.lower() == "split" and name not in taken), None)
+    column = _split_column(table, taken)
     if column is None:
         return {"train": table}
     rows: dict[str, list[int]] = {}
@@ -132,13 +132,21 @@ def by_row(table: "Table", bad: BadItems, *taken: str | None) -> dict[str, "Tabl
             bad.refuse(place, f"has split '{named}', which is none of train, valid and test")
         else:
             rows.setdefault(part, []).append(row)
-    columns = [name for name in table.columns if name != column]
+    left = without_split(table, *taken)
     return {
-        part: replace(
-            table, columns=columns, rows=[table.rows[n] for n in mine], places=[table.places[n] for n in mine]
-        )
+        part: replace(left, rows=[table.rows[n] for n in mine], places=[table.places[n] for n in mine])
         for part, mine in rows.items()
     }
+
+
+def without_split(table: "Table", *taken: str | None) -> "Table":
+    """The table without its column "split", where it has one that is not among those that hold something else."""
+    column = _split_column(table, taken)
+    return replace(table, columns=[name for name in table.columns if name != column])
+
+
+def _split_column(table: "Table", taken: Sequence[str | None]) -> str | None:
+    return next((name for name in table.columns if name.lower() == "split" and name not in taken), None)
 
 
 def of_hub(splits: Mapping[str, T]) -> dict[str, T]:
@@ -211,7 +219,7 @@ def files_read(
 
 def below(folder: Path) -> Iterator[Path]:
     """All files of a folder and the folders in it, in order, without hidden ones."""
-    for path in sorted(path for path in folder.iterdir() if not is_hidden(path)):
+    for path in sorted(path for path in _inside(folder) if not is_hidden(path)):
         if path.is_dir():
             yield from below(path)
         elif path.is_file():
@@ -220,7 +228,7 @@ def below(folder: Path) -> Iterator[Path]:
 
 def top(folder: Path) -> list[Path]:
     """The files of a folder, without those of the folders in it and hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not is_hidden(path))
+    return sorted(path for path in _inside(folder) if path.is_file() and not is_hidden(path))
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -230,7 +238,14 @@ def files_of(folder: Path) -> list[Path]:
 
 def folders_of(folder: Path) -> list[Path]:
     """The folders in a folder that hold something."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path) and any(below(path)))
+    return sorted(path for path in _inside(folder) if path.is_dir() and not is_hidden(path) and any(below(path)))
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    try:
+        yield from folder.iterdir()
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be read ({error.strerror or error}): give another.") from error
 
 
 def is_hidden(path: Path) -> bool:

@@ -21,7 +21,7 @@ from selfloop.data.examples import Dataset, Examples, Family, Items, Modality, O
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.held_out import folds, hold_out, identity, joined, repeated
-from selfloop.data.parts import by_row, file_of, files_read, of_hub, score_of, train_of, with_given
+from selfloop.data.parts import by_row, file_of, files_read, of_hub, score_of, train_of, with_given, without_split
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import LABELS, choose, named, with_ids
 from selfloop.data.tables.long import SERIES, gather
@@ -247,7 +247,8 @@ class Reader(ABC):
             table, reader = self._gathered(table)
         else:
             with_ids(table, reading.id)
-        tables = by_row(table, self.bad, reading.input, reading.label) if split else {"train": table}
+        taken = reading.input, reading.label
+        tables = by_row(table, self.bad, *taken) if split else {"train": without_split(table, *taken)}
         return {part: reader.rows(rows) for part, rows in tables.items()}
 
     def with_part(self, parts: Parts, part: str, source: str | Path) -> Parts:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -179,15 +180,16 @@ def fit_scale(encoder: nn.Module, arrays: Sequence[npt.NDArray[Any]]) -> None:
 def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
     """Different names: numbers by their value, before words by the alphabet.
 
-    >>> in_natural_order(["b", "10", "9", "b"])
-    ('9', '10', 'b')
+    >>> in_natural_order(["b", "10", "nan", "9", "b"])
+    ('9', '10', 'b', 'nan')
     """
 
     def key(name: str) -> tuple[int, float, str]:
         try:
-            return 0, float(name), name
+            number = float(name)
         except ValueError:
-            return 1, 0.0, name
+            number = math.nan
+        return (1, 0.0, name) if math.isnan(number) else (0, number, name)
 
     return tuple(sorted(set(names), key=key))
 

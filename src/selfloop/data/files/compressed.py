@@ -1,5 +1,6 @@
 """Files that gzip may have compressed, read up to their bound."""
 
+import codecs
 import gzip
 import io
 from pathlib import Path
@@ -11,6 +12,15 @@ def is_gzip(path: Path) -> bool:
     """Whether a file is gzip's, by its name or by how it begins."""
     with path.open("rb") as file:
         return path.suffix.lower() == ".gz" or file.read(2) == b"\x1f\x8b"
+
+
+def without_mark(encoding: str) -> str:
+    """The encoding by which Python leaves out a byte order mark, where it is UTF-8.
+
+    >>> without_mark("UTF8"), without_mark("latin-1")
+    ('utf-8-sig', 'latin-1')
+    """
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def open_plain(path: Path) -> io.BufferedReader:

@@ -57,7 +57,9 @@ def _undecodable(path: Path, encoding: str) -> str | None:
             data = pending + block
             try:
                 decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                if not isinstance(error, UnicodeDecodeError):  # of UTF-16 and UTF-32
+                    return f"{path} is not {encoding} ({error}). {_other_encoding(f'{encoding}-le')}"
                 # `error.start` counts from the bytes that the decoder had kept back
                 at, line = offset - len(pending) + error.start, line + data.count(b"\n", len(pending), error.start)
                 return (

@@ -17,6 +17,7 @@ from selfloop.data.files.compressed import is_gzip, open_plain
 from selfloop.data.files.names import suffix_of
 from selfloop.data.labels import label_of
 from selfloop.data.media.images import resized
+from selfloop.data.parts import part_of
 from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import opened
@@ -26,7 +27,7 @@ from selfloop.untrusted import bound, check_expansion
 SERIES_SUFFIXES = {".npy", ".csv", ".tsv"}
 # as zipfile and NumPy raise them
 _UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
-_NPZ_NAME = re.compile(r"(?P<what>[xy])(_(?P<part>train|valid|val|test))?", re.IGNORECASE)
+_NPZ_NAME = re.compile(r"(?P<what>[xy])(_(?P<part>\w+))?", re.IGNORECASE)
 
 
 def as_series(values: Any) -> npt.NDArray[np.float32]:
@@ -86,23 +87,23 @@ def read_npz(path: Path, reading: Reading) -> dict[str, Items]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             check_expansion(path.stat().st_size, sum(info.file_size for info in members.values()), "unzip")
             found = {name: match for name in members if (match := _NPZ_NAME.fullmatch(name))}
-            arrays = {}
+            arrays: dict[tuple[str, str | None], tuple[str, Any]] = {}
             for name, match in found.items():
                 with archive.open(members[name]) as file:
                     array = _read_array(file, members[name].file_size)
-                arrays[match["what"].lower(), match["part"]] = (name, array)
+                what, part = match["what"].lower(), match["part"] and part_of(match["part"])
+                if match["part"] and part is None:
+                    raise ValueError(f"'{name}' names no part: train, valid or test")
+                if (what, part) in arrays:
+                    raise ValueError(f"'{arrays[what, part][0]}' and '{name}' are of one part")
+                arrays[what, part] = (name, array)
             names = ", ".join(f"'{name}'" for name in members) or "none"
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read as .npz ({_said(error)}). Save arrays of numbers in it.") from error
-    parts = {part for what, part in arrays if what == "x"}
+    parts = [part for what, part in arrays if what == "x"]
     if not parts or (len(parts) > 1 and None in parts):
         raise DataError(f"{path} must hold arrays 'x' and 'y', or 'x_train', 'y_train' and so on. Got {names} instead.")
-    return {
-        {None: "train", "val": "valid"}.get(part, str(part)): _npz_part(
-            path, *arrays["x", part], arrays.get(("y", part)), reading
-        )
-        for part in parts
-    }
+    return {part or "train": _npz_part(path, *arrays["x", part], arrays.get(("y", part)), reading) for part in parts}
 
 
 def _npz_part(
@@ -120,7 +121,10 @@ def _npz_part(
             raise DataError(
                 f"{path} holds {len(x):,} examples in '{name}' and {y[1].size:,} labels in '{y[0]}'. Give as many."
             )
-        labels = (np.char.decode(y[1], "utf-8") if y[1].dtype.kind == "S" else y[1]).reshape(-1).tolist()
+        try:
+            labels = (np.char.decode(y[1], "utf-8") if y[1].dtype.kind == "S" else y[1]).reshape(-1).tolist()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} holds bytes in '{y[0]}' that are not UTF-8. Save it as strings.") from error
     places = [f"{path}, item {n} of {name}" for n in range(1, 1 + len(x))]
     return items_of_array(x, [label_of(label) for label in labels], places, reading)
 

@@ -62,7 +62,7 @@ def read_ts(path: Path, reading: Reading) -> Items:
 
 
 def _read_header(header: _Header, text: str, place: str) -> None:
-    key, *words = text[1:].split()
+    key, *words = text[1:].split() or [""]
     yes = bool(words) and words[0].lower() == "true"
     match key.lower():
         case "classlabel":

@@ -16,6 +16,7 @@ from selfloop.data.embedded.scenes import draw_scenes
 from selfloop.data.examples import Examples, Items, Parts, Unusable
 from selfloop.data.files.locate import locate
 from selfloop.data.files.names import TABLES, suffix_of
+from selfloop.data.labels import label_of
 from selfloop.data.media.image_files import Album, ByPath, Picture, is_image, plain_path
 from selfloop.data.parts import by_file, folders_of, part_of, top, train_of
 from selfloop.data.reader import Reader
@@ -39,7 +40,7 @@ class Row:
 
     place: str
     image: str | Picture
-    captions: Sequence[str]
+    captions: Sequence[Any]
 
 
 class CaptionReader(Reader):
@@ -210,7 +211,9 @@ class CaptionReader(Reader):
                 continue
             captions = []
             for caption in row.captions or [""]:
-                if re.search(r"\w", caption):
+                if not isinstance(caption, str):
+                    self.bad.refuse(row.place, f"must hold a caption. It holds {str(caption)[:40]!r}")
+                elif re.search(r"\w", caption):
                     captions.append(" ".join(caption.split()))
                 else:
                     self.bad.refuse(row.place, "has an empty caption")
@@ -250,10 +253,13 @@ def _picture(cell: Any, place: str) -> str | Picture | None:
     return cell.strip() or None if isinstance(cell, str) else None
 
 
-def _texts(cell: Any) -> list[str]:
-    """A cell's captions: a string, or a list of strings or of what holds one under "raw", as Karpathy's."""
+def _texts(cell: Any) -> list[Any]:
+    """A cell's captions: a string, or a list of strings or of what holds one under "raw", as Karpathy's; what is none
+    is to be refused.
+    """
     cells = cell if isinstance(cell, list) else [cell]
-    return [str(one.get("raw") if isinstance(one, dict) else one) if one is not None else "" for one in cells]
+    said = [one["raw"] if isinstance(one, dict) and "raw" in one else one for one in cells]
+    return ["" if one is None else label_of(one) if isinstance(one, int | float) else one for one in said]
 
 
 def _may_be_of(names: Sequence[str]) -> Callable[[Row], bool]:

@@ -127,7 +127,7 @@ class ClassReader(LabelledReader):
             files = [(path, inner.name) for inner in folders for path in below(inner)]
             return {"train": self._each_file(files, folder)}
         if texts := [path for path in files_of(folder) if suffix_of(path) in TEXTS]:
-            lines = (self.lines(path, "text", str, path.name.partition(".")[0]) for path in texts)
+            lines = (self.lines(path, "text", str, Path(path.name.removesuffix(".gz")).stem) for path in texts)
             return {"train": together(lines, str(folder))}
         raise DataError(
             f"The folder {folder} holds no labelled examples: put a folder for each class there, a .txt file for each "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfloop.data.embedded.moving_digits import moving_digits
-from selfloop.data.examples import Examples, Items, Modality, Parts, Unusable, together
+from selfloop.data.examples import Examples, Items, Modality, Parts, Place, Unusable, together
 from selfloop.data.files.diagnose import is_binary
 from selfloop.data.files.names import TABLES, TEXTS, suffix_of
 from selfloop.data.labels import label_of
@@ -77,7 +77,8 @@ class StepReader(LabelledReader):
         items = Items("series")
         for row, place in enumerate(table.places):
             value, names = table.value(row, column), None if label is None else table.value(row, label)
-            where = f"{place} ({value})" if isinstance(value, str) and Path(value).suffix else place
+            is_file = isinstance(value, str) and suffix_of(Path(value)) in SINGLE
+            where = Place(f"{place} ({value})", getattr(place, "id", None)) if is_file else place
             if names is None and reading.labelled:
                 self.bad.refuse(where, f"has no labels in column '{label}'")
                 continue

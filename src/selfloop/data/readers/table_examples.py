@@ -1,6 +1,7 @@
 """The examples that the rows of a table are, a row each: texts, series, images or sound, and their labels."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,7 @@ def examples_of_table(table: Table, reading: Reading) -> Items:
             raise DataError(unclear(table, "label", "no labels", candidates))
         column = candidates[0]
     if label is None and reading.labelled:
-        rest = [name for name in others if name not in (column, *wide)]
+        rest = [name for name in others if name not in (column, *wide) and not is_counter(name)]
         if len(rest) != 1:
             raise DataError(unclear(table, "label", "no labels", rest))
         label = rest[0]
@@ -113,8 +114,8 @@ def _reader(table: Table, column: str, reading: Reading) -> tuple[Family, Callab
     first = cells[0] if cells else ""
     if isinstance(first, dict) and "bytes" in first:  # as `datasets` stores images
         return "images", lambda row: _stored_image(table, column, row, reading)
-    families = {family_of(Path(cell)) for cell in cells if isinstance(cell, str)}
-    family = families.pop() if len(families) == 1 else None
+    families = Counter(family_of(Path(cell)) for cell in cells if isinstance(cell, str))
+    family = families.most_common(1)[0][0] if families else None  # a cell of another is refused
     if reading.kind != "text" and family not in (None, "text"):
         return family, lambda row: _from_path(table, column, row, family, reading)
     numbers = reading.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))

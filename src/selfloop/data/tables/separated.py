@@ -148,6 +148,8 @@ def _separator(file: io.TextIOWrapper, quotes: bool) -> str:
         counts = [len(cells) for cells in csv.reader(lines, delimiter=";", quoting=_quoting(quotes)) if cells]
     if len(lines) == _LINES:
         del counts[-1]  # its quotes may end further down
+    if not counts:  # one record of many lines
+        return ","
     return ";" if min(counts) >= 2 and max(counts) == counts[0] else ","
 
 

@@ -4,7 +4,6 @@ CSV and JSON are read by Python's own modules: `datasets` guesses the types of a
 "007" would become 7, and does not tell the line of a row.
 """
 
-import codecs
 import io
 import json
 import zlib
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfloop.data.examples import Unusable
-from selfloop.data.files.compressed import check_gzip, open_plain
+from selfloop.data.files.compressed import check_gzip, open_plain, without_mark
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import form_of
 from selfloop.data.reading import Reading
@@ -149,8 +148,7 @@ def opened(path: Path, encoding: str, form: str) -> Iterator[io.TextIOWrapper]:
         DataError: it is no text of that encoding.
     """
     try:
-        known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        with open_plain(path) as raw, io.TextIOWrapper(raw, known, newline="") as text:
+        with open_plain(path) as raw, io.TextIOWrapper(raw, without_mark(encoding), newline="") as text:
             yield text
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise explain(path, form, encoding, first_line(error)) from error

@@ -1,6 +1,5 @@
 """The text in files and folders."""
 
-import codecs
 import hashlib
 import io
 import zlib
@@ -8,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from selfloop.data.files.compressed import open_plain
+from selfloop.data.files.compressed import open_plain, without_mark
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import form_of, suffix_of
 from selfloop.data.parts import below, check_versions, is_about, part_of
@@ -114,8 +113,7 @@ def _cells(path: Path, reading: Reading) -> Iterator[list[str]]:
 def _blocks(path: Path, encoding: str) -> Iterator[str]:
     """The characters of a file of plain text, a block at a time; its line ends are Python's."""
     try:
-        known = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        with open_plain(path) as raw, io.TextIOWrapper(raw, known) as file:
+        with open_plain(path) as raw, io.TextIOWrapper(raw, without_mark(encoding)) as file:
             while block := file.read(_BLOCK):
                 if "\0" in block:
                     raise ValueError("it holds a NUL character, which text does not")

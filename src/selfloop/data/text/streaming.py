@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfloop.data.examples import Origin
+from selfloop.data.files.compressed import without_mark
 from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.files.names import form_of
 from selfloop.data.parts import files_read, of_hub, train_of, with_given
@@ -201,7 +202,7 @@ def _splits(source: str | Path, reading: Reading) -> tuple[str, dict[str, _Split
 
 def _open(paths: list[Path], reading: Reading) -> Any:
     form = form_of(paths[0])
-    encoding = "utf-8-sig" if reading.encoding == "utf-8" else reading.encoding
+    encoding = without_mark(reading.encoding)
     options: dict[str, Any] = {
         "parquet": {"batch_size": BATCH},
         "text": {"encoding": encoding},
