@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from selfloop.errors import ArgumentError
 from selfloop.kernels.problem import Problem, is_single_row
 from selfloop.language.graph import Graph
 
@@ -39,6 +40,9 @@ class Form(NamedTuple):
             return weights
         found, k = [], 0
         for terms in self.summed:
+            if terms == 2 and weights[k].shape != weights[k + 1].shape:
+                first, second = (tuple(w.shape) for w in weights[k : k + 2])
+                raise ArgumentError(f"Both biases of a layer must be of one shape. Got {first} and {second} instead.")
             found.append(weights[k] if terms == 1 else torch.add(weights[k], weights[k + 1]))
             k += terms
         return found

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from selfloop.errors import ArgumentError
 from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
 from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
@@ -102,6 +103,8 @@ class _Direct(Function):
         y, final, saved = native.forward(plan, tensors, seed)
         ctx.save_for_backward(*tensors, y, *final, *saved, lengths, resets)
         ctx.plan, ctx.seed, ctx.count = plan, seed, len(tensors)
+        ctx.layouts = [(v.data_ptr(), v.stride(), v.shape) for v in tensors]
+        ctx.addresses = [v.data_ptr() for v in (y, *final, *saved)]
         ctx.set_materialize_grads(False)
         return y, *final
 
@@ -115,13 +118,29 @@ class _Direct(Function):
             dy = torch.zeros_like(outputs[0])
         computed: Sequence[Tensor | None]
         given = [d for d in dh_next if d is not None]
-        if not torch.is_grad_enabled() and are_plain((dy, *given)):
-            if not have_memory(tensors):
-                check_memory(plan.graph, plan.form.names(plan.graph), tensors)
+        is_as_it_was = ctx.layouts == [(v.data_ptr(), v.stride(), v.shape) for v in tensors]
+        is_as_it_was = is_as_it_was and ctx.addresses == [v.data_ptr() for v in outputs]
+        if not is_as_it_was:
+            _check_saved(plan, tensors, outputs, [shape for *_, shape in ctx.layouts])
+        if is_as_it_was and not torch.is_grad_enabled() and are_plain((dy, *given)):
             computed = native.backward(plan, tensors, seed, outputs, dy, dh_next)
         else:
             computed = _general_gradients(plan, seed, lengths, resets, tensors, outputs, gradients)
         return None, None, None, None, *plan.form.given(computed)
+
+
+def _check_saved(plan: Plan, tensors: list[Tensor], outputs: list[Tensor], shapes: Sequence[torch.Size]) -> None:
+    """Raise ArgumentError where what was saved for the gradient is no longer what it was but for its place in memory:
+    a weight has been replaced behind autograd's back, say, or hooks have made something else of it.
+    """
+    names = plan.form.names(plan.graph)
+    check_memory(plan.graph, [*names, *["output"] * len(outputs)], [*tensors, *outputs])
+    for name, v, shape in zip(names, tensors, shapes, strict=True):
+        if v.shape != shape or v.dtype is not plan.y.dtype:
+            raise ArgumentError(
+                f"The '{name}' of {plan.graph.name} must be as it was in the forward pass, {tuple(shape)} of "
+                f"{plan.y.dtype}, until its gradient has been taken. Got {tuple(v.shape)} of {v.dtype} instead."
+            )
 
 
 _apply_direct = apply_of(_Direct)
@@ -138,6 +157,7 @@ def _general_gradients(
 ) -> list[Tensor | None]:
     """What `native.backward` gives, whatever the gradients of the outputs are."""
     problem, end = plan.problem(tensors, seed=seed, lengths=lengths, resets=resets), 1 + plan.states
+    outputs = [v.contiguous() for v in outputs]
     dy, *dh_next = operators.cotangents(gradients, outputs)
     final = outputs[1:end]
     if plan.form.is_stacked:

@@ -117,6 +117,8 @@ def _storage(size: int) -> UntypedStorage:
             break
         blocks.popleft()
     else:
+        while blocks and kept_bytes() + (len(blocks) + 1) * size > KEPT:
+            blocks.pop()
         blocks.appendleft(_new(size))
     storage = blocks[0].storage
     _BLOCKS[size] = blocks
@@ -133,8 +135,10 @@ def _is_as_made(block: _Block) -> bool:
 
 
 def _new(size: int) -> _Block:
-    while _BLOCKS and kept_bytes() + size > KEPT:
-        _BLOCKS.pop(next(iter(_BLOCKS)))
+    for oldest in [*_BLOCKS]:
+        if kept_bytes() + size <= KEPT:
+            break
+        _BLOCKS.pop(oldest, None)  # another thread may have it
     storage = UntypedStorage(size, device="cpu")
     address = storage.data_ptr()
     start, end = -(-address // HUGE_PAGE) * HUGE_PAGE, (address + size) // HUGE_PAGE * HUGE_PAGE

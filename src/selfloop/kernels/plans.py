@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from selfloop.compiler import Kernels, PairProducts, Target, compile, host_target
+from selfloop.errors import ArgumentError
 from selfloop.kernels import commands, memory, team
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.call import Call, Form
@@ -208,7 +209,7 @@ def new_plan(key: tuple[object, ...], call: Call, problem: Problem, needs_gradie
     if _keep(key, plan) and key[:2] != (None, None):
         room = MOST_BYTES - plan.bytes - sum([own.bytes for own in [*_RAGGED.values()]])
         while _RAGGED and (len(_RAGGED) >= MOST_RAGGED or room < 0):
-            forgotten = _RAGGED.pop(next(iter(_RAGGED), None), None)
+            forgotten = _RAGGED.pop(next(iter([*_RAGGED]), None), None)
             room += 0 if forgotten is None else forgotten.bytes
         _RAGGED[_but_lengths(key)] = plan
     return plan
@@ -234,7 +235,7 @@ def _make_room(bytes: int) -> None:
     """
     room = MOST_BYTES - bytes - sum([plan.bytes for plan in [*_PLANS.values()]])
     while len(_PLANS) >= MOST_PLANS or room < 0:
-        key = next(iter(_PLANS), None)
+        key = next(iter([*_PLANS]), None)
         plan = None if key is None else _PLANS.pop(key, None)
         if key is None or plan is None:  # another thread did
             return
@@ -320,7 +321,13 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
 
 
 def _is_small(rows: Rows, kernels: Kernels) -> bool:
-    return rows.total * kernels.infer.weight_bytes < ONE_THREAD_BELOW * kernels.bits // 8
+    """Whether a call has few multiplications: those of a step's matrices and of the products for all steps, and one for
+    each number that a step saves.
+    """
+    layouts = [kernels.infer, *([] if kernels.project is None else [kernels.project])]
+    bytes_of_row = sum(layout.weight_bytes for layout in layouts)
+    bytes_of_row += kernels.train.fields["residual"].stride * kernels.bits // 8
+    return rows.total * bytes_of_row < ONE_THREAD_BELOW * kernels.bits // 8
 
 
 def _tensors(plan: Plan) -> list[str]:
@@ -388,6 +395,31 @@ def _pitches(v: Tensor) -> tuple[int, int]:
     return v.stride(0) * item, v.stride(1) * item
 
 
+@lru_cache(maxsize=1024)
+def sizes_of(cell: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """The number of each named size, of the shapes of input, states and weights.
+
+    Raises:
+        ArgumentError: a weight has another shape than the cell and its other tensors give it.
+    """
+    graph = Graph.read(cell)
+    given = dict(zip((graph.input, *graph.states, *graph.params), shapes, strict=True))
+    known = {name: shape for name, shape in given.items() if len(shape) == len(graph.shape(name))}
+    sizes = graph.solve(known)
+    for name, shape in given.items():
+        try:
+            expected = tuple(size.value(sizes) for size in graph.shape(name))
+        except KeyError:  # of a size that this one alone tells, by as many axes
+            expected = None
+        if shape != expected:
+            terms = " × ".join(map(str, graph.shape(name))) or "one number"
+            raise ArgumentError(
+                f"The '{name}' of {graph.name} must be of shape {expected or terms}, as its other tensors are. Got "
+                f"{shape} instead."
+            )
+    return sizes
+
+
 def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
     rounds = pair_products() if problem.bfloat16 else None
@@ -404,9 +436,7 @@ def _kernels(
     single_row: bool,
     bfloat16: PairProducts | None,
 ) -> Kernels:
-    graph = Graph.read(cell)
-    names = (graph.input, *graph.states, *graph.params)
-    sizes = graph.solve(dict(zip(names, shapes, strict=True)))
+    graph, sizes = Graph.read(cell), sizes_of(cell, shapes)
     if single_row:  # the products of the input have as many rows as steps, those of the state one
         return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
     return compile(graph, sizes, bits, target, bfloat16=bfloat16)

@@ -12,7 +12,7 @@ from torch import Tensor
 from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels.bfloat16 import pair_products
-from selfloop.kernels.plans import BITS, kernels_of
+from selfloop.kernels.plans import BITS, kernels_of, sizes_of
 from selfloop.kernels.problem import Problem, has_tangent, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
@@ -92,15 +92,17 @@ class Failure(NamedTuple):
     cause: Exception
 
 
-FAILED: dict[tuple[str, torch.dtype], Failure] = {}
-"""By cell and dtype: the cells that could not be compiled. It is tried at one size, since it takes seconds."""
+FAILED: dict[tuple[str, torch.dtype, bool], Failure] = {}
+"""The cells that could not be compiled, by dtype and whether they round to bfloat16. It is tried at one size, since it
+takes seconds."""
 
 
 def compile_or_explain(problem: Problem) -> Failure | None:
     """Compile what the call will need; why that failed, or None."""
     if torch.compiler.is_compiling() or is_jit_tracing():
         return None
-    key = problem.graph.text, problem.x.dtype
+    sizes_of(problem.graph.text, problem.shapes)  # raises where a weight does not fit
+    key = problem.graph.text, problem.x.dtype, is_bfloat16(problem)
     if key not in FAILED:
         try:
             kernels = kernels_of(as_float(problem) if is_bfloat16(problem) else problem)

@@ -235,7 +235,9 @@ class _DropIn(Recurrent, Generic[Hidden]):
 
 def _dropout(dropout: float | nn.Module) -> nn.Module:
     """The module, where torch.nn's own modules take 1, too."""
-    return dropout if isinstance(dropout, nn.Module) else Dropout(1 if dropout == 1 else check_rate("dropout", dropout))
+    if isinstance(dropout, nn.Module):
+        return dropout
+    return Dropout(1 if dropout == 1 and dropout is not True else check_rate("dropout", dropout))
 
 
 _MODES = {
@@ -277,11 +279,11 @@ class RNN(_DropIn[Tensor]):
         nonlinearity: ``"tanh"`` or ``"relu"``.
         bias: whether there are biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
-        dropout: between layers while training, in [0, 1).
+        dropout: between layers while training, from 0 to 1.
         bidirectional: whether a second RNN runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
@@ -346,12 +348,12 @@ class LSTM(_DropIn[tuple[Tensor, Tensor]]):
         num_layers: the number of layers.
         bias: whether there are biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
-        dropout: between layers while training, in [0, 1).
+        dropout: between layers while training, from 0 to 1.
         bidirectional: whether a second LSTM runs from the end.
         proj_size: the size that the output is projected to; 0 for no projection.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
@@ -424,11 +426,11 @@ class GRU(_DropIn[Tensor]):
         num_layers: the number of layers.
         bias: whether there are biases.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·).
-        dropout: between layers while training, in [0, 1).
+        dropout: between layers while training, from 0 to 1.
         bidirectional: whether a second GRU runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
+        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 

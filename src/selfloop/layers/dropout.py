@@ -15,9 +15,9 @@ def check_rate(name: str, rate: object) -> float:
     """The rate, if it is a number in [0, 1).
 
     Raises:
-        ArgumentError: it does not.
+        ArgumentError: it is not.
     """
-    if not isinstance(rate, int | float) or not 0 <= rate < 1:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise ArgumentError(f"The '{name}' must be a share of at least 0 and below 1. Got {rate!r} instead.")
     return float(rate)
 

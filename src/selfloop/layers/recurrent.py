@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
@@ -138,6 +138,8 @@ class Recurrent(nn.Module):
         self._plan()
         # Of the stack's device and dtype, which a cell without parameters would not show.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
+        hook: Callable[..., object] = self.register_load_state_dict_post_hook
+        hook(_be_like_weights)  # `assign=True` may change both
         for layer, own in enumerate(self._passes):
             for one in own:
                 for name, of_cell in self._parameter_names().items():
@@ -688,3 +690,10 @@ class Recurrent(nn.Module):
 def stacked(rows: Sequence[Tensor]) -> Tensor:
     """A tensor of a State, from its rows."""
     return torch.stack([*rows]) if len(rows) > 1 else rows[0].unsqueeze(0)
+
+
+def _be_like_weights(rnn: Recurrent, _: object) -> None:
+    """After a state dict was loaded."""
+    for weight in rnn.parameters(recurse=False):
+        rnn._like = weight.detach().new_empty(0)
+        return
