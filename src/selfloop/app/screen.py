@@ -99,7 +99,11 @@ class Screen:
     @contextmanager
     def training(self) -> Iterator[None]:
         """The live line; Ctrl-C and SIGTERM ask the loop to save and stop, a second Ctrl-C stops at once."""
-        columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+        columns = (
+            BarColumn(24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.description}", markup=False),
+        )
         in_main = threading.current_thread() is threading.main_thread()  # where alone signals can be handled
         signals = (signal.SIGINT, signal.SIGTERM) if in_main else ()
         before = {number: signal.signal(number, self._interrupt) for number in signals}
@@ -255,7 +259,7 @@ def scoring(console: Console, kind: TaskEntry, advice: str = "") -> Iterator[Cal
     """A bar for each part that is scored, by its name and its data; how long it takes is said where it takes long, with
     advice.
     """
-    columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"),
+    columns = (BarColumn(24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False),
                TimeRemainingColumn(compact=True))  # fmt: skip
     with Progress(*columns, **_live(console)) as progress:
 

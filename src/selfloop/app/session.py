@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from selfloop.app import training, trials
 from selfloop.app.screen import Screen
-from selfloop.app.training import Outcome
+from selfloop.app.training import Outcome, own_code
 from selfloop.cells import ZOO
 from selfloop.errors import ArgumentError, ConfigError, check_one_of, together
 from selfloop.language import Cell
@@ -75,7 +75,7 @@ def train(
         raise ArgumentError(f"The 'resume' of train must be 'auto', or not be given. Got {short(resume)} instead.")
     path = None if run is None else Path(run)
     outcome = begin(task, chosen, path, screen, cell=own, device=device, resume=resume is not None)
-    return outcome if isinstance(outcome, Trials) else outcome.model(own or cell)
+    return outcome if isinstance(outcome, Trials) else outcome.model(*own_code(chosen, own))
 
 
 @by_run  # type: ignore[arg-type]  # no budget is called run or task

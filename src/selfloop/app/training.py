@@ -136,10 +136,14 @@ def begin_or_go_on(
                 f"{path} has a checkpoint where the first process is, and none on {socket.gethostname()}: give --run a "
                 "folder that all machines share."
             )
-        model = chosen.model
-        own: Any = cell or (model.cell if model.is_own_cell else None)
-        encoder = model.encoder if model.is_own_encoder else None
+        own, encoder = own_code(chosen, cell)
         return go_on(open_run_of(task, path), screen, {}, cell=own, encoder=encoder, device=device, given=chosen)
+
+
+def own_code(chosen: Any, cell: Cell | None) -> tuple[Cell | str | None, str | None]:
+    """The cell and the encoder of a configuration that are the user's own, which a run is opened with again."""
+    model = chosen.model
+    return cell or (model.cell if model.is_own_cell else None), model.encoder if model.is_own_encoder else None
 
 
 def go_on(

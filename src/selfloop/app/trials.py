@@ -78,8 +78,7 @@ def begin_or_go_on(
     results = read_results(run)
     if results.get("finished"):
         return Trials(run.path, tuple(variants(chosen)), results)
-    own: Any = cell or (chosen.model.cell if chosen.model.is_own_cell else None)
-    encoder = chosen.model.encoder if chosen.model.is_own_encoder else None
+    own, encoder = training.own_code(chosen, cell)
     return go_on(run, screen, {}, cell=own, encoder=encoder, device=device)
 
 
@@ -139,11 +138,11 @@ def _train(
 
         for name, own in wanted.items():
             screen.begin_trial(name, len(wanted))
-            begun = None if parent is None else _begun(parent.path / name)
+            begun = None if parent is None else _begun(parent.path / name, task)
             if begun is None:
                 where = partial(place, name)
                 outcome = training.begin(task, own, None, screen, cell=cell, device=device, place=where)
-            elif is_scored(begun, read_progress(begun)):
+            elif not begun.has_checkpoint or is_scored(begun, read_progress(begun)):
                 outcome = training.Outcome(begun, read_results(begun), finished=True)
             else:
                 outcome = training.go_on(begun, screen, {}, cell=cell, encoder=encoder, device=device)
@@ -155,14 +154,21 @@ def _train(
         return _conclude(parent, [*wanted], results, screen)
 
 
-def _begun(path: Path) -> Run | None:
-    """A run to go on with; of one that was stopped before its first checkpoint nothing is left."""
+def _begun(path: Path, task: str) -> Run | None:
+    """A run to go on with, or that is finished; of one that was stopped before its first checkpoint nothing is left.
+
+    Raises:
+        RunError: there is something else.
+    """
     if not exists(path):
         return None
-    if not Run(path).has_checkpoint:
-        shutil.rmtree(path)
-        return None
-    return Run.open(path)
+    run = Run(path)
+    if run.has_checkpoint or exists(run.results):
+        return Run.open(path)
+    if not run.can_begin(task):
+        raise RunError(f"{path} has no checkpoint, and is not overwritten. Move it away, or restore its folder resume.")
+    shutil.rmtree(path)
+    return None
 
 
 def _conclude(parent: Run, names: Sequence[str], results: Sequence[Mapping[str, Any]], screen: Screen) -> Trials:

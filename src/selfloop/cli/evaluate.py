@@ -105,7 +105,7 @@ def evaluate(
         }
         typer.echo(json.dumps({n: {k: v for k, v in f.items() if v != []} for n, f in facts.items()}))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # classes may be called [neutral]
     for name, score in scores.items():
         metrics = score.metrics()
         figures = [

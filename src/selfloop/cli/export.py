@@ -68,6 +68,9 @@ def export(
 
     if target == "list":
         table = target_table()
+        if as_json:
+            typer.echo(json.dumps(table))
+            return
         width = max(map(len, table))
         typer.echo("\n".join(f"{one:{width}}  {about}" for one, about in table.items()))
         return

@@ -92,7 +92,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps({name: facts for name, (facts, _) in found.items()}))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # classes may be called [neutral]
     for facts, shown in found.values():
         for one in shown:
             console.print(one)
@@ -195,8 +195,8 @@ def _memory(
         "or_more": found.is_open,
         "unit": found.unit,
         "spans": found.spans.tolist(),
-        "losses": found.losses.tolist(),
-        "errors": found.errors.tolist(),
+        "losses": [_finite(value) for value in found.losses],
+        "errors": [_finite(value) for value in found.errors],
         "loss_unit": found.loss_unit,
         "pictures": [str(picture)],
     }
@@ -210,7 +210,10 @@ def _flow(flows: _Flows, folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
     picture = folder / "gradient_flow.png"
     draw_gradient_flow(flows.after, picture, before=flows.before)
     norms = {
-        name: {"before": flows.before[name].relative.tolist(), "after": flow.relative.tolist()}
+        name: {
+            when: [_finite(value) for value in one.relative]
+            for when, one in (("before", flows.before[name]), ("after", flow))
+        }
         for name, flow in flows.after.items()
     }
     longest = next(iter(flows.after.values())).lags

@@ -1,6 +1,8 @@
 """``selfloop predict RUN DATA…``."""
 
 import json
+import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -54,8 +56,6 @@ def predict(
 
       selfloop predict runs/clips /dev/video0 --stream
     """
-    import sys
-
     from selfloop.app.pictures import draw_predictions
     from selfloop.app.predictions import write_rows
     from selfloop.cli.open_run import open_for
@@ -69,6 +69,8 @@ def predict(
     model = open_for(*needs, run, cell=cell, encoder=encoder)
     model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
     if stream:
+        if picture is not None or skip_bad:
+            raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
         _stream(model, data or [], format)
         return
     bad = BadItems(skip_bad)
@@ -77,7 +79,7 @@ def predict(
         if data:
             parts = [model.read(source, bad) for source in data]
         else:
-            typed = (line.rstrip("\r\n") for line in sys.stdin) if world.is_first else ()
+            typed = _typed() if world.is_first else ()
             parts = [model.lines(typed if world.size == 1 else world.from_first([*typed]))]
         if world.is_first:
             for place, reason in bad.found:
@@ -92,6 +94,17 @@ def predict(
             typer.echo(found.line() if format == "text" else json.dumps(found.facts(), ensure_ascii=False))
     if picture is not None:
         draw_predictions(model.drawing(predictions), picture)
+
+
+def _typed() -> Iterator[str]:
+    """The lines of stdin."""
+    try:
+        yield from (line.rstrip("\r\n") for line in sys.stdin)
+    except UnicodeDecodeError as error:
+        raise ArgumentError(
+            f"What predict reads from stdin must be {error.encoding}. Got other bytes: convert it, or give the file, "
+            "and its encoding as --set data.encoding=latin-1."
+        ) from error
 
 
 def _stream(model: Any, data: list[str], format: str) -> None:

@@ -30,9 +30,9 @@ def show(
       selfloop show gru --level assembly --target neon
     """
     from selfloop.compiler import show
-    from selfloop.tasks.choose_cell import choose_cell
+    from selfloop.tasks.choose_cell import find_cell
 
-    typer.echo(show(choose_cell(cell), level, target, _sizes(sizes or "")))
+    typer.echo(show(find_cell(cell), level, target, _sizes(sizes or "")))
 
 
 def _sizes(text: str) -> dict[str, int]:

@@ -89,6 +89,25 @@ def test_a_cell_of_ones_own_is_given_as_it_is():
         sl.load("mine")
 
 
+OWN = """from selfloop import cell, param, tanh
+
+
+@cell
+def mine(x, h, *, W=param("h x"), U=param("h h")):
+    h = tanh(W @ x + U @ h)
+    return h
+"""
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_a_cell_of_ones_own_file_that_a_table_of_settings_names_opens_with_the_model(tmp_path, resume):
+    """It was trained to the end, and then could not be opened."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "run.toml").write_text('[model]\ncell = "own.py:mine"\n')
+    model = sl.train("lm", "play.txt", config="run.toml", steps=4, run="mine", resume=resume, **SMALL)
+    assert model.model.rnn.cell.name == "mine"
+
+
 def test_progress_is_shown_unless_it_is_quiet(capsys):
     sl.train("lm", "play.txt", steps=2, run="shown", **{**SMALL, "quiet": False})
     shown = capsys.readouterr()

@@ -123,6 +123,24 @@ def test_stopped_it_goes_on_where_it_was_and_ends_as_if_it_had_not_been(whole, t
         sl.resume("cv", quiet=True, minutes=1)
 
 
+def test_what_is_finished_is_kept_also_without_its_checkpoints(tmp_path):
+    """It was removed, and trained anew."""
+    sl.train("classify", "words.csv", steps=4, folds=3, run="cv", listener=StopsIn(2), **SMALL)
+    shutil.rmtree(tmp_path / "cv" / "fold-1" / "resume")
+    before = (tmp_path / "cv" / "fold-1" / "model.safetensors").stat().st_mtime_ns
+    assert sl.resume("cv", quiet=True).results["finished"]
+    assert (tmp_path / "cv" / "fold-1" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_what_is_no_training_is_not_removed(tmp_path):
+    sl.train("classify", "words.csv", steps=4, folds=3, run="cv", listener=StopsIn(2), **SMALL)
+    (tmp_path / "cv" / "fold-3").mkdir()
+    (tmp_path / "cv" / "fold-3" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"fold-3 has no checkpoint, and is not overwritten"):
+        sl.resume("cv", quiet=True)
+    assert (tmp_path / "cv" / "fold-3" / "notes.txt").read_text() == "mine"
+
+
 def test_the_command_line_shows_each_and_the_mean(selfloop, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     options = ("--steps", 4, "--hidden", 8, "--embedding-size", 4, "--run", "cv")

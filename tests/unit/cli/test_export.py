@@ -117,6 +117,11 @@ def test_a_package_that_is_missing_is_named(runs, selfloop, tmp_path, monkeypatc
     assert said == "Export to ONNX needs onnxruntime, which is not here: pip install 'selfloop[export]'.\n"
 
 
+def test_the_targets_are_json_where_that_is_asked_for(selfloop):
+    said = selfloop("export", "--target", "list", "--json")
+    assert "cortex-m7" in json.loads(said.out)
+
+
 def test_the_help_names_every_form():
     for option, names in (("to", FORMS), ("weights", WEIGHTS)):
         (help_,) = [p.help for p in export.__annotations__[option].__metadata__]

@@ -35,6 +35,25 @@ def run(words, selfloop, tmp_path, made_once):
     return made_once(train, tmp_path / "run")
 
 
+def test_stdin_that_is_no_text_is_one_sentence(run, selfloop, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("na\xefve\n".encode("latin-1")), "utf-8"))
+    said = selfloop("predict", run)
+    assert said.status == 2
+    assert "stdin must be utf-8. Got other bytes" in said.err
+
+
+def test_names_in_brackets_are_shown_as_they_are(words, selfloop, tmp_path):
+    """They were taken for colours, or ended in a traceback."""
+    (tmp_path / "data").mkdir()
+    for name, path in zip(("[inst].txt", "[neutral].txt"), sorted(words.iterdir()), strict=True):
+        (tmp_path / "data" / name).write_bytes(path.read_bytes())
+    small = ("--hidden-size", "8", "--embedding-size", "4", "--steps", "4")
+    assert selfloop("train", "classify", tmp_path / "data", "--run", tmp_path / "run", *small).status == 0
+    said = selfloop("evaluate", tmp_path / "run")
+    assert said.status == 0, said.err
+    assert "[inst]" in said.out and "[neutral]" in said.out
+
+
 def test_a_file_is_predicted_in_each_form(run, selfloop, tmp_path):
     new = tmp_path / "new.txt"
     new.write_text("aaa\nbb\n")

@@ -153,6 +153,13 @@ def test_an_npz_holds_x_and_y_or_a_pair_for_each_part(tmp_path):
     assert other.test.places == [f"{tmp_path / 'b.npz'}, item 1 of x_test"]
 
 
+@pytest.mark.parametrize("name", ["dev", "validation", "VAL"])
+def test_parts_of_an_npz_are_named_as_everywhere(tmp_path, name):
+    x, y = np.arange(24.0).reshape(4, 3, 2), np.array([0, 1, 0, 1])
+    np.savez(tmp_path / "a.npz", **{"x_Train": x, "y_Train": y, f"x_{name}": x[:1], f"y_{name}": y[:1]})
+    assert (len(read(tmp_path / "a.npz").train), len(read(tmp_path / "a.npz").valid)) == (4, 1)
+
+
 def test_names_of_classes_in_an_npz_may_be_text_or_bytes(tmp_path):
     for y in (["up", "down"], [b"up", b"down"]):
         np.savez(tmp_path / "a.npz", X=np.ones((2, 3)), Y=np.array(y))
@@ -172,6 +179,9 @@ def test_bytes_of_three_dimensions_in_an_npz_are_images(tmp_path):
         ({"x": np.ones((3, 2))}, "has no labels for 'x': add an array 'y'"),
         ({"X_train": np.ones((3, 2))}, "has no labels for 'X_train': add an array 'Y_train'"),
         ({"x": np.ones(3), "y": np.zeros(3)}, "must hold 'x' as (N, T) or (N, T, C)"),
+        ({"x_extra": np.ones((3, 2)), "x": np.ones((3, 2))}, "'x_extra' names no part: train, valid or test"),
+        ({"x_val": np.ones((3, 2)), "x_dev": np.ones((3, 2))}, "'x_val' and 'x_dev' are of one part"),
+        ({"x": np.ones((2, 2)), "y": np.array([b"a", b"\xff"])}, "holds bytes in 'y' that are not UTF-8"),
         ({"data": np.ones(3)}, "must hold arrays 'x' and 'y', or 'x_train', 'y_train' and so on. Got 'data' instead"),
         ({"x": np.array([Trap()], object), "y": np.zeros(1)}, "Python objects, which are never loaded"),
         ({"x": np.array([[1, 2], [1, np.nan]]), "y": np.zeros(2)}, "item 2 of x holds NaN at step 2"),

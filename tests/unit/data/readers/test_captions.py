@@ -57,6 +57,15 @@ def everything(parts):
     }
 
 
+@pytest.mark.parametrize("said", [{"caption": "a dog"}, {"raw": None, "id": 1}, ["a dog"]])
+def test_what_is_no_caption_is_refused(place, said):
+    """It became the caption None."""
+    rows = [{"file_name": name, "captions": [said if name == "b.png" else "a cat"]} for name in NAMES]
+    folder = place({**PHOTOS, "metadata.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    assert "line 2" in refusal(folder)
+    assert set(everything(read(folder, skip=True))) == {"a.png", "c.png", "d.png"}
+
+
 refusal = partial(refused, read)
 
 

@@ -1,4 +1,6 @@
+import io
 import json
+import os
 import sys
 from collections import Counter
 from functools import partial
@@ -196,6 +198,42 @@ def test_paths_in_a_table_are_relative_to_it(place):
     assert "names 'j.png', which cannot be read as an image" in refusal(folder / "gone.csv")
 
 
+def test_a_path_that_is_another_kind_of_file_is_refused_and_the_others_are_read(place):
+    """It made texts of all paths, in which folders are named like the classes."""
+    rows = [{"image": f"{n}.png", "label": "ab"[n % 2]} for n in range(5)] + [{"image": "x.heic", "label": "a"}]
+    image = io.BytesIO()
+    Image.new("L", (2, 2)).save(image, "PNG")
+    place({f"{n}.png": image.getvalue() for n in range(5)})
+    folder = place({"a.jsonl": lines(*rows)})
+    assert "line 6 names 'x.heic'" in refusal(folder / "a.jsonl")
+    assert len(everything(read(folder / "a.jsonl", skip=True))) == 5
+
+
+def test_a_counter_is_no_label(place):
+    folder = place({"a.csv": "id,x1,x2,quality\n1,1,2,3\n1,2,3,4\n2,3,4,5\n2,4,5,6\n", "b.csv": "id,text\n1,a\n1,b\n"})
+    for name in ("a.csv", "b.csv"):
+        assert "holds no labels in its columns" in refusal(folder / name)
+
+
+def test_the_column_split_is_no_input_of_what_is_predicted(place):
+    folder = place({"a.csv": "split,t0,t1\ntrain,1,2\ntest,3,4\n", "b.csv": "review,split\nfine,train\n"})
+    assert [v.tolist() for v in read_unlabelled(folder / "a.csv", bad=BadItems()).inputs] == [[[1], [2]], [[3], [4]]]
+    assert read_unlabelled(folder / "b.csv", bad=BadItems()).inputs == ["fine"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_without_the_mark_that_its_encoding_has_is_said(place, encoding):
+    folder = place({"a.csv": FOUR})
+    assert f"a.csv is not {encoding}" in refusal(folder / "a.csv", encoding=encoding)
+
+
+def test_a_first_record_of_many_lines_is_one(place):
+    long = '"' + "Dear all;\n" * 80 + '"'
+    folder = place({"a.csv": f"{long},x\nb,y\nc,x\nd,y\n"})
+    options = {"format": TableFormat(header=False), "input": "1", "label": "2"}
+    assert len(everything(read(folder / "a.csv", **options))) == 4
+
+
 def test_kind_text_reads_numbers_and_paths_as_they_are_written(place):
     path = place({"a.csv": "x,label\n1.png,a\n2.png,b\n3.png,a\n"}) / "a.csv"
     assert everything(read(path, kind="text"))[0] == ("1.png", "a")
@@ -274,6 +312,19 @@ def test_a_file_for_each_class_holds_a_line_for_each_example(place):
     dataset = read(folder)
     assert everything(dataset) == [("Kaló", "Greek"), ("Chris", "Greek"), ("Adam", "Irish"), ("Byrne", "Irish")]
     assert f"{folder / 'Irish.txt'}, line 3" in dataset.train.places + dataset.valid.places
+
+
+def test_the_name_of_a_class_may_hold_dots(place):
+    folder = place({"New.York.txt": "a\nb", "New.Jersey.txt": "c\nd"})
+    assert {label for _, label in everything(read(folder))} == {"New.York", "New.Jersey"}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom a folder can refuse")
+def test_a_folder_that_cannot_be_read_is_said(place):
+    folder = place({"a/1.txt": "a", "b/1.txt": "b"})
+    (folder / "b").chmod(0)
+    assert "cannot be read (Permission denied)" in refusal(folder)
+    (folder / "b").chmod(0o700)
 
 
 def test_files_whose_names_mark_splits_are_the_splits(place):
