@@ -73,6 +73,7 @@ def evaluate(
     from selfloop.config import changed
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
+    from selfloop.tasks.reading import bad_items
     from selfloop.tasks.table import PARTS
     from selfloop.world import joined_world
 
@@ -85,13 +86,16 @@ def evaluate(
     model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
+    bad = bad_items(model.config.data)
     with joined_world() as world:
         model.world = world
         console = Console(stderr=True, quiet=as_json or not world.is_first, highlight=False)
         with scoring(console, kind) as report:
-            scores = model.scores(model.parts(data, column, **more), sample=sample, report=report)
+            scores = model.scores(model.parts(data, column, bad=bad, **more), sample=sample, report=report)
     if not world.is_first:
         return
+    for place, reason in bad.found:
+        typer.echo(f"left out: {place} {reason}", err=True)
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
         try:

@@ -22,6 +22,7 @@ from selfloop.compiler import (
     stack_code,
     tools,
 )
+from selfloop.errors import ArgumentError
 from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
@@ -78,6 +79,7 @@ class Steps:
     ) -> None:
         bits, target = BITS[like.dtype], host_target()
         self._kernels = [_kernels(graph.text, tuple(sorted(own.items())), bits, target, batch, form) for own in sizes]
+        self._graph, self._sizes = graph, sizes
         self._input, self._output, self._batch = graph.input, output, batch
         self._states = {name: like.new_zeros(2, len(sizes), batch, size) for name, size in states.items()}
         self.x = like.new_zeros(batch, graph.shape(graph.input)[0].value(sizes[0]))
@@ -123,7 +125,18 @@ class Steps:
         self.run = self._alone if self.threads == 1 else self._run_at_pace
 
     def set_weights(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
-        """Take other weights."""
+        """Take other weights.
+
+        Raises:
+            ArgumentError: one has another shape.
+        """
+        for sizes, own in zip(self._sizes, weights, strict=True):
+            for name in self._graph.leaves.keys() & own.keys():
+                w, expected = own[name], tuple(size.value(sizes) for size in self._graph.shape(name))
+                if tuple(w.shape) != expected:
+                    raise ArgumentError(
+                        f"The '{name}' of {self._graph.name} must be of shape {expected}. Got {tuple(w.shape)} instead."
+                    )
         self.weights = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
         self._alive: list[object] = []
         recorder = Recorder(tools(self._kernels[0].bits, self._kernels[0].target), 1)

@@ -16,7 +16,12 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd import forward_ad
 from torch.fx.experimental.symbolic_shapes import guard_or_false
-from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+)
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 __all__ = [
@@ -34,6 +39,7 @@ __all__ = [
     "is_forward_mode",
     "is_jit_tracing",
     "is_legacy_batched",
+    "is_only_its_class",
     "is_zero_tensor",
     "lerp_each",
     "onednn_has_bfloat16",
@@ -112,6 +118,14 @@ def forward_hooks(module: torch.nn.Module) -> tuple[Hooks, Hooks] | None:
         [(hook, key in with_kwargs[0]) for key, hook in (*_global_forward_pre_hooks.items(), *before.items())],
         [(hook, key in with_kwargs[1]) for key, hook in (*_global_forward_hooks.items(), *after.items())],
     )
+
+
+def is_only_its_class(module: torch.nn.Module) -> bool:
+    """Whether a call of a module is no more than the `forward` of its class: it has no hooks, of gradients neither, and
+    no `forward` of its own.
+    """
+    gradients = module._backward_hooks, module._backward_pre_hooks, _global_backward_hooks, _global_backward_pre_hooks
+    return forward_hooks(module) is None and not any(gradients) and "forward" not in vars(module)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from selfloop.kernels.cross_entropy import linear_cross_entropy, of_logits
-from selfloop.kernels.torch_internals import forward_hooks
+from selfloop.kernels.torch_internals import is_only_its_class
 
 ReadOut: TypeAlias = Callable[[Tensor, nn.Module], Tensor]
 """What a model returns in place of its logits: made of what its readout would read, (..., K), and of the readout."""
@@ -46,7 +46,7 @@ def cross_entropy(
         if where is not None:  # by numbers torch gathers five times as fast as by a mask
             rows = rows.index_select(0, where.flatten().nonzero()[:, 0])
         flat, options = labels.flatten(), (ignore_index, label_smoothing, divisor)
-        if type(readout) is not nn.Linear or forward_hooks(readout):
+        if type(readout) is not nn.Linear or not is_only_its_class(readout):
             return of_logits(readout(rows), flat, class_weights, *options)
         return linear_cross_entropy(
             rows,

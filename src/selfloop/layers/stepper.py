@@ -1,8 +1,9 @@
 """``Stepper``: one step at a time, in microseconds, for what arrives as it happens."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,20 @@ from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State, rows
 
 Number = TypeVar("Number", bound=np.generic)
+
+
+P = ParamSpec("P")
+
+
+def _with_tensors_of_any_mode(function: Callable[P, None]) -> Callable[P, None]:
+    """What makes tensors that are written to later, inside and outside of torch.inference_mode, and records nothing."""
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            function(*args, **kwargs)
+
+    return called
 
 
 class Stepper:
@@ -53,6 +68,7 @@ class Stepper:
     ((5,), State(h=(2, 1, 5), c=(2, 1, 5)))
     """
 
+    @_with_tensors_of_any_mode
     def __init__(self, rnn: Recurrent, batch_size: int = 1, record: Sequence[str] = (), weights: str = "f32") -> None:
         if not isinstance(rnn, Recurrent):
             raise ArgumentError(
@@ -183,7 +199,7 @@ class Stepper:
             for name, s in new.tensors.items():
                 self._steps.states[name].copy_(s)
 
-    @torch.no_grad()
+    @_with_tensors_of_any_mode
     def refresh(self) -> None:
         """Read the weights again; the state stays.
 
@@ -283,10 +299,13 @@ class Stepper:
     def _joint_step(self, x: npt.NDArray[Any] | Tensor, given: Mapping[str, npt.NDArray[Any] | Tensor]) -> Any:
         """A step of a cell with further inputs, which it reads side by side."""
         inputs = {"x": x, **given}
-        rows: dict[str, Any] = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
+        rows: dict[str, Any] = {
+            name: torch.from_numpy(np.ascontiguousarray(v)) if isinstance(v, np.ndarray) else v
+            for name, v in inputs.items()
+        }
         is_one = np.ndim(x) == 1
         if is_one:
-            rows = {name: v[None] for name, v in rows.items()}
+            rows = {name: v[None] if isinstance(v, Tensor) else v for name, v in rows.items()}
         joint = join("Stepper", rows.pop("x"), rows, self.rnn._input_sizes, batch_first=False)
         y = self._step(joint[0] if is_one else joint)
         return y if isinstance(x, Tensor) else y.cpu().numpy()

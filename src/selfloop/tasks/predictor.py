@@ -87,12 +87,15 @@ class TrainedModel(ABC):
     world: World = ALONE
 
     @abstractmethod
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Examples | Text]:
+    def parts(
+        self, source: str | None = None, column: str | None = None, *, bad: BadItems | None = None
+    ) -> Mapping[str, Examples | Text]:
         """Data to score, by name: all of a source, or the run's own validation and test data.
 
         Args:
             source: as in `selfloop train`.
             column: of a table, that of the input; None for the run's own.
+            bad: takes what cannot be used, if it skips that; None for as the run was trained.
 
         Raises:
             DataError: the source cannot be read, or holds what the model cannot know.
@@ -215,10 +218,12 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
     def read_known(self, source: str, column: str | None, bad: BadItems) -> Part:
         """All data of a source, with what is true of them."""
 
-    def parts(self, source: str | None = None, column: str | None = None) -> Mapping[str, Part]:
+    def parts(
+        self, source: str | None = None, column: str | None = None, *, bad: BadItems | None = None
+    ) -> Mapping[str, Part]:
         """Data to score, by name; see `TrainedModel.parts`."""
         config: Any = self.config
-        bad = bad_items(config.data)
+        bad = bad or bad_items(config.data)
         if source is not None:
             return {Path(source).name: self.read_known(source, column, bad)}
         return held_out(self.read_dataset(config, bad))
@@ -324,7 +329,12 @@ class ScoresPairs(ABC):
 
     @abstractmethod
     def parts(
-        self, source: str | None = None, column: str | None = None, target: str | None = None
+        self,
+        source: str | None = None,
+        column: str | None = None,
+        target: str | None = None,
+        *,
+        bad: BadItems | None = None,
     ) -> Mapping[str, Examples]:
         """Pairs to score, by name."""
 

@@ -91,6 +91,8 @@ def test_bad_sequences_are_listed_in_the_runs_folder(lights, selfloop, tmp_path)
     assert said.status == 0
     (skipped,) = (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()
     assert "gone.mp4" in skipped
+    said = selfloop("evaluate", tmp_path / "run", source)
+    assert said.status == 0 and "left out: " in said.err and "gone.mp4" in said.err
 
 
 def test_labels_of_words_stand_beside_the_words(selfloop, tmp_path, monkeypatch):

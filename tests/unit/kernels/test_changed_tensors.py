@@ -103,3 +103,50 @@ def test_a_rate_is_no_truth_value(rate):
     """Of positional arguments that are one too few, `dropout` got `batch_first`."""
     with pytest.raises(ArgumentError, match=rf"'dropout' must be a share .* Got {rate} instead"):
         sl.LSTM(3, 4, 2, True, True, rate)
+
+
+def test_a_stepper_takes_no_weight_of_another_shape():
+    rnn = sl.LSTM(3, 4)
+    stepper = sl.Stepper(rnn)
+    rnn.weight_ih_l0 = nn.Parameter(torch.randn(3, 16))
+    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\)\. Got \(3, 16\) instead"):
+        stepper.refresh()
+    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\)\. Got \(3, 16\) instead"):
+        sl.Stepper(rnn)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_stepper_may_be_made_in_inference_mode_and_used_outside_of_it(inside):
+    rnn, x = sl.LSTM(3, 4), torch.randn(5, 3)
+    with torch.inference_mode(inside):
+        stepper = sl.Stepper(rnn)
+    with torch.inference_mode(not inside):
+        stepper.reset()
+        found = [stepper(row).clone() for row in x]
+        stepper.refresh()
+        stepper.reset()
+        stepper(x[:1])
+    torch.testing.assert_close(torch.stack(found)[:, None], rnn(x[:, None])[0])
+
+
+def test_a_stepper_names_what_is_no_tensor():
+    rnn = sl.Recurrent(sl.cells.phased_lstm, 3, 4)
+    _, name = rnn.cell.inputs
+    with pytest.raises(ArgumentError, match=f"'{name}' of Stepper"):
+        sl.Stepper(rnn)(torch.randn(3), **{name: 0.1})
+
+
+def test_a_readout_with_hooks_or_a_forward_of_its_own_is_called():
+    from selfloop.layers.read_out import cross_entropy
+
+    x, labels = torch.randn(300, 64, requires_grad=True), torch.randint(0, 500, (300,))
+    plain, seen = nn.Linear(64, 500), []
+    read_out = cross_entropy(labels)
+    expected = read_out(x, plain)
+    plain.register_full_backward_hook(lambda *_: seen.append(1))
+    torch.testing.assert_close(read_out(x, plain), expected)
+    read_out(x, plain).backward()
+    assert seen
+    patched = nn.Linear(64, 500)
+    patched.forward = lambda rows: nn.Linear.forward(patched, rows) * 0
+    torch.testing.assert_close(read_out(x, patched), torch.tensor(500.0).log())

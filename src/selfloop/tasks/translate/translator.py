@@ -147,7 +147,12 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
         return Examples(lines, [], [f"line {number}" for number in range(1, 1 + len(lines))])
 
     def parts(
-        self, source: str | None = None, column: str | None = None, target: str | None = None
+        self,
+        source: str | None = None,
+        column: str | None = None,
+        target: str | None = None,
+        *,
+        bad: BadItems | None = None,
     ) -> Mapping[str, Examples]:
         """Pairs to score, by name: all of a source, or the run's own validation and test pairs.
 
@@ -155,14 +160,15 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
             source: as in `selfloop train translate`.
             column: of a table, that of the source; None for the run's own.
             target: the file of translations, where the source is one of sentences.
+            bad: as of `TrainedModel.parts`.
 
         Raises:
             DataError: a file cannot be read.
         """
         if source is None or target is None:
-            return super().parts(source, column)
+            return super().parts(source, column, bad=bad)
         config = self.config
-        how = reading(config.data, bad_items(config.data), column)
+        how = reading(config.data, bad or bad_items(config.data), column)
         return {Path(source).name: PairReader(how, {"train": target}).score(source)}
 
     def score(  # type: ignore[override]  # its own parts
