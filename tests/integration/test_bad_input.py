@@ -203,6 +203,6 @@ def test_of_a_learning_rate_at_which_logits_overflow(train, play, small, tmp_pat
     assert (status, out) == (2, "")
     assert err.endswith(
         "selfloop: The loss is no longer finite, so training has diverged. Lower the learning rate, such as --set "
-        "training.learning_rate=0.001; the best weights so far are in the run's folder.\n"
+        "training.learning_rate=0.001.\n"
     )
     assert "Traceback" not in err
