@@ -102,10 +102,11 @@ def compile_or_explain(problem: Problem) -> Failure | None:
     if torch.compiler.is_compiling() or is_jit_tracing():
         return None
     sizes_of(problem.graph.text, problem.shapes)  # raises where a weight does not fit
-    key = problem.graph.text, problem.x.dtype, is_bfloat16(problem)
+    in_bfloat16 = is_bfloat16(problem)
+    key = problem.graph.text, problem.x.dtype, in_bfloat16
     if key not in FAILED:
         try:
-            kernels = kernels_of(as_float(problem) if is_bfloat16(problem) else problem)
+            kernels = kernels_of(as_float(problem) if in_bfloat16 else problem)
             for name in _kernels_needed(problem):
                 if getattr(kernels, name) is not None:
                     kernels.address(name)  # it compiles now

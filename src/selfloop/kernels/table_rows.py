@@ -59,12 +59,12 @@ def move_rows(
     Args:
         table: [all rows, size].
         squares: of its size and type.
-        gradient: of the table, sparse and coalesced: each row is in it once.
-        keep: of each of its rows: [rows].
-        shrink: as well.
-        share: of all rows.
-        eps: as well.
-        rate: as well.
+        gradient: of the table, sparse and coalesced: each of its rows is in it once.
+        keep: what each of these rows keeps of its second moments, [rows].
+        shrink: what it keeps of its weights, [rows].
+        share: what a squared gradient adds to a second moment.
+        eps: what is added to the root of a second moment.
+        rate: what the gradient over that root is multiplied by.
     """
     rows, g = gradient.indices()[0], gradient.values()
     if not _is_compiled(table, squares, rows, g, keep, shrink):
@@ -79,9 +79,7 @@ def move_rows(
 
 
 def _is_compiled(*tensors: Tensor) -> bool:
-    """Whether there are kernels for these: all but one are of a type that kernels have, and all lie in the CPU's
-    memory without gaps.
-    """
+    """Whether there are kernels for these, floats of one type and the int64 numbers of rows, contiguous on the CPU."""
     is_here = UNSUPPORTED is None and are_plain(tensors) and all(v.is_contiguous() for v in tensors)
     return is_here and {v.dtype for v in tensors} in _TYPES
 

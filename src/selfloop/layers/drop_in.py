@@ -283,7 +283,7 @@ class RNN(_DropIn[Tensor]):
         bidirectional: whether a second RNN runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
@@ -353,7 +353,7 @@ class LSTM(_DropIn[tuple[Tensor, Tensor]]):
         proj_size: the size that the output is projected to; 0 for no projection.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 
@@ -430,7 +430,7 @@ class GRU(_DropIn[Tensor]):
         bidirectional: whether a second GRU runs from the end.
         device: of the parameters.
         dtype: of the parameters.
-        weight_drop: the share from 0 to 1 of the recurrent weights that is off in a training call.
+        weight_drop: the share in [0, 1) of the recurrent weights that is off in a training call.
         recompute: activation checkpointing, in segments of so many steps; see `Recurrent`.
         backend: ``"auto"`` is the fastest that can run the cell; a name from `explain` is that one alone.
 

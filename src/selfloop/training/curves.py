@@ -76,7 +76,8 @@ def figure_of(run: Run, unit: str, kept: int = 0) -> Figure:
         axes.plot(*zip(*valid, strict=True), color=VALID, linewidth=2, marker="o", markersize=5, label=label)
         axes.plot(step, loss, color=VALID, marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2)
         late = [loss for s, loss, _ in train if s > train[-1][0] / 50]  # the first losses would flatten the rest
-        top, bottom = max([*late, *(loss for _, loss in valid)]), min([*late, *(loss for _, loss in valid)])
+        shown = [*late, *(loss for _, loss in valid)]
+        top, bottom = max(shown), min(shown)
         margin = 0.04 * (top - bottom) or 0.5
         axes.set_ylim(bottom - margin, top + margin)
     axes.set_xlabel("updates", fontsize=13)

@@ -27,7 +27,6 @@ MOVE_ROWS_BLOCK = ("begin", "end", "size", "rows", "table", "squares", "gradient
                     this, and the rate
 """
 
-
 AHEAD = 8
 """Rows from one to that which is fetched meanwhile: they lie all over a table that no cache holds. Averaging then takes
 half of the time, and moving three quarters (3,500 rows of 20,000 with 128 numbers; 4 and 16 rows are alike)."""
