@@ -408,7 +408,7 @@ def sizes_of(cell: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
     sizes = graph.solve(known)
     for name, shape in given.items():
         try:
-            expected = tuple(size.value(sizes) for size in graph.shape(name))
+            expected = graph.shape_at(name, sizes)
         except KeyError:  # of a size that this one alone tells, by as many axes
             expected = None
         if shape != expected:

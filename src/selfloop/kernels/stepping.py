@@ -132,7 +132,7 @@ class Steps:
         """
         for sizes, own in zip(self._sizes, weights, strict=True):
             for name in self._graph.leaves.keys() & own.keys():
-                w, expected = own[name], tuple(size.value(sizes) for size in self._graph.shape(name))
+                w, expected = own[name], self._graph.shape_at(name, sizes)
                 if tuple(w.shape) != expected:
                     raise ArgumentError(
                         f"The '{name}' of {self._graph.name} must be of shape {expected}. Got {tuple(w.shape)} instead."

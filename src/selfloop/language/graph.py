@@ -145,6 +145,14 @@ class Graph:
         """The shape of the input, a state or a parameter."""
         return self.nodes[self.leaves[name]].shape
 
+    def shape_at(self, name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The same in numbers, given the number of each named size.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        return tuple(size.value(sizes) for size in self.shape(name))
+
     def solve(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """The number of each named size, from the shapes of input, states and parameters; their last sizes count."""
         known = {"": 1}

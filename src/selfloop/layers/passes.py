@@ -110,7 +110,7 @@ def planned(
     is_whole = cell.graph.per_step is cell.graph and {*terms} <= {1, 2}
     passes = []
     for layer, (each, shapes, own) in enumerate(zip(numbers, states, suffixes, strict=True)):
-        count = sum(math.prod(size.value(each) for size in cell.graph.shape(name)) for name in weights)
+        count = sum(math.prod(cell.graph.shape_at(name, each)) for name in weights)
         form = Form(is_stacked, True, tuple(shapes.values()), terms if is_whole and 2 in terms else ())
         first, row = (layer * len(shapes), 0) if is_named_by_layer else (0, layer * directions)
         passes.append(
@@ -136,8 +136,7 @@ def planned(
 
 def _states_of(cell: Cell, numbers: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """The shape of each of the cell's states, given the number of each named size."""
-    shape = cell.graph.shape
-    return {name: tuple(size.value(numbers) for size in shape(name)) for name in cell.graph.states}
+    return {name: cell.graph.shape_at(name, numbers) for name in cell.graph.states}
 
 
 def _check_layers(

@@ -143,7 +143,7 @@ class Recurrent(nn.Module):
         for layer, own in enumerate(self._passes):
             for one in own:
                 for name, of_cell in self._parameter_names().items():
-                    shape = [size.value(one.sizes) for size in cell.graph.shape(of_cell)]
+                    shape = cell.graph.shape_at(of_cell, one.sizes)
                     weight = torch.empty(shape, device=device, dtype=dtype)
                     if of_cell in cell.fixed:
                         self.register_buffer(name + one.suffix, weight)
@@ -563,7 +563,7 @@ class Recurrent(nn.Module):
             elif own:
                 found[name] = torch.add(*map(self._tensor, own))
             else:
-                found[name] = self._like.new_zeros([size.value(one.sizes) for size in self.cell.graph.shape(name)])
+                found[name] = self._like.new_zeros(self.cell.graph.shape_at(name, one.sizes))
         return found
 
     def _tensor(self, name: str) -> Tensor:

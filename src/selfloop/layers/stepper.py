@@ -24,8 +24,6 @@ from selfloop.layers.recurrent import Recurrent
 from selfloop.layers.state import State, rows
 
 Number = TypeVar("Number", bound=np.generic)
-
-
 P = ParamSpec("P")
 
 

@@ -36,13 +36,12 @@ class AdamW(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         whole = self.param_groups
-        by_rows = [group for group in whole if group.get("by_rows")]
-        self.param_groups = [group for group in whole if group not in by_rows]
+        self.param_groups = [group for group in whole if not group.get("by_rows")]
         try:
             super().step()
         finally:
             self.param_groups = whole
-        for group in by_rows:
+        for group in (group for group in whole if group.get("by_rows")):
             for p in group["params"]:
                 if p.grad is not None:
                     self._move_rows(group, p, p.grad)

@@ -37,8 +37,7 @@ class Pass:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each state; the first is the output, a vector."""
-        shape = self.graph.shape
-        return {name: tuple(size.value(self.sizes) for size in shape(name)) for name in self.graph.states}
+        return {name: self.graph.shape_at(name, self.sizes) for name in self.graph.states}
 
     @property
     def states(self) -> dict[str, int]:
