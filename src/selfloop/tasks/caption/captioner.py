@@ -7,25 +7,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from selfloop.data import Tokenizer
 from selfloop.data.batches import Report, in_order
 from selfloop.data.examples import BadItems, Examples
 from selfloop.data.media.image_files import Picture
 from selfloop.data.readers.captioned import CaptionReader
-from selfloop.data.text.token_kinds import UNKNOWN
 from selfloop.decoding import Hypothesis, beam_search
 from selfloop.errors import RunError
 from selfloop.language import Cell
 from selfloop.layers.read_out import cross_entropy
-from selfloop.models.decoder import DecoderState
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Vision
 from selfloop.options.caption import CaptionConfig, CaptionerOptions
 from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Prediction, Score
+from selfloop.tasks.caption.speaker import Speaker
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
 from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
 from selfloop.tasks.reading import bad_items, reading
@@ -178,12 +176,20 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
     def surprise(self, sentences: Sentences) -> TokenScore:
         """How much captions surprise the model, each token given those before it."""
         nats, device = dict[int, float](), self.device
-        for rows in self.world.share(in_order([len(tokens) for tokens in sentences.tokens], 2 * BATCH)):
-            seen, inputs, targets, lengths = sentences.batch(rows)
-            known, targets = None if lengths is None else lengths.to(device), targets.to(device)
-            judged = targets != IGNORED
-            loss = cross_entropy(targets[judged], divisor=1)
-            nats[int(rows[0])] = float(self.model(seen.to(device), inputs.to(device), known, judged, loss))
+        images = range(len(sentences.gallery))
+        for first in self.world.share(images[::BATCH]):  # an image is taken in once, for all its captions
+            some = images[first : first + BATCH]
+            state = self.model.encode(sentences.gallery.seen(some).to(device))
+            about = np.flatnonzero((sentences.images >= some.start) & (sentences.images < some.stop))
+            for part in in_order([len(sentences.tokens[row]) for row in about], 2 * BATCH):
+                rows = about[part]
+                inputs, targets, lengths = sentences.texts(rows)
+                known, targets = None if lengths is None else lengths.to(device), targets.to(device)
+                judged = targets != IGNORED
+                loss = cross_entropy(targets[judged], divisor=1)
+                image = torch.from_numpy(sentences.images[rows] - first)
+                total, _ = self.model.decoder(inputs.to(device), state.select(image), known, judged, loss)
+                nats[int(rows[0])] = float(total)
         return TokenScore(math.fsum(self.world.joined(nats).values()), sum(map(len, sentences.tokens)))
 
     @torch.no_grad()
@@ -223,9 +229,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
         speaker = Speaker(self.model, self.tokenizer)
         chosen = self.config.decoding.model_dump()
         for rows in self.world.share(in_order([1] * len(images), BATCH, report)):
-            state = self.model.encode(images.seen(rows).to(device))
-            logits, state = speaker.step(torch.full((len(rows),), end, device=device), state)
-            logits[:, end] = -torch.inf  # a caption has a word
+            logits, state = speaker.begin(images.seen(rows).to(device))
             hypotheses = beam_search(speaker, logits, state, end=end, **chosen)
             found |= {row: best for row, (best, *_) in zip(rows.tolist(), hypotheses, strict=True)}
         found = self.world.joined(found)
@@ -239,21 +243,3 @@ IMAGES = Takes(
     unit="image",
     argument="images",
 )
-
-
-class Speaker:
-    """A model that never says ``<unk>``.
-
-    Attributes:
-        never: the tokens that are not said.
-    """
-
-    def __init__(self, model: ImageWriter, tokenizer: Tokenizer) -> None:
-        unknown = tokenizer.encode(UNKNOWN) if tokenizer.kind == "word" else []
-        self._model, self.never = model, unknown
-
-    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """The logits of the next token, and the new state."""
-        logits, state = self._model.step(tokens, state)
-        logits[:, self.never] = -torch.inf
-        return logits, state

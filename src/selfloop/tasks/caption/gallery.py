@@ -128,11 +128,15 @@ class Sentences:
 
         The images that `mirror` marks are seen in a mirror. A target beyond the end of a caption is `IGNORED`.
         """
+        return self.gallery.seen(self.images[rows], mirror), *self.texts(rows)
+
+    def texts(self, rows: Sequence[int] | npt.NDArray[np.integer]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The inputs (T, B), the targets (T, B), and the lengths of some of them, as in `batch`."""
         targets, lengths = pad([self.tokens[row] for row in rows])
         inputs = torch.cat([torch.full_like(targets[:1], self.start), targets[:-1]])
         if lengths is not None:
             targets = targets.masked_fill(torch.arange(len(targets))[:, None] >= lengths, IGNORED)
-        return self.gallery.seen(self.images[rows], mirror), inputs, targets, lengths
+        return inputs, targets, lengths
 
 
 def plain(caption: str) -> str:

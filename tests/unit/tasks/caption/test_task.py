@@ -177,6 +177,20 @@ def test_a_validation_takes_every_caption_once(make_task):
     assert metrics["perplexity"] == pytest.approx(np.exp(metrics["loss"]))
 
 
+def test_an_image_is_taken_in_once_for_all_its_captions(make_task, monkeypatch):
+    monkeypatch.setattr("selfloop.tasks.caption.captioner.BATCH", 5)
+    task, taken = make_task(), []
+    encode = task.model.eval().encode
+    monkeypatch.setattr(task.model, "encode", lambda seen: taken.append(len(seen)) or encode(seen))
+    surprise = task.opened().surprise(task._valid)
+    assert taken == [5, 5, 2]
+    whole = 0.0
+    for row, tokens in enumerate(task._valid.tokens):
+        seen, inputs, _, _ = task._valid.batch([row])
+        whole -= task.model(seen, inputs)[:, 0].log_softmax(-1)[range(len(tokens)), tokens].sum().item()
+    assert surprise.nats == pytest.approx(whole, rel=1e-5)
+
+
 def test_what_a_frozen_encoder_sees_is_kept_and_of_a_trained_one_the_pixels(make_task, tmp_path):
     frozen, learnt = make_task(), make_task(encoder="Trained")
     assert (frozen.inputs.vision.frozen, learnt.inputs.vision.frozen) == (True, False)
