@@ -190,7 +190,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         how = reading(config.data, bad, column)
         if inputs is None:
             return StepReader(how)
-        how = replace(how, kind=inputs.kind)
+        how = replace(how, kind=inputs.kind, columns=inputs.columns)
         if inputs.kind == "frames" and how.video.size is None:
             height, width, *colours = inputs.shape
             how = replace(how, video=replace(how.video, size=(height, width), grey=not colours))
