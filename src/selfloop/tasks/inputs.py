@@ -43,7 +43,7 @@ class Inputs:
         vocabulary: of words, and of text that is read as words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
         spans: whether the labels of steps are tags of spans, each of which begins before it continues.
-        columns: those of the tables that series are made of.
+        columns: the names of the numbers of series, where their tables have any.
     """
 
     kind: Modality

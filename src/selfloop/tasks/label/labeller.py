@@ -146,7 +146,8 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         """The labels of steps as they come, such as the frames of a camera, in constant memory.
 
         Args:
-            steps: words, vectors (C,) or frames (H, W) or (H, W, 3), as the model was trained on.
+            steps: words, vectors (C,) or frames (H, W) or (H, W, 3), as the model was trained on. The numbers of a
+                vector go by their place; those of tables have the order of ``inputs.columns.channels``.
 
         Raises:
             ArgumentError: the model reads in both directions, so it must see the end first.
