@@ -20,8 +20,7 @@ def _taken(options, names):
 
 
 def _reading(options):
-    input, label = options.pop("columns", (None, None))
-    return Reading(**{"input": input, "label": label, **_taken(options, _HOW)})
+    return Reading(**_taken(options, _HOW))
 
 
 def _class_reader(options):

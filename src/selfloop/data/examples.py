@@ -36,6 +36,29 @@ class Place(str):
 
 
 @dataclass(frozen=True)
+class Columns:
+    """The columns of numbers that series are made of, by name; none where they have no names.
+
+    Attributes:
+        channels: of tables with a row a step, and of files of one series: a column a channel.
+        steps: of tables with a row a series: a column a step; a series may be shorter.
+
+    >>> Columns(steps=("t1",)).extended(Columns(steps=("t1", "t2")))
+    Columns(channels=(), steps=('t1', 't2'))
+    """
+
+    channels: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    def extended(self, found: "Columns") -> "Columns":
+        """These, with what is found in further data that were read by them."""
+        return Columns(found.channels or self.channels, found.steps or self.steps)
+
+
+NO_COLUMNS = Columns()
+
+
+@dataclass(frozen=True)
 class Examples:
     """One part of a data set, an entry an example.
 
@@ -79,6 +102,7 @@ class Dataset:
 
     Attributes:
         image: of images that became sequences the shape, (H, W) or (H, W, 3).
+        columns: those that the series to train on are made of.
         origin: where they are from.
     """
 
@@ -88,6 +112,7 @@ class Dataset:
     valid: Examples
     test: Examples | None = None
     image: tuple[int, ...] | None = None
+    columns: Columns = NO_COLUMNS
     origin: Origin = field(default_factory=Origin)
 
 
@@ -147,6 +172,7 @@ class Items:
         labels: what is true of each.
         places: where each stands.
         files: those that list the items; empty where the places tell them.
+        columns: those that the data set's series are made of, as far as it is read.
 
     >>> found, bad = Items("text"), BadItems(skip=True)
     >>> found.add("names.txt, line 1", "Irish", lambda: "Adam", bad)
@@ -159,6 +185,7 @@ class Items:
     labels: list[Any] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     files: tuple[str, ...] = ()
+    columns: Columns = NO_COLUMNS
 
     def add(self, place: str, label: Any, read: Callable[[], Any], bad: BadItems) -> None:
         """Takes an item, or has it refused where `read` raises `Unusable`."""
@@ -180,6 +207,7 @@ class Items:
             [self.labels[row] for row in rows],
             [self.places[row] for row in rows],
             self.files,
+            self.columns,
         )
 
 
@@ -203,4 +231,5 @@ def together(parts: Iterable[Items], where: str) -> Items:
         first.labels += other.labels
         first.places += other.places
         first.files = tuple(dict.fromkeys((*first.files, *other.files)))
+        first.columns = first.columns.extended(other.columns)
     return first

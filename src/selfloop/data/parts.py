@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from selfloop.data.examples import BadItems, Items, together
+from selfloop.data.examples import BadItems
 from selfloop.data.media.idx import is_idx
 from selfloop.data.media.images import IMAGE_SUFFIXES
 from selfloop.data.media.video import VIDEO_SUFFIXES
@@ -85,20 +85,6 @@ def by_name(folder: Path, paths: Sequence[Path]) -> dict[str, list[Path]]:
     for path, part in marks.items():
         parts.setdefault(part or "train", []).append(path)
     return parts
-
-
-def by_file(folder: Path, paths: Sequence[Path], read: Callable[[Path], Mapping[str, Items]]) -> dict[str, Items]:
-    """The parts of a folder's files, by their names, and of a file to train with by what it marks itself.
-
-    Raises:
-        DataError: as `by_name`, or the files hold different things.
-    """
-    found: dict[str, list[Items]] = {}
-    for mark, marked in by_name(folder, paths).items():
-        for path in marked:
-            for part, items in read(path).items():
-                found.setdefault(mark if part == "train" else part, []).append(items)
-    return {part: together(items, str(folder)) for part, items in found.items()}
 
 
 def check_versions(folder: Path, paths: Iterable[Path]) -> None:

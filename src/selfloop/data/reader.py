@@ -10,18 +10,28 @@ A task's reader says what it finds in a table, in a file and in a folder, and wh
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from selfloop.data.examples import Dataset, Examples, Family, Items, Modality, Origin, Parts, together
+from selfloop.data.examples import Columns, Dataset, Examples, Family, Items, Modality, Origin, Parts, together
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.locate import check_encoding, locate
 from selfloop.data.held_out import folds, hold_out, identity, joined, repeated
-from selfloop.data.parts import by_row, file_of, files_read, of_hub, score_of, train_of, with_given, without_split
+from selfloop.data.parts import (
+    by_name,
+    by_row,
+    file_of,
+    files_read,
+    of_hub,
+    score_of,
+    train_of,
+    with_given,
+    without_split,
+)
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import LABELS, choose, named, with_ids
 from selfloop.data.tables.long import SERIES, gather
@@ -35,6 +45,7 @@ Source = str | Path | None
 selfloop brings along."""
 
 Self = TypeVar("Self", bound="Reader")
+Marked = TypeVar("Marked")
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,15 @@ class Reader(ABC):
         """The parts as a data set."""
         examples = {part: self.examples(items) for part, items in parts.items()}
         kind = self.kind(parts["train"])
-        return Dataset(name, kind, examples["train"], examples["valid"], examples.get("test"), origin=origin)
+        return Dataset(
+            name,
+            kind,
+            examples["train"],
+            examples["valid"],
+            examples.get("test"),
+            columns=parts["train"].columns,
+            origin=origin,
+        )
 
     def read(
         self,
@@ -147,10 +166,10 @@ class Reader(ABC):
         """
         name, parts = self.parts(source)
         where = str(source) if source is not None else name
+        reader = self.after(train_of(parts, where))
         for part, other in (("valid", valid), ("test", test)):
             if other is not None:
-                parts = self.with_part(parts, part, other)
-        train_of(parts, where)
+                parts = reader.with_part(parts, part, other)
         if fold is not None and "valid" in parts:
             parts["train"] = together([parts["train"], parts.pop("valid")], where)
         parts = self.usable(parts, where)
@@ -221,9 +240,46 @@ class Reader(ABC):
             if found.is_dir():
                 return found.resolve().name, self.folder(found)
             return found.name.partition(".")[0] or found.name, self.file(found)
-        tables = {part: hub_table(rows, f"{source} ({part})") for part, rows in of_hub(found).items()}
+        tables = {part: [hub_table(rows, f"{source} ({part})")] for part, rows in of_hub(found).items()}
         name = str(source).rpartition("/")[2].partition(":")[0]
-        return name, {part: self.by_part(table, split=False)["train"] for part, table in tables.items()}
+        return name, self.by_mark(tables, lambda reader, table: reader.by_part(table, split=False), str(source))
+
+    def by_mark(
+        self: Self, sources: Mapping[str, Sequence[Marked]], read: Callable[[Self, Marked], Parts], where: str
+    ) -> Parts:
+        """The parts of sources, each of which marks one; of a source to train with, by what it marks itself.
+
+        Those to train with are read first: the others are made of the same columns of numbers.
+
+        Args:
+            sources: by the part that they mark.
+            read: the parts of a source, by a reader that knows those before it.
+            where: all of them, for errors.
+
+        Raises:
+            DataError: the sources hold different things.
+        """
+        reader, found = self, dict[str, list[Items]]()
+        for mark in sorted(sources, key=lambda mark: mark != "train"):
+            for source in sources[mark]:
+                for part, items in read(reader, source).items():
+                    found.setdefault(mark if part == "train" else part, []).append(items)
+                    reader = reader.after(items)
+        return {part: together(items, where) for part, items in found.items()}
+
+    def by_file(self, folder: Path, paths: Sequence[Path]) -> Parts:
+        """The parts of a folder's files, by their names, and of a file to train with by what it marks itself.
+
+        Raises:
+            DataError: some names mark a part and others do not, or the files hold different things.
+        """
+        return self.by_mark(by_name(folder, paths), lambda reader, path: reader.file(path), str(folder))
+
+    def after(self: Self, items: Items) -> Self:
+        """What reads further data as these were: their columns of numbers are the same."""
+        reader = copy(self)
+        reader.reading = replace(self.reading, columns=self.reading.columns.extended(items.columns))
+        return reader
 
     def table(self, path: Path) -> Parts:
         """The parts of a file that is a table."""
@@ -249,7 +305,8 @@ class Reader(ABC):
             with_ids(table, reading.id)
         taken = reading.input, reading.label
         tables = by_row(table, self.bad, *taken) if split else {"train": without_split(table, *taken)}
-        return {part: reader.rows(rows) for part, rows in tables.items()}
+        marked = {part: [rows] for part, rows in tables.items()}
+        return reader.by_mark(marked, lambda reader, rows: {"train": reader.rows(rows)}, table.where)
 
     def with_part(self, parts: Parts, part: str, source: str | Path) -> Parts:
         """The parts, of which one is read from a source of its own."""
@@ -257,15 +314,18 @@ class Reader(ABC):
 
     def _gathered(self: Self, table: Table) -> tuple[Table, Self]:
         """A table with a row a step as one with a row a series, and what reads that."""
-        label = self.reading.label or next(named(table.columns, self.LABELS), None)
+        known = self.reading.columns.channels
+        others = replace(table, columns=[name for name in table.columns if name not in known])
+        label = self.reading.label or next(named(others.columns, self.LABELS), None)
         if self.reading.labelled:
-            label = choose(table, self.reading.label, self.LABELS, "label")
+            label = choose(others, self.reading.label, self.LABELS, "label")
         elif label not in table.columns:
             label = None
-        series = gather(
+        series, channels = gather(
             table,
             self.reading.format,
             input=self.reading.input,
+            known=known,
             label=label,
             named=self.reading.label is not None,
             labels=self.LABELS,
@@ -273,7 +333,8 @@ class Reader(ABC):
             bad=self.bad,
         )
         reader = copy(self)
-        reader.reading = replace(self.reading, input=SERIES, label=label, format=DEFAULT_FORMAT)
+        columns = self.reading.columns.extended(Columns(channels=tuple(channels)))
+        reader.reading = replace(self.reading, input=SERIES, label=label, format=DEFAULT_FORMAT, columns=columns)
         return series, reader
 
     def _origin(self, sources: Sequence[Source], parts: Parts) -> Origin:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from selfloop.data.examples import BadItems, Modality
+from selfloop.data.examples import NO_COLUMNS, BadItems, Columns, Modality
 from selfloop.data.media.audio import AudioReading
 from selfloop.data.media.video import VideoReading
 from selfloop.data.tables.separated import DEFAULT_FORMAT, TableFormat
@@ -19,6 +19,7 @@ class Reading:
         label: the column that holds what is true of it: a class, the labels of the steps, the target, the caption; of
             words in columns its number, from 1. None finds it.
         kind: what the model reads, where it is trained already; None finds out.
+        columns: those that series are to be made of, as training or an earlier file has them; none finds them.
         id: the column that holds the ids of the rows, which predictions are then joined by. None takes one called id.
         ignore: the label of steps that are neither learnt nor judged.
         images: the folder or archive of the images that captions name; None is where their list stands.
@@ -35,6 +36,7 @@ class Reading:
     label: str | None = None
     id: str | None = None
     kind: Modality | None = None
+    columns: Columns = NO_COLUMNS
     ignore: str | None = None
     images: str | Path | None = None
     size: tuple[int, int] | None = None

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from selfloop.config import Section
 from selfloop.data.batches import Report, in_order, pad
-from selfloop.data.examples import Examples
+from selfloop.data.examples import BadItems, Dataset, Examples
 from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.models import NumberEncoder
@@ -20,6 +20,7 @@ from selfloop.models.sequence_model import SequenceModel
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
+from selfloop.tasks.reading import read
 from selfloop.tasks.score import Score
 from selfloop.tasks.watched import Facts, Watched, check_steps, facts_of_texts, side_by_side
 from selfloop.training import Run
@@ -54,6 +55,10 @@ class ExamplesPredictor(
     def load_inputs(cls, run: Run, config: Any, encoder: str | None) -> Inputs:
         """How examples are read, and the classes."""
         return Inputs.load(run)
+
+    def read_own(self, bad: BadItems) -> Dataset:
+        """The examples of the run, whose columns may stand in another order by now."""
+        return read(self.reader(self.config, bad, self.inputs), self.config)
 
     @classmethod
     def build(cls, options: Any, inputs: Inputs, cell: Cell) -> Network:

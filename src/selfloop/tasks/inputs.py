@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from selfloop import config as configuration
 from selfloop.config import Section
 from selfloop.data import Tokenizer
-from selfloop.data.examples import Examples, Modality
+from selfloop.data.examples import NO_COLUMNS, Columns, Examples, Modality
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.data.text.words import split_words
 from selfloop.errors import ConfigError, DataError, RunError
@@ -43,6 +43,7 @@ class Inputs:
         vocabulary: of words, and of text that is read as words.
         image: the shape of an image, (H, W) or (H, W, 3), where images became sequences.
         spans: whether the labels of steps are tags of spans, each of which begins before it continues.
+        columns: the names of the numbers of series, where their tables have any.
     """
 
     kind: Modality
@@ -52,6 +53,7 @@ class Inputs:
     vocabulary: Vocabulary | None = None
     image: tuple[int, ...] | None = None
     spans: bool = False
+    columns: Columns = NO_COLUMNS
 
     def arrays(self, examples: Examples) -> Sequence[npt.NDArray[np.generic]]:
         """An array each, whose first axis is time.
@@ -115,6 +117,7 @@ class Inputs:
             facts["image"] = self.image
         if self.spans:
             facts["spans"] = True
+        facts |= {name: found for name, found in asdict(self.columns).items() if found}
         if self.vocabulary is not None:
             facts["words"] = self.vocabulary.words
         write_bytes(run.path / "inputs.json", (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode())
@@ -138,7 +141,8 @@ class Inputs:
         by_words = facts.kind == "words" or bool(facts.words)
         tokenizer = load_tokenizer(run) if facts.kind == "text" and not by_words else None
         vocabulary = Vocabulary(facts.words) if by_words else None
-        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image, facts.spans)
+        columns = Columns(facts.channels, facts.steps)
+        return cls(facts.kind, facts.shape, facts.classes, tokenizer, vocabulary, facts.image, facts.spans, columns)
 
 
 class _Facts(Section):
@@ -150,6 +154,8 @@ class _Facts(Section):
     image: tuple[PositiveInt, ...] | None = None
     words: tuple[str, ...] = ()
     spans: bool = False
+    channels: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _agree(self) -> "_Facts":
@@ -160,6 +166,8 @@ class _Facts(Section):
             raise ValueError(f"an image cannot have the shape {self.image}")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class has the name of another")
+        if any(len(set(names)) < len(names) for names in (self.channels, self.steps)):
+            raise ValueError("a column has the name of another")
         if self.kind != "text" and (self.kind == "words") != bool(self.words):
             raise ValueError("words belong to examples of words, and to no others")
         return self

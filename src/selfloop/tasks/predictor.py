@@ -214,6 +214,10 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
     def read_dataset(cls, config: Any, bad: BadItems) -> Parts[Part]:
         """The data of a configuration."""
 
+    def read_own(self, bad: BadItems) -> Parts[Part]:
+        """The data that the run was trained on."""
+        return self.read_dataset(self.config, bad)
+
     @abstractmethod
     def read_known(self, source: str, column: str | None, bad: BadItems) -> Part:
         """All data of a source, with what is true of them."""
@@ -226,7 +230,7 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
         bad = bad or bad_items(config.data)
         if source is not None:
             return {Path(source).name: self.read_known(source, column, bad)}
-        return held_out(self.read_dataset(config, bad))
+        return held_out(self.read_own(bad))
 
     @abstractmethod
     def score(  # type: ignore[override]  # its own parts

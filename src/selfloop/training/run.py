@@ -35,7 +35,7 @@ from selfloop.version import __version__
 Model = TypeVar("Model", bound=nn.Module)
 Value = TypeVar("Value")
 
-FORMAT = 2
+FORMAT = 3
 """The version of the folder's layout; a folder of another is refused."""
 
 MANIFEST = "manifest"

@@ -64,6 +64,45 @@ def test_rows_of_steps_train_and_predict(task, selfloop, tmp_path):
         assert {len(answer["labels"]) for answer in answers} == {3}
 
 
+@pytest.mark.parametrize("task", ["classify", "label"])
+def test_columns_of_numbers_are_taken_by_name(task, selfloop, tmp_path):
+    """Those of another file were taken by their place, and gave other numbers without a word."""
+
+    def write(name, *columns):
+        rows = [
+            {"walk": walk, "second": n, "x": n * walk, "y": 100 - n, "way": "up" if walk % 2 else "down", "note": n}
+            for walk in range(8)
+            for n in range(3)
+        ]
+        lines = [",".join(str(row[column]) for column in columns) for row in rows]
+        (tmp_path / name).write_text("\n".join([",".join(columns), *lines, ""]))
+        return tmp_path / name
+
+    run, train = tmp_path / "run", write("train.csv", "walk", "second", "x", "y", "way")
+    valid = write("valid.csv", "y", "x", "way", "second", "walk")
+    options = ("--series", "walk", "--time", "second", "--label", "way", "--valid", valid)
+    said = selfloop("train", task, train, *options, *SMALL, "--run", run)
+    assert said.status == 0, said.err
+    facts = json.loads(selfloop("evaluate", run, train, "--json").out)["train.csv"]
+    other = write("other.csv", "note", "y", "walk", "way", "x", "second")
+    assert json.loads(selfloop("evaluate", run, other, "--json").out)["other.csv"] == facts
+    assert json.loads(selfloop("evaluate", run, "--json").out)["valid"] == facts
+    write("valid.csv", "way", "x", "y", "walk", "second")  # the run's own data, written anew
+    assert json.loads(selfloop("evaluate", run, "--json").out)["valid"] == facts
+    new = write("new.csv", "note", "y", "walk", "x", "second")
+    answers = [
+        [{**json.loads(line), "input": ""} for line in selfloop("predict", run, path).out.splitlines()]
+        for path in (train, new)
+    ]
+    assert len(answers[0]) == 8 and answers[0] == answers[1]
+    said = selfloop("predict", run, write("less.csv", "walk", "second", "x"))
+    assert said.status == 2
+    assert (
+        "less.csv has no column 'y', which the training data have, only 'walk', 'second', 'x': name its columns as "
+        "the training data do." in shown(said.err)
+    )
+
+
 def test_a_language_model_says_its_column(selfloop, tmp_path):
     path = tmp_path / "posts.csv"
     path.write_text("n;body\n" + "".join(f"{n};the cat, again\n\n" for n in range(400)))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from selfloop.data import Tokenizer
-from selfloop.data.examples import Examples
+from selfloop.data.examples import Columns, Examples
 from selfloop.data.text.vocabulary import Vocabulary
 from selfloop.errors import RunError
 from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
@@ -25,6 +25,19 @@ def test_what_is_kept_is_what_is_loaded(run, kind, shape, encoder):
     assert Inputs.load(run) == inputs
     assert isinstance(inputs.encoder(5), encoder)
     assert inputs.indices(["b", "né"]).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("columns", [Columns(channels=("x", "né")), Columns(steps=("1", "2"))])
+def test_the_columns_of_series_are_kept(run, columns):
+    inputs = Inputs("series", (len(columns.channels) or 1,), ("a", "b"), columns=columns)
+    inputs.save(run)
+    assert Inputs.load(run) == inputs
+
+
+def test_two_columns_of_one_name_are_damage(run):
+    Inputs("series", (2,), ("a", "b"), columns=Columns(channels=("x", "x"))).save(run)
+    with pytest.raises(RunError, match="a column has the name of another"):
+        Inputs.load(run)
 
 
 def test_text_comes_with_its_tokenizer(run):

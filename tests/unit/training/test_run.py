@@ -18,7 +18,7 @@ def run(tmp_path):
 def test_a_run_knows_its_configuration(run):
     assert Run.open(run.path).config() == {
         "selfloop": "0.1.0",
-        "format": 2,
+        "format": 3,
         "task": "lm",
         "training": {"steps": 3},
     }
@@ -48,9 +48,9 @@ def test_a_folder_that_cannot_be_made_is_said(run):
         (b"[1]", r"config.json is damaged \(it holds a list\)\. Restore it from a copy\.$"),
         (
             b"{}",
-            r"mine is a run of format None, and this selfloop 0.1.0 reads format 2\. Use the version that wrote it",
+            r"mine is a run of format None, and this selfloop 0.1.0 reads format 3\. Use the version that wrote it",
         ),
-        (b'{"format": 1}', r"mine is a run of format 1, and"),
+        (b'{"format": 2}', r"mine is a run of format 2, and"),
     ],
 )
 def test_a_configuration_that_was_changed_is_refused(run, content, message):

@@ -33,7 +33,7 @@ def _text(path: Path, reading: Reading) -> str:
 
 MEDIA: dict[Family, tuple[set[str], Callable[[Path, Reading], Any]]] = {
     "text": (TEXTS, _text),
-    "series": (SERIES_SUFFIXES, lambda path, reading: read_series(path, reading.encoding)),
+    "series": (SERIES_SUFFIXES, lambda path, reading: read_series(path, reading.encoding, reading.columns.channels)),
     "images": (IMAGE_SUFFIXES, lambda path, reading: read_image(path, reading.size)),
     "sound": (AUDIO_SUFFIXES, lambda path, reading: read_audio(path, reading.audio)),
 }

@@ -5,20 +5,23 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from selfloop.data.examples import Items, Unusable
+from selfloop.data.examples import Family, Items, Unusable
 from selfloop.data.files.compressed import is_gzip, open_plain
 from selfloop.data.files.names import suffix_of
 from selfloop.data.labels import label_of
 from selfloop.data.media.images import resized
 from selfloop.data.parts import part_of
 from selfloop.data.reading import Reading
+from selfloop.data.tables.columns import listed
+from selfloop.data.tables.known import lacks
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import opened
 from selfloop.errors import DataError, first_line
@@ -63,13 +66,27 @@ def as_series(values: Any) -> npt.NDArray[np.float32]:
     return series
 
 
-def read_series(path: Path, encoding: str = "utf-8") -> npt.NDArray[np.float32]:
+def read_series(path: Path, encoding: str = "utf-8", channels: Sequence[str] = ()) -> npt.NDArray[np.float32]:
     """The series of a ``.npy`` file, or of a CSV with a step a line and a channel a column, named in line 1 or not.
 
+    Args:
+        path: the file.
+        encoding: of a CSV.
+        channels: the columns to take of a CSV, in this order; none takes all as they stand.
+
     Raises:
-        Unusable: the file is no series.
+        Unusable: the file is no series, or lacks a channel.
     """
-    return as_series(read_npy(path) if suffix_of(path) == ".npy" else _csv(path, encoding))
+    return as_series(read_npy(path) if suffix_of(path) == ".npy" else _csv(path, encoding, channels))
+
+
+def knowing_channels(reading: Reading, family: Family, paths: Iterable[Path]) -> Reading:
+    """How files of one example each are read: series by the channels that are known, or that the first file names."""
+    if family != "series" or reading.columns.channels:
+        return reading
+    separated = (path for path in paths if suffix_of(path) in SERIES_SUFFIXES - {".npy"})
+    found = next(filter(None, (_channels_of(path, reading.encoding) for path in separated)), ())
+    return replace(reading, columns=replace(reading.columns, channels=found))
 
 
 def read_npz(path: Path, reading: Reading) -> dict[str, Items]:
@@ -187,21 +204,60 @@ def _said(error: BaseException) -> str:
     return first_line(error)
 
 
-def _csv(path: Path, encoding: str) -> npt.NDArray[Any]:
-    separator = "\t" if suffix_of(path) == ".tsv" else ","
+def _channels_of(path: Path, encoding: str) -> tuple[str, ...]:
+    """The names in line 1; none where there are none, or the file is refused when it is read."""
+    try:
+        with opened(path, encoding, "csv") as file:
+            names = _names(next((line for line in file if line.strip()), ""), path)
+    except DataError:
+        return ()
+    return names if len(set(names)) == len(names) else ()
+
+
+def _names(line: str, path: Path) -> tuple[str, ...]:
+    """The names of columns in a line, none where it holds a number."""
+    cells = line.split(_separator(path))
+    return () if any(map(is_number, cells)) else tuple(cell.strip().strip('"').strip() for cell in cells)
+
+
+def _separator(path: Path) -> str:
+    return "\t" if suffix_of(path) == ".tsv" else ","
+
+
+def _places(names: Sequence[str], channels: Sequence[str]) -> list[int] | None:
+    """Where the channels stand among the columns; None takes all of them."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Unusable(f"names the column '{twice}' twice")
+    if not channels:
+        return None
+    if not names:
+        raise Unusable(f"names no columns in line 1, and other files have {listed(channels)}")
+    if fault := lacks(channels, names, "the training data or other files have"):
+        raise Unusable(fault)
+    return [names.index(name) for name in channels]
+
+
+def _csv(path: Path, encoding: str, channels: Sequence[str]) -> npt.NDArray[Any]:
+    separator = _separator(path)
     try:
         with opened(path, encoding, "csv") as file:
             lines = [line for line in file if line.strip()]
     except DataError as error:
         raise Unusable(f"is no text ({error})") from error
-    if lines and not any(is_number(cell) for cell in lines[0].split(separator)):
+    names = _names(lines[0], path) if lines else ()
+    if names:
         del lines[0]
     if not lines:
         raise Unusable("is an empty series")
+    places = _places(names, channels)
+    others = {1 + line.count(separator) for line in lines} - {len(names)}
+    if names and others:
+        raise Unusable(f"has a line of {min(others)} cells, and line 1 names {len(names)} columns")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return np.loadtxt(lines, delimiter=separator, ndmin=2, comments=None)
+            return np.loadtxt(lines, delimiter=separator, ndmin=2, comments=None, usecols=places)
     except (ValueError, UserWarning) as error:
         raise Unusable(
             f"is no table of numbers ({first_line(error).replace('; use `usecols` to select', ':')})"

@@ -18,7 +18,7 @@ from selfloop.data.files.locate import locate
 from selfloop.data.files.names import TABLES, suffix_of
 from selfloop.data.labels import label_of
 from selfloop.data.media.image_files import Album, ByPath, Picture, is_image, plain_path
-from selfloop.data.parts import by_file, folders_of, part_of, top, train_of
+from selfloop.data.parts import folders_of, part_of, top, train_of
 from selfloop.data.reader import Reader
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import check, named, unclear
@@ -111,7 +111,7 @@ class CaptionReader(Reader):
         if not tables and not tokens and "train" in folders:
             return {part: train_of(self.folder(path), str(path)) for part, path in folders.items() if part}
         if len(tables) > 1 and any(part_of(path.name) == "train" for path in tables):
-            return by_file(folder, tables, self.file)
+            return self.by_file(folder, tables)
         if len(tables) + len(tokens) != 1:
             got = ", ".join(path.name for path in tables + tokens) or "none"
             raise DataError(

@@ -12,9 +12,9 @@ from selfloop.data.files.names import TABLES, TEXTS, suffix_of
 from selfloop.data.media.idx import holds_images, is_idx, read_pair
 from selfloop.data.media.images import Scan, coloured, sequences
 from selfloop.data.media.kinds import MEDIA, family_of, read_one
-from selfloop.data.media.series import SERIES_SUFFIXES, read_npz
+from selfloop.data.media.series import SERIES_SUFFIXES, knowing_channels, read_npz
 from selfloop.data.media.ts import read_ts
-from selfloop.data.parts import below, by_file, files_of, folders_of, is_about, part_of
+from selfloop.data.parts import below, files_of, folders_of, is_about, part_of
 from selfloop.data.reader import LabelledReader
 from selfloop.data.readers.table_examples import examples_of_table
 from selfloop.data.reading import Reading
@@ -113,16 +113,20 @@ class ClassReader(LabelledReader):
         """
         for form in _FORMS:
             if paths := [path for path in files_of(folder) if form(path)]:
-                return by_file(folder, paths, self.file)
+                return self.by_file(folder, paths)
         folders = folders_of(folder)
         marks = {path: part_of(path.name) for path in folders}
         train = next((path for path, mark in marks.items() if mark == "train"), None)
         if train is not None and (None not in marks.values() or folders_of(train)):
-            parts: dict[str, list[Items]] = {}
+            parts: dict[str, list[Path]] = {}
             for path, mark in marks.items():
                 if mark is not None:
-                    parts.setdefault(mark, []).extend(self.folder(path).values())
-            return {mark: together(items, str(folder)) for mark, items in parts.items()}
+                    parts.setdefault(mark, []).append(path)
+
+            def read(reader: ClassReader, inner: Path) -> Parts:
+                return {"train": together(reader.folder(inner).values(), str(inner))}
+
+            return self.by_mark(parts, read, str(folder))
         if folders:
             files = [(path, inner.name) for inner in folders for path in below(inner)]
             return {"train": self._each_file(files, folder)}
@@ -171,7 +175,8 @@ class ClassReader(LabelledReader):
         if not counts:
             raise DataError(f"The folder {where} holds no examples: put .npy, .csv, .txt, image or sound files there.")
         family = max(MEDIA, key=lambda family: counts[family])
-        items = Items(family)
+        reading = knowing_channels(self.reading, family, [path for path, _ in files])
+        items = Items(family, columns=reading.columns)
         for path, label in files:
-            items.add(str(path), label, partial(read_one, path, family, self.reading), self.bad)
+            items.add(str(path), label, partial(read_one, path, family, reading), self.bad)
         return items

@@ -15,7 +15,7 @@ from selfloop.data.labels import label_of
 from selfloop.data.media.audio import AUDIO_SUFFIXES, read_audio
 from selfloop.data.media.series import as_series, read_npy
 from selfloop.data.media.video import VIDEO_SUFFIXES, VideoReading, read_video
-from selfloop.data.parts import below, by_file, files_of
+from selfloop.data.parts import below, files_of
 from selfloop.data.reader import LabelledReader
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import LABELS, cells_of, choose, named
@@ -74,7 +74,7 @@ class StepReader(LabelledReader):
         elif label not in table.columns:
             label = None
         numbers = _holds_numbers(table, column, reading)
-        items = Items("series")
+        items = Items("series", columns=reading.columns)
         for row, place in enumerate(table.places):
             value, names = table.value(row, column), None if label is None else table.value(row, label)
             is_file = isinstance(value, str) and suffix_of(Path(value)) in SINGLE
@@ -110,7 +110,7 @@ class StepReader(LabelledReader):
 
     def folder(self, folder: Path) -> Parts:
         """The parts of a folder, by the names of its files."""
-        return by_file(folder, self._files(folder), self.file)
+        return self.by_file(folder, self._files(folder))
 
     def everything(self, folder: Path) -> Items:
         """All sequences of a folder; of one without tables and words in columns, a file a sequence."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from selfloop.data.examples import Family, Items, Unusable
+from selfloop.data.examples import Columns, Family, Items, Unusable
 from selfloop.data.labels import label_of
 from selfloop.data.media.images import read_image
 from selfloop.data.media.kinds import family_of, read_one
-from selfloop.data.media.series import as_series
+from selfloop.data.media.series import as_series, knowing_channels
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import (
     INPUTS,
@@ -31,9 +31,13 @@ from selfloop.data.tables.columns import (
     named,
     unclear,
 )
+from selfloop.data.tables.known import steps_of
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
+
+_Found = tuple[Family, Callable[[int], Any], Columns]
+"""What an example is, how that of a row is read, and the columns of numbers that are known then."""
 
 
 def examples_of_table(table: Table, reading: Reading) -> Items:
@@ -50,10 +54,11 @@ def examples_of_table(table: Table, reading: Reading) -> Items:
     check(table, reading.input, "input")
     if reading.labelled:
         check(table, reading.label, "label")
-    label = reading.label or next(named(table.columns, LABELS), None)
+    steps = set(reading.columns.steps)
+    label = reading.label or next(named([name for name in table.columns if name not in steps], LABELS), None)
     others = [name for name in table.columns if name != label]
-    column = reading.input or _input(table, others)
-    wide = [] if column is not None else _wide(table, others)
+    column = reading.input or (_input(table, others) if steps.isdisjoint(others) else None)
+    wide = [] if column is not None else _wide(table, others, reading)
     if reading.label is None:
         check_rivals(table, label, wide, LABELS)
     if column is None and not wide:
@@ -68,13 +73,11 @@ def examples_of_table(table: Table, reading: Reading) -> Items:
         if len(rest) != 1:
             raise DataError(unclear(table, "label", "no labels", rest))
         label = rest[0]
-    found: tuple[Family, Callable[[int], Any]] = (
-        ("series", partial(_wide_row, table, wide)) if column is None else _reader(table, column, reading)
-    )
-    family, read = found
+    found = _reader(table, column, reading) if column is not None else _wide_reader(table, wide, reading)
+    family, read, columns = found
     what = f"'{column}' ({family})" if column is not None else f"a series a row, the numbers in {listed(wide)}"
     reading.bad.note(f"input: {what}; label: '{label}'")
-    items = Items(family)
+    items = Items(family, columns=columns)
     for row, place in enumerate(table.places):
         name = label_of(table.value(row, label)) if label in table.columns else None
         items.add(place, name, partial(read, row), reading.bad)
@@ -90,10 +93,27 @@ def _is_input(table: Table, column: str) -> bool:
     return not is_numeric(table, column) if column.lower() in SERIES else holds_words(table, column)
 
 
-def _wide(table: Table, columns: list[str]) -> list[str]:
-    """The columns that make up one series a row, or none where one of them does not hold numbers."""
+def _wide(table: Table, columns: list[str], reading: Reading) -> list[str]:
+    """The columns that make up one series a row: those of training, or all; none where one holds no numbers."""
+    known = reading.columns.steps
     columns = [name for name in columns if not is_counter(name)]
-    return columns if all(is_numeric(table, name, unless_empty=True) for name in columns) else []
+    numbers = [name for name in columns if is_numeric(table, name, unless_empty=True)]
+    if not known or (len(numbers) < len(columns) and set(known).isdisjoint(columns)):
+        return numbers if len(numbers) == len(columns) else []
+    steps = steps_of(table.where, known, columns, numbers)
+    if reading.format.header is False and not reading.labelled and len(steps) < len(known):
+        raise DataError(
+            f"{table.where} has no column '{known[len(steps)]}', which the training data have, and without names "
+            "columns go by their place: give all that the training data have, also that of the labels, which may be "
+            "empty, or a table with names."
+        )
+    return steps
+
+
+def _wide_reader(table: Table, steps: list[str], reading: Reading) -> _Found:
+    known = reading.columns
+    columns = known.extended(Columns(steps=tuple(dict.fromkeys((*known.steps, *steps)))))
+    return "series", partial(_wide_row, table, steps), columns
 
 
 def _wide_row(table: Table, columns: list[str], row: int) -> Any:
@@ -108,20 +128,21 @@ def _wide_row(table: Table, columns: list[str], row: int) -> Any:
     return as_series(np.array(cells, np.float64))
 
 
-def _reader(table: Table, column: str, reading: Reading) -> tuple[Family, Callable[[int], Any]]:
+def _reader(table: Table, column: str, reading: Reading) -> _Found:
     """What a column holds, and how one of its cells is read."""
     cells = cells_of(table, column)
     first = cells[0] if cells else ""
     if isinstance(first, dict) and "bytes" in first:  # as `datasets` stores images
-        return "images", lambda row: _stored_image(table, column, row, reading)
+        return "images", lambda row: _stored_image(table, column, row, reading), reading.columns
     families = Counter(family_of(Path(cell)) for cell in cells if isinstance(cell, str))
     family = families.most_common(1)[0][0] if families else None  # a cell of another is refused
     if reading.kind != "text" and family not in (None, "text"):
-        return family, lambda row: _from_path(table, column, row, family, reading)
+        how = knowing_channels(reading, family, [table.folder / cell for cell in cells if isinstance(cell, str)])
+        return family, lambda row: _from_path(table, column, row, family, how), how.columns
     numbers = reading.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))
     if reading.kind == "series" or isinstance(first, list) or numbers:
-        return "series", lambda row: _listed_series(table, column, row)
-    return "text", lambda row: _text(table, column, row)
+        return "series", lambda row: _listed_series(table, column, row), reading.columns
+    return "text", lambda row: _text(table, column, row), reading.columns
 
 
 def _are_numbers(cell: Any) -> bool:

@@ -9,7 +9,7 @@
 has the series a and b, of 2 and 1 steps and the channels x and y. A series has a label a step, or one for all steps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timezone
 from math import isfinite
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from selfloop.data.examples import BadItems, Place, Unusable
 from selfloop.data.labels import label_of
 from selfloop.data.tables.columns import check, check_rivals, is_counter, is_empty, is_numeric, listed
+from selfloop.data.tables.known import check_channels
 from selfloop.data.tables.separated import TableFormat, is_number
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
@@ -30,19 +31,21 @@ def gather(
     format: TableFormat,
     *,
     input: str | None,
+    known: Sequence[str] = (),
     label: str | None,
     named: bool,
     labels: Iterable[str],
     one_label: bool,
     bad: BadItems,
-) -> Table:
-    """A table with a row a series.
+) -> tuple[Table, list[str]]:
+    """A table with a row a series, and the columns that its channels are.
 
     Args:
         table: one with a row a step.
         format: has the column that tells the series apart (None: the table is one series) and the one that orders it
             (None: the rows are in order).
-        input: the one column to take; None takes all that hold numbers.
+        input: the one column to take; None takes those that are known, or else all that hold numbers.
+        known: the channels of the training data.
         label: the column of labels, if there is one.
         named: whether the user has named it.
         labels: names of columns that hold labels, which are not taken as input unseen.
@@ -50,17 +53,20 @@ def gather(
         bad: takes the series that cannot be used.
 
     Raises:
-        DataError: there is no such column, or none of numbers.
+        DataError: there is no such column, none of numbers, or not all that are known.
     """
     for option, column in (("series", format.series), ("time", format.time), ("input", input)):
         check(table, column, option)
     taken = {format.series, format.time, label}
     rest = [name for name in table.columns if name not in taken and name.lower() != "split" and not is_counter(name)]
-    channels = [input] if input is not None else [name for name in rest if is_numeric(table, name)]
+    channels = [name for name in rest if is_numeric(table, name)] if input is None else [input]
     if not channels:
         raise DataError(f"{table.where} must have columns of numbers to take as series. Got {listed(table.columns)}.")
     if not named:
         check_rivals(table, label, channels, labels)
+    if known and input is None:
+        check_channels(table.where, known, table.columns)
+        channels = [*known]
     parts = [name for name in table.columns if name.lower() == "split" and name not in taken]
     groups: dict[str | None, list[int]] = {}
     for row, place in enumerate(table.places):
@@ -89,7 +95,7 @@ def gather(
     of = "all rows" if format.series is None else f"the rows of one '{format.series}'"
     order = "" if format.time is None else f", by '{format.time}'"
     bad.note(f"a series: {of}{order}; channels: {listed(channels)}")
-    return found
+    return found, channels
 
 
 def _in_order(table: Table, rows: list[int], column: str | None) -> list[int]:

@@ -122,7 +122,8 @@ class Classifier(ExamplesPredictor[ManyToOne, ClassifyConfig, Prediction, ClassS
         how, scan = reading(config.data, bad, column), config.data.scan
         if inputs is None:
             return ClassReader(how, scan=scan)
-        return ClassReader(replace(how, kind=inputs.kind), scan=scan, image=inputs.image, classes=inputs.classes)
+        how = replace(how, kind=inputs.kind, columns=inputs.columns)
+        return ClassReader(how, scan=scan, image=inputs.image, classes=inputs.classes)
 
     def _takes(self) -> Takes:
         if self.inputs.kind == "text":

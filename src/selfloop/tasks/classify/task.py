@@ -64,4 +64,5 @@ class Classification(ClassesLearner[ClassifyConfig, Classifier]):
                 vocabulary = Vocabulary.of(map(split_words, texts), data.vocab_size, also=self._vectors)
                 return Inputs("text", (), classes, vocabulary=vocabulary)
             return Inputs("text", (), classes, Tokenizer.train(kind, texts, data.vocab_size))
-        return Inputs(dataset.kind, tuple(dataset.train.inputs[0].shape[1:]), classes, image=dataset.image)
+        shape = tuple(dataset.train.inputs[0].shape[1:])
+        return Inputs(dataset.kind, shape, classes, image=dataset.image, columns=dataset.columns)

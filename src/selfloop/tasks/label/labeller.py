@@ -146,7 +146,8 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         """The labels of steps as they come, such as the frames of a camera, in constant memory.
 
         Args:
-            steps: words, vectors (C,) or frames (H, W) or (H, W, 3), as the model was trained on.
+            steps: words, vectors (C,) or frames (H, W) or (H, W, 3), as the model was trained on. The numbers of a
+                vector go by their place; those of tables have the order of ``inputs.columns.channels``.
 
         Raises:
             ArgumentError: the model reads in both directions, so it must see the end first.
@@ -190,7 +191,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         how = reading(config.data, bad, column)
         if inputs is None:
             return StepReader(how)
-        how = replace(how, kind=inputs.kind)
+        how = replace(how, kind=inputs.kind, columns=inputs.columns)
         if inputs.kind == "frames" and how.video.size is None:
             height, width, *colours = inputs.shape
             how = replace(how, video=replace(how.video, size=(height, width), grey=not colours))

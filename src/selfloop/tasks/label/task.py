@@ -70,4 +70,5 @@ class Labelling(ClassesLearner[LabelConfig, Labeller]):
         if kind == "words":
             vocabulary = Vocabulary.of(train.inputs, also=self._vectors)
             return Inputs("words", (), classes, vocabulary=vocabulary, spans=spans)
-        return Inputs(kind, tuple(train.inputs[0].shape[1:]), classes, spans=spans)
+        shape = tuple(train.inputs[0].shape[1:])
+        return Inputs(kind, shape, classes, spans=spans, columns=self.dataset.columns)

@@ -60,7 +60,7 @@ def test_a_table_names_its_columns(write, name, content):
 
 def test_columns_of_other_names_are_given(write):
     path = write("pairs.tsv", "id\ten\tde\n1\tone dog\tein Hund\n2\ttwo dogs\tzwei Hunde\n")
-    dataset = read_pairs(path, None, columns=("de", "en"), bad=BadItems())
+    dataset = read_pairs(path, None, input="de", label="en", bad=BadItems())
     assert pairs(dataset) == [("ein Hund", "one dog"), ("zwei Hunde", "two dogs")]
 
 
@@ -68,7 +68,7 @@ def test_a_column_of_translations_as_the_hub_has_them_is_a_column_a_language(wri
     rows = [{"id": n, "translation": {"en": f"{n} dogs", "de": f"{n} Hunde"}} for n in range(3)]
     path = write("pairs.jsonl", "\n".join(map(json.dumps, rows)))
     expected = [(f"{n} Hunde", f"{n} dogs") for n in range(3)]
-    assert pairs(read_pairs(path, None, columns=("de", "en"), bad=BadItems())) == expected
+    assert pairs(read_pairs(path, None, input="de", label="en", bad=BadItems())) == expected
     assert read_sources(path, column="de", bad=BadItems()).inputs == ["0 Hunde", "1 Hunde", "2 Hunde"]
 
 

@@ -194,7 +194,7 @@ def test_every_task_reads_columns_by_number(write, tmp_path):
     corpus = read_corpus(path, column="1", format=NAMELESS)
     assert "".join(corpus.train) + "".join(corpus.valid) == "good film\nbad film\nso so\nugh"
     bad = BadItems()
-    pairs = read_pairs(str(path), None, columns=("1", "2"), format=NAMELESS, bad=bad)
+    pairs = read_pairs(str(path), None, input="1", label="2", format=NAMELESS, bad=bad)
     assert bad.notes == ["source: '1'; target: '2'"]
     assert {*pairs.train.inputs, *pairs.valid.inputs} == {"good film", "bad film", "so so", "ugh"}
     assert read_sources(str(path), column="1", format=NAMELESS, bad=BadItems()).inputs[0] == "good film"
