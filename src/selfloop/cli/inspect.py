@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selfloop.errors import ArgumentError
+from selfloop.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,16 +107,23 @@ class _Flows:
 
     after: "dict[str, GradientFlow]"
     before: "dict[str, GradientFlow]"
+    missing: str = ""
+    """Why nothing is known of the model before its training, if so."""
 
     @classmethod
     def of(cls, model: "Inspectable", watched: "Watched", steps: int, data: str | None) -> "_Flows":
         """Of the model as it is, and before its training."""
         from selfloop.inspect import gradient_flow_of
 
-        after = gradient_flow_of(watched, steps)
-        before = gradient_flow_of(model.watched(steps, data, fresh=True), steps)
-        layers = {f"layer {layer + 1}": layer for layer in reversed(range(after.num_layers))}
-        return cls(*({name: flow.of_layer(layer) for name, layer in layers.items()} for flow in (after, before)))
+        def by_layer(watched: "Watched") -> "dict[str, GradientFlow]":
+            flow = gradient_flow_of(watched, steps)
+            return {f"layer {layer + 1}": flow.of_layer(layer) for layer in reversed(range(flow.num_layers))}
+
+        after = by_layer(watched)
+        try:
+            return cls(after, by_layer(model.watched(steps, data, fresh=True)))
+        except DataError as error:  # the word vectors that it began with have gone
+            return cls(after, {}, f"The model before its training is not shown. {error}")
 
 
 def _gates(seen: "Gates", folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
@@ -190,6 +197,8 @@ def _memory(
     shown: list[Table | str] = [said, table]
     if flows is None:
         shown.append("There is no gradient flow beside it: the stack reads both ways.")
+    elif flows.missing:
+        shown.append(flows.missing)
     facts = {
         "uses": found.uses,
         "or_more": found.is_open,
@@ -211,19 +220,22 @@ def _flow(flows: _Flows, folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
     draw_gradient_flow(flows.after, picture, before=flows.before)
     norms = {
         name: {
-            when: [_finite(value) for value in one.relative]
-            for when, one in (("before", flows.before[name]), ("after", flow))
+            when: [_finite(value) for value in own[name].relative]
+            for when, own in (("before", flows.before), ("after", flows.after))
+            if own
         }
-        for name, flow in flows.after.items()
+        for name in flows.after
     }
     longest = next(iter(flows.after.values())).lags
     lags = [lag for lag in (1, 10, 30, 100, 300, 1000) if lag < len(longest)]
     table = _table("gradient norm, steps back", *map(str, lags), "1% reaches")
-    for name, flow in flows.after.items():
-        for when, one in (("before training", flows.before[name]), ("after", flow)):
-            shown = [f"{one.relative[lag]:.1e}" for lag in lags]
-            table.add_row(f"{name}, {when}", *shown, f"{one.reach()} steps")
-    return {"lags": longest.tolist(), "relative_norms": norms, "pictures": [str(picture)]}, [table]
+    for name in flows.after:
+        for when, own in (("before training", flows.before), ("after", flows.after)):
+            if own:
+                norms_at = [f"{own[name].relative[lag]:.1e}" for lag in lags]
+                table.add_row(f"{name}, {when}", *norms_at, f"{own[name].reach()} steps")
+    shown: list[Table | str] = [table, flows.missing] if flows.missing else [table]
+    return {"lags": longest.tolist(), "relative_norms": norms, "pictures": [str(picture)]}, shown
 
 
 def _table(first: str, *numbers: str) -> "Table":

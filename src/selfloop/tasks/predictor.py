@@ -209,6 +209,23 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
     def build(cls, options: Any, inputs: Any, cell: Cell) -> Network:
         """The network, with fresh weights, of the model's options."""
 
+    def before_training(self) -> Network:
+        """The network before its first update, in evaluation mode; other randomness is left alone.
+
+        Raises:
+            DataError: what it began with is no longer there.
+        """
+        config: Any = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            return self.made_anew().eval().to(self.device)
+
+    def made_anew(self) -> Network:
+        """The network as it is made when its training begins."""
+        config: Any = self.config
+        rnn: Any = self.model.rnn
+        return self.build(config.model, self.inputs, rnn.cell)
+
     @classmethod
     @abstractmethod
     def read_dataset(cls, config: Any, bad: BadItems) -> Parts[Part]:
@@ -349,18 +366,9 @@ class Inspectable(ABC):
         Args:
             steps: how many of each sequence, at the most; at least 1.
             source: data as `evaluate` takes them; None for the run's own validation data.
-            fresh: of the model as it was made, with the run's seed, before its training.
+            fresh: of the model before its training: see `Predictor.before_training`.
 
         Raises:
             ArgumentError: `steps` is below 1.
-            DataError: the data cannot be read, or are too short.
+            DataError: the data cannot be read, or are too short; what a `fresh` model began with is no longer there.
         """
-
-
-def before_training(opened: Predictor[Network, Any, Any, Any]) -> Network:
-    """The network as it was made, with the run's seed, in evaluation mode; other randomness is left alone."""
-    config, network = opened.config, opened.model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        cell: Any = network.rnn
-        return opened.build(config.model, opened.inputs, cell.cell).eval().to(opened.device)
