@@ -23,6 +23,7 @@ from selfloop.tasks.table import PARTS
 from selfloop.tasks.trials import Trials
 from selfloop.training import Run, read_progress
 from selfloop.training.checkpoint import writing
+from selfloop.training.loop import rank
 from selfloop.untrusted import exists
 
 Variants = Mapping[str, Any]
@@ -182,6 +183,12 @@ def _conclude(parent: Run, names: Sequence[str], results: Sequence[Mapping[str, 
         return Trials(parent.path, tuple(facts["runs"]), facts)
     facts["seconds"] = round(sum(result["seconds"] for result in results), 1)
     facts |= {part: found for part in PARTS if (found := _spread([figures_of(result, part) for result in results]))}
+    facts["best_by"] = results[0]["best_by"]
+    if not by_folds:  # which are scored on different data
+        ranks = {
+            n: rank(figures_of(result, "valid"), facts["best_by"]) for n, result in zip(names, results, strict=True)
+        }
+        facts["best_run"] = max(ranks, key=ranks.__getitem__)
     tables = _pool(parent, names) if by_folds else []
     save_results(parent, facts)
     screen.conclude_trials(facts, tables)

@@ -49,8 +49,8 @@ def vectors_again(path: str, vocabulary: Vocabulary, size: int) -> Vectors:
     vectors = read_vectors(path, vocabulary.words)
     if size_of(vectors) != size:
         raise DataError(
-            f"{path} has vectors of {size_of(vectors)} numbers, and the run began with vectors of {size}: put that file "
-            "back."
+            f"{path} has vectors of {size_of(vectors)} numbers, and the run began with vectors of {size}: put the file "
+            "that it began with back."
         )
     return vectors
 
@@ -72,8 +72,8 @@ def begin_with(vectors: Vectors, encoder: Any, vocabulary: Vocabulary | None) ->
     rows = [row for row, word in enumerate(vocabulary.words) if word in vectors and word != UNKNOWN]
     if not rows:
         raise ConfigError(
-            "No word that data.vocab_size lets the model know has a vector in data.vectors: raise the one, or leave the "
-            "other out."
+            "No word that data.vocab_size lets the model know has a vector in data.vectors: raise one, or leave out the "
+            "other."
         )
     values = torch.tensor(np.stack([vectors[vocabulary.words[row]] for row in rows]))
     with torch.no_grad():

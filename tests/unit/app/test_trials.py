@@ -10,6 +10,7 @@ import torch
 
 import selfloop as sl
 from selfloop.errors import ConfigError, DataError, RunError
+from selfloop.tasks.score import ClassScore
 from selfloop.tasks.trials import Trials
 from selfloop.training.checkpoint import read_tensors
 
@@ -104,6 +105,23 @@ def test_seeds_train_on_the_same_data(tmp_path):
     sl.train("classify", "words.csv", steps=4, seed=5, run="once", **SMALL)
     assert all(torch.equal(value, weights(tmp_path / "once")[name]) for name, value in first.items())
     assert not (tmp_path / "twice" / "valid_predictions.csv").exists()
+
+
+@pytest.mark.parametrize("by", ["accuracy", "loss"])
+def test_of_several_seeds_the_best_is_by_what_chooses_the_weights_and_that_is_said(by, tmp_path, selfloop, monkeypatch):
+    """It was by the loss."""
+    monkeypatch.setenv("COLUMNS", "160")
+    figures = {5: {"loss": 0.9, "accuracy": 0.8}, 6: {"loss": 0.1, "accuracy": 0.4}, 7: {"loss": 0.5, "accuracy": 0.8}}
+    score = ClassScore.metrics
+    monkeypatch.setattr(ClassScore, "metrics", lambda self: {**score(self), **figures[torch.initial_seed()]})
+    options = ("--steps", 1, "--hidden", 4, "--seeds", 3, "--seed", 5, "--set", f"training.best={by}", "--run", "three")
+    said = selfloop("train", "classify", "words.csv", *options)
+    assert said.status == 0, said.err
+    best = {"accuracy": "seed-7", "loss": "seed-6"}[by]
+    assert f"The best of them, by {by} on the validation data, is {best}.\n" in said.err
+    assert f"next: selfloop predict three/{best} FILE" in said.err
+    kept = results(tmp_path / "three")
+    assert (kept["best_run"], kept["best_by"]) == (best, by)
 
 
 def test_stopped_it_goes_on_where_it_was_and_ends_as_if_it_had_not_been(whole, tmp_path):
