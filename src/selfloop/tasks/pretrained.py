@@ -72,8 +72,8 @@ def begin_with(vectors: Vectors, encoder: Any, vocabulary: Vocabulary | None) ->
     rows = [row for row, word in enumerate(vocabulary.words) if word in vectors and word != UNKNOWN]
     if not rows:
         raise ConfigError(
-            "No word that data.vocab_size lets the model know has a vector in data.vectors: raise one, or leave out the "
-            "other."
+            "No word that data.vocab_size lets the model know has a vector in data.vectors: raise data.vocab_size, or "
+            "leave the vectors out."
         )
     values = torch.tensor(np.stack([vectors[vocabulary.words[row]] for row in rows]))
     with torch.no_grad():

@@ -7,6 +7,7 @@ import statistics
 
 import pytest
 import torch
+from unit.app.test_resume_auto import contents
 
 import selfloop as sl
 from selfloop.errors import ConfigError, DataError, RunError
@@ -213,3 +214,42 @@ def test_scoring_that_is_stopped_in_a_fold_is_made_by_resuming_all(selfloop, tmp
     said = selfloop("train", "classify", "--resume", "cv", "--json")
     assert said.status == 0, said.err
     assert json.loads(said.out) == results(tmp_path / "cv") and len(results(tmp_path / "cv")["runs"]) == 2
+
+
+def auto(**options):
+    return sl.train(
+        "classify", options.pop("source", "words.csv"), steps=4, run="cv", resume="auto", **options, **SMALL
+    )
+
+
+def add_a_row(folder):
+    with (folder / "words.csv").open("a") as file:
+        file.write("aaa99,first\n")
+
+
+@pytest.mark.parametrize("several", [{"folds": 3}, {"seeds": 2}])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_trainings_do_not_go_on_with_other_data(several, stopped, tmp_path):
+    """Those that were finished were kept, and others trained on other data."""
+    auto(listener=StopsIn(2) if stopped else None, **several)
+    if stopped:
+        shutil.rmtree(sorted((tmp_path / "cv").glob("*-*"))[1])  # as where it is stopped between two of them
+    before = contents(tmp_path / "cv")
+    add_a_row(tmp_path)
+    with pytest.raises(
+        RunError, match=r"^The (training|validation) examples of cv/(fold-1|seed-1) changed since it wa"
+    ):
+        auto(**several)
+    if stopped:
+        with pytest.raises(RunError, match=r"^The (training|validation) examples of cv/(fold-1|seed-1) changed since"):
+            sl.resume("cv", quiet=True)
+    assert contents(tmp_path / "cv") == before
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_data_of_several_trainings_may_move(whole, stopped, tmp_path):
+    auto(folds=3, listener=StopsIn(2) if stopped else None)
+    (tmp_path / "words.csv").rename(tmp_path / "moved.csv")
+    assert auto(folds=3, source="moved.csv").results["valid"] == whole.results["valid"]
+    with pytest.raises(DataError, match=r"words\.csv"):
+        auto(folds=3)
