@@ -1,12 +1,14 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, read_as
+from selfloop.cli.open_run import Header, Id, Set, SkipBad
 from selfloop.errors import ArgumentError
 
 
@@ -42,9 +44,8 @@ def evaluate(
     ] = None,
     header: Header = None,
     id: Id = None,
-    set: Annotated[
-        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
-    ] = None,
+    set: Set = None,
+    skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
@@ -69,24 +70,25 @@ def evaluate(
 
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
-    from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
+    from selfloop.atomic import check_replacing
+    from selfloop.cli.open_run import open_for, read_as, tell_left_out
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
-    from selfloop.tasks.reading import bad_items
     from selfloop.tasks.table import PARTS
     from selfloop.world import joined_world
 
     needs: tuple[str, type[Any]] = (
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )
-    if predictions is not None and target is None:
-        needs = "evaluate --predictions", Predicts
+    if predictions is not None:
+        with _written(predictions):
+            check_replacing(predictions)
+        if target is None:
+            needs = "evaluate --predictions", Predicts
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    bad = read_as(model, header=header, id=id, skip_bad=skip_bad or None, assignments=set or [])
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
-    bad = bad_items(model.config.data)
     with joined_world() as world:
         model.world = world
         console = Console(stderr=True, quiet=as_json or not world.is_first, highlight=False)
@@ -94,14 +96,11 @@ def evaluate(
             scores = model.scores(model.parts(data, column, bad=bad, **more), sample=sample, report=report)
     if not world.is_first:
         return
-    for place, reason in bad.found:
-        typer.echo(f"left out: {place} {reason}", err=True)
+    tell_left_out(bad)
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
-        try:
+        with _written(predictions):
             save_table(predictions, rows)
-        except OSError as error:
-            raise ArgumentError(f"{predictions} cannot be written ({error.strerror}): name another file.") from error
     unit = f"{kind.unit}s"
     if as_json:
         facts = {
@@ -129,3 +128,12 @@ def evaluate(
             console.print(classes)
         if mistakes := score.mistakes():
             show_mistakes(console, mistakes, PARTS.get(name, name))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Within it, a file that cannot be written is an ArgumentError."""
+    try:
+        yield
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written ({error.strerror}): name another file.") from error

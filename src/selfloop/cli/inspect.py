@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from selfloop.cli.open_run import SkipBad
 from selfloop.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def inspect(
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
     ] = None,
+    skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:
     """Look inside a trained model: its gates, its memory, and how far back it learns.
@@ -60,12 +62,13 @@ def inspect(
 
     from rich.console import Console
 
-    from selfloop.cli.open_run import open_for
+    from selfloop.cli.open_run import open_for, read_as
     from selfloop.inspect import gates as record_gates
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
     model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
+    read_as(model, skip_bad=skip_bad or None)
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}

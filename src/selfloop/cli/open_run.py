@@ -1,11 +1,15 @@
 """A run as a verb opens it."""
 
 import shlex
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from selfloop.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from selfloop.data.examples import BadItems
 
 Can = TypeVar("Can")
 
@@ -22,10 +26,53 @@ Id = Annotated[
 ]
 
 
-def read_as(header: bool | None, id: str | None = None) -> list[str]:
-    """The options --header and --id as assignments."""
-    header_as = [] if header is None else [f"data.header={str(header).lower()}"]
-    return header_as if id is None else [*header_as, f"data.id={id}"]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")]
+
+Set = Annotated[
+    list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
+]
+
+
+def read_as(
+    model: Any,
+    *,
+    header: bool | None = None,
+    id: str | None = None,
+    skip_bad: bool | None = None,
+    assignments: Sequence[str] = (),
+) -> "BadItems":
+    """Have a model read data in another way than those it was trained on; what takes those that cannot be used.
+
+    Args:
+        model: an opened one.
+        header: of --header.
+        id: of --id.
+        skip_bad: of --skip-bad; None for as the run was trained.
+        assignments: of --set.
+
+    Raises:
+        ArgumentError: its data have no such thing.
+        ConfigError: an assignment does not fit.
+    """
+    from selfloop.config import changed
+    from selfloop.tasks.reading import bad_items
+
+    chosen = {"header": header, "id": id, "skip_bad": skip_bad}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    for name in given:
+        if name not in type(model.config.data).model_fields:
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} is for examples, and this run reads a text as a whole: leave it out."
+            )
+    own = [f"data.{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in given.items()]
+    model.config = changed(model.config, [*own, *assignments], ("data", "decoding"))
+    return bad_items(model.config.data)
+
+
+def tell_left_out(bad: "BadItems") -> None:
+    """Name what could not be used, on stderr."""
+    for place, reason in bad.found:
+        typer.echo(f"left out: {place} {reason}", err=True)
 
 
 def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:

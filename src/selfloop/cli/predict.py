@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, read_as
+from selfloop.cli.open_run import Header, Id, Set, SkipBad
 from selfloop.errors import ArgumentError, check_one_of
 
 
@@ -33,10 +33,8 @@ def predict(
     ] = False,
     header: Header = None,
     id: Id = None,
-    set: Annotated[
-        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")] = False,
+    set: Set = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Say what a trained model makes of your data, an answer per line.
 
@@ -58,22 +56,23 @@ def predict(
     """
     from selfloop.app.pictures import draw_predictions
     from selfloop.app.predictions import write_rows
-    from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
-    from selfloop.data.examples import BadItems
-    from selfloop.tasks.predictor import Predicts, Watches
+    from selfloop.cli.open_run import open_for, read_as, tell_left_out
+    from selfloop.inspect.canvas import check_picture
+    from selfloop.tasks.predictor import Draws, Predicts, Watches
     from selfloop.world import joined_world
 
     check_one_of(format, FORMATS, "The --format")
+    if stream and (picture is not None or skip_bad):
+        raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
+    if picture is not None:
+        check_picture(picture)
+        needs = "predict --picture", Draws
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    bad = read_as(model, header=header, id=id, skip_bad=skip_bad, assignments=set or [])
     if stream:
-        if picture is not None or skip_bad:
-            raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
         _stream(model, data or [], format)
         return
-    bad = BadItems(skip_bad)
     with joined_world() as world:
         model.world = world
         if data:
@@ -82,8 +81,7 @@ def predict(
             typed = _typed() if world.is_first else ()
             parts = [model.lines(typed if world.size == 1 else world.from_first([*typed]))]
         if world.is_first:
-            for place, reason in bad.found:
-                typer.echo(f"left out: {place} {reason}", err=True)
+            tell_left_out(bad)
         predictions = [found for part in parts for found in model.predict(part)]
     if not world.is_first:
         return
@@ -109,11 +107,18 @@ def _typed() -> Iterator[str]:
 
 def _stream(model: Any, data: list[str], format: str) -> None:
     """A label a frame, as it comes."""
+    from selfloop.app.predictions import write_as_they_come
+
     if len(data) != 1:
         raise ArgumentError(f"predict --stream takes one film, one camera or one address. Got {len(data)} instead.")
-    for step, label in enumerate(model.stream(model.watch(data[0]))):
-        facts = json.dumps({"step": step, "label": label}, ensure_ascii=False)
-        typer.echo({"jsonl": facts, "csv": f"{step},{label}", "text": label}[format])
+    (source,) = data
+    found = enumerate(model.stream_with_probabilities(model.watch(source)))
+    if format == "csv":
+        rows = ({"input": source, "step": n, "label": label, "probability": f"{p:.4f}"} for n, (label, p) in found)
+        write_as_they_come(rows, sys.stdout)
+        return
+    for step, (label, _) in found:
+        typer.echo(label if format == "text" else json.dumps({"step": step, "label": label}, ensure_ascii=False))
 
 
 FORMATS = ("jsonl", "csv", "text")

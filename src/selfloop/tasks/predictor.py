@@ -1,7 +1,7 @@
 """What the runs of a task open as: a trained model, ready to use, and what it can do besides being scored.
 
-What only some tasks can do is declared: a predictor derives from `Predicts`, `Generates`, `Watches`, `ScoresPairs` or
-`Inspectable`, and a verb asks for the class that it needs.
+What only some tasks can do is declared: a predictor derives from `Predicts`, `Draws`, `Generates`, `Watches`,
+`ScoresPairs` or `Inspectable`, and a verb asks for the class that it needs.
 """
 
 from abc import ABC, abstractmethod
@@ -271,9 +271,13 @@ class Predicts(ABC, Generic[Said]):
         """
         raise ArgumentError("This model reads no text, and nothing else comes as lines: give files or folders.")
 
-    def drawing(self, predictions: Sequence[Said]) -> Drawing | None:
+
+class Draws(ABC, Generic[Said]):
+    """Draws what it says of examples."""
+
+    @abstractmethod
+    def drawing(self, predictions: Sequence[Said]) -> Drawing:
         """What there is to draw of predictions."""
-        return None
 
 
 class FromExamples(
@@ -317,6 +321,10 @@ class Watches(ABC):
     @abstractmethod
     def stream(self, steps: Iterable[Step]) -> Iterator[str]:
         """The labels of steps as they come."""
+
+    @abstractmethod
+    def stream_with_probabilities(self, steps: Iterable[Step]) -> Iterator[tuple[str, float]]:
+        """The same, each with its probability."""
 
 
 class Generates(ABC):

@@ -33,6 +33,7 @@ def test_a_verb_that_the_task_has_not_names_the_one_it_has(runs, task, selfloop)
         ("generate",): ["lm"],
         ("predict", "x"): ["classify", "label", "translate", "caption"],
         ("predict", "--stream", "x"): ["label"],
+        ("predict", "--picture", "x.png", "x"): ["label", "caption"],
         ("evaluate", "a", "b"): ["translate"],
     }
     for (verb, *rest), tasks in able.items():
@@ -92,6 +93,29 @@ def test_a_name_that_is_too_long(words, runs, selfloop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = selfloop(*(str(runs["lm"]) if word == "RUN" else word for word in words.split())).sentence
     assert "x" * 50 in said
+
+
+@pytest.mark.parametrize("words", ["predict RUN x --picture FILE.png", "evaluate RUN x --predictions FILE.png"])
+@pytest.mark.parametrize("file", ["file/x", "folder", LONG])
+def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, runs, selfloop, tmp_path):
+    """It was refused after all predictions."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    fills = {"RUN": runs["label"], "FILE.png": tmp_path / f"{file}.png"}
+    said = selfloop(*(fills.get(word, word) for word in words.split())).sentence
+    assert "cannot be written" in said and f"{file}.png" in said
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.png"]
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_anything_is_read(runs, selfloop):
+    said = selfloop("predict", runs["label"], "x", "--picture", "x.gif").sentence
+    assert said == "selfloop: The picture must end in .png, .svg, .pdf. Got 'x.gif' instead.\n"
+
+
+@pytest.mark.parametrize("words", ["evaluate RUN --skip-bad", "evaluate RUN --id name", "inspect RUN --skip-bad"])
+def test_what_is_of_examples_is_refused_for_a_text(words, runs, selfloop):
+    said = selfloop(*(str(runs["lm"]) if word == "RUN" else word for word in words.split())).sentence
+    assert "is for examples, and this run reads a text as a whole: leave it out." in said
 
 
 def test_caches_that_cannot_be_written_are_slower_and_no_error(selfloop, tmp_path, monkeypatch):

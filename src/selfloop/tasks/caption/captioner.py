@@ -27,7 +27,7 @@ from selfloop.tasks.caption.choose_vision import choose_vision
 from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Prediction, Score
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
-from selfloop.tasks.predictor import FromExamples, Inspectable
+from selfloop.tasks.predictor import Draws, FromExamples, Inspectable
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
@@ -62,7 +62,7 @@ class Sight:
         save_tokenizer(run, self.tokenizer)
 
 
-class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Inspectable):
+class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Draws[Prediction], Inspectable):
     """A captioner that was trained on images.
 
     Attributes:
