@@ -143,6 +143,7 @@ _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "int_parsing_size": "a whole number that fits into 64 bits",
     "string_type": "a string",
     "tuple_type": "a list, as [28,28]",
 }

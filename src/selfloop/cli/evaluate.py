@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, Set, SkipBad
+from selfloop.cli.open_run import Header, Id, OwnCell, OwnEncoder, Set, SkipBad
 from selfloop.errors import ArgumentError
 
 
@@ -17,28 +17,27 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Data to score, as the run was trained on; without it, the run's own validation and test data.",
+            help="Data of the kind that the run was trained on, with what is true. "
+            "[dim]\\[default: the run's own validation and test data][/]",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(help="Of a translator: the file of translations, line by line.", show_default=False),
+        typer.Argument(help="The file of translations, one per line, of a run of translate.", show_default=False),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Score about so many tokens or examples, for a quick figure. [dim]All.[/]")
+        int | None, typer.Option(min=1, help="Score about so many tokens or examples only. [dim]\\[default: all][/]")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="The column with the text or the series. [dim]The run's own.[/]")
+        str | None, typer.Option(help="The column with the text or the series. [dim]\\[default: as in training][/]")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what is predicted, with what is true, in this file (CSV): a row per example, or per step.",
+            help="Save what is predicted and what is true as CSV in this file: a row per example, or per step.",
             show_default=False,
         ),
     ] = None,
@@ -48,9 +47,9 @@ def evaluate(
     skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
+    """Score a trained model on data: the figures of its task and, where there are classes, of each of them.
 
-    A language model scores every token once, given all tokens before it; the state is carried through the whole text.
+    Of a language model every token is scored once, given all tokens before it.
 
     [bold]Examples[/bold]
 

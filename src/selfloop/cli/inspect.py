@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import SkipBad
+from selfloop.cli.open_run import OwnCell, OwnEncoder, SkipBad
 from selfloop.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -24,23 +24,26 @@ def inspect(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     data: Annotated[
         str | None,
-        typer.Argument(help="Data as evaluate takes them. [dim]The run's own validation data[/]", show_default=False),
+        typer.Argument(
+            help="Data as evaluate takes them. [dim]\\[default: the run's own validation data][/]", show_default=False
+        ),
     ] = None,
     gates: Annotated[
-        bool, typer.Option("--gates", help="Gates and states at every step, and the units that follow something.")
+        bool,
+        typer.Option(
+            "--gates", help="Gates and states at every step, and units that follow something, such as quotes."
+        ),
     ] = False,
     memory: Annotated[bool, typer.Option("--memory", help="How many of the past steps the model uses.")] = False,
     flow: Annotated[
-        bool, typer.Option("--gradient-flow", help="How far back the signal of learning reaches, before and after.")
+        bool, typer.Option("--gradient-flow", help="How far back the gradient reaches, before training and after.")
     ] = False,
-    steps: Annotated[int, typer.Option(min=2, help="The most steps of a sequence that are looked at.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="How many steps of a sequence are looked at, at the most.")] = 200,
     out: Annotated[
-        str | None, typer.Option(help="The folder for the pictures and their data. [dim]The run's own[/]")
+        str | None, typer.Option(help="The folder for the pictures and their data. [dim]\\[default: the run's own][/]")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
     skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:

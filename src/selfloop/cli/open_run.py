@@ -13,23 +13,39 @@ if TYPE_CHECKING:
 
 Can = TypeVar("Can")
 
+OwnCell = Annotated[
+    str | None, typer.Option("--cell", help="Your own cell, FILE.py:NAME, where the run was trained with one.")
+]
+
+OwnEncoder = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Your own image encoder, FILE.py:NAME, where the run was trained with one."),
+]
+
 Header = Annotated[
     bool | None,
     typer.Option(
-        "--header/--no-header", help="Whether line 1 of CSV or TSV names the columns; else they are called 1, 2, 3."
+        "--header/--no-header",
+        help="Whether line 1 of CSV or TSV names the columns. With --no-header they are called 1, 2, 3.",
     ),
 ]
 
 Id = Annotated[
     str | None,
-    typer.Option(help="The column with the ids of the rows, kept with their predictions. [dim]One called id.[/]"),
+    typer.Option(
+        help="The column with the ids of the rows, which are kept with their predictions. "
+        "[dim]\\[default: the one called id][/]"
+    ),
 ]
 
-
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used.")]
 
 Set = Annotated[
-    list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Change how data are read or answers are found, as in data.encoding=latin-1; may be repeated.",
+    ),
 ]
 
 

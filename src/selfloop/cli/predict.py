@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, Set, SkipBad
+from selfloop.cli.open_run import Header, Id, OwnCell, OwnEncoder, Set, SkipBad
 from selfloop.errors import ArgumentError, check_one_of
 
 
@@ -15,17 +15,19 @@ def predict(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     data: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or folders; without them, a text per line from stdin.", show_default=False),
+        typer.Argument(
+            help="Files or folders. Without any, texts are read from stdin, one per line.", show_default=False
+        ),
     ] = None,
-    format: Annotated[str, typer.Option(help="jsonl, csv, or text, which is the answers alone.")] = "jsonl",
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    format: Annotated[
+        str, typer.Option(help="How answers are printed: jsonl, csv, or text, which is the answers alone.")
+    ] = "jsonl",
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
     picture: Annotated[
         str | None,
         typer.Option(
-            help="Draw a .png of images with captions, or of labels along time, against the true ones if there are any."
+            help="Draw images with captions, or labels along time with the true ones, in this file (.png, .svg or .pdf)."
         ),
     ] = None,
     stream: Annotated[
@@ -36,7 +38,7 @@ def predict(
     set: Set = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Say what a trained model makes of your data, an answer per line.
+    """Print the answers of a trained model to your data.
 
     [bold]Examples[/bold]
 
@@ -50,7 +52,7 @@ def predict(
 
       selfloop predict runs/photos holiday/ --format csv --picture sheet.png
 
-      selfloop predict runs/clips film.mp4 --picture labels.png --set data.crop=[80,60,48,80]
+      selfloop predict runs/clips film.mp4 --set data.crop=[80,60,48,80]
 
       selfloop predict runs/clips /dev/video0 --stream
     """

@@ -13,10 +13,10 @@ def show(
         str, typer.Option(help="equations, graph, step, program, llvm or assembly.", show_default=True)
     ] = "equations",
     target: Annotated[
-        str | None, typer.Option(help="For which processor llvm and assembly are. [dim]this one[/]")
+        str | None, typer.Option(help="The processor that llvm and assembly are for. [dim]\\[default: this one][/]")
     ] = None,
     sizes: Annotated[
-        str | None, typer.Option(help="Sizes by name, as x=64,h=128. [dim]64 for what is left out[/]")
+        str | None, typer.Option(help="Sizes by name, as x=64,h=128. [dim]\\[default: 64 each][/]")
     ] = None,
 ) -> None:
     """Print a cell at any level, from its equations to machine code.

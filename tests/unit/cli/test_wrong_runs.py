@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, 
 
 def test_a_picture_of_no_known_kind_is_refused_before_anything_is_read(runs, selfloop):
     said = selfloop("predict", runs["label"], "x", "--picture", "x.gif").sentence
-    assert said == "selfloop: The picture must end in .png, .svg, .pdf. Got 'x.gif' instead.\n"
+    assert said == "The picture must end in .png, .svg, .pdf. Got 'x.gif' instead.\n"
 
 
 @pytest.mark.parametrize("words", ["evaluate RUN --skip-bad", "evaluate RUN --id name", "inspect RUN --skip-bad"])
