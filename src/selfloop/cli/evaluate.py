@@ -70,12 +70,13 @@ def evaluate(
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
     from selfloop.atomic import check_replacing
-    from selfloop.cli.open_run import open_for, read_as, tell_left_out
+    from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
     from selfloop.tasks.table import PARTS
     from selfloop.world import joined_world
 
+    check_given(data, target)
     needs: tuple[str, type[Any]] = (
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )

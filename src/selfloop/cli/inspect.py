@@ -65,14 +65,17 @@ def inspect(
 
     from rich.console import Console
 
-    from selfloop.cli.open_run import open_for, read_as
+    from selfloop.cli.open_run import check_given, open_for, read_as
     from selfloop.inspect import gates as record_gates
+    from selfloop.inspect.canvas import check_picture
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
+    check_given(data)
+    folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
+    check_picture(folder / "gates.png")
     model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
     read_as(model, skip_bad=skip_bad or None)
-    folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}
     with Console(stderr=True, quiet=as_json).status("looking …"):

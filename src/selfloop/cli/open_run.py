@@ -85,6 +85,12 @@ def read_as(
     return bad_items(model.config.data)
 
 
+def check_given(*paths: str | None) -> None:
+    """Raises an ArgumentError where a path is empty: it would stand for the folder at hand."""
+    if "" in paths:
+        raise ArgumentError("The path of the data must not be empty: give a file or a folder, or leave it out.")
+
+
 def tell_left_out(bad: "BadItems") -> None:
     """Name what could not be used, on stderr."""
     for place, reason in bad.found:
@@ -115,5 +121,6 @@ def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:
     task = next(name for name, kind in TASKS.items() if kind is mine)
     *first, last = [name for name, kind in TASKS.items() if issubclass(kind.predictor, needs)]
     able = f"{', '.join(first)} and {last}" if first else last
-    command = mine.next[0].format(run=shlex.quote(run))
+    verb = what.split(maxsplit=1)[0]
+    command = next((one for one in mine.next if one.split()[1] == verb), mine.next[0]).format(run=shlex.quote(run))
     raise ArgumentError(f"{what} is for runs of {able}. {run} is of {task}: use {command}.")

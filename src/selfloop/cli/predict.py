@@ -27,7 +27,7 @@ def predict(
     picture: Annotated[
         str | None,
         typer.Option(
-            help="Draw images with captions, or labels along time with the true ones, in this file (.png, .svg or .pdf)."
+            help="Draw images with captions, or labels along time with the true ones, in a .png, .svg or .pdf."
         ),
     ] = None,
     stream: Annotated[
@@ -58,12 +58,13 @@ def predict(
     """
     from selfloop.app.pictures import draw_predictions
     from selfloop.app.predictions import write_rows
-    from selfloop.cli.open_run import open_for, read_as, tell_left_out
+    from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
     from selfloop.inspect.canvas import check_picture
     from selfloop.tasks.predictor import Draws, Predicts, Watches
     from selfloop.world import joined_world
 
     check_one_of(format, FORMATS, "The --format")
+    check_given(*(data or []))
     if stream and (picture is not None or skip_bad):
         raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from selfloop.config import Section
+from selfloop.errors import ConfigError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.predictor import Predictor, held_out
 from selfloop.tasks.reading import bad_items
 from selfloop.training import Run
+from selfloop.untrusted import short
 from selfloop.world import World
 
 Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
@@ -33,7 +35,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
 
     Raises:
         DataError: the data cannot be read, or there is nothing to learn from.
-        ConfigError: the cell does not exist, or another choice cannot be followed.
+        ConfigError: the cell does not exist, the model does not fit into memory, or another choice cannot be followed.
 
     Attributes:
         bad: what was left out of the data, and what is to be said of how they are read.
@@ -63,7 +65,11 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
             chosen = config
         self.inputs = inputs or self.learn_inputs()
         self.steps_per_epoch: Any = self.prepare()
-        self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+        try:
+            self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+        except (MemoryError, OverflowError, RuntimeError) as error:  # torch tells of memory by a RuntimeError
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise ConfigError(f"The model cannot be made ({short(reason)}): choose smaller sizes for it.") from error
 
     def suited(self, config: Config) -> Config:
         """The configuration, with what the user has left open chosen to suit the data."""

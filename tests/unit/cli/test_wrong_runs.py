@@ -40,7 +40,7 @@ def test_a_verb_that_the_task_has_not_names_the_one_it_has(runs, task, selfloop)
         if task not in tasks:
             said = selfloop(verb, run, *rest).sentence
             assert f"is for runs of {', '.join(tasks[:-1])} and {tasks[-1]}".replace("of  and", "of") in said
-            assert f"is of {task}: use selfloop {USES[task]} '{run}'" in said
+            assert f"is of {task}: use selfloop {'evaluate' if verb == 'evaluate' else USES[task]} '{run}'" in said
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -95,7 +95,10 @@ def test_a_name_that_is_too_long(words, runs, selfloop, tmp_path, monkeypatch):
     assert "x" * 50 in said
 
 
-@pytest.mark.parametrize("words", ["predict RUN x --picture FILE.png", "evaluate RUN x --predictions FILE.png"])
+@pytest.mark.parametrize(
+    "words",
+    ["predict RUN x --picture FILE.png", "evaluate RUN x --predictions FILE.png", "inspect RUN x --out FILE.png"],
+)
 @pytest.mark.parametrize("file", ["file/x", "folder", LONG])
 def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, runs, selfloop, tmp_path):
     """It was refused after all predictions."""
@@ -105,6 +108,12 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, 
     said = selfloop(*(fills.get(word, word) for word in words.split())).sentence
     assert "cannot be written" in said and f"{file}.png" in said
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.png"]
+
+
+@pytest.mark.parametrize("words", ["predict label", "evaluate label", "evaluate translate a.en", "inspect label"])
+def test_an_empty_path_is_not_the_folder_at_hand(words, runs, selfloop):
+    verb, task, *more = words.split()
+    assert selfloop(verb, runs[task], *more, "").sentence.startswith("The path of the data must not be empty")
 
 
 def test_a_picture_of_no_known_kind_is_refused_before_anything_is_read(runs, selfloop):
@@ -140,3 +149,12 @@ def test_the_next_command_is_quoted(selfloop, tmp_path, monkeypatch):
     assert """next: selfloop generate 'it'"'"'s a run'""" in said.err
     said = selfloop("train", "lm", "play.txt", "--run", "it's a run")
     assert """Continue it with --resume 'it'"'"'s a run', or""" in said.err
+
+
+def test_a_model_that_does_not_fit_into_memory_is_one_sentence(selfloop, tmp_path, monkeypatch):
+    """It ended in a traceback of torch."""
+    (tmp_path / "play.txt").write_text("to be or not to be\n" * 200)
+    monkeypatch.chdir(tmp_path)
+    said = selfloop("train", "lm", "play.txt", "--hidden", 99999999999, "--steps", 1).sentence
+    assert said.startswith("The model cannot be made (") and said.endswith("): choose smaller sizes for it.\n")
+    assert not (tmp_path / "runs").exists()
