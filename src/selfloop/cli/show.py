@@ -6,6 +6,9 @@ import typer
 
 from selfloop.errors import ArgumentError
 
+OF_A_TARGET = ("llvm", "assembly")
+"""The levels that differ between processors."""
+
 
 def show(
     cell: Annotated[str, typer.Argument(help="A cell of the zoo, or your own: FILE.py:NAME.")],
@@ -32,14 +35,18 @@ def show(
     from selfloop.compiler import show
     from selfloop.tasks.choose_cell import find_cell
 
+    if target is not None and level not in OF_A_TARGET:
+        raise ArgumentError(f"--target is for --level {' and '.join(OF_A_TARGET)}. Leave it out for --level {level}.")
     typer.echo(show(find_cell(cell), level, target, _sizes(sizes or "")))
 
 
 def _sizes(text: str) -> dict[str, int]:
-    found = {}
+    found = dict[str, int]()
     for part in filter(None, text.split(",")):
         name, _, number = part.partition("=")
         if not number.isdecimal() or int(number) < 1:
             raise ArgumentError(f"--sizes takes whole numbers by name, as x=64,h=128. Got '{text}' instead.")
+        if name.strip() in found:
+            raise ArgumentError(f"--sizes names '{name.strip()}' twice: give one number for it.")
         found[name.strip()] = int(number)
     return found

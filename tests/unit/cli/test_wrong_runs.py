@@ -95,10 +95,7 @@ def test_a_name_that_is_too_long(words, runs, selfloop, tmp_path, monkeypatch):
     assert "x" * 50 in said
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["predict RUN x --picture FILE.png", "evaluate RUN x --predictions FILE.png", "inspect RUN x --out FILE.png"],
-)
+@pytest.mark.parametrize("words", ["predict RUN x --picture FILE.png", "evaluate RUN x --predictions FILE.png"])
 @pytest.mark.parametrize("file", ["file/x", "folder", LONG])
 def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, runs, selfloop, tmp_path):
     """It was refused after all predictions."""
@@ -108,6 +105,12 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, 
     said = selfloop(*(fills.get(word, word) for word in words.split())).sentence
     assert "cannot be written" in said and f"{file}.png" in said
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.png"]
+
+
+def test_a_folder_for_pictures_that_cannot_be_made_is_refused_before_anything_is_read(runs, selfloop, tmp_path):
+    (tmp_path / "file").touch()
+    said = selfloop("inspect", runs["label"], "gone", "--out", tmp_path / "file" / "x").sentence
+    assert "gates.png' cannot be written: Not a directory." in said
 
 
 @pytest.mark.parametrize("words", ["predict label", "evaluate label", "evaluate translate a.en", "inspect label"])
