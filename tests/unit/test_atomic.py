@@ -34,6 +34,6 @@ def test_what_could_not_be_written_is_found_out_before_and_nothing_is_left(tmp_p
     for path in (tmp_path / "file", tmp_path / "new", tmp_path / "new folder" / "in it" / "file"):
         check_replacing(path)
     for path in (tmp_path, tmp_path / "file" / "below", tmp_path / ("x" * 300)):
-        with pytest.raises(OSError):  # noqa: PT011  (each of another kind)
+        with pytest.raises(OSError):
             check_replacing(path)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
