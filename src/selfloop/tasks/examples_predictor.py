@@ -81,8 +81,8 @@ class ExamplesPredictor(
             network.encoder.load_state_dict(self.model.encoder.state_dict())
         path = config.data.vectors if isinstance(config.data, WordOptions) else None
         if path is not None and vocabulary is not None:
-            size = network.encoder.embedding.embedding_dim
-            begin_with(vectors_again(path, vocabulary, size), network.encoder, vocabulary)
+            encoder: Any = network.encoder
+            begin_with(vectors_again(path, vocabulary, encoder.embedding.embedding_dim), encoder, vocabulary)
         return network
 
     @classmethod

@@ -99,12 +99,13 @@ def test_a_name_that_is_too_long(words, runs, selfloop, tmp_path, monkeypatch):
 @pytest.mark.parametrize("file", ["file/x", "folder", LONG])
 def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, runs, selfloop, tmp_path):
     """It was refused after all predictions."""
-    (tmp_path / "file").touch()
-    (tmp_path / "folder.png").mkdir()
-    fills = {"RUN": runs["label"], "FILE.png": tmp_path / f"{file}.png"}
+    here = tmp_path / "here"  # beside which are the caches
+    (here / "folder.png").mkdir(parents=True)
+    (here / "file").touch()
+    fills = {"RUN": runs["label"], "FILE.png": here / f"{file}.png"}
     said = selfloop(*(fills.get(word, word) for word in words.split())).sentence
     assert "cannot be written" in said and f"{file}.png" in said
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.png"]
+    assert sorted(path.name for path in here.rglob("*")) == ["file", "folder.png"]
 
 
 def test_a_folder_for_pictures_that_cannot_be_made_is_refused_before_anything_is_read(runs, selfloop, tmp_path):
