@@ -16,7 +16,6 @@ from selfloop.tasks.choose_cell import choose_cell
 from selfloop.tasks.predictor import Predictor, held_out
 from selfloop.tasks.reading import bad_items
 from selfloop.training import Run
-from selfloop.untrusted import short
 from selfloop.world import World
 
 Self = TypeVar("Self", bound="Learner[Any, Any, Any]")
@@ -68,8 +67,8 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         try:
             self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
         except (MemoryError, OverflowError, RuntimeError) as error:  # torch tells of memory by a RuntimeError
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ConfigError(f"The model cannot be made ({short(reason)}): choose smaller sizes for it.") from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+            raise ConfigError(f"The model cannot be made ({reason}): choose smaller sizes for it.") from error
 
     def suited(self, config: Config) -> Config:
         """The configuration, with what the user has left open chosen to suit the data."""
