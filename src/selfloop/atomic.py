@@ -1,5 +1,6 @@
 """A file that is there whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     half of it, and of several writers at once the last one wins whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    beside = path.parent / _beside(path)
     try:
         with beside.open("xb") as file:
             yield file
@@ -29,6 +30,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def check_replacing(path: Path) -> None:
+    """Find out whether `replacing` could write a file, before there is anything to write; nothing is left behind.
+
+    Raises:
+        OSError: it could not.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    trial = folder / _beside(path)
+    trial.touch(exist_ok=False)
+    trial.unlink()
+
+
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """Remove what killed writers left beside files of these names, such as ``*.json``, which no one else writes."""
     for name in names:
@@ -39,6 +54,11 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
 def leftover(name: str) -> str:
     """What a killed writer leaves beside a file of this name is called like this."""
     return f".{name}.*.tmp"
+
+
+def _beside(path: Path) -> str:
+    """The name under which a file is written, one of `leftover`."""
+    return f".{path.name}.{uuid.uuid4().hex}.tmp"
 
 
 def _sync_folder(folder: Path) -> None:

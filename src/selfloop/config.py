@@ -129,6 +129,10 @@ def _fault(kind: type[Section], fault: Mapping[str, Any]) -> str:
         known = _fields(kind, sections)
         close = nearest(name, known) or f"; known are: {', '.join(known)}."
         return f"sets '{place}', which does not exist{close}"
+    if fault["type"] == "missing" and isinstance(fault["loc"][-1], int):
+        return (
+            f"sets '{place.rpartition('.')[0]}' wrongly: it must be a longer list. Got {short(fault['input'])} instead."
+        )
     if fault["type"] == "missing":
         return f"sets no '{place}', which is needed."
     if fault["type"] == "value_error":  # a Section's own, of several fields together
@@ -143,6 +147,8 @@ _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "too_long": "a shorter list",
+    "int_parsing_size": "a whole number that fits into 64 bits",
     "string_type": "a string",
     "tuple_type": "a list, as [28,28]",
 }

@@ -173,7 +173,7 @@ def test_a_run_whose_text_was_changed_is_not_resumed(train, finished, copy, tmp_
     change(copy, data_0_source=str(other))
     ended = train("--resume", copy, "--json")
     assert ended.status == 2
-    assert f"selfloop: The training text of {copy} has changed since it was trained: it was '" in ended.err
+    assert f"selfloop: The training text of {copy} changed since it was trained: the hash was '" in ended.err
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "resume/last.safetensors"])

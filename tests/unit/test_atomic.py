@@ -1,6 +1,6 @@
 import pytest
 
-from selfloop.atomic import remove_leftovers, replacing
+from selfloop.atomic import check_replacing, remove_leftovers, replacing
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):
@@ -27,3 +27,13 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_bytes(b"")
     remove_leftovers(tmp_path, ["fi*"])
     assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", ".other.0123.tmp", "file", "file.tmp"]
+
+
+def test_what_could_not_be_written_is_found_out_before_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    for path in (tmp_path / "file", tmp_path / "new", tmp_path / "new folder" / "in it" / "file"):
+        check_replacing(path)
+    for path in (tmp_path, tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(OSError):
+            check_replacing(path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]

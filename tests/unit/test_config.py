@@ -47,7 +47,7 @@ def test_what_is_not_set_has_its_default():
         ({"net": {"cell": 3}}, "sets 'net.cell' wrongly: it must be a string. Got 3 instead."),
         ({"net": {"extra": 3}}, "sets 'net.extra' wrongly: it must be a section. Got 3 instead."),
         ({"net": {"extra": {"p": "x"}}}, "sets 'net.extra.p' wrongly: it must be a whole number. Got 'x' instead."),
-        ({"net": {"pair": [1]}}, "sets no 'net.pair.1', which is needed."),
+        ({"net": {"pair": [1]}}, "sets 'net.pair' wrongly: it must be a longer list. Got [1] instead."),
         ({"net": 3}, "sets 'net' wrongly: it must be a section. Got 3 instead."),
         ({"net": {"low": 2, "high": 1}}, "cannot be followed: low is 2 and high 1; let them grow."),
         ({"net": {"sise": 3}}, "sets 'net.sise', which does not exist; did you mean 'size'?"),

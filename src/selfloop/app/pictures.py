@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfloop.errors import ArgumentError
 from selfloop.inspect import draw_attentions, draw_confusion, draw_contact_sheet, draw_timeline
 from selfloop.metrics import Confusion
 from selfloop.tasks.score import Attention, ContactSheet, Drawing, Score, Timeline
@@ -31,16 +30,12 @@ def draw_score(run: Run, score: Score, unit: str) -> list[str]:
     return made
 
 
-def draw_predictions(drawing: Drawing | None, path: str) -> None:
+def draw_predictions(drawing: Drawing, path: str) -> None:
     """Draw what was predicted.
 
     Raises:
-        ArgumentError: there is no picture of such predictions, or it cannot be written.
+        ArgumentError: the picture cannot be written.
     """
-    if drawing is None:
-        raise ArgumentError(
-            "A --picture is made of labels along a sequence, or of captions. These predictions have none: leave it out."
-        )
     _DRAWN[type(drawing)][1](drawing, Path(path), "prediction")
 
 

@@ -35,3 +35,14 @@ def write_rows(rows: Rows, file: TextIO) -> None:
         table.writeheader()
         table.writerows(rows)
     file.flush()
+
+
+def write_as_they_come(rows: Rows, file: TextIO) -> None:
+    """Write rows as CSV, each at once, with the columns of the first in line 1."""
+    table = None
+    for row in rows:
+        if table is None:
+            table = csv.DictWriter(file, row, lineterminator="\n")
+            table.writeheader()
+        table.writerow(row)
+        file.flush()

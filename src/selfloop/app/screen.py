@@ -181,7 +181,7 @@ class Screen:
                 if name in result:
                     self.console.print(f"{self._trial}{title:>10}   {self._kind.show(result[name])}")
             return
-        by = result["best_by"].replace("_", " ")
+        by = _words(result["best_by"])
         if result["stopped_early"]:
             self.console.print(
                 f"Stopped early: no better {by} since update {result['best_step']:,}; --patience 0 trains on."
@@ -236,7 +236,8 @@ class Screen:
         if "folds" in result:
             self.console.print("A model of all examples is trained by the same command without --folds.")
             return
-        best = min(zip(result["valid"]["loss"]["each"], runs, strict=True))[1]
+        best = result["best_run"]
+        self.console.print(f"The best of them, by {_words(result['best_by'])} on the validation data, is {best}.")
         run = shlex.quote(f"{result['run']}/{best}")
         self._next([command.format(run=run) for command in self._kind.next])
 
@@ -280,6 +281,11 @@ def scoring(console: Console, kind: TaskEntry, advice: str = "") -> Iterator[Cal
             return report
 
         yield report_of
+
+
+def _words(figure: str) -> str:
+    """The name of a figure in a sentence."""
+    return figure.replace("_", " ")
 
 
 def _moves(console: Console) -> bool:

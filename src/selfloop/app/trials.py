@@ -23,6 +23,7 @@ from selfloop.tasks.table import PARTS
 from selfloop.tasks.trials import Trials
 from selfloop.training import Run, read_progress
 from selfloop.training.checkpoint import writing
+from selfloop.training.loop import rank
 from selfloop.untrusted import exists
 
 Variants = Mapping[str, Any]
@@ -69,17 +70,21 @@ def begin_or_go_on(
     """Go on with the trainings of a folder, where there are any; those that are finished are left as they are.
 
     Raises:
-        RunError: the folder holds another run, or one with other settings.
+        RunError: the folder holds another run, or one with other settings or data.
     """
     if not exists(path):
         return begin(task, chosen, path, screen, cell=cell, device=device)
     run = open_run_of(task, path)
     training.check_same(run, chosen, read_config(run, kind_of(run).config))
-    results = read_results(run)
-    if results.get("finished"):
-        return Trials(run.path, tuple(variants(chosen)), results)
     own, encoder = training.own_code(chosen, cell)
-    return go_on(run, screen, {}, cell=own, encoder=encoder, device=device)
+    results = read_results(run)
+    if not results.get("finished"):
+        return go_on(run, screen, {}, cell=own, encoder=encoder, device=device, given=chosen)
+    wanted = variants(chosen)
+    first = next((one for name in wanted if (one := Run(run.path / name)).has_checkpoint), None)
+    if first is not None:
+        training.go_on(first, screen, {}, cell=own, encoder=encoder, device=device, given=wanted[first.path.name])
+    return Trials(run.path, tuple(wanted), results)
 
 
 def go_on(
@@ -90,11 +95,14 @@ def go_on(
     cell: Cell | str | None = None,
     encoder: str | None = None,
     device: str | None = None,
+    given: Any = None,
 ) -> Trials:
     """Go on with several trainings: with the one that was stopped, and then with those that were not begun.
 
+    With `given`, the configuration of a command that would begin them, their data are where that says.
+
     Raises:
-        RunError: all are finished, or they are to be trained longer.
+        RunError: all are finished, or they are to be trained longer; or their data have changed.
     """
     chosen: Any = read_config(run, kind_of(run).config)
     names = [*variants(chosen)]
@@ -104,7 +112,7 @@ def go_on(
         )
     if read_results(run).get("finished"):
         raise RunError(f"{run.path} is finished: all its {len(names)} trainings are. Start a new run.")
-    chosen = training.with_own_code(run, chosen, cell, encoder)
+    chosen = training.with_own_code(run, chosen if given is None else given, cell, encoder)
     with run.locked():
         own = choose_cell(cell) if isinstance(cell, str) else cell
         return _train(str(run.config()["task"]), chosen, run.path, run, screen, own, device, encoder)
@@ -125,7 +133,7 @@ def _train(
             "--folds and --seeds train one after the other in one process. Got several: leave torchrun out, or train a "
             "fold in each, with --fold."
         )
-    wanted, results = variants(chosen), list[dict[str, Any]]()
+    wanted, results, checked = variants(chosen), list[dict[str, Any]](), False
     with ExitStack() as locks:
 
         def place(name: str, data: str) -> Path:
@@ -142,10 +150,11 @@ def _train(
             if begun is None:
                 where = partial(place, name)
                 outcome = training.begin(task, own, None, screen, cell=cell, device=device, place=where)
-            elif not begun.has_checkpoint or is_scored(begun, read_progress(begun)):
+            elif not begun.has_checkpoint or (checked and is_scored(begun, read_progress(begun))):
                 outcome = training.Outcome(begun, read_results(begun), finished=True)
-            else:
-                outcome = training.go_on(begun, screen, {}, cell=cell, encoder=encoder, device=device)
+            else:  # the first one also where it is finished, since the others must be of the same data
+                outcome = training.go_on(begun, screen, {}, cell=cell, encoder=encoder, device=device, given=own)
+                checked = True
             assert outcome.result is not None
             results.append(outcome.result)
             if not outcome.finished:
@@ -182,6 +191,12 @@ def _conclude(parent: Run, names: Sequence[str], results: Sequence[Mapping[str, 
         return Trials(parent.path, tuple(facts["runs"]), facts)
     facts["seconds"] = round(sum(result["seconds"] for result in results), 1)
     facts |= {part: found for part in PARTS if (found := _spread([figures_of(result, part) for result in results]))}
+    facts["best_by"] = results[0]["best_by"]
+    if not by_folds:  # which are scored on different data
+        ranks = {
+            n: rank(figures_of(result, "valid"), facts["best_by"]) for n, result in zip(names, results, strict=True)
+        }
+        facts["best_run"] = max(ranks, key=ranks.__getitem__)
     tables = _pool(parent, names) if by_folds else []
     save_results(parent, facts)
     screen.conclude_trials(facts, tables)

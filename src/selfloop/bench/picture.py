@@ -11,13 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from selfloop.atomic import replacing
 from selfloop.bench.cases import Case
 from selfloop.bench.rows import Row
 from selfloop.bench.timing import Spread
 from selfloop.errors import ArgumentError
-from selfloop.untrusted import is_folder
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 # Of Okabe and Ito's colours, which colour-blind readers can tell apart; light enough to show a dark line on them.
 FASTER, SLOWER, INK, PALE = "#56B4E9", "#E69F00", "#222222", "#767676"
@@ -34,26 +32,6 @@ LABELS, BARS, MARGIN, LINE, ABOVE, BELOW = 2.75, 4.3, 0.25, 0.27, 0.62, 1.3
 
 Line = str | tuple[tuple[str, str], Spread]
 """A heading, or a cell and its shape with their ratio."""
-
-
-def check_picture(path: Path) -> None:
-    """Look before the measurement whether the picture can be written after it.
-
-    Raises:
-        ArgumentError: the suffix is not a picture's, there is no such folder, or there can be no such file.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
-    if not is_folder(path.parent):
-        raise ArgumentError(f"There is no folder '{path.parent}' for the picture; make it first.")
-    if is_folder(path):
-        raise ArgumentError(f"The picture '{path}' is a folder; name a file in it.")
-    try:
-        path.stat()
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:  # a name that is too long
-        raise ArgumentError(f"The picture '{path}' cannot be written ({error}). Choose another name.") from error
 
 
 def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
@@ -82,7 +60,8 @@ def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
         place = (step * number + MARGIN + LABELS) / width, (height - ABOVE - tall) / height
         _column(figure.add_axes((*place, BARS / width, tall / height)), lines, limits)
     try:
-        figure.savefig(path)
+        with replacing(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower())
     except OSError as error:
         raise ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.") from None
 

@@ -25,7 +25,11 @@ from selfloop.world import end_with_torchrun
 
 
 class _Verbs(TyperGroup):
-    """The verbs; where an option does not exist, what is offered for it is near without its dashes, too."""
+    """The verbs, train first; what is offered for an option that does not exist is near without its dashes, too."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All verbs, in the order of their help."""
+        return sorted(super().list_commands(ctx), key=lambda name: name != "train")
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""

@@ -26,21 +26,23 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="How often each is timed. [dim]11, with --quick 3[/]")
+        int | None, typer.Option(min=1, help="How often each is timed. [dim]\\[default: 11; with --quick 3][/]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="How many threads both sides use. [dim]torch's[/]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="How many threads both sides use. [dim]\\[default: as torch][/]")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A third of the steps, and fewer rounds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the ratios: a .png, .svg or .pdf.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios in this file (.png, .svg or .pdf).")] = None,
 ) -> None:
-    """Time our kernels and their peers in turns, after their outputs and gradients agree.
+    """Time selfloop against other libraries, in turns, where their outputs and gradients agree.
 
-    A ratio is the peer's time divided by ours: above 1 we are faster. Without names everything is measured.
+    A ratio is the other's time divided by selfloop's: above 1 selfloop is faster. Without names everything is measured.
 
-    Of the names, small is for calls of few steps and sequences, in which what
-    Python does counts, and single for training on one step; their last lines
-    are the worst ratio and the geometric mean. And step is for whole steps of
-    training of the models of all tasks: it also says where the time goes.
+    small measures calls of few steps and few sequences, where the time in
+    Python counts, and single training on one step; both end with the worst
+    ratio and the geometric mean. step measures whole updates of the models of
+    all tasks, and says where their time goes.
 
     [bold]Examples[/bold]
 
@@ -56,7 +58,7 @@ def bench(
     import torch
 
     from selfloop.bench import draw, measure, measure_step, peak, summary
-    from selfloop.bench.picture import check_picture
+    from selfloop.inspect.canvas import check_picture
 
     if plot is not None:
         check_picture(plot)

@@ -15,19 +15,21 @@ def convert(
         ),
     ],
     out: Annotated[
-        str | None, typer.Option(help="A new safetensors file for the weights of the one layer.", show_default=False)
+        str | None, typer.Option(help="A new .safetensors file for the weights of one layer.", show_default=False)
     ] = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="The name of a layer in the file; repeat it for several. [dim]All[/]")
+        list[str] | None,
+        typer.Option(help="The name of a layer in the file; may be repeated. [dim]\\[default: all][/]"),
     ] = None,
     nonlinearity: Annotated[
-        str | None, typer.Option(help="tanh or relu: of an RNN, where the file has its weights alone.")
+        str | None, typer.Option(help="tanh or relu, of an RNN in a file that does not say which.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Bring recurrent weights in: LSTM, GRU and RNN of ONNX, Keras and torch files.
+    """Convert LSTM, GRU and RNN layers of ONNX, Keras and torch files to selfloop's.
 
-    Each layer is run beside the file's own mathematics on random input; the largest difference is printed.
+    Each layer is compared with the equations of the file's library on random
+    input, and the largest difference is printed.
 
     [bold]Examples[/bold]
 

@@ -1,12 +1,14 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, read_as
+from selfloop.cli.open_run import Header, Id, OwnCell, OwnEncoder, Set, SkipBad
 from selfloop.errors import ArgumentError
 
 
@@ -15,41 +17,39 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Data to score, as the run was trained on; without it, the run's own validation and test data.",
+            help="Data of the kind that the run was trained on, with what is true. "
+            "[dim]\\[default: the run's own validation and test data][/]",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(help="Of a translator: the file of translations, line by line.", show_default=False),
+        typer.Argument(help="The file of translations, one per line, of a run of translate.", show_default=False),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Score about so many tokens or examples, for a quick figure. [dim]All.[/]")
+        int | None, typer.Option(min=1, help="Score about so many tokens or examples only. [dim]\\[default: all][/]")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="The column with the text or the series. [dim]The run's own.[/]")
+        str | None, typer.Option(help="The column with the text or the series. [dim]\\[default: as in training][/]")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what is predicted, with what is true, in this file (CSV): a row per example, or per step.",
+            help="Save what is predicted and what is true as CSV in this file: a row per example, or per step.",
             show_default=False,
         ),
     ] = None,
     header: Header = None,
     id: Id = None,
-    set: Annotated[
-        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
-    ] = None,
+    set: Set = None,
+    skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score data with a trained model: what the task is judged by, and where there are classes, each of them.
+    """Score a trained model on data: the figures of its task and, where there are classes, of each of them.
 
-    A language model scores every token once, given all tokens before it; the state is carried through the whole text.
+    Of a language model every token is scored once, given all tokens before it.
 
     [bold]Examples[/bold]
 
@@ -69,24 +69,26 @@ def evaluate(
 
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
-    from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
+    from selfloop.atomic import check_replacing
+    from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
-    from selfloop.tasks.reading import bad_items
     from selfloop.tasks.table import PARTS
     from selfloop.world import joined_world
 
+    check_given(data, target)
     needs: tuple[str, type[Any]] = (
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )
-    if predictions is not None and target is None:
-        needs = "evaluate --predictions", Predicts
+    if predictions is not None:
+        with _written(predictions):
+            check_replacing(predictions)
+        if target is None:
+            needs = "evaluate --predictions", Predicts
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    bad = read_as(model, header=header, id=id, skip_bad=skip_bad or None, assignments=set or [])
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
-    bad = bad_items(model.config.data)
     with joined_world() as world:
         model.world = world
         console = Console(stderr=True, quiet=as_json or not world.is_first, highlight=False)
@@ -94,14 +96,11 @@ def evaluate(
             scores = model.scores(model.parts(data, column, bad=bad, **more), sample=sample, report=report)
     if not world.is_first:
         return
-    for place, reason in bad.found:
-        typer.echo(f"left out: {place} {reason}", err=True)
+    tell_left_out(bad)
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
-        try:
+        with _written(predictions):
             save_table(predictions, rows)
-        except OSError as error:
-            raise ArgumentError(f"{predictions} cannot be written ({error.strerror}): name another file.") from error
     unit = f"{kind.unit}s"
     if as_json:
         facts = {
@@ -129,3 +128,12 @@ def evaluate(
             console.print(classes)
         if mistakes := score.mistakes():
             show_mistakes(console, mistakes, PARTS.get(name, name))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Within it, a file that cannot be written is an ArgumentError."""
+    try:
+        yield
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written ({error.strerror}): name another file.") from error

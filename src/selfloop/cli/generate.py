@@ -5,28 +5,35 @@ from typing import Annotated
 
 import typer
 
+from selfloop.cli.open_run import OwnCell
 from selfloop.errors import ArgumentError, together
 
 
 def generate(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     prompt: Annotated[
-        list[str] | None, typer.Option(help="What the text begins with; repeat it for several texts at once.")
+        list[str] | None, typer.Option(help="What the text begins with; may be repeated, for several texts.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to write.")] = 500,
     temperature: Annotated[
-        float | None, typer.Option(help="Below 1 is more careful, 0 always takes the likeliest. [dim]0.8[/]")
+        float | None,
+        typer.Option(help="Below 1 is more careful, 0 always takes the likeliest. [dim]\\[default: 0.8][/]"),
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest that make up this share.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="Search with this many hypotheses instead of drawing.")
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest tokens only, which together have this probability.")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed writes the same text. [dim]\\[default: another each time][/]")
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(min=1, help="Search for the likeliest text with so many hypotheses, instead of drawing."),
+    ] = None,
+    cell: OwnCell = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each text.")] = False,
 ) -> None:
-    """Let a language model, a run of lm, write.
+    """Write text with a language model, which is a run of lm.
 
     [bold]Examples[/bold]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selfloop.errors import ArgumentError
+from selfloop.cli.open_run import OwnCell, OwnEncoder, SkipBad
+from selfloop.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,23 +24,27 @@ def inspect(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     data: Annotated[
         str | None,
-        typer.Argument(help="Data as evaluate takes them. [dim]The run's own validation data[/]", show_default=False),
+        typer.Argument(
+            help="Data as evaluate takes them. [dim]\\[default: the run's own validation data][/]", show_default=False
+        ),
     ] = None,
     gates: Annotated[
-        bool, typer.Option("--gates", help="Gates and states at every step, and the units that follow something.")
+        bool,
+        typer.Option(
+            "--gates", help="Gates and states at every step, and units that follow something, such as quotes."
+        ),
     ] = False,
     memory: Annotated[bool, typer.Option("--memory", help="How many of the past steps the model uses.")] = False,
     flow: Annotated[
-        bool, typer.Option("--gradient-flow", help="How far back the signal of learning reaches, before and after.")
+        bool, typer.Option("--gradient-flow", help="How far back the gradient reaches, before training and after.")
     ] = False,
-    steps: Annotated[int, typer.Option(min=2, help="The most steps of a sequence that are looked at.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, help="How many steps of a sequence are looked at, at the most.")] = 200,
     out: Annotated[
-        str | None, typer.Option(help="The folder for the pictures and their data. [dim]The run's own[/]")
+        str | None, typer.Option(help="The folder for the pictures and their data. [dim]\\[default: the run's own][/]")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
+    skip_bad: SkipBad = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:
     """Look inside a trained model: its gates, its memory, and how far back it learns.
@@ -60,13 +65,17 @@ def inspect(
 
     from rich.console import Console
 
-    from selfloop.cli.open_run import open_for
+    from selfloop.cli.open_run import check_given, open_for, read_as
     from selfloop.inspect import gates as record_gates
+    from selfloop.inspect.canvas import check_picture
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
-    model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
+    check_given(data)
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
+    check_picture(folder / "gates.png")
+    model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
+    read_as(model, skip_bad=skip_bad or None)
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}
     with Console(stderr=True, quiet=as_json).status("looking …"):
@@ -107,16 +116,23 @@ class _Flows:
 
     after: "dict[str, GradientFlow]"
     before: "dict[str, GradientFlow]"
+    missing: str = ""
+    """Why nothing is known of the model before its training, if so."""
 
     @classmethod
     def of(cls, model: "Inspectable", watched: "Watched", steps: int, data: str | None) -> "_Flows":
         """Of the model as it is, and before its training."""
         from selfloop.inspect import gradient_flow_of
 
-        after = gradient_flow_of(watched, steps)
-        before = gradient_flow_of(model.watched(steps, data, fresh=True), steps)
-        layers = {f"layer {layer + 1}": layer for layer in reversed(range(after.num_layers))}
-        return cls(*({name: flow.of_layer(layer) for name, layer in layers.items()} for flow in (after, before)))
+        def by_layer(watched: "Watched") -> "dict[str, GradientFlow]":
+            flow = gradient_flow_of(watched, steps)
+            return {f"layer {layer + 1}": flow.of_layer(layer) for layer in reversed(range(flow.num_layers))}
+
+        after = by_layer(watched)
+        try:
+            return cls(after, by_layer(model.watched(steps, data, fresh=True)))
+        except DataError as error:  # the word vectors that it began with have gone
+            return cls(after, {}, f"The model before its training is not shown. {error}")
 
 
 def _gates(seen: "Gates", folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
@@ -190,6 +206,8 @@ def _memory(
     shown: list[Table | str] = [said, table]
     if flows is None:
         shown.append("There is no gradient flow beside it: the stack reads both ways.")
+    elif flows.missing:
+        shown.append(flows.missing)
     facts = {
         "uses": found.uses,
         "or_more": found.is_open,
@@ -211,19 +229,22 @@ def _flow(flows: _Flows, folder: "Path") -> "tuple[dict[str, Any], list[Any]]":
     draw_gradient_flow(flows.after, picture, before=flows.before)
     norms = {
         name: {
-            when: [_finite(value) for value in one.relative]
-            for when, one in (("before", flows.before[name]), ("after", flow))
+            when: [_finite(value) for value in own[name].relative]
+            for when, own in (("before", flows.before), ("after", flows.after))
+            if own
         }
-        for name, flow in flows.after.items()
+        for name in flows.after
     }
     longest = next(iter(flows.after.values())).lags
     lags = [lag for lag in (1, 10, 30, 100, 300, 1000) if lag < len(longest)]
     table = _table("gradient norm, steps back", *map(str, lags), "1% reaches")
-    for name, flow in flows.after.items():
-        for when, one in (("before training", flows.before[name]), ("after", flow)):
-            shown = [f"{one.relative[lag]:.1e}" for lag in lags]
-            table.add_row(f"{name}, {when}", *shown, f"{one.reach()} steps")
-    return {"lags": longest.tolist(), "relative_norms": norms, "pictures": [str(picture)]}, [table]
+    for name in flows.after:
+        for when, own in (("before training", flows.before), ("after", flows.after)):
+            if own:
+                norms_at = [f"{own[name].relative[lag]:.1e}" for lag in lags]
+                table.add_row(f"{name}, {when}", *norms_at, f"{own[name].reach()} steps")
+    shown: list[Table | str] = [table, flows.missing] if flows.missing else [table]
+    return {"lags": longest.tolist(), "relative_norms": norms, "pictures": [str(picture)]}, shown
 
 
 def _table(first: str, *numbers: str) -> "Table":

@@ -1,31 +1,100 @@
 """A run as a verb opens it."""
 
 import shlex
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from selfloop.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from selfloop.data.examples import BadItems
+
 Can = TypeVar("Can")
+
+OwnCell = Annotated[
+    str | None, typer.Option("--cell", help="Your own cell, FILE.py:NAME, where the run was trained with one.")
+]
+
+OwnEncoder = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Your own image encoder, FILE.py:NAME, where the run was trained with one."),
+]
 
 Header = Annotated[
     bool | None,
     typer.Option(
-        "--header/--no-header", help="Whether line 1 of CSV or TSV names the columns; else they are called 1, 2, 3."
+        "--header/--no-header",
+        help="Whether line 1 of CSV or TSV names the columns. With --no-header they are called 1, 2, 3.",
     ),
 ]
 
 Id = Annotated[
     str | None,
-    typer.Option(help="The column with the ids of the rows, kept with their predictions. [dim]One called id.[/]"),
+    typer.Option(
+        help="The column with the ids of the rows, which are kept with their predictions. "
+        "[dim]\\[default: the one called id][/]"
+    ),
+]
+
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used.")]
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Change how data are read or answers are found, as in data.encoding=latin-1; may be repeated.",
+    ),
 ]
 
 
-def read_as(header: bool | None, id: str | None = None) -> list[str]:
-    """The options --header and --id as assignments."""
-    header_as = [] if header is None else [f"data.header={str(header).lower()}"]
-    return header_as if id is None else [*header_as, f"data.id={id}"]
+def read_as(
+    model: Any,
+    *,
+    header: bool | None = None,
+    id: str | None = None,
+    skip_bad: bool | None = None,
+    assignments: Sequence[str] = (),
+) -> "BadItems":
+    """Have a model read data in another way than those it was trained on; what takes those that cannot be used.
+
+    Args:
+        model: an opened one.
+        header: of --header.
+        id: of --id.
+        skip_bad: of --skip-bad; None for as the run was trained.
+        assignments: of --set.
+
+    Raises:
+        ArgumentError: its data have no such thing.
+        ConfigError: an assignment does not fit.
+    """
+    from selfloop.config import changed
+    from selfloop.tasks.reading import bad_items
+
+    chosen = {"header": header, "id": id, "skip_bad": skip_bad}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    for name in given:
+        if name not in type(model.config.data).model_fields:
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} is for examples, and this run reads a text as a whole: leave it out."
+            )
+    own = [f"data.{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in given.items()]
+    model.config = changed(model.config, [*own, *assignments], ("data", "decoding"))
+    return bad_items(model.config.data)
+
+
+def check_given(*paths: str | None) -> None:
+    """Raises an ArgumentError where a path is empty: it would stand for the folder at hand."""
+    if "" in paths:
+        raise ArgumentError("The path of the data must not be empty: give a file or a folder, or leave it out.")
+
+
+def tell_left_out(bad: "BadItems") -> None:
+    """Name what could not be used, on stderr."""
+    for place, reason in bad.found:
+        typer.echo(f"left out: {place} {reason}", err=True)
 
 
 def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:
@@ -52,5 +121,6 @@ def open_for(what: str, needs: type[Can], run: str, **options: Any) -> Can:
     task = next(name for name, kind in TASKS.items() if kind is mine)
     *first, last = [name for name, kind in TASKS.items() if issubclass(kind.predictor, needs)]
     able = f"{', '.join(first)} and {last}" if first else last
-    command = mine.next[0].format(run=shlex.quote(run))
+    verb = what.split(maxsplit=1)[0]
+    command = next((one for one in mine.next if one.split()[1] == verb), mine.next[0]).format(run=shlex.quote(run))
     raise ArgumentError(f"{what} is for runs of {able}. {run} is of {task}: use {command}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import Header, Id, read_as
+from selfloop.cli.open_run import Header, Id, OwnCell, OwnEncoder, Set, SkipBad
 from selfloop.errors import ArgumentError, check_one_of
 
 
@@ -15,17 +15,19 @@ def predict(
     run: Annotated[str, typer.Argument(help="The folder of a run, or its name on the hub.", show_default=False)],
     data: Annotated[
         list[str] | None,
-        typer.Argument(help="Files or folders; without them, a text per line from stdin.", show_default=False),
+        typer.Argument(
+            help="Files or folders. Without any, texts are read from stdin, one per line.", show_default=False
+        ),
     ] = None,
-    format: Annotated[str, typer.Option(help="jsonl, csv, or text, which is the answers alone.")] = "jsonl",
-    cell: Annotated[str | None, typer.Option(help="The cell of a run that was trained with your own.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
-    ] = None,
+    format: Annotated[
+        str, typer.Option(help="How answers are printed: jsonl, csv, or text, which is the answers alone.")
+    ] = "jsonl",
+    cell: OwnCell = None,
+    encoder: OwnEncoder = None,
     picture: Annotated[
         str | None,
         typer.Option(
-            help="Draw a .png of images with captions, or of labels along time, against the true ones if there are any."
+            help="Draw images with captions, or labels along time with the true ones, in a .png, .svg or .pdf."
         ),
     ] = None,
     stream: Annotated[
@@ -33,12 +35,10 @@ def predict(
     ] = False,
     header: Header = None,
     id: Id = None,
-    set: Annotated[
-        list[str] | None, typer.Option(help="Read or decode in another way: data.… and decoding.… as KEY=VALUE.")
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name what cannot be used, and leave it out.")] = False,
+    set: Set = None,
+    skip_bad: SkipBad = False,
 ) -> None:
-    """Say what a trained model makes of your data, an answer per line.
+    """Print the answers of a trained model to your data.
 
     [bold]Examples[/bold]
 
@@ -52,28 +52,30 @@ def predict(
 
       selfloop predict runs/photos holiday/ --format csv --picture sheet.png
 
-      selfloop predict runs/clips film.mp4 --picture labels.png --set data.crop=[80,60,48,80]
+      selfloop predict runs/clips film.mp4 --set data.crop=[80,60,48,80]
 
       selfloop predict runs/clips /dev/video0 --stream
     """
     from selfloop.app.pictures import draw_predictions
     from selfloop.app.predictions import write_rows
-    from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
-    from selfloop.data.examples import BadItems
-    from selfloop.tasks.predictor import Predicts, Watches
+    from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
+    from selfloop.inspect.canvas import check_picture
+    from selfloop.tasks.predictor import Draws, Predicts, Watches
     from selfloop.world import joined_world
 
     check_one_of(format, FORMATS, "The --format")
+    check_given(*(data or []))
+    if stream and (picture is not None or skip_bad):
+        raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
+    if picture is not None:
+        check_picture(picture)
+        needs = "predict --picture", Draws
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    bad = read_as(model, header=header, id=id, skip_bad=skip_bad, assignments=set or [])
     if stream:
-        if picture is not None or skip_bad:
-            raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
         _stream(model, data or [], format)
         return
-    bad = BadItems(skip_bad)
     with joined_world() as world:
         model.world = world
         if data:
@@ -82,8 +84,7 @@ def predict(
             typed = _typed() if world.is_first else ()
             parts = [model.lines(typed if world.size == 1 else world.from_first([*typed]))]
         if world.is_first:
-            for place, reason in bad.found:
-                typer.echo(f"left out: {place} {reason}", err=True)
+            tell_left_out(bad)
         predictions = [found for part in parts for found in model.predict(part)]
     if not world.is_first:
         return
@@ -109,11 +110,18 @@ def _typed() -> Iterator[str]:
 
 def _stream(model: Any, data: list[str], format: str) -> None:
     """A label a frame, as it comes."""
+    from selfloop.app.predictions import write_as_they_come
+
     if len(data) != 1:
         raise ArgumentError(f"predict --stream takes one film, one camera or one address. Got {len(data)} instead.")
-    for step, label in enumerate(model.stream(model.watch(data[0]))):
-        facts = json.dumps({"step": step, "label": label}, ensure_ascii=False)
-        typer.echo({"jsonl": facts, "csv": f"{step},{label}", "text": label}[format])
+    (source,) = data
+    found = enumerate(model.stream_with_probabilities(model.watch(source)))
+    if format == "csv":
+        rows = ({"input": source, "step": n, "label": label, "probability": f"{p:.4f}"} for n, (label, p) in found)
+        write_as_they_come(rows, sys.stdout)
+        return
+    for step, (label, _) in found:
+        typer.echo(label if format == "text" else json.dumps({"step": step, "label": label}, ensure_ascii=False))
 
 
 FORMATS = ("jsonl", "csv", "text")

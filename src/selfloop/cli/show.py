@@ -6,6 +6,9 @@ import typer
 
 from selfloop.errors import ArgumentError
 
+OF_A_TARGET = ("llvm", "assembly")
+"""The levels that differ between processors."""
+
 
 def show(
     cell: Annotated[str, typer.Argument(help="A cell of the zoo, or your own: FILE.py:NAME.")],
@@ -13,10 +16,10 @@ def show(
         str, typer.Option(help="equations, graph, step, program, llvm or assembly.", show_default=True)
     ] = "equations",
     target: Annotated[
-        str | None, typer.Option(help="For which processor llvm and assembly are. [dim]this one[/]")
+        str | None, typer.Option(help="The processor that llvm and assembly are for. [dim]\\[default: this one][/]")
     ] = None,
     sizes: Annotated[
-        str | None, typer.Option(help="Sizes by name, as x=64,h=128. [dim]64 for what is left out[/]")
+        str | None, typer.Option(help="Sizes by name, as x=64,h=128. [dim]\\[default: 64 each][/]")
     ] = None,
 ) -> None:
     """Print a cell at any level, from its equations to machine code.
@@ -32,14 +35,18 @@ def show(
     from selfloop.compiler import show
     from selfloop.tasks.choose_cell import find_cell
 
+    if target is not None and level not in OF_A_TARGET:
+        raise ArgumentError(f"--target is for --level {' and '.join(OF_A_TARGET)}. Leave it out for --level {level}.")
     typer.echo(show(find_cell(cell), level, target, _sizes(sizes or "")))
 
 
 def _sizes(text: str) -> dict[str, int]:
-    found = {}
+    found = dict[str, int]()
     for part in filter(None, text.split(",")):
         name, _, number = part.partition("=")
         if not number.isdecimal() or int(number) < 1:
             raise ArgumentError(f"--sizes takes whole numbers by name, as x=64,h=128. Got '{text}' instead.")
+        if name.strip() in found:
+            raise ArgumentError(f"--sizes names '{name.strip()}' twice: give one number for it.")
         found[name.strip()] = int(number)
     return found

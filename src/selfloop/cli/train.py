@@ -23,19 +23,19 @@ AUTO = Path("auto")
 """What --resume takes for: where there is something to go on with."""
 
 OF_THE_COMMAND: dict[str, tuple[str, Any, str, str]] = {
-    "run": ("--run", Path, "FOLDER", "The folder to make. [dim]runs/NAME, after the data.[/]"),
+    "run": ("--run", Path, "FOLDER", "The folder to make. [dim]\\[default: runs/NAME, after the data][/]"),
     "resume": (
         "--resume",
         Path,
         "FOLDER",
-        "Go on with this run instead; train a finished one longer, by a budget. "
-        "auto: go on with that of --run where it has a checkpoint, else begin.",
+        "Go on with this run, and with --minutes, --epochs or --steps train a finished one longer. "
+        "auto: go on with the run of --run, or begin it.",
     ),
-    "device": ("--device", str, "cpu|cuda", "Where to train. [dim]The fastest there is.[/]"),
-    "config": ("--config", Path, "FILE", "TOML with the sections of the configuration, such as data and model."),
-    "set": ("--set", list[str], "SECTION.NAME=VALUE", "Any field of the configuration; may be repeated."),
-    "list_fields": ("--fields", bool, "", "List all fields that can be chosen, which are all options, and stop."),
-    "as_json": ("--json", bool, "", "Print the result as JSON and nothing else."),
+    "device": ("--device", str, "cpu|cuda", "Where to train. [dim]\\[default: the fastest there is][/]"),
+    "config": ("--config", Path, "FILE", "A TOML file with fields in their sections, such as data and model."),
+    "set": ("--set", list[str], "SECTION.NAME=VALUE", "Any field by its section and name; may be repeated."),
+    "list_fields": ("--fields", bool, "", "List all fields, each of which is an option too, and stop."),
+    "as_json": ("--json", bool, "", "Print the result as JSON, and nothing else."),
 }
 """Options that are no fields: their flags, types, what stands for their values, and what they are for."""
 
@@ -89,7 +89,7 @@ def command_of(task: str) -> Callable[..., None]:
     others = [name for name in known if name not in sources and not isinstance(known[name].default, dict)]
     for name in (*entry.usual, *ALWAYS, *(n for n in others if n not in usual)):
         field = known[name]
-        default = f" [dim]{field.shown_default}[/]" if field.shown_default else ""
+        default = f" [dim]\\[default: {field.shown_default}][/]" if field.shown_default else ""
         option = typer.Option(
             *field.flags,
             help=field.description.replace("[", "\\[") + default,

@@ -201,7 +201,7 @@ def _read(source: object, nonlinearity: str | None) -> tuple[str, Found]:
         raise ArgumentError(f"The 'source' of convert must be a file or a state dict. Got {kind} instead.")
     path, where = Path(source), written(str(source))
     if not is_file(path):
-        raise DataError(f"There is no file {where}.")
+        raise DataError(f"There is no file '{where}': give one that exists.")
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return where, onnx_graph.read(path, where)

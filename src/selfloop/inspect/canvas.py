@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from numpy.typing import ArrayLike
 
-from selfloop.atomic import replacing
+from selfloop.atomic import check_replacing, replacing
 from selfloop.errors import ArgumentError
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -93,9 +93,7 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     Raises:
         ArgumentError: the path is no picture's, or cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
+    path = _picture(path)
     with rc_context({"text.parse_math": False, "font.family": _fonts()}):
         figure = _Drawing(figsize=(width, height), dpi=DPI)
         FigureCanvasAgg(figure)
@@ -105,7 +103,31 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         with replacing(path) as file:
             file.write(picture)
     except OSError as error:
-        raise ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.") from None
+        raise _unwritable(path, error) from None
+
+
+def check_picture(path: str | Path) -> None:
+    """Find out whether `canvas` could write a picture, before there is one.
+
+    Raises:
+        ArgumentError: the path is no picture's, or cannot be written.
+    """
+    path = _picture(path)
+    try:
+        check_replacing(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _picture(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> ArgumentError:
+    return ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.")
 
 
 def text_width(text: str, size: float) -> float:

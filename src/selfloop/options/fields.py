@@ -124,8 +124,8 @@ def configure(
     values: dict[str, Any] = read_toml(file) if file else {}
     parse(config, values, str(file))  # what is wrong with the file alone is said of the file
     changes = _by_section(config, given)
-    assigned = assign(changes, assignments)
-    if set(BUDGETS) & assigned.get("training", {}).keys():
+    assigned = assign(changes, assignments).get("training")
+    if isinstance(assigned, Mapping) and set(BUDGETS) & assigned.keys():
         values["training"] = {name: v for name, v in values.get("training", {}).items() if name not in BUDGETS}
     for section, own in changes.items():
         values[section] = {**values.get(section, {}), **own}
@@ -133,6 +133,8 @@ def configure(
     chosen: Any = parse(config, values, source)
     for name in chosen.data.PATHS:
         path = getattr(chosen.data, name)
+        if path == "":  # as of a variable that is not set: else it would stand for the folder at hand
+            raise ConfigError(f"{source} sets 'data.{name}' wrongly: it must be a path or a name. Got '' instead.")
         if path is not None and exists(Path(path)):  # so that the run can be resumed from anywhere
             values["data"][name] = str(Path(path).resolve())
     return parse(config, values, source)

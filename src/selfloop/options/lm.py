@@ -33,7 +33,8 @@ class TextOptions(SourceOptions):
     window: int = Field(default=64, gt=0)
     """Steps of truncated back-propagation through time. The state is carried from one window to the next."""
     valid_tokens: int = Field(default=200_000, gt=0)
-    """The most tokens that a validation during training scores. The last one scores all."""
+    """About how many tokens of the validation text a validation during training scores. The scoring at the end of the
+    run scores all."""
 
 
 class LanguageModelOptions(RecurrentOptions):
@@ -45,7 +46,7 @@ class LanguageModelOptions(RecurrentOptions):
     tied: bool = False
     """Tie the output layer to the embedding table."""
     embedding_dropout: Share = 0.0
-    """Dropout of whole words from the input (Gal & Ghahramani 2016)."""
+    """Dropout of whole tokens from the input (Gal & Ghahramani 2016)."""
     input_dropout: Share = 0.1
     output_dropout: Share = 0.2
     variational: bool = False

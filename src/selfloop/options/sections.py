@@ -59,6 +59,15 @@ class ExampleSourceOptions(SourceOptions):
     """Leave out examples that cannot be used, count them, and list them in the run's skipped.jsonl."""
 
     @model_validator(mode="after")
+    def _columns_differ(self) -> "ExampleSourceOptions":
+        for one, other in (("input", "label"), ("source_column", "target_column"), ("image", "caption")):
+            column = getattr(self, one, None)
+            if column is not None and column == getattr(self, other, None):
+                flags = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+                raise ValueError(f"{flags} name the same column, '{column}'; name two")
+        return self
+
+    @model_validator(mode="after")
     def _folds_agree(self) -> "ExampleSourceOptions":
         if self.folds is not None and self.valid is not None:
             raise ValueError(

@@ -56,12 +56,12 @@ class TrainingOptions(Section):
     save_every: float = Field(default=30.0, gt=0)
     """Seconds between checkpoints. Each validation and the end of training save one too."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 makes matrix products of numbers rounded to bfloat16, with sums and weights in float32. auto takes it where
-    a processor that multiplies bfloat16 trains 256 units or more, and fp32 elsewhere."""
+    """bf16 rounds the factors of matrix products to bfloat16; sums and weights stay in float32. auto is bf16 for models
+    of 256 units or more on a processor that multiplies bfloat16, and fp32 elsewhere."""
     seed: int = Field(default=1, ge=0, lt=2**63)
-    """The random seed of weights, order, dropout and of which examples are held out."""
+    """The random seed of the weights, the order of the examples, dropout, and which examples are held out."""
     seeds: int | None = Field(default=None, ge=2, le=1000)
-    """Train this many times on the same data, with this seed and those after it, each with the whole budget."""
+    """Train this many times on the same data, with --seed and the seeds after it, each with the whole budget."""
 
     @property
     def stops_after(self) -> float:

@@ -17,9 +17,11 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.models import NumberEncoder
 from selfloop.models.sequence_model import SequenceModel
+from selfloop.options.sections import WordOptions
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.inputs import Inputs
-from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
+from selfloop.tasks.predictor import FromExamples, Inspectable
+from selfloop.tasks.pretrained import begin_with, vectors_again
 from selfloop.tasks.reading import read
 from selfloop.tasks.score import Score
 from selfloop.tasks.watched import Facts, Watched, check_steps, facts_of_texts, side_by_side
@@ -72,6 +74,22 @@ class ExamplesPredictor(
         """How many numbers an answer of the network has: a logit a class."""
         return len(inputs.classes)
 
+    def made_anew(self) -> Network:
+        """The network as it is made: an encoder of numbers knows their scale, one of words the vectors it begins with.
+
+        Raises:
+            DataError: the file of vectors is no longer there, or it has changed.
+        """
+        network, vocabulary = super().made_anew(), self.inputs.vocabulary
+        config: Any = self.config
+        if isinstance(network.encoder, NumberEncoder):
+            network.encoder.load_state_dict(self.model.encoder.state_dict())
+        path = config.data.vectors if isinstance(config.data, WordOptions) else None
+        if path is not None and vocabulary is not None:
+            encoder: Any = network.encoder
+            begin_with(vectors_again(path, vocabulary, encoder.embedding.embedding_dim), encoder, vocabulary)
+        return network
+
     @classmethod
     @abstractmethod
     def truth(cls, inputs: Inputs, labels: Sequence[Any]) -> Any:
@@ -122,9 +140,7 @@ class ExamplesPredictor(
         check_steps(steps)
         (part,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
         part = part.select(range(0, len(part), -(-len(part) // WATCHED)))
-        model = before_training(self) if fresh else self.model
-        if fresh and isinstance(model.encoder, NumberEncoder):  # it knew the scale of the numbers from the beginning
-            model.encoder.load_state_dict(self.model.encoder.state_dict())
+        model = self.before_training() if fresh else self.model
         arrays = self.inputs.arrays(part)
         most = max(2, MOST_STEPS // max(map(len, arrays)))
         part, arrays = part.select(range(min(most, len(part)))), arrays[:most]

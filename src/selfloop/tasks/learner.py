@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from selfloop.config import Section
+from selfloop.errors import ConfigError
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.tasks.choose_cell import choose_cell
@@ -33,7 +34,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
 
     Raises:
         DataError: the data cannot be read, or there is nothing to learn from.
-        ConfigError: the cell does not exist, or another choice cannot be followed.
+        ConfigError: the cell does not exist, the model does not fit into memory, or another choice cannot be followed.
 
     Attributes:
         bad: what was left out of the data, and what is to be said of how they are read.
@@ -63,7 +64,11 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
             chosen = config
         self.inputs = inputs or self.learn_inputs()
         self.steps_per_epoch: Any = self.prepare()
-        self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+        try:
+            self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
+        except (MemoryError, OverflowError, RuntimeError) as error:  # torch tells of memory by a RuntimeError
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+            raise ConfigError(f"The model cannot be made ({reason}): choose smaller sizes for it.") from error
 
     def suited(self, config: Config) -> Config:
         """The configuration, with what the user has left open chosen to suit the data."""

@@ -1,7 +1,7 @@
 """What the runs of a task open as: a trained model, ready to use, and what it can do besides being scored.
 
-What only some tasks can do is declared: a predictor derives from `Predicts`, `Generates`, `Watches`, `ScoresPairs` or
-`Inspectable`, and a verb asks for the class that it needs.
+What only some tasks can do is declared: a predictor derives from `Predicts`, `Draws`, `Generates`, `Watches`,
+`ScoresPairs` or `Inspectable`, and a verb asks for the class that it needs.
 """
 
 from abc import ABC, abstractmethod
@@ -209,6 +209,23 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
     def build(cls, options: Any, inputs: Any, cell: Cell) -> Network:
         """The network, with fresh weights, of the model's options."""
 
+    def before_training(self) -> Network:
+        """The network before its first update, in evaluation mode; other randomness is left alone.
+
+        Raises:
+            DataError: what it began with is no longer there.
+        """
+        config: Any = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            return self.made_anew().eval().to(self.device)
+
+    def made_anew(self) -> Network:
+        """The network as it is made when its training begins."""
+        config: Any = self.config
+        rnn: Any = self.model.rnn
+        return self.build(config.model, self.inputs, rnn.cell)
+
     @classmethod
     @abstractmethod
     def read_dataset(cls, config: Any, bad: BadItems) -> Parts[Part]:
@@ -258,9 +275,13 @@ class Predicts(ABC, Generic[Said]):
         """
         raise ArgumentError("This model reads no text, and nothing else comes as lines: give files or folders.")
 
-    def drawing(self, predictions: Sequence[Said]) -> Drawing | None:
+
+class Draws(ABC, Generic[Said]):
+    """Draws what it says of examples."""
+
+    @abstractmethod
+    def drawing(self, predictions: Sequence[Said]) -> Drawing:
         """What there is to draw of predictions."""
-        return None
 
 
 class FromExamples(
@@ -304,6 +325,10 @@ class Watches(ABC):
     @abstractmethod
     def stream(self, steps: Iterable[Step]) -> Iterator[str]:
         """The labels of steps as they come."""
+
+    @abstractmethod
+    def stream_with_probabilities(self, steps: Iterable[Step]) -> Iterator[tuple[str, float]]:
+        """The same, each with its probability."""
 
 
 class Generates(ABC):
@@ -353,18 +378,9 @@ class Inspectable(ABC):
         Args:
             steps: how many of each sequence, at the most; at least 1.
             source: data as `evaluate` takes them; None for the run's own validation data.
-            fresh: of the model as it was made, with the run's seed, before its training.
+            fresh: of the model before its training: see `Predictor.before_training`.
 
         Raises:
             ArgumentError: `steps` is below 1.
-            DataError: the data cannot be read, or are too short.
+            DataError: the data cannot be read, or are too short; what a `fresh` model began with is no longer there.
         """
-
-
-def before_training(opened: Predictor[Network, Any, Any, Any]) -> Network:
-    """The network as it was made, with the run's seed, in evaluation mode; other randomness is left alone."""
-    config, network = opened.config, opened.model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        cell: Any = network.rnn
-        return opened.build(config.model, opened.inputs, cell.cell).eval().to(opened.device)

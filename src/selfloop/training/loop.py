@@ -220,13 +220,14 @@ def _check_finite(loss: float, progress: Progress) -> None:
 def _judge(
     progress: Progress, metrics: Mapping[str, float], best_by: str, options: TrainingOptions, optimizer: Any
 ) -> bool:
-    """Whether the metrics are the best so far, which is remembered; of equal scores, the lower loss is better.
+    """Whether the metrics are the best so far, which is remembered.
 
     Where validation stopped improving, lower the learning rate or begin to average.
     """
-    score, loss = 0.0 if best_by == "loss" else metrics[best_by], metrics["loss"]
-    if (score, -loss) > (progress.best_score, -progress.best_loss):
-        progress.best_score, progress.best_loss, progress.best_step, progress.stale = score, loss, progress.step, 0
+    score, minus_loss = rank(metrics, best_by)
+    if (score, minus_loss) > (progress.best_score, -progress.best_loss):
+        progress.best_score, progress.best_loss = score, -minus_loss
+        progress.best_step, progress.stale = progress.step, 0
         return True
     progress.stale += 1
     if options.schedule == "plateau":
@@ -234,3 +235,12 @@ def _judge(
     if options.optimizer == "asgd" and progress.stale >= AVERAGE_AFTER and not is_averaging(optimizer):
         start_averaging(optimizer)
     return False
+
+
+def rank(metrics: Mapping[str, float], best_by: str) -> tuple[float, float]:
+    """What is higher for better metrics: by the lowest loss, or by the highest of another, and then by the lower loss.
+
+    >>> rank({"loss": 0.5, "accuracy": 0.9}, "accuracy"), rank({"loss": 0.5, "accuracy": 0.9}, "loss")
+    ((0.9, -0.5), (0.0, -0.5))
+    """
+    return 0.0 if best_by == "loss" else metrics[best_by], -metrics["loss"]

@@ -181,8 +181,8 @@ def check_data(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None
     for name, value in now.items():
         if was.get(name) != value:
             raise RunError(
-                f"The {name} of {run.path} has changed since it was trained: it was {short(was.get(name))} "
-                f"and is {short(value)}. Put the same data back to resume, or start a new run."
+                f"The {name} of {run.path} changed since it was trained: the hash was {short(was.get(name))} and is "
+                f"{short(value)}. Put the same data back to resume, or start a new run."
             )
 
 

@@ -113,7 +113,7 @@ def test_data_may_move(tmp_path):
         ({"hidden_size": 16}, "mine was begun with other settings: model.hidden_size was 8, and is 16 now"),
         ({"steps": 40}, "mine was begun with other settings: training.steps was 20, and is 40 now"),
         ({"source": None}, "mine was begun with other settings: data.source was"),
-        ({"source": "other.txt"}, "The training text of mine has changed"),
+        ({"source": "other.txt"}, "The training text of mine changed"),
     ],
 )
 @pytest.mark.parametrize("stop_at", [7, 99])

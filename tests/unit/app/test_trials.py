@@ -7,9 +7,11 @@ import statistics
 
 import pytest
 import torch
+from unit.app.test_resume_auto import contents
 
 import selfloop as sl
 from selfloop.errors import ConfigError, DataError, RunError
+from selfloop.tasks.score import ClassScore
 from selfloop.tasks.trials import Trials
 from selfloop.training.checkpoint import read_tensors
 
@@ -106,6 +108,23 @@ def test_seeds_train_on_the_same_data(tmp_path):
     assert not (tmp_path / "twice" / "valid_predictions.csv").exists()
 
 
+@pytest.mark.parametrize("by", ["accuracy", "loss"])
+def test_of_several_seeds_the_best_is_by_what_chooses_the_weights_and_that_is_said(by, tmp_path, selfloop, monkeypatch):
+    """It was by the loss."""
+    monkeypatch.setenv("COLUMNS", "160")
+    figures = {5: {"loss": 0.9, "accuracy": 0.8}, 6: {"loss": 0.1, "accuracy": 0.4}, 7: {"loss": 0.5, "accuracy": 0.8}}
+    score = ClassScore.metrics
+    monkeypatch.setattr(ClassScore, "metrics", lambda self: {**score(self), **figures[torch.initial_seed()]})
+    options = ("--steps", 1, "--hidden", 4, "--seeds", 3, "--seed", 5, "--set", f"training.best={by}", "--run", "three")
+    said = selfloop("train", "classify", "words.csv", *options)
+    assert said.status == 0, said.err
+    best = {"accuracy": "seed-7", "loss": "seed-6"}[by]
+    assert f"The best of them, by {by} on the validation data, is {best}.\n" in said.err
+    assert f"next: selfloop predict three/{best} FILE" in said.err
+    kept = results(tmp_path / "three")
+    assert (kept["best_run"], kept["best_by"]) == (best, by)
+
+
 def test_stopped_it_goes_on_where_it_was_and_ends_as_if_it_had_not_been(whole, tmp_path):
     stopped = sl.train("classify", "words.csv", steps=4, folds=3, run="cv", listener=StopsIn(2), **SMALL)
     assert not stopped.results["finished"] and [path.name for path in stopped.runs] == ["fold-1", "fold-2"]
@@ -195,3 +214,42 @@ def test_scoring_that_is_stopped_in_a_fold_is_made_by_resuming_all(selfloop, tmp
     said = selfloop("train", "classify", "--resume", "cv", "--json")
     assert said.status == 0, said.err
     assert json.loads(said.out) == results(tmp_path / "cv") and len(results(tmp_path / "cv")["runs"]) == 2
+
+
+def auto(**options):
+    return sl.train(
+        "classify", options.pop("source", "words.csv"), steps=4, run="cv", resume="auto", **options, **SMALL
+    )
+
+
+def add_a_row(folder):
+    with (folder / "words.csv").open("a") as file:
+        file.write("aaa99,first\n")
+
+
+@pytest.mark.parametrize("several", [{"folds": 3}, {"seeds": 2}])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_trainings_do_not_go_on_with_other_data(several, stopped, tmp_path):
+    """Those that were finished were kept, and others trained on other data."""
+    auto(listener=StopsIn(2) if stopped else None, **several)
+    if stopped:
+        shutil.rmtree(sorted((tmp_path / "cv").glob("*-*"))[1])  # as where it is stopped between two of them
+    before = contents(tmp_path / "cv")
+    add_a_row(tmp_path)
+    with pytest.raises(
+        RunError, match=r"^The (training|validation) examples of cv/(fold-1|seed-1) changed since it wa"
+    ):
+        auto(**several)
+    if stopped:
+        with pytest.raises(RunError, match=r"^The (training|validation) examples of cv/(fold-1|seed-1) changed since"):
+            sl.resume("cv", quiet=True)
+    assert contents(tmp_path / "cv") == before
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_data_of_several_trainings_may_move(whole, stopped, tmp_path):
+    auto(folds=3, listener=StopsIn(2) if stopped else None)
+    (tmp_path / "words.csv").rename(tmp_path / "moved.csv")
+    assert auto(folds=3, source="moved.csv").results["valid"] == whole.results["valid"]
+    with pytest.raises(DataError, match=r"words\.csv"):
+        auto(folds=3)

@@ -95,6 +95,25 @@ def test_a_writer(task, selfloop, tmp_path):
     assert facts["memory"]["unit"] == "token" and facts["gates"]["layers"]["layer 1"]["saturation"]["f"]["open"] >= 0
 
 
+def test_without_its_word_vectors_the_model_before_training_is_left_out_and_that_is_said(selfloop, tmp_path):
+    """What was shown had random vectors in their place."""
+    rows = "".join(f"a {word} film,{word}\n" for word in ("good", "bad") * 20)
+    (tmp_path / "films.csv").write_text("text,label\n" + rows)
+    (tmp_path / "small.vec").write_text("film 1 2\ngood -1 0\n")
+    small = ("--vectors", tmp_path / "small.vec", "--hidden", "8", "--steps", "1", "--run", tmp_path / "run")
+    assert selfloop("train", "classify", tmp_path / "films.csv", *small).status == 0
+    said = selfloop("inspect", tmp_path / "run", "--gradient-flow")
+    assert "layer 1, before training" in said.out and "not shown" not in said.out
+    (tmp_path / "small.vec").unlink()
+    for option in ("--gradient-flow", "--memory"):
+        said = selfloop("inspect", tmp_path / "run", option)
+        assert said.status == 0, said.err
+        assert "The model before its training is not shown. The word vectors" in said.out
+        assert "layer 1, before training" not in said.out
+    flow = facts_of(selfloop, tmp_path / "run", "--gradient-flow")["gradient_flow"]
+    assert list(flow["relative_norms"]["layer 1"]) == ["after"]
+
+
 def test_a_writer_that_is_fed_what_it_wrote(selfloop, tmp_path):
     small = ("--set", "model.hidden_size=8", "--set", "model.input_feeding=true", "--steps", "1")
     said = selfloop("train", "translate", "--run", tmp_path / "run", *small)

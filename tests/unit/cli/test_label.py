@@ -60,6 +60,8 @@ def test_a_film_is_labelled_drawn_and_streamed(lights, film, selfloop, tmp_path)
     assert selfloop("predict", run, film, *crop, "--stream").out.splitlines()[0] == json.dumps(
         {"step": 0, "label": truth[0]}
     )
+    table = selfloop("predict", run, film, *crop, "--format", "csv").out
+    assert selfloop("predict", run, film, *crop, "--stream", "--format", "csv").out == table
     rows = selfloop("predict", run, lights, "--format", "csv", "--picture", tmp_path / "all.svg").out.splitlines()
     assert rows[0] == "input,step,label,probability" and len(rows) == 1 + 12 * 10
     assert json.loads(selfloop("evaluate", run, lights, "--json").out)["lights.jsonl"]["edit"] > 90
@@ -93,6 +95,21 @@ def test_bad_sequences_are_listed_in_the_runs_folder(lights, selfloop, tmp_path)
     assert "gone.mp4" in skipped
     said = selfloop("evaluate", tmp_path / "run", source)
     assert said.status == 0 and "left out: " in said.err and "gone.mp4" in said.err
+
+
+def test_what_cannot_be_used_is_left_out_where_that_is_asked_for(lights, selfloop, tmp_path):
+    """By evaluate it could not be, though the error said so; predict did not hear of --set."""
+    run = tmp_path / "run"
+    assert selfloop("train", "label", lights, "--no-bidirectional", "--run", run, "--steps", "1", *SMALL).status == 0
+    source = lights.with_name("some.jsonl")
+    source.write_text(lights.read_text() + json.dumps({"video": "gone.mp4", "labels": ["on"]}) + "\n")
+    for verb, *more in (("evaluate",), ("predict",), ("inspect", "--gates", "--out", tmp_path / "inside")):
+        refused = selfloop(verb, run, source, *more).sentence
+        assert "names 'gone.mp4'" in refused and "leave such items out with --skip-bad" in refused
+        for option in (["--skip-bad"], ["--set", "data.skip_bad=true"])[: 1 if verb == "inspect" else 2]:
+            said = selfloop(verb, run, source, *more, *option)
+            assert said.status == 0, said.err
+            assert verb == "inspect" or ("left out: " in said.err and "gone.mp4" in said.err)
 
 
 def test_labels_of_words_stand_beside_the_words(selfloop, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_layers_take_the_batch_first_where_asked(two):
         (({"weight": torch.zeros(3)},), DataError, "The state dict has no LSTM"),
         ((nn.LSTM(3, 4),), ArgumentError, r"Give the module's state_dict\(\)"),
         ((3,), ArgumentError, "must be a file or a state dict. Got int instead"),
-        (("missing.onnx",), DataError, "There is no file missing.onnx"),
+        (("missing.onnx",), DataError, "There is no file 'missing.onnx': give one that exists."),
         ((".",), DataError, "There is no file"),
         (("x" * 5000,), DataError, "There is no file"),
         ((__file__,), DataError, "must be a file of .onnx, .keras, .* Got '.py' instead"),

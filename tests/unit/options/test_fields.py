@@ -72,8 +72,26 @@ def test_paths_that_exist_become_absolute(tmp_path, monkeypatch):
         ({"hidden_size": "x"}, r"X sets 'model.hidden_size' wrongly: it must be a whole number. Got 'x' instead\."),
         ({"model": 3}, r"There is no field 'model'; did you mean .*"),
         ({"minutes": 1, "steps": 2}, r"X cannot be followed: a run has one budget, .*"),
+        (
+            {"hidden_size": 1e99},
+            r"X sets 'model.hidden_size' wrongly: it must be a whole number that fits into 64 bits",
+        ),
+        ({"size": [28]}, r"X sets 'data.size' wrongly: it must be a longer list. Got \[28\] instead\."),
+        ({"size": [28, 28, 3]}, r"X sets 'data.size' wrongly: it must be a shorter list. Got \[28, 28, 3\] instead\."),
+        ({"source": ""}, r"X sets 'data.source' wrongly: it must be a path or a name. Got '' instead\."),
+        ({"valid": ""}, r"X sets 'data.valid' wrongly: it must be a path or a name. Got '' instead\."),
+        (
+            {"input": "a", "label": "a"},
+            r"X cannot be followed: --input and --label name the same column, 'a'; name two",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(given, said):
     with pytest.raises(ConfigError, match=said):
         configure(ClassifyConfig, given, source="X")
+
+
+def test_a_value_in_the_place_of_a_section_is_one_sentence():
+    """It ended in a traceback."""
+    with pytest.raises(ConfigError, match=r"X sets 'training' wrongly: it must be a section\. Got 3 instead\."):
+        configure(ClassifyConfig, {}, assignments=["training=3"], source="X")

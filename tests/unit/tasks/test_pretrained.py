@@ -88,3 +88,9 @@ def test_vectors_are_refused_where_examples_are_not_read_as_words(make, tmp_path
 def test_vectors_of_none_of_the_words_are_refused(make):
     with pytest.raises(DataError, match=r"small\.vec has a vector for none of the \d+ words"):
         make(vectors="Haus 1 2\n")
+
+
+def test_vectors_of_none_of_the_words_that_are_known_are_refused(make):
+    """They ended in a traceback."""
+    with pytest.raises(ConfigError, match=r"^No word that data\.vocab_size lets the model know has a vector"):
+        make(vocab_size=2)

@@ -391,7 +391,7 @@ def test_a_checkpoint_that_holds_other_tensors_is_named(fit, tmp_path, name):
 def test_it_goes_on_with_the_same_data_or_not_at_all(fit):
     fit(Toy(text="a"), listener=Watcher(stop_at=7))
     with pytest.raises(
-        RunError, match=r"^The text of .*run has changed since it was trained: it was 'a' and is 'b'. Put"
+        RunError, match=r"^The text of .*run changed since it was trained: the hash was 'a' and is 'b'. Put"
     ):
         fit(Toy(text="b"))
 

@@ -25,7 +25,7 @@ from selfloop.tasks.caption.gallery import IGNORED, Gallery, Sentences, gallery
 from selfloop.tasks.caption.score import Prediction, Score
 from selfloop.tasks.caption.speaker import Speaker
 from selfloop.tasks.given import AnImage, Takes, as_examples, one_image
-from selfloop.tasks.predictor import FromExamples, Inspectable, before_training
+from selfloop.tasks.predictor import Draws, FromExamples, Inspectable
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.run_config import load_tokenizer, save_tokenizer
 from selfloop.tasks.score import ContactSheet, Drawing, TokenScore
@@ -60,7 +60,7 @@ class Sight:
         save_tokenizer(run, self.tokenizer)
 
 
-class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Inspectable):
+class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Draws[Prediction], Inspectable):
     """A captioner that was trained on images.
 
     Attributes:
@@ -94,6 +94,11 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
         """The network, with fresh weights but for the encoder's."""
         given = options.model_dump(exclude={"cell", "encoder", "scheduled_sampling"})
         return ImageWriter(inputs.vision, inputs.tokenizer.vocab_size, cell, **given)
+
+    def made_anew(self) -> ImageWriter:
+        """The network as it is made, with a new encoder: the one at hand may have been trained."""
+        vision = choose_vision(self.vision.name, self.config.data.size)
+        return self.build(self.config.model, Sight(vision, self.tokenizer), self.model.rnn.cell)
 
     def knows(self) -> str:
         """The tokens to write with, and what sees."""
@@ -202,7 +207,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Ins
         sentences = Sentences.of(images, self.tokenizer)
         _, rows = np.unique(sentences.images, return_index=True)  # one caption of each image
         seen, tokens, targets, _ = sentences.batch(rows)
-        model = before_training(self) if fresh else self.model
+        model = self.before_training() if fresh else self.model
         return of_decoder(
             model.decoder,
             model.encode(seen.to(self.device)),

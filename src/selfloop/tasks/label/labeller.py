@@ -24,7 +24,7 @@ from selfloop.tasks.examples_predictor import ExamplesPredictor
 from selfloop.tasks.given import Example, Step, Takes, as_examples, one_series
 from selfloop.tasks.inputs import Inputs
 from selfloop.tasks.label.score import SHOWN, Score
-from selfloop.tasks.predictor import Watches
+from selfloop.tasks.predictor import Draws, Watches
 from selfloop.tasks.reading import reading
 from selfloop.tasks.results import some
 from selfloop.tasks.score import Drawing, Timeline
@@ -98,7 +98,7 @@ class Prediction(Answer):
         return " ".join([*before, f"[{self.words[step]}]", *after])
 
 
-class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Watches):
+class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Draws[Prediction], Watches):
     """A labeller that was trained on sequences.
 
     Attributes:
@@ -152,6 +152,10 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
         Raises:
             ArgumentError: the model reads in both directions, so it must see the end first.
         """
+        return (label for label, _ in self.stream_with_probabilities(steps))
+
+    def stream_with_probabilities(self, steps: Iterable[Step]) -> Iterator[tuple[str, float]]:
+        """The same, each with its probability."""
         if self.model.rnn.bidirectional:
             raise ArgumentError(
                 "A labeller that reads in both directions must see the end before it says the beginning. "
@@ -163,7 +167,8 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Wa
             (array,) = self.inputs.arrays(Examples([one], [], [f"step {number}"]))
             with torch.inference_mode():
                 logits, state = self.model.step(torch.tensor(array, device=self.device), state)
-            yield self.inputs.classes[int(logits[0].argmax())]
+            probability, label = logits[0].float().softmax(-1).max(-1)
+            yield self.inputs.classes[int(label)], float(probability)
 
     def watch(self, source: str) -> Iterator[npt.NDArray[np.uint8]]:
         """The frames of a film, a camera's device or an address, one at a time, as `stream` takes them.

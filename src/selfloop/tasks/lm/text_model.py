@@ -19,7 +19,7 @@ from selfloop.layers import State
 from selfloop.models import LanguageModel
 from selfloop.options.lm import LanguageModelConfig, LanguageModelOptions
 from selfloop.tasks.lm.score import Score, evaluation_streams, score
-from selfloop.tasks.predictor import Generates, Inspectable, Predictor, before_training
+from selfloop.tasks.predictor import Generates, Inspectable, Predictor
 from selfloop.tasks.reading import reading, table_format
 from selfloop.tasks.run_config import load_tokenizer
 from selfloop.tasks.score import Score as TaskScore
@@ -186,7 +186,7 @@ class TextModel(Predictor[LanguageModel, Tokenizer, LanguageModelConfig, Text], 
             )
         streams = Streams(ids, batch_size=places, window=length, start_id=self.tokenizer.start_id)
         inputs, targets = (v.to(self.device) for v in streams.window(0, 0))
-        model = before_training(self) if fresh else self.model
+        model = self.before_training() if fresh else self.model
         read = np.concatenate([[self.tokenizer.start_id], ids[:-1].astype(np.int64)])
         written = [self.tokenizer.decode([token]) for token in range(self.tokenizer.vocab_size)]
         (known,) = facts_of_texts([[written[token] for token in read]])

@@ -20,7 +20,7 @@ from selfloop.models import EncoderDecoder
 from selfloop.options.translate import TranslateConfig, TranslatorOptions
 from selfloop.tasks.answer import Answer
 from selfloop.tasks.given import TEXTS, as_examples
-from selfloop.tasks.predictor import FromExamples, Inspectable, ScoresPairs, before_training
+from selfloop.tasks.predictor import FromExamples, Inspectable, ScoresPairs
 from selfloop.tasks.reading import bad_items, reading
 from selfloop.tasks.score import Alignment, TokenScore
 from selfloop.tasks.translate.languages import Languages, Tokens, plain
@@ -238,7 +238,7 @@ class Translator(FromExamples[EncoderDecoder, Languages, TranslateConfig, Transl
         check_steps(steps)
         (part,) = [self.parts()["valid"]] if source is None else self.parts(source).values()
         part = part.select(range(0, len(part), -(-len(part) // WATCHED)))
-        inputs, model = self.inputs, before_training(self) if fresh else self.model
+        inputs, model = self.inputs, self.before_training() if fresh else self.model
         written = inputs.written(part.labels)
         read, read_lengths = pad(inputs.read(part.inputs))
         tokens, _ = pad([target[:-1] for target in written])
