@@ -21,13 +21,13 @@ from selfloop.data.media.image_files import Album, ByPath, Picture, is_image, pl
 from selfloop.data.parts import by_file, folders_of, part_of, top, train_of
 from selfloop.data.reader import Reader
 from selfloop.data.reading import Reading
-from selfloop.data.tables.columns import check, named, unclear
+from selfloop.data.tables.columns import check, named, several, unclear
 from selfloop.data.tables.table import Table, opened
 from selfloop.errors import DataError
 
 IMAGES = ("file_name", "filename", "image", "image_name", "image_path", "img", "path", "file")
-CAPTIONS = re.compile(r"(captions?|text|sentences?|comment|description)([ _]?\d+)?", re.IGNORECASE)
-"""Columns that hold a caption or a list of them; several may: caption_0, caption_1."""
+CAPTIONS = re.compile(r"(caption|text|sentence|comment|description)s?([ _]?\d+)?", re.IGNORECASE)
+"""Columns that hold a caption or a list of them; several of one word may: caption_0, caption_1."""
 
 SCENES = {"train": 6000, "valid": 300, "test": 300}
 
@@ -178,14 +178,13 @@ class CaptionReader(Reader):
         check(table, reading.input, "image")
         check(table, reading.label, "caption")
         image = reading.input or next(named(table.columns, IMAGES), None)
-        said = [reading.label] if reading.label else [n for n in table.columns if CAPTIONS.fullmatch(n) and n != image]
-        for option, found in (("image", image), ("caption", said)):
-            if not found:
-                raise DataError(unclear(table, option, f"no {option}", table.columns))
+        if image is None:
+            raise DataError(unclear(table, "image", "no image", table.columns))
+        said = [reading.label] if reading.label else _caption_columns(table, image)
         self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
         for row, place in zip(table.rows, table.places, strict=True):
             captions = [caption for name in said for caption in _texts(row.get(name))]
-            picture = _picture(row.get(str(image)), place)
+            picture = _picture(row.get(image), place)
             if picture is None:
                 self.bad.refuse(place, f"names no image in column '{image}'")
             else:
@@ -245,6 +244,23 @@ class CaptionReader(Reader):
 def _drawn(count: int, seed: int) -> Items:
     pictures, captions = zip(*draw_scenes(count, seed), strict=True)
     return Items("images", list(pictures), list(captions), [picture.place for picture in pictures])
+
+
+def _caption_columns(table: Table, image: str) -> list[str]:
+    """The columns that hold captions by their names: those of the word "caption", or of the only other word.
+
+    Raises:
+        DataError: there are none, or several could be meant.
+    """
+    words: dict[str, list[str]] = {}
+    for name in table.columns:
+        if name != image and (found := CAPTIONS.fullmatch(name)):
+            words.setdefault(found[1].lower(), []).append(name)
+    if not words:
+        raise DataError(unclear(table, "caption", "no caption", table.columns))
+    if len(words) > 1 and "caption" not in words:
+        raise DataError(several(table, "caption", [columns[0] for columns in words.values()]))
+    return words["caption"] if "caption" in words else next(iter(words.values()))
 
 
 def _picture(cell: Any, place: str) -> str | Picture | None:

@@ -119,9 +119,21 @@ def unclear(table: Table, option: str, lacks: str, candidates: list[str]) -> str
             f"{table.where} holds {lacks} in its columns {listed(table.columns)}: add one, or give another file.{steps}"
         )
     return (
-        f"{table.where} has the columns {listed(table.columns)}, of which none is known to hold the {option}: name "
-        f"one with {option}={candidates[0]!r} (on the command line --{option} {candidates[0]}).{steps}"
+        f"{table.where} has the columns {listed(table.columns)}, of which none is known to hold the {option}: "
+        f"{_name_one(option, candidates[0])}.{steps}"
     )
+
+
+def several(table: Table, option: str, candidates: list[str]) -> str:
+    """The error for a column that several may be, by their names."""
+    return (
+        f"{table.where} has the columns {listed(candidates)}, which each may hold the {option}: "
+        f"{_name_one(option, candidates[0])}."
+    )
+
+
+def _name_one(option: str, column: str) -> str:
+    return f"name one with {option}={column!r} (on the command line --{option} {column})"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -109,6 +109,30 @@ def test_images_and_captions_are_found(place, table, home):
     assert reds == {name: 10 * NAMES.index(name) for name in reds}
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            ("text", "description"),
+            "has the columns 'text', 'description', which each may hold the caption: name one with caption='text' (on "
+            "the command line --caption text).",
+        ),
+        (("comment_0", "comment_1", "Sentences"), "has the columns 'comment_0', 'Sentences', which each may hold"),
+    ],
+)
+def test_columns_of_different_words_are_not_captions_of_one_image(place, columns, message):
+    rows = lines(*({"image": name, **dict.fromkeys(columns, "x")} for name in NAMES))
+    folder = place({**PHOTOS, "a.jsonl": rows})
+    assert message in refusal(folder)
+    assert everything(read(folder, label=columns[-1])) == {name: ["x"] for name in NAMES}
+
+
+def test_a_column_that_says_caption_is_one_beside_others(place):
+    rows = lines(*({"image": n, "comment": "blurred", "captions": c, "Caption 3": "x"} for n, c in EXPECTED.items()))
+    found = everything(read(place({**PHOTOS, "a.jsonl": rows})))
+    assert found == {name: [*captions, "x"] for name, captions in EXPECTED.items()}
+
+
 def test_images_may_stand_elsewhere(place):
     folder = place({**{f"there/{n}": c for n, c in PHOTOS.items()}, "here/c.csv": "image,caption\na.png,x\nb.png,y\n"})
     assert everything(read(folder / "here" / "c.csv", images=folder / "there")) == {"a.png": ["x"], "b.png": ["y"]}
