@@ -70,7 +70,6 @@ def evaluate(
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
     from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
     from selfloop.tasks.reading import bad_items
@@ -83,7 +82,7 @@ def evaluate(
     if predictions is not None and target is None:
         needs = "evaluate --predictions", Predicts
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    model.change([*read_as(header, id), *(set or [])])
     kind = kind_of_model(model)
     more = {} if target is None else {"target": target}
     bad = bad_items(model.config.data)

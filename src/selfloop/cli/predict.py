@@ -59,7 +59,6 @@ def predict(
     from selfloop.app.pictures import draw_predictions
     from selfloop.app.predictions import write_rows
     from selfloop.cli.open_run import open_for
-    from selfloop.config import changed
     from selfloop.data.examples import BadItems
     from selfloop.tasks.predictor import Predicts, Watches
     from selfloop.world import joined_world
@@ -67,7 +66,7 @@ def predict(
     check_one_of(format, FORMATS, "The --format")
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
     model = open_for(*needs, run, cell=cell, encoder=encoder)
-    model.config = changed(model.config, [*read_as(header, id), *(set or [])], ("data", "decoding"))
+    model.change([*read_as(header, id), *(set or [])])
     if stream:
         if picture is not None or skip_bad:
             raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")

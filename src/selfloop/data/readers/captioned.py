@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfloop.data.embedded.scenes import draw_scenes
-from selfloop.data.examples import Examples, Items, Parts, Unusable
+from selfloop.data.examples import Examples, Items, Parts, Place, Unusable
 from selfloop.data.files.locate import locate
 from selfloop.data.files.names import TABLES, suffix_of
 from selfloop.data.labels import label_of
@@ -157,7 +157,7 @@ class CaptionReader(Reader):
         return [(picture.digest,) for picture in items.inputs]
 
     def predict(self, source: str | Path) -> Examples:
-        """The images of a source: an image, a folder of them, a .zip, or a table that names some.
+        """The images of a source: an image, a folder of them, a .zip, or a table that names some, with captions or not.
 
         Raises:
             DataError: there are none.
@@ -168,20 +168,23 @@ class CaptionReader(Reader):
         elif isinstance(found, Path) and (found.is_dir() or found.suffix.lower() == ".zip"):
             pictures = list(Album(found))
         else:
-            pictures = [picture for items in self.parts(source)[1].values() for picture in items.inputs]
+            return super().predict(source)
         if not pictures:
             raise DataError(f"{source} holds no images: give .jpg, .png or other image files.")
-        return Examples(pictures, [[] for _ in pictures], [picture.place for picture in pictures])
+        return Examples(pictures, [], [picture.place for picture in pictures])
 
     def _rows_of_table(self, table: Table) -> Iterator[Row]:
         reading = self.reading
         check(table, reading.input, "image")
-        check(table, reading.label, "caption")
+        if reading.labelled:
+            check(table, reading.label, "caption")
         image = reading.input or next(named(table.columns, IMAGES), None)
         if image is None:
             raise DataError(unclear(table, "image", "no image", table.columns))
-        said = [reading.label] if reading.label else _caption_columns(table, image)
-        self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
+        said: list[str] = []
+        if reading.labelled:
+            said = [reading.label] if reading.label else _caption_columns(table, image)
+            self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
         for row, place in zip(table.rows, table.places, strict=True):
             captions = [caption for name in said for caption in _texts(row.get(name))]
             picture = _picture(row.get(image), place)
@@ -200,7 +203,7 @@ class CaptionReader(Reader):
                     self.bad.refuse(place, "must be an image's name, #, a number, a tab and a caption")
 
     def _grouped(self, rows: Iterable[Row], file: str) -> Items:
-        """The images of a part, each with all its captions, in the order in which they are first named."""
+        """The images of a part, each with all its captions and the id of its first row, in the order of these."""
         items, numbers = Items("images", files=(file,)), dict[str, int]()
         for row in filter(self._is_wanted, rows):
             try:
@@ -208,20 +211,26 @@ class CaptionReader(Reader):
             except Unusable as fault:
                 self.bad.refuse(row.place, str(fault))
                 continue
-            captions = []
-            for caption in row.captions or [""]:
-                if not isinstance(caption, str):
-                    self.bad.refuse(row.place, f"must hold a caption. It holds {str(caption)[:40]!r}")
-                elif re.search(r"\w", caption):
-                    captions.append(" ".join(caption.split()))
-                else:
-                    self.bad.refuse(row.place, "has an empty caption")
-            if captions:
+            captions = self._captions(row) if self.reading.labelled else []
+            if captions or not self.reading.labelled:
                 number = numbers.setdefault(found.place, len(items.inputs))
                 if number == len(items.inputs):
-                    items.add(found.place, [], lambda found=found: found, self.bad)  # type: ignore[misc]
+                    place = Place(found.place, getattr(row.place, "id", None))
+                    items.add(place, [], lambda found=found: found, self.bad)  # type: ignore[misc]
                 items.labels[number] += captions
         return items
+
+    def _captions(self, row: Row) -> list[str]:
+        """The captions of a row, a space between their words; what is none is refused."""
+        captions = []
+        for caption in row.captions or [""]:
+            if not isinstance(caption, str):
+                self.bad.refuse(row.place, f"must hold a caption. It holds {str(caption)[:40]!r}")
+            elif re.search(r"\w", caption):
+                captions.append(" ".join(caption.split()))
+            else:
+                self.bad.refuse(row.place, "has an empty caption")
+        return captions
 
     def _listed(self, part: Items, path: Path) -> tuple[Items, Items]:
         """The images of a list, and the others."""

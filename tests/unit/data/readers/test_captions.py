@@ -321,6 +321,23 @@ def test_images_to_predict_are_those_of_a_file_a_folder_an_archive_or_a_table(pl
         CaptionReader(Reading()).predict(place({"empty/x.txt": ""}) / "empty")
 
 
+def test_a_table_to_predict_needs_no_captions_and_keeps_ids(place):
+    rows = [("r1", "b.png"), ("r2", "a.png"), ("r3", "b.png")]
+    columns = ("id", "key")
+    for id, other in (columns, columns[::-1]):
+        folder = place({**PHOTOS, "c.csv": f"{id},{other},image\n" + "".join(f"{r},{r}x,{n}\n" for r, n in rows)})
+        found = CaptionReader(Reading(id=None if id == "id" else "id")).predict(folder / "c.csv")
+        assert [place.rpartition("/")[2] for place in found.places] == ["b.png", "a.png"]
+        assert [place.id for place in found.places] == (["r1", "r2"] if id == "id" else ["r1x", "r2x"])
+
+
+def test_ids_of_images_are_kept_with_what_is_held_out(place):
+    rows = lines(*({"image": n, "caption": "x", "key": k, "split": "train" if k else "val"} for k, n in enumerate(NAMES)))
+    parts = read(place({**PHOTOS, "a.jsonl": rows}), id="key")
+    assert [place.id for place in parts["valid"].places] == [0]
+    assert [place.id for place in parts["train"].places] == [1, 2, 3]
+
+
 # ------------------------------------------------------------------------------------------------ what is seen
 
 
