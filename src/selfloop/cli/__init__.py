@@ -18,6 +18,7 @@ from selfloop.cli.generate import generate
 from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
 from selfloop.cli.show import show
+from selfloop.cli.spelling import as_taken_by
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
 from selfloop.version import __version__
@@ -25,12 +26,17 @@ from selfloop.world import end_with_torchrun
 
 
 class _Verbs(TyperGroup):
-    """The verbs; where an option does not exist, what is offered for it is near without its dashes, too."""
+    """The verbs; where an option does not exist, what is offered for it is near without its dashes, too. What an error
+    offers are options that the verb has.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
         try:
             return super().invoke(ctx)
+        except SelfloopError as error:
+            error.args = (as_taken_by(self.commands.get(ctx.invoked_subcommand), str(error)),)
+            raise
         except Exception as error:
             if offered := vars(error).get("possibilities"):
                 bare = {name.lstrip("-"): name for name in offered}

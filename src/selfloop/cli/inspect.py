@@ -40,6 +40,7 @@ def inspect(
     encoder: Annotated[
         str | None, typer.Option(help="The image encoder of a run that was trained with your own.")
     ] = None,
+    set: Annotated[list[str] | None, typer.Option(help="Read in another way: data.… as KEY=VALUE.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:
     """Look inside a trained model: its gates, its memory, and how far back it learns.
@@ -65,7 +66,8 @@ def inspect(
     from selfloop.tasks.predictor import Inspectable
     from selfloop.untrusted import is_folder
 
-    model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
+    model: Any = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
+    model.change(set or [])
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}

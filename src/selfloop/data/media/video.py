@@ -121,8 +121,8 @@ def read_video(path: Path, reading: VideoReading) -> Frame:
         if frame.shape != before.shape:
             (height, width), (rows, columns) = before.shape[:2], frame.shape[:2]
             raise Unusable(
-                f"changes from {height} x {width} pixels, high and wide, to {rows} x {columns} at frame {number} (bring "
-                f"all to one size, as with --set data.size=[{height},{width}])"
+                f"changes from {height} x {width} pixels, high and wide, to {rows} x {columns} at frame {number} "
+                f"(bring all to one size, as with --set data.size=[{height},{width}])"
             )
     return np.stack(found)
 

@@ -115,7 +115,7 @@ def test_images_and_captions_are_found(place, table, home):
         (
             ("text", "description"),
             "has the columns 'text', 'description', which each may hold the caption: name one with caption='text' (on "
-            "the command line --caption text).",
+            "the command line --caption=text).",
         ),
         (("comment_0", "comment_1", "Sentences"), "has the columns 'comment_0', 'Sentences', which each may hold"),
     ],
