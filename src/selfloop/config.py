@@ -106,9 +106,10 @@ def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -
         was, now = getattr(section, name, None), getattr(result, name, None)
         for field in was.FIXED if isinstance(was, Section) else ():
             if getattr(was, field) != getattr(now, field):
+                kept = "the default" if getattr(was, field) is None else getattr(was, field)
                 raise ConfigError(
-                    f"--set cannot change {name}.{field}, which a trained model keeps: train another with it, or leave "
-                    "it out."
+                    f"--set cannot change {name}.{field}, which a trained model keeps: {kept}. Got "
+                    f"{getattr(now, field)}: leave it out, or train another model with it."
                 )
     return result
 

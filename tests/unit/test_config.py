@@ -171,5 +171,7 @@ def test_what_a_trained_model_keeps_cannot_be_changed(task):
     assert config.data.FIXED
     for name in config.data.FIXED:
         value = "bpe" if (task, name) == ("caption", "tokenizer") else OTHER[name]
-        with pytest.raises(ConfigError, match=rf"--set cannot change data\.{name}, which a trained model keeps: train"):
+        with pytest.raises(
+            ConfigError, match=rf"--set cannot change data\.{name}, which a trained model keeps: .+ Got"
+        ):
             changed(config, [f"data.{name}={value}"], sections)

@@ -176,13 +176,12 @@ class CaptionReader(Reader):
     def _rows_of_table(self, table: Table) -> Iterator[Row]:
         reading = self.reading
         check(table, reading.input, "image")
-        if reading.labelled:
-            check(table, reading.label, "caption")
         image = reading.input or next(named(table.columns, IMAGES), None)
         if image is None:
             raise DataError(unclear(table, "image", "no image", table.columns))
         said: list[str] = []
         if reading.labelled:
+            check(table, reading.label, "caption")
             said = [reading.label] if reading.label else _caption_columns(table, image)
             self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
         for row, place in zip(table.rows, table.places, strict=True):

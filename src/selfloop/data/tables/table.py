@@ -201,14 +201,19 @@ def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
 def _unfold(table: Table, bad: BadItems) -> None:
     """Columns whose cells are lists, written as JSON writes them and pandas does, hold these lists."""
     rows, places = table.rows, table.places
-    for column in table.columns:
-        cells = [cell for row in rows[:_FIRST] if (cell := row.get(column, "").strip())]
-        if 2 * sum(_list_in(cell) is not None for cell in cells) > len(cells):
-            for row in rows:
-                if (found := _list_in(row.get(column, ""))) is not None:
-                    row[column] = found
-    whole = [_is_whole(row, place, bad) for row, place in zip(rows, places, strict=True)]
-    table.rows, table.places = list(compress(rows, whole)), list(compress(places, whole))
+    folded = [column for column in table.columns if _holds_lists(table, column)]
+    for column in folded:
+        for row in rows:
+            if (found := _list_in(row.get(column, ""))) is not None:
+                row[column] = found
+    if folded:
+        whole = [_is_whole(row, place, bad) for row, place in zip(rows, places, strict=True)]
+        table.rows, table.places = list(compress(rows, whole)), list(compress(places, whole))
+
+
+def _holds_lists(table: Table, column: str) -> bool:
+    cells = [cell for row in table.rows[:_FIRST] if (cell := row.get(column, "").strip())]
+    return 2 * sum(_list_in(cell) is not None for cell in cells) > len(cells)
 
 
 def _is_whole(row: dict[str, Any], place: str, bad: BadItems) -> bool:
