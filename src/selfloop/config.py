@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,6 +24,9 @@ LARGEST = 1 << 20
 
 class Section(BaseModel):
     """A group of typed fields. Unknown fields are errors; values are checked, and not changed afterwards."""
+
+    FIXED: ClassVar[tuple[str, ...]] = ()
+    """Fields that a trained model keeps as they were."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -91,14 +94,24 @@ def changed(section: S, assignments: Iterable[str], sections: tuple[str, ...]) -
     """A section with ``section.key=value`` put into some of its sections.
 
     Raises:
-        ConfigError: an assignment is for another section, or does not fit.
+        ConfigError: an assignment is for another section, does not fit, or changes what its section says is `FIXED`.
     """
     assignments = list(assignments)
     for assignment in assignments:
         if assignment.partition(".")[0].strip() not in sections:
             allowed = together(f"{name}.…" for name in sections if name in type(section).model_fields)
             raise ConfigError(f"--set can change {allowed} here, the rest is as it was trained. Got {assignment!r}.")
-    return parse(type(section), assign(section.model_dump(mode="json"), assignments), "The command")
+    result = parse(type(section), assign(section.model_dump(mode="json"), assignments), "The command")
+    for name in sections:
+        was, now = getattr(section, name, None), getattr(result, name, None)
+        for field in was.FIXED if isinstance(was, Section) else ():
+            if getattr(was, field) != getattr(now, field):
+                kept = "the default" if getattr(was, field) is None else getattr(was, field)
+                raise ConfigError(
+                    f"--set cannot change {name}.{field}, which a trained model keeps: {kept}. Got "
+                    f"{getattr(now, field)}: leave it out, or train another model with it."
+                )
+    return result
 
 
 def parse_value(text: str) -> Any:

@@ -1,8 +1,9 @@
 import pytest
 from pydantic import Field, model_validator
 
-from selfloop.config import Section, assign, parse, read_toml
+from selfloop.config import Section, assign, changed, parse, read_toml
 from selfloop.errors import ConfigError
+from selfloop.tasks.table import TASKS
 from selfloop.training import TrainingOptions
 
 
@@ -153,3 +154,24 @@ def test_what_is_not_toml_is_said(tmp_path, content, message):
     with pytest.raises(ConfigError) as caught:
         read_toml(path)
     assert str(caught.value) == f"The configuration {path} {message}"
+
+
+OTHER = {
+    "grey": "false", "lowercase": "true", "mels": 9, "min_count": 7, "mirror": "true", "rate": 8000, "scan": "rows",
+    "shared_vocabulary": "false", "size": "[16,16]", "stereo": "true", "tokenizer": "byte", "vectors": "a.vec",
+    "vocab_size": 7, "window": 7,
+}  # fmt: skip
+"""Of each field that a trained model keeps, a value that is not its default."""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_trained_model_keeps_cannot_be_changed(task):
+    config, sections = TASKS[task].config(), ("data", "decoding")
+    assert changed(config, ["data.encoding=latin-1"], sections).data.encoding == "latin-1"
+    assert config.data.FIXED
+    for name in config.data.FIXED:
+        value = "bpe" if (task, name) == ("caption", "tokenizer") else OTHER[name]
+        with pytest.raises(
+            ConfigError, match=rf"--set cannot change data\.{name}, which a trained model keeps: .+ Got"
+        ):
+            changed(config, [f"data.{name}={value}"], sections)

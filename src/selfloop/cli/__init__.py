@@ -18,6 +18,7 @@ from selfloop.cli.generate import generate
 from selfloop.cli.inspect import inspect
 from selfloop.cli.predict import predict
 from selfloop.cli.show import show
+from selfloop.cli.spelling import as_taken_by
 from selfloop.cli.train import train_app
 from selfloop.errors import SelfloopError
 from selfloop.version import __version__
@@ -25,7 +26,9 @@ from selfloop.world import end_with_torchrun
 
 
 class _Verbs(TyperGroup):
-    """The verbs, train first; what is offered for an option that does not exist is near without its dashes, too."""
+    """The verbs, train first. What is offered for an option that does not exist is near without its dashes, too; what
+    an error offers are options that the verb has.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All verbs, in the order of their help."""
@@ -35,6 +38,9 @@ class _Verbs(TyperGroup):
         """Run a verb."""
         try:
             return super().invoke(ctx)
+        except SelfloopError as error:
+            error.args = (as_taken_by(self.commands.get(ctx.invoked_subcommand), str(error)),)
+            raise
         except Exception as error:
             if offered := vars(error).get("possibilities"):
                 bare = {name.lstrip("-"): name for name in offered}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from selfloop.cli.open_run import OwnCell, OwnEncoder, SkipBad
+from selfloop.cli.open_run import OwnCell, OwnEncoder, Set, SkipBad
 from selfloop.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def inspect(
     cell: OwnCell = None,
     encoder: OwnEncoder = None,
     skip_bad: SkipBad = False,
+    set: Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the names of the pictures.")] = False,
 ) -> None:
     """Look inside a trained model: its gates, its memory, and how far back it learns.
@@ -75,7 +76,7 @@ def inspect(
     folder = Path(out) if out is not None else Path(run) if is_folder(Path(run)) else Path()
     check_picture(folder / "gates.png")
     model = open_for("inspect", Inspectable, run, cell=cell, encoder=encoder)
-    read_as(model, skip_bad=skip_bad or None)
+    read_as(model, skip_bad=skip_bad or None, assignments=set or [])
     what_there_is = not (gates or memory or flow)
     found: dict[str, tuple[dict[str, Any], list[Any]]] = {}
     with Console(stderr=True, quiet=as_json).status("looking …"):

@@ -70,7 +70,6 @@ def read_as(
         ArgumentError: its data have no such thing.
         ConfigError: an assignment does not fit.
     """
-    from selfloop.config import changed
     from selfloop.tasks.reading import bad_items
 
     chosen = {"header": header, "id": id, "skip_bad": skip_bad}
@@ -81,7 +80,7 @@ def read_as(
                 f"--{name.replace('_', '-')} is for examples, and this run reads a text as a whole: leave it out."
             )
     own = [f"data.{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in given.items()]
-    model.config = changed(model.config, [*own, *assignments], ("data", "decoding"))
+    model.change([*own, *assignments])
     return bad_items(model.config.data)
 
 

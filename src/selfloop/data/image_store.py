@@ -21,6 +21,7 @@ from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.media.image_files import Picture
 from selfloop.data.media.images import Bytes
 from selfloop.errors import DataError
+from selfloop.untrusted import parse_json
 
 TOGETHER = 32
 """Images that are looked at in one call."""
@@ -98,7 +99,7 @@ def _key(pictures: Sequence[Picture], digest: str) -> str:
 def _open(path: Path) -> tuple[Array, dict[int, str]] | None:
     """What a store holds, or None where there is none or not a whole one."""
     try:
-        faults = {int(row): str(reason) for row, reason in json.loads(path.with_suffix(".json").read_bytes()).items()}
+        faults = {int(row): str(reason) for row, reason in parse_json(path.with_suffix(".json").read_bytes()).items()}
         arrays: Array = np.load(path, mmap_mode="r", allow_pickle=False)
         used(path, path.with_suffix(".json"))
     except (FileNotFoundError, ValueError, EOFError, AttributeError):

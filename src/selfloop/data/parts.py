@@ -95,7 +95,7 @@ def check_versions(folder: Path, paths: Iterable[Path]) -> None:
         if other is not path:
             raise DataError(
                 f"The folder {folder} holds two versions of one file, {other.name} and {path.name}: take one away, or "
-                f"name the files to use, with --valid and --test."
+                f"give the files to use in place of their folder."
             )
 
 

@@ -21,6 +21,7 @@ class ImageOptions(ExampleSourceOptions):
     """The images and their captions."""
 
     PATHS: ClassVar[tuple[str, ...]] = ("source", "valid", "test", "images")
+    FIXED: ClassVar[tuple[str, ...]] = ("size", "tokenizer", "min_count", "vocab_size", "mirror")
 
     source: str | None = None
     """A folder of images with metadata.jsonl, a table (CSV, TSV, Parquet) of images and captions, or a list as of

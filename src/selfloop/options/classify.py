@@ -1,6 +1,6 @@
 """What can be chosen about a classifier."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,10 @@ from selfloop.options.training import ExampleTraining
 
 class ExampleOptions(WordOptions, SoundOptions):
     """The examples and their classes."""
+
+    FIXED: ClassVar[tuple[str, ...]] = (
+        *WordOptions.FIXED, *SoundOptions.FIXED, "scan", "size", "tokenizer", "vocab_size",
+    )  # fmt: skip
 
     source: str | None = None
     """A table (CSV, TSV, JSONL, Parquet) of texts or series with their classes; a folder with a sub-folder per class,

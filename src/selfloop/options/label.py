@@ -1,6 +1,6 @@
 """What can be chosen about a labeller."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -22,6 +22,8 @@ FramePixels = Annotated[Pixels, Field(ge=8)]
 
 class SequenceOptions(WordOptions, SoundOptions):
     """The sequences and the labels of their steps."""
+
+    FIXED: ClassVar[tuple[str, ...]] = (*WordOptions.FIXED, *SoundOptions.FIXED, "size", "grey")
 
     source: str | None = None
     """A JSONL file, with a video, a sound, an array, a series or words per line and a label per step; a file with a

@@ -1,6 +1,6 @@
 """What can be chosen about a language model."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from selfloop.options.training import UNKNOWN_EPOCH, TrainingOptions
 
 class TextOptions(SourceOptions):
     """The text, and how it is cut into tokens."""
+
+    FIXED: ClassVar[tuple[str, ...]] = ("tokenizer", "vocab_size", "window")
 
     source: str | None = None
     """A text file, a folder, a JSONL, CSV or Parquet file, or a data set on the Hugging Face hub. By default the

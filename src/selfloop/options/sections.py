@@ -82,6 +82,7 @@ class WordOptions(ExampleSourceOptions):
     """Where examples are that may be words."""
 
     PATHS: ClassVar[tuple[str, ...]] = (*SourceOptions.PATHS, "vectors")
+    FIXED: ClassVar[tuple[str, ...]] = ("vectors",)
 
     vectors: str | None = None
     """A file of pretrained word vectors to begin with, in the text format of GloVe or fastText (.vec), plain or .gz."""
@@ -89,6 +90,8 @@ class WordOptions(ExampleSourceOptions):
 
 class SoundOptions(Section):
     """How sound is read."""
+
+    FIXED: ClassVar[tuple[str, ...]] = ("rate", "mels", "stereo")
 
     rate: int = Field(default=16_000, ge=1_000, le=192_000)
     """The sampling rate that sound is resampled to, in samples per second."""

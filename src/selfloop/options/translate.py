@@ -13,6 +13,7 @@ class PairOptions(ExampleSourceOptions):
     """The pairs of texts."""
 
     PATHS: ClassVar[tuple[str, ...]] = ("source", "target", "valid", "valid_target", "test", "test_target")
+    FIXED: ClassVar[tuple[str, ...]] = ("lowercase", "tokenizer", "vocab_size", "shared_vocabulary")
 
     source: str | None = None
     """A text file with a sentence per line, plain or .gz; a table (TSV, CSV, JSONL, Parquet) with a column per

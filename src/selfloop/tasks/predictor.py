@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from selfloop.config import Section
+from selfloop.config import Section, changed
 from selfloop.data import Text
 from selfloop.data.batches import Report
 from selfloop.data.examples import BadItems, Dataset, Examples, Origin
@@ -181,6 +181,17 @@ class Predictor(TrainedModel, Generic[Network, Inputs, Config, Part]):
         opened = cls(model.to(device), inputs, config)
         opened._run, opened.results = run, read_results(run)
         return opened
+
+    def change(self, assignments: Iterable[str]) -> None:
+        """Read or decode in another way from now on.
+
+        Args:
+            assignments: ``data.key=value`` and ``decoding.key=value``.
+
+        Raises:
+            ConfigError: an assignment does not fit, or is of what the model was trained with and cannot change.
+        """
+        self.config = changed(self.config, assignments, ("data", "decoding"))
 
     def __repr__(self) -> str:
         """The run and its task, what the model knows, its cell and size, and the scores of the run."""

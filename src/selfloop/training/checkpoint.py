@@ -116,7 +116,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _in_order(file: bytes) -> bytes:
     """A safetensors file with its metadata sorted: the library writes them in another order each time."""
     end = 8 + int.from_bytes(file[:8], "little")
-    header = json.loads(file[8:end])
+    header = parse_json(file[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes

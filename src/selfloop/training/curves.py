@@ -1,7 +1,6 @@
 """The picture of a run: its learning curves."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from selfloop.errors import RunError, together
 from selfloop.training.checkpoint import write_bytes
 from selfloop.training.run import Run
+from selfloop.untrusted import parse_json
 
 Point = tuple[int, float]
 
@@ -117,12 +117,12 @@ def _points(metrics: Path) -> tuple[list[Point], list[Point], int]:
         raise RunError(f"{metrics} cannot be read ({error.strerror or error}). Restore it from a copy.") from error
     for line in lines:
         try:
-            facts = json.loads(line)
+            facts = parse_json(line)
             step = int(facts["step"])
             found = {name: (step, float(facts[name])) for name in curves if name in facts}
             if abs(step) > LARGEST or not all(abs(loss) < LARGEST for _, loss in found.values()):
                 raise ValueError
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        except (ValueError, LookupError, TypeError, OverflowError):
             unreadable += 1
             continue
         for name, point in found.items():

@@ -22,6 +22,7 @@ from typing import IO
 
 from selfloop.errors import RunError
 from selfloop.training.checkpoint import writing
+from selfloop.untrusted import parse_json
 
 NAME = ".lock"
 """The file that is locked. It stays when the lock is released: to remove it could remove the lock of the next."""
@@ -111,7 +112,7 @@ def _holder() -> str:
 
 def _refusal(folder: Path, holder: str) -> str:
     try:
-        facts = json.loads(holder)
+        facts = parse_json(holder)
         who = f"process {facts['process']} on {facts['host']} since {facts['since']}"
     except (ValueError, LookupError, TypeError):  # it has the lock, and has not said yet who it is
         who = "another process"

@@ -118,6 +118,44 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(photos, selfloop, words,
     assert not (tmp_path / "runs").exists()
 
 
+def test_images_of_another_source_are_beside_its_list_or_where_they_are_said_to_be(photos, selfloop, tmp_path):
+    """A table to predict took images of the same names that the run was trained on."""
+    run, there, here = tmp_path / "run", tmp_path / "there", tmp_path / "here"
+    lists = photos / "captions.csv"
+    said = selfloop("train", "caption", lists, "--images", photos, "--run", run, "--steps", 1, *OPTIONS)
+    assert said.status == 0, said.err
+    for folder in (there, here):
+        folder.mkdir()
+    (here / "few.csv").write_text("key,image,caption\nr7,00.png,A white image.\n")
+    for words in (["predict", run, here / "few.csv"], ["evaluate", run, here / "few.csv"]):
+        assert "names the image '00.png', and there is none of that name in" in selfloop(*words).err
+        said = selfloop(*words, "--set", "data.images=gone")
+        assert "The images are to come from gone, which does not exist" in said.err
+    Image.new("RGB", (9, 9), "white").save(there / "00.png")
+    elsewhere = ("--set", f"data.images={there}", "--id", "key")
+    (answer,) = selfloop("predict", run, here / "few.csv", *elsewhere).out.splitlines()
+    assert (json.loads(answer)["input"], json.loads(answer)["id"]) == (str(there / "00.png"), "r7")
+    table = tmp_path / "said.csv"
+    assert selfloop("evaluate", run, here / "few.csv", *elsewhere, "--predictions", table).status == 0
+    assert [row["id"] for row in csv.DictReader(io.StringIO(table.read_text()))] == ["r7"]
+    assert selfloop("evaluate", run).status == 0  # of its own images
+    said = selfloop("evaluate", run, "--set", f"data.images={there}")
+    assert f"there is none of that name in {there}" in said.err
+
+
+@pytest.mark.parametrize("field", ["size=[32,32]", "tokenizer=bpe", "mirror=true"])
+def test_what_a_trained_model_keeps_cannot_be_set(photos, selfloop, tmp_path, field):
+    """It was ignored."""
+    run = tmp_path / "run"
+    assert selfloop("train", "caption", photos, "--run", run, "--steps", 1, *OPTIONS).status == 0
+    for verb in ("predict", "evaluate"):
+        said = selfloop(verb, run, photos, "--set", f"data.{field}")
+        name = field.partition("=")[0]
+        assert (said.status, said.out) == (2, "")
+        assert f"--set cannot change data.{name}, which a trained model keeps" in said.err
+    assert selfloop("evaluate", run, photos, "--set", "data.size=[16,16]").status == 0
+
+
 def test_what_cannot_be_predicted_is_said_in_one_sentence(run, photos, selfloop):
     for words, message in (
         (["predict", run], "This model reads no text, and nothing else comes as lines: give files or folders."),

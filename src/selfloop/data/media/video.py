@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def frames(source: str | Path, reading: VideoReading) -> Iterator[Frame]:
         reading: how.
 
     Yields:
-        Bytes, (H, W) or (H, W, 3).
+        Bytes, (H, W) or (H, W, 3), turned as the camera says.
 
     Raises:
         Unusable: it is no video, is damaged, or holds no frames.
@@ -94,7 +95,7 @@ def frames(source: str | Path, reading: VideoReading) -> Iterator[Frame]:
                 while reading.fps is None or tick / reading.fps <= time - start + 0.5 / rate:
                     if seen is None:
                         pixels = frame.to_ndarray(format="gray" if reading.grey else "rgb24")
-                        seen = _shrunk(reading.framed(pixels), reading)
+                        seen = _shrunk(reading.framed(_upright(pixels, frame.rotation)), reading)
                     yield seen
                     tick += 1
                     if reading.fps is None:
@@ -112,10 +113,23 @@ def read_video(path: Path, reading: VideoReading) -> Frame:
     """All frames of a film as they are seen: (T, H, W), or (T, H, W, 3) in colour.
 
     Raises:
-        Unusable: it is no video, is damaged, or holds no frames.
+        Unusable: it is no video, is damaged, holds no frames, or frames of several sizes.
         DataError: PyAV is not installed.
     """
-    return np.stack(list(frames(path, reading)))
+    found = list(frames(path, reading))
+    for number, (before, frame) in enumerate(pairwise(found), 2):
+        if frame.shape != before.shape:
+            (height, width), (rows, columns) = before.shape[:2], frame.shape[:2]
+            raise Unusable(
+                f"changes from {height} x {width} pixels, high and wide, to {rows} x {columns} at frame {number} "
+                f"(bring all to one size, as with --set data.size=[{height},{width}])"
+            )
+    return np.stack(found)
+
+
+def _upright(frame: Frame, degrees: int) -> Frame:
+    """A frame turned counterclockwise, by the nearest quarters of a turn."""
+    return np.rot90(frame, round(degrees / 90))
 
 
 def _shrunk(frame: Frame, reading: VideoReading) -> Frame:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfloop.data.embedded.scenes import draw_scenes
-from selfloop.data.examples import Examples, Items, Parts, Unusable
+from selfloop.data.examples import Examples, Items, Parts, Place, Unusable
 from selfloop.data.files.locate import locate
 from selfloop.data.files.names import TABLES, suffix_of
 from selfloop.data.labels import label_of
@@ -21,13 +21,13 @@ from selfloop.data.media.image_files import Album, ByPath, Picture, is_image, pl
 from selfloop.data.parts import folders_of, part_of, top, train_of
 from selfloop.data.reader import Reader
 from selfloop.data.reading import Reading
-from selfloop.data.tables.columns import check, named, unclear
+from selfloop.data.tables.columns import check, named, several, unclear
 from selfloop.data.tables.table import Table, opened
 from selfloop.errors import DataError
 
 IMAGES = ("file_name", "filename", "image", "image_name", "image_path", "img", "path", "file")
-CAPTIONS = re.compile(r"(captions?|text|sentences?|comment|description)([ _]?\d+)?", re.IGNORECASE)
-"""Columns that hold a caption or a list of them; several may: caption_0, caption_1."""
+CAPTIONS = re.compile(r"(caption|text|sentence|comment|description)s?([ _]?\d+)?", re.IGNORECASE)
+"""Columns that hold a caption or a list of them; several of one word may: caption_0, caption_1."""
 
 SCENES = {"train": 6000, "valid": 300, "test": 300}
 
@@ -157,7 +157,7 @@ class CaptionReader(Reader):
         return [(picture.digest,) for picture in items.inputs]
 
     def predict(self, source: str | Path) -> Examples:
-        """The images of a source: an image, a folder of them, a .zip, or a table that names some.
+        """The images of a source: an image, a folder of them, a .zip, or a table that names some, with captions or not.
 
         Raises:
             DataError: there are none.
@@ -168,24 +168,25 @@ class CaptionReader(Reader):
         elif isinstance(found, Path) and (found.is_dir() or found.suffix.lower() == ".zip"):
             pictures = list(Album(found))
         else:
-            pictures = [picture for items in self.parts(source)[1].values() for picture in items.inputs]
+            return super().predict(source)
         if not pictures:
             raise DataError(f"{source} holds no images: give .jpg, .png or other image files.")
-        return Examples(pictures, [[] for _ in pictures], [picture.place for picture in pictures])
+        return Examples(pictures, [], [picture.place for picture in pictures])
 
     def _rows_of_table(self, table: Table) -> Iterator[Row]:
         reading = self.reading
         check(table, reading.input, "image")
-        check(table, reading.label, "caption")
         image = reading.input or next(named(table.columns, IMAGES), None)
-        said = [reading.label] if reading.label else [n for n in table.columns if CAPTIONS.fullmatch(n) and n != image]
-        for option, found in (("image", image), ("caption", said)):
-            if not found:
-                raise DataError(unclear(table, option, f"no {option}", table.columns))
-        self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
+        if image is None:
+            raise DataError(unclear(table, "image", "no image", table.columns))
+        said: list[str] = []
+        if reading.labelled:
+            check(table, reading.label, "caption")
+            said = [reading.label] if reading.label else _caption_columns(table, image)
+            self.bad.note(f"image: '{image}'; captions: {', '.join(map(repr, said))}")
         for row, place in zip(table.rows, table.places, strict=True):
             captions = [caption for name in said for caption in _texts(row.get(name))]
-            picture = _picture(row.get(str(image)), place)
+            picture = _picture(row.get(image), place)
             if picture is None:
                 self.bad.refuse(place, f"names no image in column '{image}'")
             else:
@@ -201,7 +202,7 @@ class CaptionReader(Reader):
                     self.bad.refuse(place, "must be an image's name, #, a number, a tab and a caption")
 
     def _grouped(self, rows: Iterable[Row], file: str) -> Items:
-        """The images of a part, each with all its captions, in the order in which they are first named."""
+        """The images of a part, each with all its captions and the id of its first row, in the order of these."""
         items, numbers = Items("images", files=(file,)), dict[str, int]()
         for row in filter(self._is_wanted, rows):
             try:
@@ -209,20 +210,26 @@ class CaptionReader(Reader):
             except Unusable as fault:
                 self.bad.refuse(row.place, str(fault))
                 continue
-            captions = []
-            for caption in row.captions or [""]:
-                if not isinstance(caption, str):
-                    self.bad.refuse(row.place, f"must hold a caption. It holds {str(caption)[:40]!r}")
-                elif re.search(r"\w", caption):
-                    captions.append(" ".join(caption.split()))
-                else:
-                    self.bad.refuse(row.place, "has an empty caption")
-            if captions:
+            captions = self._captions(row) if self.reading.labelled else []
+            if captions or not self.reading.labelled:
                 number = numbers.setdefault(found.place, len(items.inputs))
                 if number == len(items.inputs):
-                    items.add(found.place, [], lambda found=found: found, self.bad)  # type: ignore[misc]
+                    place = Place(found.place, getattr(row.place, "id", None))
+                    items.add(place, [], lambda found=found: found, self.bad)  # type: ignore[misc]
                 items.labels[number] += captions
         return items
+
+    def _captions(self, row: Row) -> list[str]:
+        """The captions of a row, a space between their words; what is none is refused."""
+        captions = []
+        for caption in row.captions or [""]:
+            if not isinstance(caption, str):
+                self.bad.refuse(row.place, f"must hold a caption. It holds {str(caption)[:40]!r}")
+            elif re.search(r"\w", caption):
+                captions.append(" ".join(caption.split()))
+            else:
+                self.bad.refuse(row.place, "has an empty caption")
+        return captions
 
     def _listed(self, part: Items, path: Path) -> tuple[Items, Items]:
         """The images of a list, and the others."""
@@ -245,6 +252,23 @@ class CaptionReader(Reader):
 def _drawn(count: int, seed: int) -> Items:
     pictures, captions = zip(*draw_scenes(count, seed), strict=True)
     return Items("images", list(pictures), list(captions), [picture.place for picture in pictures])
+
+
+def _caption_columns(table: Table, image: str) -> list[str]:
+    """The columns that hold captions by their names: those of the word "caption", or of the only other word.
+
+    Raises:
+        DataError: there are none, or several could be meant.
+    """
+    words: dict[str, list[str]] = {}
+    for name in table.columns:
+        if name != image and (found := CAPTIONS.fullmatch(name)):
+            words.setdefault(found[1].lower(), []).append(name)
+    if not words:
+        raise DataError(unclear(table, "caption", "no caption", table.columns))
+    if len(words) > 1 and "caption" not in words:
+        raise DataError(several(table, "caption", [columns[0] for columns in words.values()]))
+    return words["caption"] if "caption" in words else next(iter(words.values()))
 
 
 def _picture(cell: Any, place: str) -> str | Picture | None:

@@ -1,7 +1,7 @@
 """Sequences with a label at each step: rows of tables, words in columns, videos, sound, arrays."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import LABELS, cells_of, choose, named
 from selfloop.data.tables.separated import is_number, is_wordless
 from selfloop.data.tables.table import Table, opened
+from selfloop.data.tables.word_columns import are_in_columns, sentences
 from selfloop.errors import ConfigError, DataError
 
 INPUTS = (
@@ -160,17 +161,15 @@ class StepReader(LabelledReader):
         need = max(word, tag if self.reading.labelled else word) + 1
         items = Items("words")
         with opened(path, self.reading.encoding, "text") as file:
-            for lines in _blocks(file):
+            for lines in sentences(file, word, tag, self.reading.format.header):
                 place = f"{path}, line {lines[0][0]}"
-                # of CoNLL-U without comments, spans and empty nodes
-                block = [(number, cells) for number, cells in lines if word != 1 or cells[0].isdigit()]
-                short = next(((number, len(cells)) for number, cells in block if len(cells) < need), None)
+                short = next(((number, len(cells)) for number, cells in lines if len(cells) < need), None)
                 if short is not None:
                     fault = "begins a sentence whose line {} has {} columns, and {} are read"
                     self.bad.refuse(place, fault.format(*short, need))
-                elif block:
-                    names = [label_of(cells[tag]) if len(cells) > tag else None for _, cells in block]
-                    items.add(place, self._judged(names), [cells[word] for _, cells in block].copy, self.bad)
+                else:
+                    names = [label_of(cells[tag]) if len(cells) > tag else None for _, cells in lines]
+                    items.add(place, self._judged(names), [cells[word] for _, cells in lines].copy, self.bad)
         return items
 
     def _add(self, items: Items, place: str, read: Callable[[], Any], labels: Any) -> None:
@@ -249,23 +248,9 @@ def _is_in_columns(path: Path, encoding: str) -> bool:
         return False
     try:
         with opened(path, encoding, "text") as file:
-            lines = list(islice(file, 1000))
+            return are_in_columns(list(islice(file, 1000)))
     except DataError:
         return False
-    counts = {len(_cells(line)) for line in lines if line.strip()}
-    return len(counts) == 1 and counts.pop() > 1 and any(not line.strip() for line in lines)
-
-
-def _blocks(file: Iterable[str]) -> Iterator[list[tuple[int, list[str]]]]:
-    """The lines between empty ones, each as its number and its cells."""
-    for is_empty, lines in groupby(enumerate(file, 1), lambda numbered: not numbered[1].strip()):
-        if not is_empty:
-            yield [(number, _cells(line)) for number, line in lines]
-
-
-def _cells(line: str) -> list[str]:
-    """The cells of a line, between tabs, or else between spaces."""
-    return line.rstrip("\r\n").split("\t" if "\t" in line else None)
 
 
 def _column_number(label: str, path: Path) -> int:

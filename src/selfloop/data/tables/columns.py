@@ -1,6 +1,7 @@
 """Which column of a table holds what: by its name, by what its cells are, or as the user says."""
 
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import Any
 
 from selfloop.data.examples import Place
@@ -60,8 +61,8 @@ def check_rivals(table: Table, label: str | None, inputs: Iterable[str], names: 
     if rival is not None and label is not None:
         raise DataError(
             f"{table.where} has the columns '{label}' and '{rival}', which both may hold the label, and what is not "
-            f"the label is taken as input: give --label {label} or --label {rival}, and take the other out of the file "
-            "if it is no input."
+            f"the label is taken as input: give --label={quote(label)} or --label={quote(rival)}, and take the other "
+            "out of the file if it is no input."
         )
 
 
@@ -119,9 +120,21 @@ def unclear(table: Table, option: str, lacks: str, candidates: list[str]) -> str
             f"{table.where} holds {lacks} in its columns {listed(table.columns)}: add one, or give another file.{steps}"
         )
     return (
-        f"{table.where} has the columns {listed(table.columns)}, of which none is known to hold the {option}: name "
-        f"one with {option}={candidates[0]!r} (on the command line --{option} {candidates[0]}).{steps}"
+        f"{table.where} has the columns {listed(table.columns)}, of which none is known to hold the {option}: "
+        f"{_name_one(option, candidates[0])}.{steps}"
     )
+
+
+def several(table: Table, option: str, candidates: list[str]) -> str:
+    """The error for a column that several may be, by their names."""
+    return (
+        f"{table.where} has the columns {listed(candidates)}, which each may hold the {option}: "
+        f"{_name_one(option, candidates[0])}."
+    )
+
+
+def _name_one(option: str, column: str) -> str:
+    return f"name one with {option}={column!r} (on the command line --{option}={quote(column)})"
 
 
 def listed(names: Iterable[str]) -> str:

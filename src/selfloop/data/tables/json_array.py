@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from io import TextIOBase
 from typing import Any
 
+from selfloop.untrusted import Decoder, parse_json
+
 BLOCK = 1 << 20
 """Characters that are read at once, which is all of a small file; of an entry that is longer, twice as many each
 time."""
 
-_DECODER = json.JSONDecoder()
+_DECODER = Decoder()
 _SPACE = re.compile(r"\s*")
 
 
@@ -18,7 +20,7 @@ def entries(file: TextIOBase) -> Iterator[Any]:
     """The entries of the array that a file holds.
 
     Raises:
-        json.JSONDecodeError: the file is not JSON, or something stands behind the array.
+        ValueError: the file is not JSON, something stands behind the array, or an entry is nested too deeply.
 
     >>> import io
     >>> list(entries(io.StringIO('[{"a": 1}, [2, 3], "four"]')))
@@ -26,7 +28,7 @@ def entries(file: TextIOBase) -> Iterator[Any]:
     """
     text = file.read(BLOCK)
     if len(text) < BLOCK:
-        yield from json.loads(text)
+        yield from parse_json(text)
         return
     at, sign, size = text.index("[") + 1, ",", BLOCK
     while not text[at:].strip() and (more := file.read(size)):

@@ -114,7 +114,7 @@ def read_separated(
     head = list(itertools.islice(records, HEAD))
     if separator == ";" and (columns := _with_decimal_commas([cells for _, cells in head])):
         bad.note(f"numbers of {path.name} have a decimal comma")
-        head, records = list(_with_points(head, columns)), _with_points(records, columns)
+        head, records = list(_with_points(head, columns, path, bad)), _with_points(records, columns, path, bad)
     cells = [found for _, found in head]
     if tabs and format.quotes is None and _stand_in_quotes(cells):
         bad.note(f"cells of {path.name} stand in quotes, which are kept: --set data.quotes=true takes them off")
@@ -187,13 +187,21 @@ def _with_decimal_commas(records: list[list[str]]) -> set[int]:
     }
 
 
-def _with_points(records: Iterable[Record], columns: set[int]) -> Iterator[Record]:
-    """The records, with a point for the comma in the numbers of some columns."""
+def _with_points(records: Iterable[Record], columns: set[int], path: Path, bad: BadItems) -> Iterator[Record]:
+    """The records, with a point for the comma in the numbers of some columns; those that have a point there already are
+    refused: beside 1,5 the number 1.234 may be 1234.
+    """
 
     def pointed(number: int, cell: str) -> str:
         return cell.replace(",", ".") if number in columns and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
 
-    return ((line, list(itertools.starmap(pointed, enumerate(cells)))) for line, cells in records)
+    for line, cells in records:
+        unclear = (cell for number, cell in enumerate(cells) if number in columns and "." in cell and is_number(cell))
+        if (cell := next(unclear, None)) is not None:
+            fault = f"holds '{cell}' in a column of numbers with a decimal comma, where a point may separate thousands"
+            bad.refuse(f"{path}, line {line}", fault)
+        else:
+            yield line, list(itertools.starmap(pointed, enumerate(cells)))
 
 
 def _stand_in_quotes(records: list[list[str]]) -> bool:

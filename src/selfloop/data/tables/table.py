@@ -5,15 +5,16 @@ CSV and JSON are read by Python's own modules: `datasets` guesses the types of a
 """
 
 import io
-import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
-from selfloop.data.examples import Unusable
+from selfloop.data.examples import BadItems, Unusable
 from selfloop.data.files.compressed import check_gzip, open_plain, without_mark
 from selfloop.data.files.diagnose import explain, is_binary
 from selfloop.data.files.names import form_of
@@ -22,11 +23,12 @@ from selfloop.data.tables.arrow import BATCH, open_file, records
 from selfloop.data.tables.json_array import entries
 from selfloop.data.tables.separated import read_separated
 from selfloop.errors import DataError, first_line
-from selfloop.untrusted import is_file
+from selfloop.untrusted import is_file, parse_json
 
 Row = tuple[str, dict[str, Any]]
 """The place of a row, ``reviews.csv, line 12``, and its cells by column; one that is missing may have no entry."""
 
+_HALF = re.compile("[\\ud800-\\udfff]")
 _FIRST = 100  # rows that are looked at to tell what a column holds
 
 
@@ -97,7 +99,7 @@ def read_table(path: Path, reading: Reading) -> Table:
         if not columns:
             table.columns = list(dict.fromkeys(name for row in table.rows for name in row))
         if form_of(path) == "csv":
-            _unfold(table)
+            _unfold(table, reading.bad)
     if not table.rows:
         only = ", or --no-header if its only line is a row" if table.columns else ""
         raise DataError(f"{path} must hold rows. It has none: give another file{only}.")
@@ -176,14 +178,14 @@ def _objects(file: io.TextIOWrapper, path: Path, reading: Reading) -> Iterator[R
     lines = ((f"{path}, line {n}", line) for n, line in enumerate(file, 1) if line.strip())
     for place, entry in _array(path, file) if start.startswith("[") else lines:
         try:
-            row = json.loads(entry) if isinstance(entry, str) else entry
+            row = parse_json(entry) if isinstance(entry, str) else entry
         except ValueError as error:
             reading.bad.refuse(place, f"is not JSON ({error})")
             continue
-        if isinstance(row, dict):
-            yield place, row
-        else:
+        if not isinstance(row, dict):
             reading.bad.refuse(place, "must be one JSON object, {...}")
+        elif (isinstance(entry, str) and "\\u" not in entry) or _is_whole(row, place, reading.bad):
+            yield place, row
 
 
 def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
@@ -191,26 +193,56 @@ def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
     try:
         for number, entry in enumerate(entries(file), 1):
             yield f"{path}, entry {number}", entry
-    except json.JSONDecodeError as error:
-        said = f"{error.msg} behind entry {number:,}" if number else error
+    except ValueError as error:
+        said = f"{getattr(error, 'msg', error)} behind entry {number:,}" if number else error
         raise DataError(f"{path} is not JSON ({said}). Fix it, or write one object a line.") from error
 
 
-def _unfold(table: Table) -> None:
+def _unfold(table: Table, bad: BadItems) -> None:
     """Columns whose cells are lists, written as JSON writes them and pandas does, hold these lists."""
-    for column in table.columns:
-        cells = [cell for row in table.rows[:_FIRST] if (cell := row.get(column, "").strip())]
-        if 2 * sum(_list_in(cell) is not None for cell in cells) > len(cells):
-            for row in table.rows:
-                if (found := _list_in(row.get(column, ""))) is not None:
-                    row[column] = found
+    rows, places = table.rows, table.places
+    folded = [column for column in table.columns if _holds_lists(table, column)]
+    for column in folded:
+        for row in rows:
+            if (found := _list_in(row.get(column, ""))) is not None:
+                row[column] = found
+    if folded:
+        whole = [_is_whole(row, place, bad) for row, place in zip(rows, places, strict=True)]
+        table.rows, table.places = list(compress(rows, whole)), list(compress(places, whole))
+
+
+def _holds_lists(table: Table, column: str) -> bool:
+    cells = [cell for row in table.rows[:_FIRST] if (cell := row.get(column, "").strip())]
+    return 2 * sum(_list_in(cell) is not None for cell in cells) > len(cells)
+
+
+def _is_whole(row: dict[str, Any], place: str, bad: BadItems) -> bool:
+    r"""Whether a row holds no half of a character, as JSON may write one, "\ud83d"; else it is refused."""
+    half = _half_in(row)
+    if half is not None:
+        bad.refuse(place, f"holds {half!a}, half of a pair of surrogates and no character")
+    return half is None
+
+
+def _half_in(value: Any) -> str | None:
+    """A half of a character in the strings of nested values."""
+    values = [value]
+    while values:
+        one = values.pop()
+        if isinstance(one, str):
+            if half := _HALF.search(one):
+                return half[0]
+        elif isinstance(one, list | dict):
+            within = chain(one, one.values()) if isinstance(one, dict) else one
+            values += [inner for inner in within if isinstance(inner, str | list | dict)]
+    return None
 
 
 def _list_in(cell: str) -> list[Any] | None:
     if not cell.lstrip().startswith("["):
         return None
     try:
-        found = json.loads(cell)
+        found = parse_json(cell)
     except ValueError:
         return None
     return found if isinstance(found, list) else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from shlex import quote
 from typing import Any
 
 from selfloop.data.reading import Reading
@@ -71,7 +72,9 @@ def choose_column(kinds: dict[str, str], column: str | None, where: str) -> str:
         got = ", ".join(f"'{name}' ({kind})" for name, kind in kinds.items())
         raise DataError(f"{where} must have a column of text. Got {got} instead: give another file.")
     if column is None and len(texts) > 1 and "text" not in texts:
-        raise DataError(f"{where} has several columns of text, {listed(texts)}: name one with --column {texts[0]}.")
+        raise DataError(
+            f"{where} has several columns of text, {listed(texts)}: name one with --column={quote(texts[0])}."
+        )
     return column or ("text" if "text" in texts else texts[0])
 
 

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from selfloop.atomic import replacing
 from selfloop.data.text.pieces import blocks
 from selfloop.data.text.token_kinds import ANYWHERE, KINDS, Table
 from selfloop.errors import ConfigError, DataError, nearest
-from selfloop.untrusted import read_text
+from selfloop.untrusted import parse_json, read_text
 from selfloop.world import ALONE, World
 
 LARGEST = 256 << 20
@@ -199,5 +198,5 @@ class Tokenizer:
 
 def _pipeline(backend: Backend) -> tuple[object, ...]:
     """All of a tokenizer but its vocabulary: padding and truncation too, which could fill the memory or drop text."""
-    parts = json.loads(backend.to_str())
+    parts = parse_json(backend.to_str())
     return tuple(parts["model"]["type"] if part == "model" else parts[part] for part in sorted(parts))

@@ -1,12 +1,12 @@
 """Tokenizers and vocabularies as JavaScript reads them."""
 
-import json
 from typing import Any
 
 from selfloop.data import Tokenizer
 from selfloop.data.text.token_kinds import END_OF_LINE, byte_alphabet
 from selfloop.data.text.vocabulary import LONGEST, Vocabulary
 from selfloop.exporting.native.characters import kinds, longer_lower_cases, lower_cases
+from selfloop.untrusted import parse_json
 
 
 def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
     texts = [known.get(name, name) for name in names]
     if tokenizer.kind in ("byte", "bpe"):
         texts = ["".join(octets[character] for character in name) for name in names]
-    merges = json.loads(tokenizer.json)["model"].get("merges", ()) if tokenizer.kind == "bpe" else ()
+    merges = parse_json(tokenizer.json)["model"].get("merges", ()) if tokenizer.kind == "bpe" else ()
     return {
         "kind": tokenizer.kind,
         "tokens": texts,

@@ -71,6 +71,15 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Dra
 
     takes_encoder = True
 
+    _images: str | None = None  # of sources other than the run's own; None is where their list stands
+
+    def change(self, assignments: Iterable[str]) -> None:
+        """As of `Predictor`; ``data.images`` is then where those of other sources are, too."""
+        assignments = [*assignments]
+        super().change(assignments)
+        if any(assignment.partition("=")[0].strip() == "data.images" for assignment in assignments):
+            self._images = self.config.data.images
+
     @classmethod
     def load_inputs(cls, run: Run, config: CaptionConfig, encoder: str | None) -> Sight:
         """The tokenizer, and the image encoder of that name.
@@ -114,8 +123,12 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Dra
 
     def read_known(self, source: str, column: str | None, bad: BadItems) -> Examples:
         """The images of a source with their captions; of one with parts the test part, else the validation part."""
-        config = self.config.model_copy(update={"data": self.config.data.model_copy(update={"images": None})})
-        return self.reader(config, bad, self.inputs, column).score(source)
+        return self._reader_of_others(bad, column).score(source)
+
+    def _reader_of_others(self, bad: BadItems, column: str | None = None) -> CaptionReader:
+        """What reads sources other than the run's own."""
+        data = self.config.data.model_copy(update={"images": self._images})
+        return self.reader(self.config.model_copy(update={"data": data}), bad, self.inputs, column)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -140,7 +153,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Dra
             DataError: an image cannot be read.
         """
         if not isinstance(images, Gallery):
-            found = as_examples(images, IMAGES, self.reader(self.config, BadItems()).predict)
+            found = as_examples(images, IMAGES, self._reader_of_others(BadItems()).predict)
             if not len(found):
                 return []
             pictures = [
@@ -151,7 +164,7 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Dra
 
     def read(self, source: str, bad: BadItems) -> Gallery:
         """An image, or those of a folder, a .zip or a table, to predict: a `Gallery`."""
-        return gallery(super().read(source, bad), self.vision, source, bad)
+        return gallery(self._reader_of_others(bad).predict(source), self.vision, source, bad)
 
     def drawing(self, predictions: Sequence[Prediction]) -> Drawing:
         """Some images with their captions."""
@@ -222,8 +235,8 @@ class Captioner(FromExamples[ImageWriter, Sight, CaptionConfig, Prediction], Dra
         """A caption of each image."""
         truths, found = images.labels or [()] * len(images), self._write(images, report)
         return [
-            Prediction(picture.place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture, truth)
-            for picture, truth, best in zip(images.inputs, truths, found, strict=True)
+            Prediction(place, self.tokenizer.decode(best.tokens).strip(), best.log_probability, picture, truth)
+            for place, picture, truth, best in zip(images.places, images.inputs, truths, found, strict=True)
         ]
 
     @torch.inference_mode()

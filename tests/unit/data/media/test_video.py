@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,12 @@ av = pytest.importorskip("av", reason="videos need PyAV")
 def film(tmp_path):
     """Writes frames without loss, as ffmpeg's own codec keeps them."""
 
-    def write(pixels, rate=10, name="film.mkv"):
+    def write(pixels, rate=10, name="film.mkv", codec="ffv1"):
         path = tmp_path / name
         with av.open(str(path), "w") as container:
-            stream = container.add_stream("ffv1", rate=rate)
+            stream = container.add_stream(codec, rate=rate)
             stream.height, stream.width = pixels.shape[1:3]
-            stream.pix_fmt = "gray" if pixels.ndim == 3 else "bgr0"
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "gray" if pixels.ndim == 3 else "bgr0"
             for frame in pixels:
                 picture = av.VideoFrame.from_ndarray(frame, format="gray" if pixels.ndim == 3 else "rgb24")
                 container.mux(stream.encode(picture.reformat(format=stream.pix_fmt)))
@@ -53,6 +55,37 @@ def test_a_crop_is_cut_out_before_the_frame_is_brought_to_size(film, noise):
 
 def test_large_frames_are_brought_to_64_pixels_where_no_size_is_given(film):
     assert read_video(film(np.zeros((2, 100, 200), np.uint8)), VideoReading()).shape == (2, 32, 64)
+
+
+@pytest.mark.parametrize(("turned", "degrees"), [(0, 0), (1, 90), (2, 180), (3, -90)])
+def test_a_film_is_turned_as_the_camera_says(film, noise, turned, degrees):
+    """Phones write what their sensor sees, and beside it how it is to be turned: counterclockwise, as ffmpeg counts."""
+    path = film(np.rot90(noise, -turned, (1, 2)), name="film.mp4")
+    whole = path.read_bytes()
+    at = whole.index(b"tkhd") + 44  # the matrix of the track, in fixed point
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[turned]
+    path.write_bytes(whole[:at] + struct.pack(">9i", *_turn(cosine, -sine)) + whole[at + 36 :])
+    with av.open(str(path)) as container:
+        assert abs(next(container.decode(video=0)).rotation) == abs(degrees)
+    np.testing.assert_array_equal(read_video(path, VideoReading()), noise)
+    crop = VideoReading(crop=(4, 6, 8, 12))
+    np.testing.assert_array_equal(read_video(path, crop), noise[:, 4:12, 6:18])
+
+
+def _turn(cosine, sine):
+    """The matrix of a turn of what is seen, with y downwards: 16.16, and 2.30 in its last column."""
+    one = 1 << 16
+    return (cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30)
+
+
+def test_a_film_whose_frames_change_size_is_refused_unless_a_size_is_given(film, noise):
+    parts = [film(part, name="film.avi", codec="mjpeg").read_bytes() for part in (noise, noise[:, :, :16])]
+    path = film(noise, name="film.avi", codec="mjpeg")
+    path.write_bytes(b"".join(parts))
+    said = r"changes from 20 x 30 pixels, high and wide, to 20 x 16 at frame 13 \(bring all .* data\.size=\[20,30\]\)"
+    with pytest.raises(Unusable, match=said):
+        read_video(path, VideoReading())
+    assert read_video(path, VideoReading(size=(8, 12))).shape == (24, 8, 12)
 
 
 @pytest.mark.parametrize(("fps", "taken"), [(5.0, [0, 2, 4, 6, 8, 10]), (10.0, range(12)), (20.0, np.arange(24) // 2)])

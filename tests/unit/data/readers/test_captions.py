@@ -109,6 +109,30 @@ def test_images_and_captions_are_found(place, table, home):
     assert reds == {name: 10 * NAMES.index(name) for name in reds}
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            ("text", "description"),
+            "has the columns 'text', 'description', which each may hold the caption: name one with caption='text' (on "
+            "the command line --caption=text).",
+        ),
+        (("comment_0", "comment_1", "Sentences"), "has the columns 'comment_0', 'Sentences', which each may hold"),
+    ],
+)
+def test_columns_of_different_words_are_not_captions_of_one_image(place, columns, message):
+    rows = lines(*({"image": name, **dict.fromkeys(columns, "x")} for name in NAMES))
+    folder = place({**PHOTOS, "a.jsonl": rows})
+    assert message in refusal(folder)
+    assert everything(read(folder, label=columns[-1])) == {name: ["x"] for name in NAMES}
+
+
+def test_a_column_that_says_caption_is_one_beside_others(place):
+    rows = lines(*({"image": n, "comment": "blurred", "captions": c, "Caption 3": "x"} for n, c in EXPECTED.items()))
+    found = everything(read(place({**PHOTOS, "a.jsonl": rows})))
+    assert found == {name: [*captions, "x"] for name, captions in EXPECTED.items()}
+
+
 def test_images_may_stand_elsewhere(place):
     folder = place({**{f"there/{n}": c for n, c in PHOTOS.items()}, "here/c.csv": "image,caption\na.png,x\nb.png,y\n"})
     assert everything(read(folder / "here" / "c.csv", images=folder / "there")) == {"a.png": ["x"], "b.png": ["y"]}
@@ -295,6 +319,25 @@ def test_images_to_predict_are_those_of_a_file_a_folder_an_archive_or_a_table(pl
     assert names == {"a.png": ["a.png"], "": NAMES, "t/x.zip": ["e.jpg"], "t/c.csv": ["a.png"]}
     with pytest.raises(DataError, match="holds no images"):
         CaptionReader(Reading()).predict(place({"empty/x.txt": ""}) / "empty")
+
+
+def test_a_table_to_predict_needs_no_captions_and_keeps_ids(place):
+    rows = [("r1", "b.png"), ("r2", "a.png"), ("r3", "b.png")]
+    columns = ("id", "key")
+    for id, other in (columns, columns[::-1]):
+        folder = place({**PHOTOS, "c.csv": f"{id},{other},image\n" + "".join(f"{r},{r}x,{n}\n" for r, n in rows)})
+        found = CaptionReader(Reading(id=None if id == "id" else "id")).predict(folder / "c.csv")
+        assert [place.rpartition("/")[2] for place in found.places] == ["b.png", "a.png"]
+        assert [place.id for place in found.places] == (["r1", "r2"] if id == "id" else ["r1x", "r2x"])
+
+
+def test_ids_of_images_are_kept_with_what_is_held_out(place):
+    splits = ["val", "train", "train", "train"]
+    table = zip(NAMES, range(4), splits, strict=True)
+    rows = lines(*({"image": name, "caption": "x", "key": key, "split": split} for name, key, split in table))
+    parts = read(place({**PHOTOS, "a.jsonl": rows}), id="key")
+    assert [place.id for place in parts["valid"].places] == [0]
+    assert [place.id for place in parts["train"].places] == [1, 2, 3]
 
 
 # ------------------------------------------------------------------------------------------------ what is seen

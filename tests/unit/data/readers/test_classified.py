@@ -111,7 +111,7 @@ def test_columns_are_found_by_name_or_named(place):
     assert "no column 'nmae' for the input, only 'name', 'nation', 'n'; did you mean 'name'?" in refusal(
         folder / "other.csv", input="nmae"
     )
-    assert "name one with label='species' (on the command line --label species)" in refusal(folder / "iris.csv")
+    assert "name one with label='species' (on the command line --label=species)" in refusal(folder / "iris.csv")
     assert everything(read(folder / "iris.csv", label="species"))[0] == ([[1.0], [2.0]], "a")
 
 

@@ -5,7 +5,9 @@ import pytest
 from read_data import read_labelled_steps, read_steps
 
 from selfloop.data.examples import BadItems
+from selfloop.data.readers.steps import StepReader
 from selfloop.data.reading import Reading
+from selfloop.data.tables.separated import TableFormat
 from selfloop.errors import ConfigError, DataError
 
 
@@ -57,6 +59,58 @@ def test_words_in_columns(tmp_path, name, text):
     found = read_labelled_steps(tmp_path / name, Reading(), valid_fraction=0.4)
     pairs = zip([*found.train.inputs, *found.valid.inputs], [*found.train.labels, *found.valid.labels], strict=True)
     assert sorted(pairs) == [(["be", "to", "be"], ["V", "P", "V"]), (["to", "be"], ["P", "V"])]
+
+
+NO_WORDS = {
+    "CoNLL-2003": (
+        "a.txt",
+        "-DOCSTART- -X- -X- O\n\n# NN I-NP O\nto TO I-VP O\n\n-DOCSTART- -X- O O\nbe VB I-VP B-X\n",
+        4,
+    ),
+    "CoNLL-2012": ("a.conll", "#begin document (nw/a); part 000\n# S O\nto P O\n\nbe V B-X\n#end document\n", 3),
+    "CoNLL-U's comments": ("a.conll", "# newdoc id = 1\n# text = # to\n#\tO\nto\tO\n \n# sent_id = 2\nbe\tB-X\n", 2),
+    "comments without a form": ("a.tsv", "# of a book\n#\tO\nto\tO\n\t\n# http://a.b\nbe\tB-X\n#x=y\n", 2),
+    "MultiCoNER": ("a.conll", "# id 52-39\tdomain=train\n# _ _ O\nto _ _ O\n\n# id 5\tdomain=dev\nbe _ _ B-X\n", 4),
+    "empty lines of tabs": ("a.tsv", "\t\n#\tO\nto\tO\n\t\t\n \t \nbe\tB-X\n\t\n", 2),
+    "names": ("a.tsv", "Word\tPOS\tTag\n#\tN\tO\nto\tN\tO\n\nbe\tV\tB-X\n", 3),
+    "names that stand alone": ("a.txt", "token label\n\n# O\nto O\n\nbe B-X\n", 2),
+    "an unknown suffix": ("a.bio", "token label\n# text = # to\n# O\nto O\n\nbe B-X\n", 2),
+}
+"""Files that hold two sentences, "# to" and "be", and what is no word."""
+
+
+@pytest.mark.parametrize("form", NO_WORDS)
+def test_what_stands_between_words_in_columns_is_no_word(tmp_path, form):
+    name, text, label = NO_WORDS[form]
+    (tmp_path / name).write_text(text)
+    found = StepReader(Reading(label=str(label))).file(tmp_path / name)["train"]
+    assert (found.inputs, found.labels) == ([["#", "to"], ["be"]], [["O", "O"], ["B-X"]])
+    assert (
+        read_steps(tmp_path / name, Reading(label=str(label)), kind="words", classes=["O", "B-X"]).inputs
+        == found.inputs
+    )
+
+
+@pytest.mark.parametrize("word", ["#", "#id", "#newdoc", "#text", "# id", "-DOCSTART", "word", "token"])
+@pytest.mark.parametrize("between", [" ", "\t"])
+def test_words_that_look_like_what_is_none_are_words(tmp_path, word, between):
+    word = word.replace(" ", "_") if between == " " else word
+    (tmp_path / "a.txt").write_text(f"{word}{between}O\nto{between}P\n\n{word}{between}O\n")
+    found = StepReader(Reading()).file(tmp_path / "a.txt")["train"]
+    assert found.inputs == [[word, "to"], [word]]
+
+
+def test_whether_line_1_names_columns_can_be_said(tmp_path):
+    (tmp_path / "a.tsv").write_text("Wort\tArt\nword\ttag\n\nbe\tV\n")
+    (tmp_path / "b.tsv").write_text("word\ttag\nbe\tV\n")
+    for name, header, words in (
+        ("a.tsv", None, [["Wort", "word"], ["be"]]),
+        ("a.tsv", True, [["word"], ["be"]]),
+        ("b.tsv", None, [["be"]]),
+        ("b.tsv", False, [["word", "be"]]),
+    ):
+        reading = Reading(format=TableFormat(header=header))
+        assert StepReader(reading).file(tmp_path / name)["train"].inputs == words
 
 
 def test_another_column_of_labels_by_its_number(tmp_path):

@@ -3,9 +3,11 @@ import json
 
 import pytest
 
+from selfloop.data.examples import BadItems
 from selfloop.data.reading import Reading
 from selfloop.data.tables import json_array
 from selfloop.data.tables.json_array import entries
+from selfloop.data.tables.separated import TableFormat
 from selfloop.data.tables.table import read_table
 from selfloop.errors import DataError
 
@@ -42,4 +44,48 @@ def test_what_is_wrong_is_named_by_the_entry_before_it(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"a": 1}, {"a": 2}, {"a" 3}]')
     with pytest.raises(DataError, match=r"a\.json is not JSON \(Expecting ':' delimiter behind entry 2\)\. Fix it"):
+        read_table(path, Reading())
+
+
+HALF, WHOLE = '"\\ud83d"', '"\\ud83d\\ude00"'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{{"text": {0}}}\n{{"text": {1}}}\n'),
+        ("a.jsonl", '{{"words": ["be", {0}]}}\n{{"words": [{{"to": {1}}}]}}\n'),
+        ("a.jsonl", '{{{0}: 1}}\n{{{1}: 1}}\n'),
+        ("a.jsonl", '{{"deep": ' + 900 * "[" + "{0}" + 900 * "]" + '}}\n{{"text": {1}}}\n'),
+        ("a.json", '[{{"text": {0}}}, {{"text": {1}}}]'),
+        ("a.csv", "words;n\n[{0}];1\n[{1}];2\n"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_half_of_a_surrogate_pair_is_a_row_that_cannot_be_used(tmp_path, monkeypatch, name, text, block):
+    """It ended in an error of Python's where the text was encoded."""
+    monkeypatch.setattr(json_array, "BLOCK", block)
+    path = tmp_path / name
+    path.write_text(text.format(WHOLE, WHOLE))
+    format = TableFormat(quotes=False)
+    whole = read_table(path, Reading(format=format))
+    assert "😀" in str(whole.rows[0])
+    path.write_text(text.format(WHOLE, HALF))
+    with pytest.raises(DataError, match=r"(line|entry) [23] holds '\\ud83d', half of a pair of surrogates and no char"):
+        read_table(path, Reading(format=format))
+    bad = BadItems(skip=True)
+    assert read_table(path, Reading(format=format, bad=bad)).rows == whole.rows[:1]
+    assert len(bad.found) == 1
+
+
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_brackets_that_are_nested_too_deeply_are_said(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(json_array, "BLOCK", block)
+    path = tmp_path / "a.json"
+    path.write_text("[{}, " + "[" * 100_000 + "]" * 100_000 + "]")
+    with pytest.raises(DataError, match=r"a\.json is not JSON \(its brackets are nested too deeply.*\)\. Fix it"):
+        read_table(path, Reading())
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" + "[" * 100_000 + "]" * 100_000)
+    with pytest.raises(DataError, match=r"line 2 is not JSON \(its brackets are nested too deeply"):
         read_table(path, Reading())

@@ -7,7 +7,7 @@ from read_data import read_classified, read_pairs, read_sources, read_unlabelled
 from selfloop.data.examples import BadItems
 from selfloop.data.readers.captioned import CaptionReader
 from selfloop.data.reading import Reading
-from selfloop.data.tables.separated import TableFormat
+from selfloop.data.tables.separated import HEAD, TableFormat
 from selfloop.data.tables.table import read_table
 from selfloop.data.text.corpus import read_corpus
 from selfloop.errors import DataError
@@ -91,6 +91,26 @@ def test_decimal_commas_need_no_names_above_them(write):
     assert rows(write("a.csv", "1,5;2,5\n3,5;4\n"), header=False) == [("1.5", "2.5"), ("3.5", "4")]
     with pytest.raises(DataError, match=r"Got the number '1\.5' above a column of numbers"):
         table(write("b.csv", "1,5;2,5\n3,5;4\n"))
+
+
+@pytest.mark.parametrize("cell", ["1.234", "-1.5", " 2.0"])
+@pytest.mark.parametrize("before", [1, HEAD + 1])
+def test_a_point_among_decimal_commas_is_refused(write, cell, before):
+    """1.234 was read as a number near 1, where it may be one above 1000."""
+    path = write("a.csv", "x;label\n" + "1,5;up\n" * before + f"{cell};up\n-2,5;down\n")
+    said = (
+        rf"a\.csv, line {before + 2} holds '{cell}' in a column of numbers with a decimal comma, where a point may sep"
+    )
+    with pytest.raises(DataError, match=said):
+        read_table(path, Reading())
+    bad = BadItems(skip=True)
+    rows = read_table(path, Reading(bad=bad)).rows
+    assert [row["x"] for row in rows] == ["1.5"] * before + ["-2.5"] and len(bad.found) == 1
+
+
+def test_a_point_in_another_column_is_a_point(write):
+    rows = read_table(write("a.csv", "x;y\n1,5;1.5\n2;2.5\n"), Reading()).rows
+    assert rows == [{"x": "1.5", "y": "1.5"}, {"x": "2", "y": "2.5"}]
 
 
 def test_commas_of_what_is_no_number_stay(write):

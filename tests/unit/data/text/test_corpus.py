@@ -137,7 +137,7 @@ def test_the_column_is_the_named_one_or_text_or_the_only_one(place):
     )
     assert "The column 'n' of" in refusal(folder / "none.csv", column="n")
     assert "Got 'n' (numbers) instead" in refusal(folder / "none.csv")
-    assert "several columns of text, 'a', 'b': name one with --column a" in refusal(folder / "several.csv")
+    assert "several columns of text, 'a', 'b': name one with --column=a" in refusal(folder / "several.csv")
 
 
 def test_a_row_without_text_is_left_out(place):
