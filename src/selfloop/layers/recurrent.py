@@ -244,7 +244,7 @@ class Recurrent(nn.Module):
     def step(
         self, x: Tensor, state: State | None = None, *, record: Sequence[str] | None = None, **given: Tensor
     ) -> Any:
-        """One step: the numbers of `forward`, one at a time.
+        """One step: the numbers of `forward`, one at a time, with the layer's hooks around it as around a call.
 
         Args:
             x: (B, I), or (I,) for one sequence.
@@ -253,7 +253,8 @@ class Recurrent(nn.Module):
             given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
-            ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
+            ArgumentError: the stack is bidirectional, which must see the end of a sequence first; or it has a hook of
+                torch's deprecated `register_backward_hook`.
         """
         options = given if record is None else {"record": record, **given}
         return called_with_hooks(self, self._step, (x,) if state is None else (x, state), options)
