@@ -11,7 +11,7 @@ from selfloop.layers.passes import Pass
 
 def is_single_step(x: Tensor, few: int) -> bool:
     """Whether an input (T, B, I), or (B, I), is one step of at most `few` sequences, which torch's function takes."""
-    return bool(x.shape[-2] <= few and (x.dim() == 2 or x.shape[0] == 1) and fused.takes_steps(x))
+    return fused.takes_steps(x) and x.shape[-2] <= few and (x.dim() == 2 or x.shape[0] == 1)
 
 
 def single_step(
