@@ -48,7 +48,7 @@ from selfloop.compiler.cpu.kernels import (
     table_rows_code,
     tools,
 )
-from selfloop.compiler.cpu.layout import ROW_TABLES, WEIGHT_FORMS, KernelLayout, Packing, Panel
+from selfloop.compiler.cpu.layout import ROW_TABLES, KernelLayout
 from selfloop.compiler.cpu.objects import emit_object
 from selfloop.compiler.cpu.openmp import TEAM_DATA
 from selfloop.compiler.cpu.openmp import address as team_address
@@ -56,6 +56,7 @@ from selfloop.compiler.cpu.targets import TARGETS, TILE_ROWS, PairProducts, Targ
 from selfloop.compiler.cpu.targets import host as host_target
 from selfloop.compiler.cpu.targets import named as named_target
 from selfloop.compiler.cpu.targets import processor as processor_name
+from selfloop.compiler.cpu.tiles import WEIGHT_FORMS, Packing, Panel
 from selfloop.compiler.levels import LEVELS, show
 from selfloop.compiler.lower import VARIES
 from selfloop.compiler.native.targets import target_table

@@ -1,8 +1,8 @@
 """The forms that a run can be exported in, a row each."""
 
 import importlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,24 @@ class Form:
     """A row.
 
     Attributes:
+        name: by which it is chosen.
         about: what it is, for help.
         home: the module whose `export_run` writes it.
         next: what to do with the files, where ``{folder}`` stands for theirs.
-        takes: further options of `export_run`.
-        fixed: those that the row decides.
+        takes: further options of `export_run`; one that writes several forms takes `to`, the name.
     """
 
+    name: str
     about: str
     home: str
     next: str
     takes: tuple[str, ...] = ()
-    fixed: Mapping[str, str] = field(default_factory=dict)
 
     def export(self, opened: Any, folder: Path, weights: str, **options: Any) -> Exported:
         """Write a trained model to a new folder."""
         module = importlib.import_module(self.home)
-        made: Exported = module.export_run(opened, folder, weights, **self.fixed, **options)
+        own = {"to": self.name} if "to" in self.takes else {}
+        made: Exported = module.export_run(opened, folder, weights, **own, **options)
         return made
 
 
@@ -40,34 +41,38 @@ WEIGHTS = ("f32", "bf16", "int8")
 
 NATIVE = "selfloop.exporting.native.tasks"
 
-FORMS = {
-    "c": Form(
+_ROWS = (
+    Form(
+        "c",
         about="C99 for any compiler",
         home=NATIVE,
         next="\nTry it: make -C {folder} && make -C {folder} example",
-        takes=("name",),
-        fixed={"to": "c"},
+        takes=("to", "name"),
     ),
-    "object": Form(
+    Form(
+        "object",
         about="machine code to link, for a --target",
         home=NATIVE,
         next="\nTry it: make -C {folder} && make -C {folder} example",
-        takes=("name", "target"),
-        fixed={"to": "object"},
+        takes=("to", "name", "target"),
     ),
-    "wasm": Form(
+    Form(
+        "wasm",
         about="WebAssembly with a JavaScript module and a page",
         home=NATIVE,
         next="\nTry it: python -m http.server -d {folder}, and open http://localhost:8000",
-        takes=("name", "target"),
-        fixed={"to": "wasm"},
+        takes=("to", "name", "target"),
     ),
-    "onnx": Form(
+    Form(
+        "onnx",
         about="ONNX files, and a Python file that runs them without torch and selfloop",
         home="selfloop.exporting.onnx.tasks.export",
         next="\nTry it: python {folder}/run.py --help",
     ),
-}
+)
+
+FORMS = {row.name: row for row in _ROWS}
+"""By name."""
 
 
 def check_takes(to: str, given: Iterable[str], option: str, form: str) -> None:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from selfloop.compiler import Kernels, PairProducts, Target, compile, host_target
-from selfloop.errors import ArgumentError
 from selfloop.kernels import commands, memory, team
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.call import Call, Form
 from selfloop.kernels.command_buffer import CommandBuffer
 from selfloop.kernels.memory import Memory
-from selfloop.kernels.problem import Problem
+from selfloop.kernels.problem import Problem, check_shape
 from selfloop.kernels.ragged import Rows, arrange
 from selfloop.kernels.recording import Signature
 from selfloop.kernels.weight_gradients import is_covered
@@ -407,16 +406,7 @@ def sizes_of(cell: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
     known = {name: shape for name, shape in given.items() if len(shape) == len(graph.shape(name))}
     sizes = graph.solve(known)
     for name, shape in given.items():
-        try:
-            expected = graph.shape_at(name, sizes)
-        except KeyError:  # of a size that this one alone tells, by as many axes
-            expected = None
-        if shape != expected:
-            terms = " × ".join(map(str, graph.shape(name))) or "one number"
-            raise ArgumentError(
-                f"The '{name}' of {graph.name} must be of shape {expected or terms}, as its other tensors are. Got "
-                f"{shape} instead."
-            )
+        check_shape(graph, name, shape, sizes)
     return sizes
 
 

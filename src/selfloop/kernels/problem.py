@@ -163,6 +163,20 @@ def check_memory(graph: Graph, names: Iterable[str], tensors: Iterable[Tensor]) 
             )
 
 
+def check_shape(graph: Graph, name: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> None:
+    """Raise ArgumentError where a tensor has another shape than the numbers of its cell's named sizes give it."""
+    try:
+        expected = graph.shape_at(name, sizes)
+    except KeyError:  # of a size that this one alone tells, by as many axes
+        expected = None
+    if shape != expected:
+        terms = " × ".join(map(str, graph.shape(name))) or "one number"
+        raise ArgumentError(
+            f"The '{name}' of {graph.name} must be of shape {expected or terms}, as its other tensors are. Got "
+            f"{shape} instead."
+        )
+
+
 def ended(x: Float[Tensor, "T B ..."], lengths: Int[Tensor, " B"]) -> Float[Tensor, "T B ..."]:
     """The same, zero beyond the lengths: what lies there may be anything, NaN too."""
     beyond = torch.arange(x.shape[0], device=x.device)[:, None] >= lengths

@@ -27,6 +27,7 @@ from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
 from selfloop.kernels.plans import BITS
+from selfloop.kernels.problem import check_shape
 from selfloop.kernels.short_weights import shortened, starts
 from selfloop.language.graph import Graph
 
@@ -113,6 +114,7 @@ class Steps:
         }
         for name, value in words.items():
             self._blocks[:, STACK_HEADER.index(name)] = value
+        self._alive: list[object] = []
         self.set_weights(weights)
 
         self._code = stack_code(bits, target)
@@ -125,23 +127,20 @@ class Steps:
         self.run = self._alone if self.threads == 1 else self._run_at_pace
 
     def set_weights(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
-        """Take other weights.
+        """Take other weights; after an error those of before are whole.
 
         Raises:
-            ArgumentError: one has another shape.
+            ArgumentError: one has another shape, dtype or device.
         """
         for sizes, own in zip(self._sizes, weights, strict=True):
             for name in self._graph.leaves.keys() & own.keys():
-                w, expected = own[name], self._graph.shape_at(name, sizes)
-                if tuple(w.shape) != expected:
-                    raise ArgumentError(
-                        f"The '{name}' of {self._graph.name} must be of shape {expected}. Got {tuple(w.shape)} instead."
-                    )
-        self.weights = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
-        self._alive: list[object] = []
+                self._check(name, own[name], sizes)
+        copies = [{name: w.detach().clone() for name, w in own.items()} for own in weights]
+        alive: list[object] = []
+        new_blocks = self._blocks.copy()
         recorder = Recorder(tools(self._kernels[0].bits, self._kernels[0].target), 1)
         to_shorten: list[tuple[KernelLayout, Tensor, UInt8[Array, " _"]]] = []
-        for layer, (kernels, own) in enumerate(zip(self._kernels, self.weights, strict=True)):
+        for layer, (kernels, own) in enumerate(zip(self._kernels, copies, strict=True)):
             launch = Launch(kernels.infer, kernels.address("infer"), 1)
             # Matrices are packed, which copies them; vectors are read where they lie.
             packed = self.x.new_zeros(packed_elements([launch]))
@@ -153,21 +152,36 @@ class Steps:
                 for k, place in enumerate(places[:-1]):
                     launch.set("panel", str(k), short.ctypes.data + place)
                 to_shorten.append((kernels.infer, packed, short))
-                self._alive.append(short)
+                alive.append(short)
             else:
-                self._alive.append(packed)
+                alive.append(packed)
             workspace = self.x.new_zeros(self._batch, kernels.infer.fields["workspace"].stride)
             launch.set("workspace", "", workspace.data_ptr())
-            self._alive.append(workspace)
-            self._blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
+            alive.append(workspace)
+            new_blocks[:, len(STACK_HEADER) + len(STACK_LAYER) * layer] = launch.function
             for turn in (0, 1):
-                self._lay(layer, turn, kernels.infer, np.repeat(launch.blocks, len(self._blocks), axis=0))
+                blocks = np.repeat(launch.blocks, len(new_blocks), axis=0)
+                alive += [blocks, self._lay(layer, turn, kernels.infer, blocks)]
+                place = len(STACK_HEADER) + len(STACK_LAYER) * layer + STACK_LAYER.index(f"turn{turn}")
+                new_blocks[:, place] = blocks.ctypes.data + np.arange(len(blocks)) * blocks.strides[0]
         recorder.finish().run([], self.x.dtype)
         for layout, packed, short in to_shorten:
             short[:] = shortened(layout, packed.numpy())
+        self._alive = [copies, alive, self._alive]  # whichever the blocks point to, should an interrupt come here
+        self._blocks[:] = new_blocks
+        self.weights, self._alive = copies, alive
 
-    def _lay(self, layer: int, turn: int, layout: KernelLayout, blocks: Int[Array, "members _"]) -> None:
-        """Fill in the blocks of a layer in a turn, given those with its weights."""
+    def _check(self, name: str, weight: Tensor, sizes: Mapping[str, int]) -> None:
+        """Raise ArgumentError where a weight is not of the shape, dtype and device of its layer."""
+        check_shape(self._graph, name, tuple(weight.shape), sizes)
+        if (weight.dtype, weight.device) != (self.x.dtype, self.x.device):
+            raise ArgumentError(
+                f"The '{name}' of {self._graph.name} must be {self.x.dtype} on {self.x.device}, as its other tensors "
+                f"are. Got {weight.dtype} on {weight.device} instead."
+            )
+
+    def _lay(self, layer: int, turn: int, layout: KernelLayout, blocks: Int[Array, "members _"]) -> object:
+        """Fill in the blocks of a layer in a turn, given those with its weights; the tables that they point to."""
         places = layout.arguments
         tables = {("header", "starts"): self._starts, ("header", "counts"): self._counts}
         for name in self._states:
@@ -190,9 +204,7 @@ class Steps:
         for key, value in values.items():
             if key in places:
                 blocks[:, places[key]] = value
-        place = len(STACK_HEADER) + len(STACK_LAYER) * layer + STACK_LAYER.index(f"turn{turn}")
-        self._blocks[:, place] = blocks.ctypes.data + np.arange(len(blocks)) * blocks.strides[0]
-        self._alive += [blocks, tables]
+        return tables
 
     def _run_at_pace(self, block: int) -> None:
         start = perf_counter()

@@ -6,7 +6,7 @@ They are names of torch's own functions and classes, not functions around them: 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch._C import DispatchKey, _AutoDispatchBelowAutograd, _dispatch_keys, _is_tracing, _len_torch_dispatch_stack
@@ -20,6 +20,8 @@ from torch.nn.modules.module import (
     _global_backward_hooks,
     _global_backward_pre_hooks,
     _global_forward_hooks,
+    _global_forward_hooks_always_called,
+    _global_forward_hooks_with_kwargs,
     _global_forward_pre_hooks,
 )
 from torch.utils._pytree import GetAttrKey, register_pytree_node
@@ -34,8 +36,8 @@ __all__ = [
     "check_of",
     "dispatch_keys",
     "dispatch_modes",
-    "forward_hooks",
     "guard_or_false",
+    "hooks_of",
     "is_forward_mode",
     "is_jit_tracing",
     "is_legacy_batched",
@@ -104,28 +106,57 @@ def storage_references(storage: torch.UntypedStorage) -> int:
     return torch._C._storage_Use_Count(storage._cdata)
 
 
-Hooks = list[tuple[Callable[..., Any], bool]]
-"""Hooks in their order, each with whether it takes keywords."""
+class Hooks(NamedTuple):
+    """The hooks of a module's calls in their order, those of all modules first.
+
+    Attributes:
+        before: those before `forward`, each with whether it takes keywords.
+        after: those after it, likewise, and whether they are called after an error, too.
+        backward, before_backward: those with the gradients of inputs and outputs, and with those of outputs alone.
+        partial: those of the deprecated `register_backward_hook`, which see the gradients of the last operation alone.
+    """
+
+    before: list[tuple[Callable[..., Any], bool]]
+    after: list[tuple[Callable[..., Any], bool, bool]]
+    backward: list[Callable[..., Any]]
+    before_backward: list[Callable[..., Any]]
+    partial: list[Callable[..., Any]]
 
 
-def forward_hooks(module: torch.nn.Module) -> tuple[Hooks, Hooks] | None:
-    """The hooks before and after a module's `forward`, those of all modules first; None if there are none."""
+def hooks_of(module: torch.nn.Module) -> Hooks | None:
+    """The hooks of a module's calls; None if there are none."""
     before, after = module._forward_pre_hooks, module._forward_hooks
-    if not (before or after or _global_forward_pre_hooks or _global_forward_hooks):
+    if not (
+        before
+        or after
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _global_forward_pre_hooks
+        or _global_forward_hooks
+        or _global_backward_hooks
+        or _global_backward_pre_hooks
+    ):
         return None
-    with_kwargs = module._forward_pre_hooks_with_kwargs, module._forward_hooks_with_kwargs
-    return (
-        [(hook, key in with_kwargs[0]) for key, hook in (*_global_forward_pre_hooks.items(), *before.items())],
-        [(hook, key in with_kwargs[1]) for key, hook in (*_global_forward_hooks.items(), *after.items())],
+    with_kwargs = {*module._forward_hooks_with_kwargs, *_global_forward_hooks_with_kwargs}
+    always = {*module._forward_hooks_always_called, *_global_forward_hooks_always_called}
+    backward, partial = module._get_backward_hooks()
+    return Hooks(
+        [
+            (hook, key in module._forward_pre_hooks_with_kwargs)
+            for key, hook in (*_global_forward_pre_hooks.items(), *before.items())
+        ],
+        [(hook, key in with_kwargs, key in always) for key, hook in (*_global_forward_hooks.items(), *after.items())],
+        backward,
+        module._get_backward_pre_hooks(),
+        partial,
     )
 
 
 def is_only_its_class(module: torch.nn.Module) -> bool:
-    """Whether a call of a module is no more than the `forward` of its class: it has no hooks, of gradients neither, and
-    no `forward` of its own.
+    """Whether a call of a module is no more than the `forward` of its class: it has no hooks and no `forward` of its
+    own.
     """
-    gradients = module._backward_hooks, module._backward_pre_hooks, _global_backward_hooks, _global_backward_pre_hooks
-    return forward_hooks(module) is None and not any(gradients) and "forward" not in vars(module)
+    return hooks_of(module) is None and "forward" not in vars(module)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 from selfloop import cells
 from selfloop.language import Cell
 from selfloop.layers.drop_in import ONE_BIAS, TWO_BIASES, Hidden, _DropIn, nonlinearity_of, vanilla_of
+from selfloop.layers.state import check_fits
 from selfloop.layers.typed_call import typed_as
 
 
@@ -62,7 +63,7 @@ class _CellDropIn(_DropIn[Hidden]):
         if is_one:
             tensors = tuple([t.unsqueeze(0) for t in tensors])
         for name, tensor, (_, size) in zip(self._state_names, tensors, self._state_shapes, strict=True):
-            self._check_state(name, tensor, (x.shape[-2], size), x)
+            check_fits(self._title, name, tensor, (x.shape[-2], size), x)
         return tuple([(t,) for t in tensors])
 
     def _of_rows(self, state: Any, last: Sequence[Sequence[Tensor]], is_one: bool) -> Any:

@@ -27,19 +27,13 @@ from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, check_input, join
 from selfloop.layers.passes import Pass, planned
 from selfloop.layers.record import record_names
-from selfloop.layers.state import State
+from selfloop.layers.single_step import is_single_step, single_step
+from selfloop.layers.state import State, check_fits
 from selfloop.layers.typed_call import typed_as
 from selfloop.untrusted import short
 
 MOST_LAYERS = 10_000
 """More are a mistake, and would take the memory of their plan before that of their weights is known."""
-
-AXES = {
-    2: "(batch, size)",
-    3: "(layers × directions, batch, size)",
-    4: "(layers × directions, batch, rows, columns)",
-}
-"""Of a state's tensor, by their number."""
 
 FLAGS = ("bidirectional", "batch_first", "residual", "layer_norm", "learn_state")
 
@@ -244,7 +238,7 @@ class Recurrent(nn.Module):
     def step(
         self, x: Tensor, state: State | None = None, *, record: Sequence[str] | None = None, **given: Tensor
     ) -> Any:
-        """One step: the numbers of `forward`, one at a time.
+        """One step: the numbers of `forward`, one at a time, with the layer's hooks around it as around a call.
 
         Args:
             x: (B, I), or (I,) for one sequence.
@@ -253,7 +247,8 @@ class Recurrent(nn.Module):
             given: the further inputs of the cell, by name, (B, ·).
 
         Raises:
-            ArgumentError: the stack is bidirectional, which must see the end of a sequence first.
+            ArgumentError: the stack is bidirectional, which must see the end of a sequence first; or it has a hook of
+                torch's deprecated `register_backward_hook`.
         """
         options = given if record is None else {"record": record, **given}
         return called_with_hooks(self, self._step, (x,) if state is None else (x, state), options)
@@ -363,15 +358,12 @@ class Recurrent(nn.Module):
         is_step = x.dim() == 2
         form = one.forms[first is not None]
         few = one.few[torch.is_grad_enabled()]
-        if few and lengths is None and resets is None and not names:
-            after = self._quick_step(graph, one, x, first, few)
-            if after is not None:
-                final, y = after, after[0]
-                if self._is_stacked:
-                    final = tuple([s.unsqueeze(0) for s in after])
-                if not is_step:
-                    y = final[0] if self._is_stacked else y.unsqueeze(0)
-                return y if y.requires_grad else y.clone(), final  # autograd notices who changes a state by its output
+        drops = self.training and self.weight_drop > 0
+        is_plain = lengths is None and resets is None and not names and not drops
+        if few and is_plain and self.backend in ("auto", "torch") and is_single_step(x, few):
+            done = single_step(graph, one, x, first, self._own_weights(one), self._is_stacked)
+            if done is not None:
+                return done
         x = x.unsqueeze(0) if is_step else x
         state: list[Any] = []
         if first is not None:
@@ -380,7 +372,7 @@ class Recurrent(nn.Module):
             size = sum(graph.output_sizes(one.sizes))
             form = form._replace(sizes=((size,), *form.sizes))
             state = [x.new_zeros(*[1] * self._is_stacked, x.shape[1], size), *state] if state else []
-        if one.is_whole and not (self.training and self.weight_drop):
+        if one.is_whole and not drops:
             weights = self._own_weights(one)
         else:
             form, weights = form._replace(summed=()), [*self._weights(one.suffix).values()]
@@ -414,24 +406,6 @@ class Recurrent(nn.Module):
                 )
             self._recordings[key] = graph.recording(names)
         return self._recordings[key]
-
-    def _quick_step(
-        self, graph: Graph, one: Pass, x: Tensor, first: Sequence[Tensor | Sequence[Tensor]] | None, few: int
-    ) -> tuple[Tensor, ...] | None:
-        """The new states by torch's function for one step, where this is one of at most `few` sequences, or None."""
-        if not fused.takes_steps(x) or self.backend not in ("auto", "torch") or (self.training and self.weight_drop):
-            return None
-        if x.dim() == 3:
-            if x.shape[0] != 1:
-                return None
-            x = x.squeeze(0)
-        if x.shape[0] > few:
-            return None
-        if first is None:
-            state = tuple([self._like.new_zeros(len(x), *size) for size in one.forms[0].sizes])
-        else:
-            state = tuple([first[k][row] for k, row in one.rows])
-        return fused.step(graph, self._own_weights(one), x, state)
 
     def _own_weights(self, one: Pass) -> list[Tensor]:
         """The parameters of a pass, or what stands in their place."""
@@ -665,26 +639,8 @@ class Recurrent(nn.Module):
         batch, device, dtype = x.shape[-2], x.device, x.dtype
         for name, tensor, (rows, *shape) in zip(self._state_names, tensors, self._state_shapes, strict=True):
             if tensor.shape != (rows, batch, *shape) or tensor.device != device or tensor.dtype != dtype:
-                self._check_state(name, tensor, (rows, batch, *shape), x)
+                check_fits(self._title, name, tensor, (rows, batch, *shape), x)
         return tensors
-
-    def _check_state(self, name: str, tensor: Tensor, expected: tuple[int, ...], x: Tensor) -> None:
-        if tensor.shape != expected:
-            axes = AXES[len(expected)]
-            raise ArgumentError(
-                f"The state '{name}' of {self._title} must have shape {expected}, which is {axes}. "
-                f"Got {tuple(tensor.shape)} instead."
-            )
-        if tensor.device != x.device:
-            raise ArgumentError(
-                f"The state '{name}' of {self._title} must be on {x.device}, as the input. "
-                f"Got {tensor.device} instead; move it with state.to(x.device)."
-            )
-        if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ArgumentError(
-                f"The state '{name}' of {self._title} must be {x.dtype}, as the input. "
-                f"Got {tensor.dtype} instead; cast it with state.to(x.dtype)."
-            )
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -138,3 +138,39 @@ register_pytree_node(
     serialized_type_name="selfloop.State",
     flatten_with_keys_fn=_flatten_with_keys,
 )
+
+
+AXES = {
+    2: "(batch, size)",
+    3: "(layers × directions, batch, size)",
+    4: "(layers × directions, batch, rows, columns)",
+}
+"""Of a state's tensor, by their number."""
+
+
+def check_fits(title: str, name: str, tensor: Tensor, expected: tuple[int, ...], x: Tensor) -> None:
+    """Raise ArgumentError where a tensor of a state has not the expected shape, or not the input's device or dtype.
+
+    Args:
+        title: of the stack.
+        name: of the state.
+        tensor: of the state.
+        expected: its shape.
+        x: the input.
+    """
+    if tensor.shape != expected:
+        axes = AXES[len(expected)]
+        raise ArgumentError(
+            f"The state '{name}' of {title} must have shape {expected}, which is {axes}. "
+            f"Got {tuple(tensor.shape)} instead."
+        )
+    if tensor.device != x.device:
+        raise ArgumentError(
+            f"The state '{name}' of {title} must be on {x.device}, as the input. "
+            f"Got {tensor.device} instead; move it with state.to(x.device)."
+        )
+    if tensor.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ArgumentError(
+            f"The state '{name}' of {title} must be {x.dtype}, as the input. "
+            f"Got {tensor.dtype} instead; cast it with state.to(x.dtype)."
+        )

@@ -18,6 +18,7 @@ from selfloop.kernels.interpret import made_once
 from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import Dropout, VariationalDropout
+from selfloop.layers.frozen import frozen, weights_now
 from selfloop.layers.layout import join
 from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
@@ -41,9 +42,10 @@ def _with_tensors_of_any_mode(function: Callable[P, None]) -> Callable[P, None]:
 class Stepper:
     """A stack that takes one step a call: for sensors, audio, keyboards, games.
 
-    It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made; what training
-    changes afterwards is seen after `refresh`. Steps are those of evaluation: no dropout and no gradients. A Stepper
-    serves one thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
+    It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made, as a call of
+    the stack in evaluation would see them then, pruned, normed or parametrised by torch; what changes afterwards is
+    seen after `refresh`. Steps are those of evaluation: no dropout, no gradients, and no hooks. A Stepper serves one
+    thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
     same weights. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
 
     Args:
@@ -56,7 +58,7 @@ class Stepper:
 
     Raises:
         ArgumentError: the stack is bidirectional, or an argument does not fit; or `weights` are to be shorter, and no
-            compiled kernel in float32 runs the stack.
+            compiled kernel in float32 runs the stack; or a hook that is not torch's may make a weight at each call.
 
     >>> from selfloop import LSTM
     >>> stepper = Stepper(LSTM(3, 5, num_layers=2))
@@ -211,7 +213,7 @@ class Stepper:
                 f"{now.device} instead; make another Stepper."
             )
         if self._steps is None:
-            self._copy = copy.deepcopy(self.rnn).eval()
+            self._take(weights_now(self.rnn))
         else:
             self._steps.set_weights(_made_once(self.rnn))
 
@@ -247,8 +249,7 @@ class Stepper:
         if self._steps is not None:
             self._steps.set_weights(read)
         else:
-            by_suffix = dict(zip(self._copy._pass_of, read, strict=True))
-            self._copy._cell_weights = by_suffix.__getitem__  # type: ignore[assignment, method-assign]
+            self._take(read)
         self.reset(state)
 
     def __repr__(self) -> str:
@@ -259,7 +260,11 @@ class Stepper:
         """The weights as they were read."""
         if self._steps is not None:
             return self._steps.weights
-        return [{name: weight.detach() for name, weight in own.items()} for own in _by_layer(self._copy)]
+        return weights_now(self._copy)
+
+    def _take(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
+        """Where there is no compiled kernel, step with these."""
+        self._copy = frozen(self.rnn, weights)
 
     @torch.no_grad()
     def _native(self) -> Steps:
@@ -340,10 +345,6 @@ class Stepper:
         return self._forms[form, x.ndim]
 
 
-def _by_layer(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [rnn._cell_weights(suffix) for suffix in rnn._pass_of]
-
-
 def _between_layers(rnn: Recurrent) -> str | None:
     """What compiled steps of a stack do not do between its layers, or None."""
     if rnn.num_layers == 1:
@@ -361,7 +362,7 @@ def _between_layers(rnn: Recurrent) -> str | None:
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [made_once(rnn.cell.graph, weights, rnn.sizes) for weights in _by_layer(rnn)]
+    return [made_once(rnn.cell.graph, weights, rnn.sizes) for weights in weights_now(rnn)]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:

@@ -109,9 +109,9 @@ def test_a_stepper_takes_no_weight_of_another_shape():
     rnn = sl.LSTM(3, 4)
     stepper = sl.Stepper(rnn)
     rnn.weight_ih_l0 = nn.Parameter(torch.randn(3, 16))
-    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\)\. Got \(3, 16\) instead"):
+    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\), .* Got \(3, 16\) instead"):
         stepper.refresh()
-    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\)\. Got \(3, 16\) instead"):
+    with pytest.raises(ArgumentError, match=r"'W_xh' of lstm must be of shape \(16, 3\), .* Got \(3, 16\) instead"):
         sl.Stepper(rnn)
 
 

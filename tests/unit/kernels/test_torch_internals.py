@@ -23,6 +23,8 @@ def test_no_other_module_uses_a_private_api_of_torch():
         "_is_zerotensor",
         "_forward_hooks",
         "_forward_pre_hooks",
+        "_backward_hooks",
+        "_backward_pre_hooks",
         "symbolic_shapes",
     )
     private = re.compile("|".join((*names, r"ops\.mkldnn")))
@@ -51,28 +53,44 @@ def test_dispatch_keys_tell_plain_memory_from_the_rest():
 
 
 def test_hooks_are_those_that_torch_calls_in_its_order():
-    module, seen = torch.nn.Identity(), []
-    assert internals.forward_hooks(module) is None
+    module, of_all, seen = torch.nn.Identity(), torch.nn.modules.module, []
+    assert internals.hooks_of(module) is None
+
+    def seeing(name):
+        return lambda *given: seen.append((name, len(given)))
+
     handles = [
-        module.register_forward_pre_hook(lambda *given: seen.append(("pre", len(given)))),
-        module.register_forward_pre_hook(
-            lambda *given: seen.append(("pre", len(given))), with_kwargs=True, prepend=True
-        ),
-        module.register_forward_hook(lambda *given: seen.append(("post", len(given))), with_kwargs=True),
-        torch.nn.modules.module.register_module_forward_hook(lambda *given: seen.append(("all", len(given)))),
-        torch.nn.modules.module.register_module_forward_pre_hook(lambda *given: seen.append(("all", len(given)))),
+        module.register_forward_pre_hook(seeing("pre")),
+        module.register_forward_pre_hook(seeing("pre"), with_kwargs=True, prepend=True),
+        module.register_forward_hook(seeing("post"), with_kwargs=True, always_call=True),
+        of_all.register_module_forward_hook(seeing("all"), with_kwargs=True),
+        of_all.register_module_forward_pre_hook(seeing("all")),
+        module.register_full_backward_hook(seeing("gradient")),
+        of_all.register_module_full_backward_hook(seeing("all gradients")),
+        module.register_full_backward_pre_hook(seeing("of outputs")),
+        of_all.register_module_full_backward_pre_hook(seeing("all of outputs")),
     ]
-    before, after = internals.forward_hooks(module)
-    module(torch.zeros(1))
+    hooks = internals.hooks_of(module)
+    module(torch.zeros(1, requires_grad=True)).sum().backward()
     called, seen[:] = list(seen), []
-    for hook, with_kwargs in before:
+    for hook, with_kwargs in hooks.before:
         hook(module, (), *[{}] * with_kwargs)
-    for hook, with_kwargs in after:
+    for hook, with_kwargs, _ in hooks.after:
         hook(module, (), *[{}] * with_kwargs, None)
-    assert seen == called == [("all", 2), ("pre", 3), ("pre", 2), ("all", 3), ("post", 4)]
+    for hook in hooks.before_backward:
+        hook(module, ())
+    for hook in hooks.backward:
+        hook(module, (), ())
+    assert seen == called
+    assert [name for name, _ in called[:5]] == ["all", "pre", "pre", "all", "post"]
+    assert [is_always_called for *_, is_always_called in hooks.after] == [False, True]
+    assert hooks.partial == []
     for handle in handles:
         handle.remove()
-    assert internals.forward_hooks(module) is None
+    assert internals.hooks_of(module) is None
+    other = torch.nn.Identity()
+    other.register_backward_hook(seeing("partial"))
+    assert len(internals.hooks_of(other).partial) == 1
 
 
 def test_dispatch_modes_are_counted():

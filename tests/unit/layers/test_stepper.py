@@ -217,6 +217,50 @@ def test_weights_are_read_when_it_is_made_and_at_refresh(make, backend):
         assert_close(stepper(x[1]), rnn.step(x[1], state)[0])
 
 
+def fail_at_the_second(function):
+    calls = []
+
+    def called(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return function(*given)
+
+    return called
+
+
+def of_another_shape(rnn):
+    rnn.W_hh_l1 = torch.nn.Parameter(torch.randn(20, 4))
+
+
+def of_another_dtype(rnn):
+    rnn.W_hh_l1 = torch.nn.Parameter(rnn.W_hh_l1.detach().half())
+
+
+@pytest.mark.parametrize("form", ["f32", "int8"])
+@pytest.mark.parametrize("change", [of_another_shape, of_another_dtype, None], ids=["shape", "dtype", "memory"])
+def test_weights_that_cannot_be_read_leave_those_of_before(monkeypatch, form, change):
+    stepper, x = sl.Stepper(lstm(), weights=form), torch.randn(6, 3)
+    expected = [stepper(row).clone() for row in x]
+    weights = [{name: w.clone() for name, w in own.items()} for own in stepper._read]
+    with torch.no_grad():
+        for weight in stepper.rnn.parameters():
+            weight.add_(1)
+    with monkeypatch.context() as during:
+        if change is None:
+            during.setattr(stepping, "set_parameters", fail_at_the_second(stepping.set_parameters))
+        else:
+            change(stepper.rnn)
+        with pytest.raises(MemoryError if change is None else SelfloopError, match=None if change is None else "W_hh"):
+            stepper.refresh()
+    gone = [torch.full((10, 500), torch.nan) for _ in range(20)]  # where freed memory would be
+    stepper.reset()
+    assert all(torch.equal(stepper(row), y) for row, y in zip(x, expected, strict=True))
+    for own, before in zip(stepper._read, weights, strict=True):
+        assert all(torch.equal(own[name], w) for name, w in before.items())
+    del gone
+
+
 def test_dropout_is_off_while_the_stack_is_training():
     rnn = lstm(dropout=0.5, weight_drop=0.5).train()
     for stack in (rnn, lstm(dropout=0.5, weight_drop=0.5, backend="interpret")):

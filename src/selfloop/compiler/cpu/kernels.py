@@ -21,9 +21,10 @@ from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
-from selfloop.compiler.cpu.layout import Fields, KernelLayout, Tile, lay_out
+from selfloop.compiler.cpu.layout import Fields, KernelLayout, lay_out
 from selfloop.compiler.cpu.patience import Patience
 from selfloop.compiler.cpu.targets import MOST_ROWS, PairProducts, Target
+from selfloop.compiler.cpu.tiles import Tile
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.rematerialise import MatrixGradient
 from selfloop.compiler.lower.step import Location, Submatrix

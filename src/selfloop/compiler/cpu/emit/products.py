@@ -12,8 +12,8 @@ from llvmlite import ir
 from selfloop.compiler.cpu.emit.bfloat16 import pair_products
 from selfloop.compiler.cpu.emit.function import Function, Index, declared
 from selfloop.compiler.cpu.emit.vectors import I8, I16, POINTER
-from selfloop.compiler.cpu.layout import Tile
 from selfloop.compiler.cpu.targets import MOST_ROWS, Target
+from selfloop.compiler.cpu.tiles import Tile
 
 UNROLL = 4
 """How far the loop over k is unrolled."""

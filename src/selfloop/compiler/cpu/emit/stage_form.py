@@ -6,7 +6,8 @@ form, become one function, and pass it their numbers: offsets in buffers, and pa
 
 from collections.abc import Hashable
 
-from selfloop.compiler.cpu.layout import PADDED_BUFFERS, KernelLayout, Tiling
+from selfloop.compiler.cpu.layout import PADDED_BUFFERS, KernelLayout
+from selfloop.compiler.cpu.tiles import Tiling
 from selfloop.compiler.lower.program import ReductionLoop
 from selfloop.compiler.lower.step import Location, Store
 

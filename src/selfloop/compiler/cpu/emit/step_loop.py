@@ -28,11 +28,9 @@ from selfloop.compiler.cpu.layout import (
     ROW_TABLES,
     STEP_BUFFERS,
     KernelLayout,
-    Panel,
-    Tiling,
-    padded,
 )
 from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS
+from selfloop.compiler.cpu.tiles import Panel, Tiling, padded
 from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop

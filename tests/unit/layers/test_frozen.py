@@ -1,0 +1,107 @@
+"""A Stepper has the weights that a call of its stack in evaluation would see, whatever makes them."""
+
+import copy
+
+import pytest
+import torch
+from catalogue import assert_close
+from torch.nn import utils
+from torch.nn.utils import parametrizations, prune
+
+import selfloop as sl
+
+MADE = {
+    "pruned": lambda rnn, name: prune.random_unstructured(rnn, name, 0.5),
+    "pruned twice": lambda rnn, name: [prune.random_unstructured(rnn, name, 0.3) for _ in range(2)],
+    "weight norm": utils.weight_norm,
+    "spectral norm": utils.spectral_norm,
+    "parametrised weight norm": parametrizations.weight_norm,
+    "parametrised spectral norm": parametrizations.spectral_norm,
+    "parametrised and pruned": lambda rnn, name: [
+        parametrizations.weight_norm(rnn, name),
+        prune.random_unstructured(rnn, name.replace("hh", "ih" if name[0] == "w" else "xh"), 0.5),
+    ],
+}
+
+STACKS = {
+    "native": (lambda: sl.LSTM(4, 4, 2), "weight_hh_l1"),
+    "interpret": (lambda: sl.LSTM(4, 4, 2, backend="interpret"), "weight_hh_l1"),
+    "between layers": (lambda: sl.Recurrent(sl.cells.gru, 4, 4, 2, residual=True), "W_hh_l1"),
+}
+
+
+def changed(rnn):
+    """As an update of training changes it."""
+    with torch.no_grad():
+        for weight in rnn.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+
+
+def assert_steps_as_in_evaluation(stepper, rnn, x):
+    stepper.reset()
+    y = torch.stack([stepper(x_t).clone() for x_t in x])
+    mode = rnn.training
+    assert_close(y, rnn.eval()(x)[0])
+    rnn.train(mode)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("made", MADE)
+def test_weights_that_are_made_before_a_call_are_made_for_a_stepper(stack, made):
+    rnn, name = STACKS[stack][0](), STACKS[stack][1]
+    MADE[made](rnn, name)
+    x = torch.randn(5, 1, 4)
+    rnn(x)[0].sum().backward()
+    changed(rnn)
+    before = {key: v.clone() for key, v in rnn.state_dict().items()}
+    stepper = sl.Stepper(rnn)
+    for key, v in rnn.state_dict().items():  # the vectors of a spectral norm, too
+        assert torch.equal(v, before[key])
+    first = torch.stack([stepper(x_t).clone() for x_t in x])
+    assert_steps_as_in_evaluation(stepper, rnn, x)
+    changed(rnn)
+    stepper.reset()
+    assert torch.equal(torch.stack([stepper(x_t).clone() for x_t in x]), first)
+    stepper.refresh()
+    assert_steps_as_in_evaluation(stepper, rnn, x)
+    rnn(x)[0].sum().backward()
+
+
+def test_a_weight_that_a_strange_hook_may_make_is_refused():
+    rnn = sl.LSTM(3, 4)
+    weight = rnn.weight_hh_l0.detach()
+    del rnn.weight_hh_l0
+    rnn.weight_hh_l0 = weight
+    x = torch.randn(5, 1, 3)
+    assert_steps_as_in_evaluation(sl.Stepper(rnn), rnn, x)
+
+    def halve(module, _):
+        module.weight_hh_l0 = weight / 2
+
+    handle = rnn.register_forward_pre_hook(halve)
+    with pytest.raises(sl.SelfloopError, match=r"'weight_hh_l0' of a Stepper's LSTM .* the hook halve may make"):
+        sl.Stepper(rnn)
+    handle.remove()
+    rnn.register_forward_hook(lambda *_: None)
+    assert_steps_as_in_evaluation(sl.Stepper(rnn), rnn, x)
+
+
+def test_a_hook_that_makes_no_weight_does_not_matter():
+    rnn, x = sl.LSTM(3, 4), torch.randn(5, 1, 3)
+    rnn.register_forward_pre_hook(lambda *_: None)
+    prune.random_unstructured(rnn, "weight_hh_l0", 0.5)
+    changed(rnn)
+    assert_steps_as_in_evaluation(sl.Stepper(rnn), rnn, x)
+
+
+@pytest.mark.parametrize("make", [lambda: sl.GRU(3, 5, backend="interpret"), lambda: sl.LSTM(3, 3, 2, backend="torch")])
+def test_a_copy_keeps_the_weights_that_were_read_whichever_backend_steps(make):
+    rnn, x = make(), torch.randn(1, 3)
+    stepper = sl.Stepper(rnn)
+    y = stepper(x).clone()
+    changed(rnn)
+    other = copy.copy(stepper)
+    stepper.reset()
+    other.reset()
+    assert torch.equal(other(x), y) and torch.equal(stepper(x), y)
