@@ -1,4 +1,4 @@
-"""A captioner's model as decoding asks it: a step at a time, without words that no caption should have."""
+"""A captioner's model as decoding asks it: a step at a time, without tokens that no caption should have."""
 
 import torch
 from torch import Tensor
@@ -15,11 +15,14 @@ class Speaker:
     Args:
         model: writes.
         tokenizer: of its tokens.
+
+    Attributes:
+        never: the tokens that are not said.
     """
 
     def __init__(self, model: ImageWriter, tokenizer: Tokenizer) -> None:
         self._model, self._end = model, tokenizer.start_id
-        self._never = tokenizer.encode(UNKNOWN) if tokenizer.kind == "word" else []
+        self.never = tokenizer.encode(UNKNOWN) if tokenizer.kind == "word" else []
 
     def begin(self, seen: Tensor) -> tuple[Tensor, DecoderState]:
         """The logits of the first token, and the state, of images as the model takes them in."""
@@ -30,5 +33,5 @@ class Speaker:
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """The logits of the next token, and the new state."""
         logits, state = self._model.step(tokens, state)
-        logits[:, self._never] = -torch.inf
+        logits[:, self.never] = -torch.inf
         return logits, state

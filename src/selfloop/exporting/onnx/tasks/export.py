@@ -26,7 +26,8 @@ from selfloop.exporting.onnx.tasks.program import program
 from selfloop.exporting.onnx.tasks.proof import prove
 from selfloop.exporting.onnx.tasks.weights import round_weights, shorten
 from selfloop.exporting.validation_data import some_of
-from selfloop.tasks.caption.captioner import Captioner, Speaker
+from selfloop.tasks.caption.captioner import Captioner
+from selfloop.tasks.caption.speaker import Speaker
 from selfloop.tasks.classify.classifier import Classifier
 from selfloop.tasks.label.labeller import Labeller
 from selfloop.tasks.lm.text_model import TextModel
