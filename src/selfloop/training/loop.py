@@ -33,7 +33,7 @@ AVERAGE_AFTER = 5
 
 REST = 4
 """With a budget of minutes, updates run this many times as long as a validation and its checkpoint took before the next
-one: on a large validation set, ten of them would be most of a short budget."""
+one, and before the last, at the budget's end: on a large validation set, ten would be most of a short budget."""
 
 
 class Task(Protocol):
@@ -141,7 +141,7 @@ def _train(
     spent, saved, stop = budget.spent(progress.step, progress.elapsed), progress.elapsed, progress.finished
 
     log = Log(run, listener, progress.step, pending) if main else None
-    validated, earliest = None, 0.0
+    validated, earliest, rest = None, 0.0, 0.0
     while spent < 1 and not stop:
         rate = learning_rate(options, spent, progress.scale)
         for group in optimizer.param_groups:
@@ -161,9 +161,10 @@ def _train(
             log.add(progress.step, progress.elapsed, spent, mean, targets, rate)
 
         if validated is not None:  # the update before
-            earliest = progress.elapsed + REST * (progress.elapsed - validated)
+            rest = REST * (progress.elapsed - validated)
+            earliest = progress.elapsed + rest
         due = passed(spent, options.validations)
-        rests = budget.minutes is not None and progress.elapsed < earliest
+        rests = budget.minutes is not None and not earliest <= progress.elapsed <= 60 * budget.minutes - rest
         validate = due > progress.validations and (spent >= 1 or not rests)
         validated = progress.elapsed if validate else None
         if validate:

@@ -52,6 +52,24 @@ def test_validations_take_a_fifth_of_the_minutes_at_most(fit, tmp_path, minutes,
     assert last == progress.step
 
 
+def test_no_validation_comes_right_before_the_last(fit, monkeypatch):
+    seconds, begun = [0.0], []
+    monkeypatch.setattr("time.perf_counter", lambda: seconds[0])
+
+    class Timed(Toy):
+        def loss(self, *given):
+            seconds[0] += 1
+            return super().loss(*given)
+
+        def validate(self, model):
+            begun.append(seconds[0])
+            seconds[0] += 10
+            return super().validate(model)
+
+    assert fit(Timed(), minutes=100 / 60, steps=None, validations=10).finished
+    assert begun == [10, 100]  # at 65 there were 35 seconds left, and updates are to run for 40
+
+
 def test_minutes_are_kept_though_the_clock_goes_backwards(fit, monkeypatch):
     times = iter(range(10**9, 0, -3600))  # an hour back at each look
     monkeypatch.setattr("time.time", lambda: float(next(times)))
