@@ -66,10 +66,17 @@ def _with_made_weights(rnn: Recurrent) -> Recurrent:
     return copied
 
 
-def _copy(rnn: Recurrent) -> Recurrent:
-    """A copy in evaluation. What a hook has made of parameters is not a leaf of autograd, and those refuse copies."""
+def made_tensors(rnn: Recurrent) -> dict[int, Tensor]:
+    """Copies of what hooks have made of a stack's parameters, for `copy.deepcopy` to find by the ids of the originals:
+    these are no leaves of autograd, and refuse to be copied.
+    """
     attributes = [v for module in rnn.modules() for v in vars(module).values() if isinstance(v, Tensor)]
-    return copy.deepcopy(rnn, {id(v): v.detach().clone() for v in attributes}).eval()
+    return {id(v): v.detach().clone() for v in attributes}
+
+
+def _copy(rnn: Recurrent) -> Recurrent:
+    """A copy in evaluation."""
+    return copy.deepcopy(rnn, made_tensors(rnn)).eval()
 
 
 def _names(rnn: Recurrent) -> list[str]:

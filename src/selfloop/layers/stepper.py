@@ -18,7 +18,7 @@ from selfloop.kernels.interpret import made_once
 from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import Dropout, VariationalDropout
-from selfloop.layers.frozen import frozen, weights_now
+from selfloop.layers.frozen import frozen, made_tensors, weights_now
 from selfloop.layers.layout import join
 from selfloop.layers.record import record_names
 from selfloop.layers.recurrent import Recurrent
@@ -46,7 +46,7 @@ class Stepper:
     the stack in evaluation would see them then, pruned, normed or parametrised by torch; what changes afterwards is
     seen after `refresh`. Steps are those of evaluation: no dropout, no gradients, and no hooks. A Stepper serves one
     thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
-    same weights. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
+    same weights; pickle takes the stacks that torch can pickle. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
 
     Args:
         rnn: a stack of any cell and depth, in one direction.
@@ -114,7 +114,8 @@ class Stepper:
         self._steps = self._native() if self._backend == "native" and not self._reasons else None
         self._prepare_calls()
         if self._steps is None:
-            self.refresh()
+            self._take(weights_now(rnn))
+        self._read_start()
         self.reset()
 
     @overload
@@ -181,13 +182,14 @@ class Stepper:
         """Go on from another state.
 
         Args:
-            state: which; if None that of a sequence that starts, as `Recurrent.initial_state` has it.
+            state: which; if None that of a sequence that starts, as `Recurrent.initial_state` had it when the weights
+                were read.
             mask: only the sequences where it is true; all if None.
 
         Raises:
             ArgumentError: the state or the mask does not fit.
         """
-        tensors = self.rnn._first_state(state, self._like)
+        tensors = self._start if state is None else self.rnn._first_state(state, self._like)
         if tensors is None:
             tensors = tuple(self.rnn.zero_state(self._like.shape[1]))
         new = State(**dict(zip(self.rnn._state_names, tensors, strict=True)))
@@ -204,7 +206,8 @@ class Stepper:
         """Read the weights again; the state stays.
 
         Raises:
-            ArgumentError: the stack has gone to another dtype or device.
+            ArgumentError: a weight has gone to another dtype, device or shape; or, as in the constructor, a hook may
+                make one at each call. The weights are then those of before.
         """
         now = self.rnn._like
         if (now.dtype, now.device) != (self._dtype, self._like.device):
@@ -216,6 +219,7 @@ class Stepper:
             self._take(weights_now(self.rnn))
         else:
             self._steps.set_weights(_made_once(self.rnn))
+        self._read_start()
 
     def explain(self) -> str:
         """What runs a step, and why nothing faster does."""
@@ -237,20 +241,28 @@ class Stepper:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of, by `copy.deepcopy` and by pickle; not the machine code, and no addresses."""
         made_with = (self.batch_size, self.record, self.weights)
-        return {"rnn": self.rnn, "made_with": made_with, "weights": self._read, "state": self.state}
+        weights, state = self._read, self.state
+        return {"rnn": self.rnn, "made_with": made_with, "weights": weights, "state": state, "start": self._start}
 
     def __setstate__(self, made_of: dict[str, Any]) -> None:
         """A stepper that goes on with the same numbers, until `refresh` reads the weights that its `rnn` has by now."""
         rnn, read, state = made_of["rnn"], made_of["weights"], made_of["state"]
         like = next(iter(state))
         stayed = (rnn._like.dtype, rnn._like.device) == (like.dtype, like.device)
-        self.__init__(rnn if stayed else copy.deepcopy(rnn).to(like), *made_of["made_with"])  # type: ignore[misc]
-        self.rnn = rnn
+        made_from = rnn if stayed else copy.deepcopy(rnn, made_tensors(rnn)).to(like)
+        self.__init__(made_from, *made_of["made_with"])  # type: ignore[misc]
         if self._steps is not None:
             self._steps.set_weights(read)
         else:
             self._take(read)
         self.reset(state)
+        self.rnn, self._start = rnn, made_of["start"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Stepper":
+        memo.update(made_tensors(self.rnn))
+        other = memo[id(self)] = object.__new__(type(self))
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
 
     def __repr__(self) -> str:
         return f"Stepper({self.rnn}, batch_size={self.batch_size})"
@@ -261,6 +273,11 @@ class Stepper:
         if self._steps is not None:
             return self._steps.weights
         return weights_now(self._copy)
+
+    def _read_start(self) -> None:
+        """The state in which a sequence starts, as the weights have it now; None for zeros."""
+        start = self.rnn._first_state(None, self._like)
+        self._start = None if start is None else tuple([s.detach().clone() for s in start])
 
     def _take(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
         """Where there is no compiled kernel, step with these."""

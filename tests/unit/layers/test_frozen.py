@@ -68,6 +68,24 @@ def test_weights_that_are_made_before_a_call_are_made_for_a_stepper(stack, made)
     rnn(x)[0].sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("made", MADE)
+def test_a_deep_copy_goes_on_as_the_first_one(stack, made):
+    rnn, name = STACKS[stack][0](), STACKS[stack][1]
+    MADE[made](rnn, name)
+    x = torch.randn(5, 1, 4)
+    rnn(x)[0].sum().backward()  # what a hook has made is then no leaf of autograd
+    stepper = sl.Stepper(rnn)
+    stepper(x[0])
+    other = copy.deepcopy(stepper)
+    assert other.rnn is not rnn
+    changed(rnn)
+    assert torch.equal(other(x[1]), stepper(x[1]))
+    other.refresh()
+    assert_steps_as_in_evaluation(other, other.rnn, x)
+
+
 def test_a_weight_that_a_strange_hook_may_make_is_refused():
     rnn = sl.LSTM(3, 4)
     weight = rnn.weight_hh_l0.detach()

@@ -503,8 +503,29 @@ def test_a_copy_has_the_weights_as_they_were_read_until_it_reads_those_of_its_ow
     assert torch.equal(stepper(x[2]).clone(), other(x[2])) is False
 
 
-def test_a_copy_stays_in_the_dtype_that_its_stack_has_left():
-    stepper, x = sl.Stepper(lstm()), torch.randn(1, 3)
+@pytest.mark.parametrize("backend", ["auto", "interpret"])
+def test_a_learnt_start_is_read_with_the_weights(backend):
+    rnn, x = sl.Recurrent(cells.gru, 3, 5, learn_state=True, backend=backend), torch.randn(1, 3)
+    with torch.no_grad():
+        for start in (p for name, p in rnn.named_parameters() if name.startswith("h_")):
+            start.normal_()
+    stepper = sl.Stepper(rnn)
+    y = stepper(x).clone()
+    with torch.no_grad():
+        for weight in rnn.parameters():
+            weight.add_(1)
+    other = copy.deepcopy(stepper)
+    for one in (stepper, other):
+        one.reset()
+        assert torch.equal(one(x), y)
+        one.refresh()
+        one.reset()
+        assert_close(one(x), one.rnn.eval()(x[None])[0][0])
+
+
+@pytest.mark.parametrize("backend", ["auto", "interpret"])
+def test_a_copy_stays_in_the_dtype_that_its_stack_has_left(backend):
+    stepper, x = sl.Stepper(lstm(backend=backend)), torch.randn(1, 3)
     stepper.rnn.double()
     other = copy.deepcopy(stepper)
     assert other(x).dtype == torch.float32 and torch.equal(other(x), (stepper(x), stepper(x))[1])
