@@ -177,7 +177,8 @@ def go_on(
             with _reading(entry, accelerator), screen.status("reading the data"):
                 learner = entry.learner.resume(chosen, run, choose_cell(cell) if isinstance(cell, str) else cell)
             if given is not None:
-                check_same(run, learner.suited(given), read_config(run, entry.config))
+                begun = with_own_code(run, read_config(run, entry.config), cell, encoder)
+                check_same(run, learner.suited(given), begun)
             if done:
                 result = read_results(run)
                 check_data(run, result.get("data", {}), learner.facts())

@@ -140,7 +140,7 @@ def _train(
             """Where a run goes; the folder that holds them is made when the first data are read."""
             nonlocal parent
             if parent is None:
-                parent = Run.create(path or training.free_path(data), task, chosen.model_dump())
+                parent = Run.create(path or training.free_path(data), task, chosen.model_dump(exclude_unset=True))
                 locks.enter_context(parent.locked())
             return parent.path / name
 

@@ -1,5 +1,6 @@
 """A run as a verb opens it."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -57,7 +58,7 @@ def read_as(
     skip_bad: bool | None = None,
     assignments: Sequence[str] = (),
 ) -> "BadItems":
-    """Have a model read data in another way than those it was trained on; what takes those that cannot be used.
+    """Change how a model reads data; gives what collects those that cannot be used.
 
     Args:
         model: an opened one.
@@ -79,7 +80,7 @@ def read_as(
             raise ArgumentError(
                 f"--{name.replace('_', '-')} is for examples, and this run reads a text as a whole: leave it out."
             )
-    own = [f"data.{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in given.items()]
+    own = [f"data.{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items()]  # is TOML, too
     model.change([*own, *assignments])
     return bad_items(model.config.data)
 

@@ -65,8 +65,11 @@ def predict(
 
     check_one_of(format, FORMATS, "The --format")
     check_given(*(data or []))
-    if stream and (picture is not None or skip_bad):
-        raise ArgumentError("predict --stream goes on for ever: --picture and --skip-bad are for data that end.")
+    if stream and (picture is not None or skip_bad or header is not None or id is not None):
+        raise ArgumentError(
+            "predict --stream reads numbers or frames without an end: --picture, --skip-bad, --header and --id are for "
+            "files. Leave them out."
+        )
     needs: tuple[str, type[Any]] = ("predict --stream", Watches) if stream else ("predict", Predicts)
     if picture is not None:
         check_picture(picture)

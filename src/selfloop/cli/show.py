@@ -6,9 +6,6 @@ import typer
 
 from selfloop.errors import ArgumentError
 
-OF_A_TARGET = ("llvm", "assembly")
-"""The levels that differ between processors."""
-
 
 def show(
     cell: Annotated[str, typer.Argument(help="A cell of the zoo, or your own: FILE.py:NAME.")],
@@ -35,8 +32,6 @@ def show(
     from selfloop.compiler import show
     from selfloop.tasks.choose_cell import find_cell
 
-    if target is not None and level not in OF_A_TARGET:
-        raise ArgumentError(f"--target is for --level {' and '.join(OF_A_TARGET)}. Leave it out for --level {level}.")
     typer.echo(show(find_cell(cell), level, target, _sizes(sizes or "")))
 
 

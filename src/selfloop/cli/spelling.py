@@ -1,4 +1,4 @@
-"""Errors name options as ``selfloop train`` has them; here as the command takes them that the user has called."""
+"""Errors advise options of ``selfloop train``; other commands take some of them by --set only. This rewrites advice."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -7,11 +7,14 @@ from selfloop.compiler.cpu.kernels import compile
 from selfloop.compiler.lower import Lowered, lower
 from selfloop.compiler.lower.program import Program
 from selfloop.compiler.lower.step import Step
-from selfloop.errors import ArgumentError, check_one_of
+from selfloop.errors import ArgumentError, check_one_of, together
 from selfloop.language.cell import Cell
 
 LEVELS = ("equations", "graph", "step", "program", "llvm", "assembly")
 """From the cell as it was written down to the processor's instructions."""
+
+OF_A_TARGET = ("llvm", "assembly")
+"""Those that differ between processors."""
 
 DEFAULT_SIZE = 64
 """Of what is not given in `sizes`."""
@@ -28,7 +31,7 @@ def show(cell: Cell, level: str = "program", target: str | None = None, sizes: M
         sizes: the number of the cell's named sizes, as ``{"x": 64, "h": 128}``; 64 for those that are left out.
 
     Raises:
-        ArgumentError: there is no such level, or the cell has no such size.
+        ArgumentError: there is no such level, the cell has no such size, or a target is given for a level without one.
         BackendError: there is no such target.
 
     >>> from selfloop import cells
@@ -48,6 +51,8 @@ def show(cell: Cell, level: str = "program", target: str | None = None, sizes: M
     if not isinstance(cell, Cell):
         raise ArgumentError(f"The 'cell' of show must be made by @selfloop.cell. Got {type(cell).__name__} instead.")
     check_one_of(level, LEVELS, "The 'level'")
+    if target is not None and level not in OF_A_TARGET:
+        raise ArgumentError(f"A 'target' is for the levels {together(OF_A_TARGET)}. Leave it out for '{level}'.")
     chosen, own = _sizes(cell, sizes or {}), targets.named(target) if target else None
     if level == "equations":
         return str(cell)

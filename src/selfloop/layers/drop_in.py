@@ -169,7 +169,8 @@ class _DropIn(Recurrent, Generic[Hidden]):
             `record`, also a dict of what was recorded.
 
         Raises:
-            ArgumentError: an argument does not fit, or the module is bidirectional.
+            ArgumentError: an argument does not fit, the module is bidirectional, or it has a hook of torch's deprecated
+                `register_backward_hook`.
 
         >>> lstm = LSTM(3, 5)
         >>> y, (h, c) = lstm.step(torch.zeros(2, 3))

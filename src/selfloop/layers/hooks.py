@@ -19,8 +19,8 @@ def called_with_hooks(
     """What the function returns, with the hooks that a call of the module has, as torch calls them.
 
     Torch calls hooks around `forward` alone. A step stands for a call, so that what works by hooks, such as pruning,
-    works for steps: those of `register_forward_pre_hook` and `register_forward_hook`, with all their options, may
-    change arguments and result, those of `register_full_backward_pre_hook` and `register_full_backward_hook` may
+    works for steps. Hooks of `register_forward_pre_hook` and `register_forward_hook`, with all their options, may
+    change arguments and result. Hooks of `register_full_backward_pre_hook` and `register_full_backward_hook` may
     change gradients.
 
     Raises:

@@ -45,8 +45,9 @@ class Stepper:
     It owns a copy of the weights, the state, and all the room it needs. Weights are read when it is made, as a call of
     the stack in evaluation would see them then, pruned, normed or parametrised by torch; what changes afterwards is
     seen after `refresh`. Steps are those of evaluation: no dropout, no gradients, and no hooks. A Stepper serves one
-    thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the
-    same weights; pickle takes the stacks that torch can pickle. Where there is no compiled kernel, it calls `Recurrent.step`; `explain` says so.
+    thread at a time; `copy.deepcopy` and pickle make another, which goes on from the same state with the same weights;
+    pickle takes the stacks that torch can pickle. Where there is no compiled kernel, a Stepper calls
+    `Recurrent.step`; `explain` says so.
 
     Args:
         rnn: a stack of any cell and depth, in one direction.

@@ -15,7 +15,7 @@ def test_cells_are_shown(selfloop, name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("lstm --target avx2", "--target is for --level llvm and assembly. Leave it out for --level equations."),
+        ("lstm --target avx2", "A 'target' is for the levels llvm and assembly. Leave it out for 'equations'."),
         ("lstm --sizes x=3,x=4", "--sizes names 'x' twice: give one number for it."),
         ("lstm --sizes y=3", "The cell 'lstm' has no size 'y'; its sizes are h, x."),
     ],

@@ -210,8 +210,8 @@ def _open(paths: list[Path], reading: Reading) -> Any:
     }
     if form not in options:
         raise DataError(
-            f"With --streaming a corpus is text, JSON lines, Parquet or on the hub. Got {paths[0]}: leave --streaming "
-            "out, or write it as one of these."
+            f"A corpus that is streamed must be text, JSON lines, Parquet or on the hub. Got {paths[0]}: write it as "
+            "one of these, or choose data.streaming=false."
         )
     try:
         return open_files(paths, form, options[form])

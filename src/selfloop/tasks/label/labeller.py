@@ -244,7 +244,7 @@ class Labeller(ExamplesPredictor[ManyToMany, LabelConfig, Prediction, Score], Dr
         if not any(name is not None for names in labels for name in names):
             raise DataError(
                 f"No step of {len(labels):,} sequences has a label, so nothing can be learnt from them or judged by "
-                "them. Give others, or hold out others with --split-seed; labels that --ignore names count as none."
+                "them. Give others, or hold out others with --split-seed; labels that data.ignore names count as none."
             )
         return [inputs.indices(names) for names in labels]
 

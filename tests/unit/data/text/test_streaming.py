@@ -145,7 +145,7 @@ def test_a_source_on_the_hub_is_opened_as_a_stream(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "text\nhello\n", "With --streaming a corpus is text, JSON lines, Parquet or on the hub. Got .*a.csv"),
+        ("a.csv", "text\nhello\n", "A corpus that is streamed must be text, .* Got .*a.csv"),
         ("a.parquet", "no parquet", r"a\.parquet cannot be read as parquet"),
         ("a.txt", "", r"must hold text\. It is empty: give another"),
         ("a.jsonl", '{"text": null}\n', r"The valid text of .*a\.jsonl must hold something\. It is empty"),
