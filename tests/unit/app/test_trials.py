@@ -142,6 +142,17 @@ def test_stopped_it_goes_on_where_it_was_and_ends_as_if_it_had_not_been(whole, t
         sl.resume("cv", quiet=True, minutes=1)
 
 
+def test_folds_with_word_vectors_go_on_from_their_folder(tmp_path):
+    words = [row["text"] for row in rows_of(tmp_path / "words.csv")]
+    (tmp_path / "three.vec").write_text("".join(f"{word} 1 2 3\n" for word in words))
+    options = {name: value for name, value in SMALL.items() if name != "embedding_size"}
+    stopped = sl.train(
+        "classify", "words.csv", steps=4, folds=2, vectors="three.vec", run="cv", **options, listener=StopsIn(2)
+    )
+    assert not stopped.results["finished"]
+    assert sl.resume("cv", quiet=True).results["finished"]
+
+
 def test_what_is_finished_is_kept_also_without_its_checkpoints(tmp_path):
     """It was removed, and trained anew."""
     sl.train("classify", "words.csv", steps=4, folds=3, run="cv", listener=StopsIn(2), **SMALL)

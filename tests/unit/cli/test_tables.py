@@ -111,3 +111,15 @@ def test_a_language_model_says_its_column(selfloop, tmp_path):
     assert "posts.csv is read with ';' between cells" in shown(said.err)
     assert "text: 'body'" in shown(said.err)
     assert "400 rows of" in shown(said.err) and "hold no text" in shown(said.err)
+
+
+def test_the_name_of_a_column_of_ids_is_text(selfloop, tmp_path):
+    table = tmp_path / "words.csv"
+    rows = [f"{'ab'[n % 2] * 3}{n} c,{'ab'[n % 2]},row {n}\n" for n in range(24)]
+    table.write_text("".join(["text,label,1.50\n", *rows]))
+    ids = ("--id", "1.50")
+    made = selfloop("train", "classify", table, *ids, *SMALL, "--run", tmp_path / "run")
+    assert made.status == 0, made.err
+    said = selfloop("predict", tmp_path / "run", table, *ids, "--format", "csv")
+    assert said.status == 0, said.err
+    assert "id" in said.out.splitlines()[0].split(",") and "row 23" in said.out
