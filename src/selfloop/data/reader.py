@@ -277,8 +277,12 @@ class Reader(ABC):
 
     def after(self: Self, items: Items) -> Self:
         """What reads further data as these were: their columns of numbers are the same."""
+        return self.knowing(items.columns)
+
+    def knowing(self: Self, columns: Columns) -> Self:
+        """What reads series by these columns of numbers."""
         reader = copy(self)
-        reader.reading = replace(self.reading, columns=self.reading.columns.extended(items.columns))
+        reader.reading = replace(self.reading, columns=self.reading.columns.extended(columns))
         return reader
 
     def table(self, path: Path) -> Parts:

@@ -168,6 +168,21 @@ def test_images_are_brought_to_the_shape_of_those_that_were_learnt_from(trained,
     assert len(loaded.parts(str(tmp_path / "photos"))["photos"]) == 20
 
 
+def test_examples_that_training_left_out_are_left_out_of_its_own_data_again(make_task, tmp_path):
+    """An image of another size, among those of which some are held out."""
+    draw = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(10):
+            size = (8, 5) if (label, number) == ("a", 3) else (6, 6)
+            image = Image.fromarray(draw.integers(0, 256, size, np.uint8))
+            image.save(tmp_path / "images" / label / f"{number}.png")
+    task = make_task(source=str(tmp_path / "images"), scan="rows", skip_bad=True)
+    again = task.opened().parts()["valid"]
+    assert again.places == task.dataset.valid.places
+    assert not {*again.places} & {*task.dataset.train.places}
+
+
 def test_a_sample_judges_about_so_many(trained):
     _, run = trained()
     loaded = load(run.path)
