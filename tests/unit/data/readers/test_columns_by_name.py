@@ -269,6 +269,40 @@ def test_files_of_other_columns_are_refused(folder, text, said):
     refused(read_classified, folder({"a/0.csv": text}))  # the first one, too
 
 
+@pytest.mark.parametrize("text", ["sensor offline\n", "sensor offline\n1\n", "", "\n", "x,x\n1,2\n"])
+@pytest.mark.parametrize("names", ["x,y\n", ""])
+def test_one_file_does_not_name_the_channels_of_all(folder, text, names):
+    """Neither the first one."""
+    files = {f"{label}/{number}.csv": f"{names}1,2\n" for label in "ab" for number in range(1, 4)}
+    bad = BadItems(skip=True)
+    found = read_classified(folder({**files, "a/0.csv": text}), bad=bad)
+    assert len(found.train) + len(found.valid) == 6 and len(bad.found) == 1 and "0.csv" in bad.found[0][0]
+    assert found.columns == (NAMES if names else Columns())
+
+
+def test_it_is_said_where_most_files_name_no_columns_and_some_do(folder):
+    files, bad = {f"{label}/{number}.csv": "1,2\n" for label in "ab" for number in range(3)}, BadItems()
+    found = read_classified(folder({**files, "a/0.csv": "x,y\n1,2\n"}), bad=bad)
+    assert values(found.train) + values(found.valid) == [[[1, 2]]] * 6
+    assert bad.notes == ["most files name no columns in line 1: channels go by their place"]
+
+
+def test_most_files_name_the_channels_in_the_order_of_their_first(folder):
+    files = {"a/1.csv": "z\n1\n", "a/2.csv": "y,x\n2,1\n", "b/1.csv": "x,y\n1,2\n", "b/2.csv": "x,y\n1,2\n"}
+    bad = BadItems(skip=True)
+    found = read_classified(folder(files), bad=bad)
+    assert found.columns == Columns(channels=("y", "x"))
+    assert values(found.train) + values(found.valid) == [[[2, 1]]] * 3 and len(bad.found) == 1
+
+
+def test_names_in_quotes_may_hold_separators(folder):
+    files = {f"{label}/{n}.csv": '"acc x, m/s2", "5, 6",gyro\n1,2,3\n' for label in "ab" for n in range(3)}
+    files["b/2.csv"] = 'gyro,"acc x, m/s2","5, 6"\n3,1,2\n'
+    found = read_classified(folder(files))
+    assert found.columns == Columns(channels=("acc x, m/s2", "5, 6", "gyro"))
+    assert values(found.train) + values(found.valid) == [[[1, 2, 3]]] * 6
+
+
 def test_a_table_beside_texts_names_no_channels(folder):
     files = {f"{label}/{number}.txt": "to be" for label in "ab" for number in range(3)}
     assert read_classified(folder({**files, "a/notes.csv": "x,y\n1,2\n"}), bad=BadItems(skip=True)).columns == Columns()
