@@ -319,7 +319,7 @@ class Reader(ABC):
     def _gathered(self: Self, table: Table) -> tuple[Table, Self]:
         """A table with a row a step as one with a row a series, and what reads that."""
         known = self.reading.columns.channels
-        others = replace(table, columns=[name for name in table.columns if name not in known])
+        others = replace(table, columns=[name for name in table.columns if name not in (*known, self.reading.id)])
         label = self.reading.label or next(named(others.columns, self.LABELS), None)
         if self.reading.labelled:
             label = choose(others, self.reading.label, self.LABELS, "label")
@@ -331,6 +331,7 @@ class Reader(ABC):
             input=self.reading.input,
             known=known,
             label=label,
+            id=self.reading.id,
             named=self.reading.label is not None,
             labels=self.LABELS,
             one_label=self.ONE_LABEL and self.reading.labelled,

@@ -182,7 +182,7 @@ def test_steps_of_several_files_are_those_of_the_longest(write, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ("t1 t3 label", "has no column 't2', which the training data have before 't3', only 't1', 't3': name its"),
+        ("t1 t3 label", "has no column 't2', which the training data have before 't3', only 't1', 't3', 'label': name"),
         ("t3 label", "has no columns 't1', 't2', which the training data have before 't3'"),
         ("t1 t2 t4", "has no column 't3', which the training data have before 't4'"),
         (
