@@ -60,15 +60,20 @@ def gather(
     for option, column in (("series", format.series), ("time", format.time), ("input", input), ("id", id)):
         check(table, column, option)
     taken = {format.series, format.time, label, id}
-    rest = [name for name in table.columns if name not in taken and name.lower() != "split" and not is_counter(name)]
-    channels = [name for name in rest if is_numeric(table, name)] if input is None else [input]
+    if input is not None:
+        channels = [input]
+    elif known:
+        check_channels(table.where, known, table.columns)
+        channels = [*known]
+    else:
+        rest = (
+            name for name in table.columns if name not in taken and name.lower() != "split" and not is_counter(name)
+        )
+        channels = [name for name in rest if is_numeric(table, name)]
     if not channels:
         raise DataError(f"{table.where} must have columns of numbers to take as series. Got {listed(table.columns)}.")
     if not named:
         check_rivals(table, label, channels, labels)
-    if known and input is None:
-        check_channels(table.where, known, table.columns)
-        channels = [*known]
     parts = [name for name in table.columns if name.lower() == "split" and name not in taken]
     groups: dict[str | None, list[int]] = {}
     for row, place in enumerate(table.places):
