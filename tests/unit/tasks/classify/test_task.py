@@ -8,7 +8,7 @@ from PIL import Image
 
 from selfloop.config import parse
 from selfloop.data.examples import BadItems, Examples
-from selfloop.errors import ArgumentError, DataError
+from selfloop.errors import ArgumentError, ConfigError, DataError
 from selfloop.options import ClassifyConfig
 from selfloop.tasks import load
 from selfloop.tasks.classify import Classification, Classifier
@@ -122,6 +122,32 @@ def test_shares_of_a_batch_make_up_its_loss(make_task):
     whole, _, _ = task.loss(task.model, 0, slice(None), None)
     halves = [task.loss(task.model, 0, share, None)[0] for share in (slice(0, 8), slice(8, 16))]
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "(MemoryError): choose smaller sizes for it."),
+        (OverflowError("int too large"), "(int too large): choose smaller sizes for it."),
+        (RuntimeError("CUDA out of memory. Tried\nto"), "(CUDA out of memory. Tried): choose smaller sizes for it."),
+        (RuntimeError("DefaultCPUAllocator: no"), "(DefaultCPUAllocator: no): choose smaller sizes for it."),
+        (RuntimeError("Storage size calculation overflowed"), "calculation overflowed): choose smaller sizes for it."),
+        (RuntimeError("mat1 and mat2 do not fit."), "(mat1 and mat2 do not fit)."),
+        (RecursionError("recursion is too deep"), "(recursion is too deep)."),
+        (NotImplementedError(), "(NotImplementedError)."),
+    ],
+    ids=repr,
+)
+def test_smaller_sizes_are_advised_where_a_model_is_too_large(make_task, monkeypatch, error, said):
+    """Of an error of one's own cell the reason alone is told."""
+
+    def build(*_):
+        raise error
+
+    monkeypatch.setattr(Classifier, "build", build)
+    with pytest.raises(ConfigError, match="The model cannot be made ") as caught:
+        make_task()
+    assert str(caught.value).endswith(said)
 
 
 def test_balanced_weights_make_each_class_count_the_same(make_task):
