@@ -277,8 +277,12 @@ class Reader(ABC):
 
     def after(self: Self, items: Items) -> Self:
         """What reads further data as these were: their columns of numbers are the same."""
+        return self.knowing(items.columns)
+
+    def knowing(self: Self, columns: Columns) -> Self:
+        """What reads series by these columns of numbers."""
         reader = copy(self)
-        reader.reading = replace(self.reading, columns=self.reading.columns.extended(items.columns))
+        reader.reading = replace(self.reading, columns=self.reading.columns.extended(columns))
         return reader
 
     def table(self, path: Path) -> Parts:
@@ -315,7 +319,7 @@ class Reader(ABC):
     def _gathered(self: Self, table: Table) -> tuple[Table, Self]:
         """A table with a row a step as one with a row a series, and what reads that."""
         known = self.reading.columns.channels
-        others = replace(table, columns=[name for name in table.columns if name not in known])
+        others = replace(table, columns=[name for name in table.columns if name not in (*known, self.reading.id)])
         label = self.reading.label or next(named(others.columns, self.LABELS), None)
         if self.reading.labelled:
             label = choose(others, self.reading.label, self.LABELS, "label")
@@ -327,6 +331,7 @@ class Reader(ABC):
             input=self.reading.input,
             known=known,
             label=label,
+            id=self.reading.id,
             named=self.reading.label is not None,
             labels=self.LABELS,
             one_label=self.ONE_LABEL and self.reading.labelled,

@@ -59,8 +59,12 @@ class ExamplesPredictor(
         return Inputs.load(run)
 
     def read_own(self, bad: BadItems) -> Dataset:
-        """The examples of the run, whose columns may stand in another order by now."""
-        return read(self.reader(self.config, bad, self.inputs), self.config)
+        """The examples of the run, whose columns may stand in another order by now.
+
+        Nothing else of `inputs` is known here: an image of another size, which training left out, would be brought to
+        size, and other examples would be held out.
+        """
+        return read(self.reader(self.config, bad).knowing(self.inputs.columns), self.config)
 
     @classmethod
     def build(cls, options: Any, inputs: Inputs, cell: Cell) -> Network:

@@ -1,6 +1,7 @@
 """What trains: the data, the model and the loss of one run."""
 
 import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from selfloop.config import Section
-from selfloop.errors import ConfigError
+from selfloop.errors import ConfigError, first_line
 from selfloop.language import Cell
 from selfloop.layers import State
 from selfloop.tasks.choose_cell import choose_cell
@@ -23,6 +24,8 @@ Inputs = TypeVar("Inputs")
 Config = TypeVar("Config", bound=Section)
 Opened = TypeVar("Opened", bound=Predictor[Any, Any, Any, Any])
 
+_OF_MEMORY = re.compile("memory|alloc|overflow", re.IGNORECASE)
+
 
 class Learner(ABC, Generic[Inputs, Config, Opened]):
     """A task on the data of one run: what the training loop asks, and what the run keeps.
@@ -34,7 +37,7 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
 
     Raises:
         DataError: the data cannot be read, or there is nothing to learn from.
-        ConfigError: the cell does not exist, the model does not fit into memory, or another choice cannot be followed.
+        ConfigError: the cell does not exist, the model cannot be made, or another choice cannot be followed.
 
     Attributes:
         bad: what was left out of the data, and what is to be said of how they are read.
@@ -67,8 +70,9 @@ class Learner(ABC, Generic[Inputs, Config, Opened]):
         try:
             self.model: Any = self.OPENED.build(chosen.model, self.inputs, cell)
         except (MemoryError, OverflowError, RuntimeError) as error:  # torch tells of memory by a RuntimeError
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-            raise ConfigError(f"The model cannot be made ({reason}): choose smaller sizes for it.") from error
+            too_large = not isinstance(error, RuntimeError) or _OF_MEMORY.search(str(error))
+            advice = ": choose smaller sizes for it" if too_large else ""
+            raise ConfigError(f"The model cannot be made ({first_line(error)[:200]}){advice}.") from error
 
     def suited(self, config: Config) -> Config:
         """The configuration, with what the user has left open chosen to suit the data."""

@@ -1,5 +1,6 @@
 """Series of numbers as float32 arrays (T, C): from lists, ``.npy``, ``.csv`` and ``.npz``. Nothing is unpickled."""
 
+import csv
 import math
 import re
 import warnings
@@ -7,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from selfloop.data.parts import part_of
 from selfloop.data.reading import Reading
 from selfloop.data.tables.columns import listed
 from selfloop.data.tables.known import lacks
-from selfloop.data.tables.separated import is_number
+from selfloop.data.tables.separated import cells_of_any_length, is_number
 from selfloop.data.tables.table import opened
 from selfloop.errors import DataError, first_line
 from selfloop.untrusted import bound, check_expansion
@@ -81,12 +83,20 @@ def read_series(path: Path, encoding: str = "utf-8", channels: Sequence[str] = (
 
 
 def knowing_channels(reading: Reading, family: Family, paths: Iterable[Path]) -> Reading:
-    """How files of one example each are read: series by the channels that are known, or that the first file names."""
+    """How files of one example each are read: series by the channels that are known, or else by those that most files
+    name, in the order of the first of these; of as many, by more channels.
+    """
     if family != "series" or reading.columns.channels:
         return reading
     separated = (path for path in paths if suffix_of(path) in SERIES_SUFFIXES - {".npy"})
-    found = next(filter(None, (_channels_of(path, reading.encoding) for path in separated)), ())
-    return replace(reading, columns=replace(reading.columns, channels=found))
+    alike: dict[frozenset[str], list[tuple[str, ...]]] = {}
+    for path in separated:
+        if (names := _channels_of(path, reading.encoding)) is not None:
+            alike.setdefault(frozenset(names), []).append(names)
+    channels, *_ = max(alike.values(), key=lambda names: (len(names), len(names[0])), default=[()])
+    if not channels and len(alike) > 1:
+        reading.bad.note("most files name no columns in line 1: channels go by their place")
+    return replace(reading, columns=replace(reading.columns, channels=channels))
 
 
 def read_npz(path: Path, reading: Reading) -> dict[str, Items]:
@@ -204,20 +214,28 @@ def _said(error: BaseException) -> str:
     return first_line(error)
 
 
-def _channels_of(path: Path, encoding: str) -> tuple[str, ...]:
-    """The names in line 1; none where there are none, or the file is refused when it is read."""
+def _channels_of(path: Path, encoding: str) -> tuple[str, ...] | None:
+    """The names in line 1, none where it holds numbers; None of a file that is refused when it is read."""
     try:
         with opened(path, encoding, "csv") as file:
-            names = _names(next((line for line in file if line.strip()), ""), path)
-    except DataError:
-        return ()
-    return names if len(set(names)) == len(names) else ()
+            lines = list(islice(filter(str.strip, file), 2))
+        names = _names(lines[0], path) if lines else ()
+    except (DataError, Unusable):
+        return None
+    return names if len(lines) > bool(names) and len(set(names)) == len(names) else None
 
 
 def _names(line: str, path: Path) -> tuple[str, ...]:
-    """The names of columns in a line, none where it holds a number."""
-    cells = line.split(_separator(path))
-    return () if any(map(is_number, cells)) else tuple(cell.strip().strip('"').strip() for cell in cells)
+    """The names of columns in a line, none where it holds a number outside of quotes."""
+    separator = _separator(path)
+    if any(map(is_number, re.sub('"[^"]*"', "", line).split(separator))):
+        return ()
+    try:
+        with cells_of_any_length():
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise Unusable(f"is no table of numbers ({error} in line 1)") from error
+    return tuple(cell.strip() for cell in cells)
 
 
 def _separator(path: Path) -> str:

@@ -35,6 +35,7 @@ from selfloop.data.tables.known import steps_of
 from selfloop.data.tables.separated import is_number
 from selfloop.data.tables.table import Table
 from selfloop.errors import DataError
+from selfloop.untrusted import is_file
 
 _Found = tuple[Family, Callable[[int], Any], Columns]
 """What an example is, how that of a row is read, and the columns of numbers that are known then."""
@@ -55,8 +56,9 @@ def examples_of_table(table: Table, reading: Reading) -> Items:
     if reading.labelled:
         check(table, reading.label, "label")
     steps = set(reading.columns.steps)
-    label = reading.label or next(named([name for name in table.columns if name not in steps], LABELS), None)
-    others = [name for name in table.columns if name != label]
+    columns = [name for name in table.columns if name != reading.id]
+    label = reading.label or next(named([name for name in columns if name not in steps], LABELS), None)
+    others = [name for name in columns if name != label]
     column = reading.input or (_input(table, others) if steps.isdisjoint(others) else None)
     wide = [] if column is not None else _wide(table, others, reading)
     if reading.label is None:
@@ -74,10 +76,10 @@ def examples_of_table(table: Table, reading: Reading) -> Items:
             raise DataError(unclear(table, "label", "no labels", rest))
         label = rest[0]
     found = _reader(table, column, reading) if column is not None else _wide_reader(table, wide, reading)
-    family, read, columns = found
+    family, read, known = found
     what = f"'{column}' ({family})" if column is not None else f"a series a row, the numbers in {listed(wide)}"
     reading.bad.note(f"input: {what}; label: '{label}'")
-    items = Items(family, columns=columns)
+    items = Items(family, columns=known)
     for row, place in enumerate(table.places):
         name = label_of(table.value(row, label)) if label in table.columns else None
         items.add(place, name, partial(read, row), reading.bad)
@@ -100,7 +102,7 @@ def _wide(table: Table, columns: list[str], reading: Reading) -> list[str]:
     numbers = [name for name in columns if is_numeric(table, name, unless_empty=True)]
     if not known or (len(numbers) < len(columns) and set(known).isdisjoint(columns)):
         return numbers if len(numbers) == len(columns) else []
-    steps = steps_of(table.where, known, columns, numbers)
+    steps = steps_of(table.where, known, table.columns, numbers)
     if reading.format.header is False and not reading.labelled and len(steps) < len(known):
         raise DataError(
             f"{table.where} has no column '{known[len(steps)]}', which the training data have, and without names "
@@ -137,7 +139,8 @@ def _reader(table: Table, column: str, reading: Reading) -> _Found:
     families = Counter(family_of(Path(cell)) for cell in cells if isinstance(cell, str))
     family = families.most_common(1)[0][0] if families else None  # a cell of another is refused
     if reading.kind != "text" and family not in (None, "text"):
-        how = knowing_channels(reading, family, [table.folder / cell for cell in cells if isinstance(cell, str)])
+        paths = (table.folder / cell for cell in cells if isinstance(cell, str))
+        how = knowing_channels(reading, family, filter(is_file, paths))
         return family, lambda row: _from_path(table, column, row, family, how), how.columns
     numbers = reading.kind is None and column.lower() in SERIES and all(map(_are_numbers, cells))
     if reading.kind == "series" or isinstance(first, list) or numbers:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from selfloop.data.tables.columns import listed
 from selfloop.errors import DataError
@@ -33,7 +33,8 @@ def check_channels(where: str, known: Iterable[str], there: Iterable[str]) -> No
 def steps_of(where: str, known: Sequence[str], there: Sequence[str], numbers: Sequence[str]) -> list[str]:
     """The steps of a table with a row a series, in the order of the training data.
 
-    The last ones may be missing, as a series may be shorter; and more may follow whose numbers go on: t101, t102.
+    The last ones may be missing, as a series may be shorter; and more may follow whose numbers go on without a gap:
+    t101, t102 after t100.
 
     Args:
         where: the table.
@@ -54,19 +55,26 @@ def steps_of(where: str, known: Sequence[str], there: Sequence[str], numbers: Se
     before = known if further or not steps else known[: known.index(steps[-1])]
     fault = lacks(before, there, f"the training data have before '{steps[-1]}'" if steps else "the training data have")
     if fault is None and (stray := [name for name in others if name not in further]):
-        fault = f"has the {_columns(stray)}, which the training data have not, and which can be no step of a series"
+        fault = f"has the {_columns(stray)}, which the training data have not, and which cannot follow '{known[-1]}'"
     if fault is not None:
         raise _other_columns(where, fault)
     return steps
 
 
 def _further(known: Sequence[str], others: Iterable[str]) -> list[str]:
-    """The columns that follow the steps, in order: of their name with a higher number, where their numbers rise."""
-    stems, numbers = {_NUMBER.sub("#", name) for name in known}, [_numbers(name) for name in known]
-    if len(stems) > 1 or any(after <= before for before, after in pairwise(numbers)):
+    """The columns that follow the steps, in order: of their name, with numbers that go on rising as theirs do."""
+    stems = {_NUMBER.sub("#", name) for name in known}
+    if len(stems) > 1 or _numbers(known[-1]) <= _numbers(known[0]):
         return []
-    found = (name for name in others if _NUMBER.sub("#", name) in stems and _numbers(name) > numbers[-1])
-    return sorted(found, key=_numbers)
+    rises = {_rise(before, after) for before, after in pairwise(known)}
+    higher = (name for name in others if _NUMBER.sub("#", name) in stems and _numbers(name) > _numbers(known[-1]))
+    pairs = pairwise([known[-1], *sorted(higher, key=_numbers)])
+    return [after for before, after in takewhile(lambda pair: {_rise(*pair)} == rises, pairs)]
+
+
+def _rise(before: str, after: str) -> tuple[int, ...]:
+    """By how much each number of a name is higher in the next."""
+    return tuple(b - a for a, b in zip(_numbers(before), _numbers(after), strict=True))
 
 
 def _numbers(name: str) -> list[int]:

@@ -33,6 +33,7 @@ def gather(
     input: str | None,
     known: Sequence[str] = (),
     label: str | None,
+    id: str | None,
     named: bool,
     labels: Iterable[str],
     one_label: bool,
@@ -47,7 +48,8 @@ def gather(
         input: the one column to take; None takes those that are known, or else all that hold numbers.
         known: the channels of the training data.
         label: the column of labels, if there is one.
-        named: whether the user has named it.
+        id: the column of ids, which is no channel.
+        named: whether the user has named the column of labels.
         labels: names of columns that hold labels, which are not taken as input unseen.
         one_label: whether a series must have one label for all its steps; else a list of labels is kept, one a step.
         bad: takes the series that cannot be used.
@@ -55,18 +57,23 @@ def gather(
     Raises:
         DataError: there is no such column, none of numbers, or not all that are known.
     """
-    for option, column in (("series", format.series), ("time", format.time), ("input", input)):
+    for option, column in (("series", format.series), ("time", format.time), ("input", input), ("id", id)):
         check(table, column, option)
-    taken = {format.series, format.time, label}
-    rest = [name for name in table.columns if name not in taken and name.lower() != "split" and not is_counter(name)]
-    channels = [name for name in rest if is_numeric(table, name)] if input is None else [input]
+    taken = {format.series, format.time, label, id}
+    if input is not None:
+        channels = [input]
+    elif known:
+        check_channels(table.where, known, table.columns)
+        channels = [*known]
+    else:
+        rest = (
+            name for name in table.columns if name not in taken and name.lower() != "split" and not is_counter(name)
+        )
+        channels = [name for name in rest if is_numeric(table, name)]
     if not channels:
         raise DataError(f"{table.where} must have columns of numbers to take as series. Got {listed(table.columns)}.")
     if not named:
         check_rivals(table, label, channels, labels)
-    if known and input is None:
-        check_channels(table.where, known, table.columns)
-        channels = [*known]
     parts = [name for name in table.columns if name.lower() == "split" and name not in taken]
     groups: dict[str | None, list[int]] = {}
     for row, place in enumerate(table.places):

@@ -114,7 +114,10 @@ def read_separated(
     head = list(itertools.islice(records, HEAD))
     if separator == ";" and (columns := _with_decimal_commas([cells for _, cells in head])):
         bad.note(f"numbers of {path.name} have a decimal comma")
-        head, records = list(_with_points(head, columns, path, bad)), _with_points(records, columns, path, bad)
+        named = 0 if format.header is False else 1  # names may be numbers with a point
+        first = [(line, _pointed(names, columns)) for line, names in head[:named]]
+        head = [*first, *_with_points(head[named:], columns, path, bad)]
+        records = _with_points(records, columns, path, bad)
     cells = [found for _, found in head]
     if tabs and format.quotes is None and _stand_in_quotes(cells):
         bad.note(f"cells of {path.name} stand in quotes, which are kept: --set data.quotes=true takes them off")
@@ -191,17 +194,21 @@ def _with_points(records: Iterable[Record], columns: set[int], path: Path, bad: 
     """The records, with a point for the comma in the numbers of some columns; those that have a point there already are
     refused: beside 1,5 the number 1.234 may be 1234.
     """
-
-    def pointed(number: int, cell: str) -> str:
-        return cell.replace(",", ".") if number in columns and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
-
     for line, cells in records:
         unclear = (cell for number, cell in enumerate(cells) if number in columns and "." in cell and is_number(cell))
         if (cell := next(unclear, None)) is not None:
             fault = f"holds '{cell}' in a column of numbers with a decimal comma, where a point may separate thousands"
             bad.refuse(f"{path}, line {line}", fault)
         else:
-            yield line, list(itertools.starmap(pointed, enumerate(cells)))
+            yield line, _pointed(cells, columns)
+
+
+def _pointed(cells: list[str], columns: set[int]) -> list[str]:
+    """The cells, with a point for the comma in the numbers of some columns."""
+    return [
+        cell.replace(",", ".") if number in columns and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
+        for number, cell in enumerate(cells)
+    ]
 
 
 def _stand_in_quotes(records: list[list[str]]) -> bool:

@@ -193,6 +193,8 @@ def _array(path: Path, file: io.TextIOWrapper) -> Iterator[tuple[str, Any]]:
     try:
         for number, entry in enumerate(entries(file), 1):
             yield f"{path}, entry {number}", entry
+    except UnicodeError:  # a ValueError, too; `opened` tells of it
+        raise
     except ValueError as error:
         said = f"{getattr(error, 'msg', error)} behind entry {number:,}" if number else error
         raise DataError(f"{path} is not JSON ({said}). Fix it, or write one object a line.") from error

@@ -42,7 +42,7 @@ def sentences(file: Iterable[str], word: int, label: int, header: bool | None) -
         if is_empty:
             continue
         found = _words(list(numbered), word)
-        if found and header is not False:
+        if found and word != 1 and header is not False:  # in CoNLL-U names stand where words have their number
             if header or _names_columns(found[0][1], word, label):
                 del found[0]
             header = False

@@ -118,6 +118,19 @@ def test_a_channel_is_no_label_by_its_name(write):
     assert "has no column 'z', which the training data have" in refused(read_unlabelled, path, **how)
 
 
+@pytest.mark.parametrize("name", ["target", "class", "y"])
+def test_a_further_column_that_is_called_as_labels_are_is_passed_over(write, name):
+    """Training would ask which of them is the label; what a model knows leaves no doubt about its channels."""
+    rows = [{"walk": row["walk"], "x": row["x"], "label": row["gait"], name: row["second"]} for row in LONG]
+    train, further = write("a.csv", rows, ["walk", "x", "label"]), write("b.csv", rows)
+    how = {"format": TableFormat(series="walk")}
+    assert "both may hold the label" in refused(read_classified, further, **how)
+    found = read_classified(train, valid=further, **how)
+    assert values(found.valid) == values(found.train)
+    how |= {"columns": Columns(channels=("x",)), "kind": "series"}
+    assert len(read_labelled(further, classes="ab", **how)) == len(read_unlabelled(further, **how)) == 4
+
+
 def test_a_column_that_the_user_names_is_taken_as_it_is(write):
     how = {"label": "gait", "format": BY_WALK, "columns": Columns(channels=("x",)), "classes": "ab"}
     assert values(read_labelled(write("a.csv", LONG), input="y", **how))[0] == [[0], [-1], [-2]]
@@ -162,9 +175,9 @@ def test_a_trained_model_reads_the_same_steps_in_any_order_of_columns(write, ord
 
 def test_a_series_may_end_before_those_of_training_or_after_them(write):
     assert read_wide(write("a.csv", WIDE, ["t2", "t1"]))[1] == [[1], [11]]
-    longer = [{**row, "t11": 5, "t10": ""} for row in WIDE]
-    assert "holds no number in column 't10', and numbers after it" in refused(read_wide, write("b.csv", longer))
-    longer = [{**row, "t11": 5, "t10": 4} for row in WIDE]
+    longer = [{**row, "t5": 5, "t4": ""} for row in WIDE]
+    assert "holds no number in column 't4', and numbers after it" in refused(read_wide, write("b.csv", longer))
+    longer = [{**row, "t5": 5, "t4": 4} for row in WIDE]
     assert read_wide(write("c.csv", longer))[1] == [[1], [11], [21], [4], [5]]
     found = read_classified(write("a.csv", WIDE), valid=write("c.csv", longer))
     assert {len(array) for array in found.valid.inputs} == {5}
@@ -182,12 +195,12 @@ def test_steps_of_several_files_are_those_of_the_longest(write, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ("t1 t3 label", "has no column 't2', which the training data have before 't3', only 't1', 't3': name its"),
+        ("t1 t3 label", "has no column 't2', which the training data have before 't3', only 't1', 't3', 'label': name"),
         ("t3 label", "has no columns 't1', 't2', which the training data have before 't3'"),
         ("t1 t2 t4", "has no column 't3', which the training data have before 't4'"),
         (
             "t1 t2 t3 age",
-            "has the column 'age', which the training data have not, and which can be no step of a series",
+            "has the column 'age', which the training data have not, and which cannot follow 't3': name",
         ),
         ("t1 t2 t3 t0", "has the column 't0', which the training data have not"),
         ("age t4", "has no columns 't1', 't2', 't3', which the training data have"),
@@ -196,6 +209,29 @@ def test_steps_of_several_files_are_those_of_the_longest(write, tmp_path):
 def test_steps_that_do_not_follow_those_of_training_are_refused(write, columns, said):
     rows = [{**row, "age": 40, "t0": 1, "t4": 2} for row in WIDE]
     assert said in refused(read_wide, write("a.csv", rows, columns.split()))
+
+
+@pytest.mark.parametrize(
+    ("names", "following", "stray"),
+    [
+        ("t1 t2 t3", "t4 t5", "t6 t7 t10"),
+        ("t10 t20 t30", "t40", "t31 t50"),
+        ("v1990 v1995", "v2000 v2005", "v2001"),
+        ("s1_t1 s1_t2", "s1_t3", "s1_t4 s2_t1"),
+        ("t08 t09", "t10 t11", "t12"),
+        ("t1", "", "t2"),
+        ("t1 t2 t4", "", "t5 t6 t8"),
+        ("t3 t2", "", "t1 t4"),
+    ],
+)
+def test_steps_go_on_at_the_spacing_of_those_of_training(write, names, following, stray):
+    """Of columns behind a gap nobody knows which steps they are."""
+    there = [*names.split(), *following.split()]
+    rows = [dict(zip([*there, *stray.split()], range(9), strict=False))] * 2
+    assert read_wide(write("a.csv", rows, there[::-1]), names)[0] == [[number] for number in range(len(there))]
+    for name in stray.split():
+        path = write("b.csv", rows, [*names.split(), name])
+        assert f"has the column '{name}', which the training data have not" in refused(read_wide, path, names)
 
 
 def test_steps_without_a_rising_number_have_none_after_them(write):
@@ -267,6 +303,40 @@ def test_files_of_other_columns_are_refused(folder, text, said):
     files = {"a/1.csv": "x,y\n1,2\n", "a/2.csv": text, "b/1.csv": "x,y\n1,2\n"}
     assert said in refused(read_classified, folder(files))
     refused(read_classified, folder({"a/0.csv": text}))  # the first one, too
+
+
+@pytest.mark.parametrize("text", ["sensor offline\n", "sensor offline\n1\n", "", "\n", "x,x\n1,2\n"])
+@pytest.mark.parametrize("names", ["x,y\n", ""])
+def test_one_file_does_not_name_the_channels_of_all(folder, text, names):
+    """Neither the first one."""
+    files = {f"{label}/{number}.csv": f"{names}1,2\n" for label in "ab" for number in range(1, 4)}
+    bad = BadItems(skip=True)
+    found = read_classified(folder({**files, "a/0.csv": text}), bad=bad)
+    assert len(found.train) + len(found.valid) == 6 and len(bad.found) == 1 and "0.csv" in bad.found[0][0]
+    assert found.columns == (NAMES if names else Columns())
+
+
+def test_it_is_said_where_most_files_name_no_columns_and_some_do(folder):
+    files, bad = {f"{label}/{number}.csv": "1,2\n" for label in "ab" for number in range(3)}, BadItems()
+    found = read_classified(folder({**files, "a/0.csv": "x,y\n1,2\n"}), bad=bad)
+    assert values(found.train) + values(found.valid) == [[[1, 2]]] * 6
+    assert bad.notes == ["most files name no columns in line 1: channels go by their place"]
+
+
+def test_most_files_name_the_channels_in_the_order_of_their_first(folder):
+    files = {"a/1.csv": "z\n1\n", "a/2.csv": "y,x\n2,1\n", "b/1.csv": "x,y\n1,2\n", "b/2.csv": "x,y\n1,2\n"}
+    bad = BadItems(skip=True)
+    found = read_classified(folder(files), bad=bad)
+    assert found.columns == Columns(channels=("y", "x"))
+    assert values(found.train) + values(found.valid) == [[[2, 1]]] * 3 and len(bad.found) == 1
+
+
+def test_names_in_quotes_may_hold_separators(folder):
+    files = {f"{label}/{n}.csv": '"acc x, m/s2", "5, 6",gyro\n1,2,3\n' for label in "ab" for n in range(3)}
+    files["b/2.csv"] = 'gyro,"acc x, m/s2","5, 6"\n3,1,2\n'
+    found = read_classified(folder(files))
+    assert found.columns == Columns(channels=("acc x, m/s2", "5, 6", "gyro"))
+    assert values(found.train) + values(found.valid) == [[[1, 2, 3]]] * 6
 
 
 def test_a_table_beside_texts_names_no_channels(folder):

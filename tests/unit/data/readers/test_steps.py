@@ -113,6 +113,14 @@ def test_whether_line_1_names_columns_can_be_said(tmp_path):
         assert StepReader(reading).file(tmp_path / name)["train"].inputs == words
 
 
+@pytest.mark.parametrize("names", ["", "ID\tFORM\tLEMMA\tUPOS\n"])
+def test_names_above_numbered_words_take_no_word_away(tmp_path, names):
+    (tmp_path / "a.conllu").write_text(f"{names}1\tto\tto\tPART\n2\tbe\tbe\tAUX\n")
+    for header in (None, True, False):
+        found = StepReader(Reading(format=TableFormat(header=header))).file(tmp_path / "a.conllu")["train"]
+        assert (found.inputs, found.labels) == ([["to", "be"]], [["PART", "AUX"]])
+
+
 def test_another_column_of_labels_by_its_number(tmp_path):
     (tmp_path / "a.tsv").write_text("to\tP\tx\nbe\tV\ty\n\nto\tP\tx\nbe\tV\ty\n")
     found = read_labelled_steps(tmp_path / "a.tsv", Reading(label="3"))

@@ -1,12 +1,13 @@
 import json
+import os
 import unicodedata
 from functools import partial
 
 import numpy as np
 import pytest
-from read_data import read_classified, read_labelled_steps, read_steps, read_unlabelled, refused
+from read_data import read_classified, read_labelled, read_labelled_steps, read_steps, read_unlabelled, refused
 
-from selfloop.data.examples import BadItems
+from selfloop.data.examples import BadItems, Columns
 from selfloop.data.reading import Reading
 from selfloop.data.tables.separated import TableFormat
 from selfloop.errors import DataError
@@ -268,6 +269,41 @@ def test_places_know_the_ids_of_their_rows(write):
             assert place.id == of.format(len(text)) and place == f"{path}, line {len(text) + 1}"
     with pytest.raises(DataError, match="has no column 'key' for the id, only 'id', 'ID', 'text', 'label'"):
         read_classified(path, id="key")
+
+
+def test_ids_are_neither_input_nor_label(write):
+    rows = "".join(f"{n},{n},{-n},{'ab'[n % 2]}\n" for n in range(1, 9))
+    found = read_classified(write("a.csv", "patient,t1,t2,label\n" + rows), id="patient")
+    assert found.columns.steps == ("t1", "t2")
+    for place, series in zip(found.train.places, found.train.inputs, strict=True):
+        assert place.id == str(int(series[0, 0])) and series.tolist() == [[int(place.id)], [-int(place.id)]]
+    found = read_classified(write("b.csv", "class,t1,t2,target\n" + rows), id="class")
+    assert {*found.train.labels} == {*"ab"}
+    refused(read_classified, write("c.csv", "code,text\n" + "".join(f"k{n},to be\n" for n in range(9))), id="code")
+    long = write("d.csv", "walk,row,x,label\n" + "".join(f"{n % 4},{n},{n},{'ab'[n % 2]}\n" for n in range(16)))
+    by_walk = {"format": TableFormat(series="walk")}
+    assert read_classified(long, id="row", **by_walk).columns.channels == ("x",)
+    said = refused(read_classified, long, id="key", **by_walk)
+    assert "has no column 'key' for the id, only 'walk', 'row', 'x', 'label'" in said
+
+
+def test_the_columns_of_a_table_without_numbers_are_listed(write):
+    """Also where they are those of labels and ids alone."""
+    path = write("a.csv", "id,label\nk1,a\nk2,b\n")
+    said = refused(read_labelled, path, columns=Columns(steps=("t1", "t2")), kind="series", classes="ab")
+    assert "has no columns 't1', 't2', which the training data have, only 'id', 'label': name" in said
+
+
+@pytest.mark.parametrize("name", ["no\0file.csv", "pipe.csv", "folder.csv", "missing.csv"])
+def test_a_row_that_names_no_file_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "1.csv").write_text("x\n1\n")
+    rows = [{"path": name, "label": "a"}, *({"path": "1.csv", "label": label} for label in "ab" * 4)]
+    (tmp_path / "all.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    bad = BadItems(skip=True)
+    assert len(read_classified(tmp_path / "all.jsonl", bad=bad).train) == 7
+    assert bad.found == [(f"{tmp_path / 'all.jsonl'}, line 1", f"names '{name}', and there is no such file")]
 
 
 def test_ids_can_be_written_as_json(tmp_path):

@@ -47,6 +47,15 @@ def test_what_is_wrong_is_named_by_the_entry_before_it(tmp_path):
         read_table(path, Reading())
 
 
+@pytest.mark.parametrize("before", [1, 9_000])
+def test_an_array_of_another_encoding_is_no_fault_of_its_json(tmp_path, before):
+    path = tmp_path / "a.json"
+    entries = [{"text": "to be or not"}] * before + [{"text": "né"}]
+    path.write_bytes(json.dumps(entries, ensure_ascii=False).encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.json is not utf-8: byte \d+ .* Name the encoding it has"):
+        read_table(path, Reading())
+
+
 HALF, WHOLE = '"\\ud83d"', '"\\ud83d\\ude00"'
 
 

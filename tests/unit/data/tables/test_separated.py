@@ -108,6 +108,17 @@ def test_a_point_among_decimal_commas_is_refused(write, cell, before):
     assert [row["x"] for row in rows] == ["1.5"] * before + ["-2.5"] and len(bad.found) == 1
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_names_above_decimal_commas_may_have_points(write, skip):
+    """Such as moments: with --skip-bad the row below became the names."""
+    path, bad = write("a.csv", "label;0.1;0.2;0.3\nup;1,5;2,5;3,5\ndown;2;3,5;1\n"), BadItems(skip)
+    found = read_table(path, Reading(bad=bad))
+    assert found.columns == ["label", "0.1", "0.2", "0.3"] and not bad.found
+    assert [tuple(row.values()) for row in found.rows] == [("up", "1.5", "2.5", "3.5"), ("down", "2", "3.5", "1")]
+    with pytest.raises(DataError, match=r"line 1 holds '0\.1' in a column of numbers with a decimal comma"):
+        table(path, header=False)
+
+
 def test_a_point_in_another_column_is_a_point(write):
     rows = read_table(write("a.csv", "x;y\n1,5;1.5\n2;2.5\n"), Reading()).rows
     assert rows == [{"x": "1.5", "y": "1.5"}, {"x": "2", "y": "2.5"}]

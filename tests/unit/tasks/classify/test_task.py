@@ -8,7 +8,7 @@ from PIL import Image
 
 from selfloop.config import parse
 from selfloop.data.examples import BadItems, Examples
-from selfloop.errors import ArgumentError, DataError
+from selfloop.errors import ArgumentError, ConfigError, DataError
 from selfloop.options import ClassifyConfig
 from selfloop.tasks import load
 from selfloop.tasks.classify import Classification, Classifier
@@ -124,6 +124,32 @@ def test_shares_of_a_batch_make_up_its_loss(make_task):
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "(MemoryError): choose smaller sizes for it."),
+        (OverflowError("int too large"), "(int too large): choose smaller sizes for it."),
+        (RuntimeError("CUDA out of memory. Tried\nto"), "(CUDA out of memory. Tried): choose smaller sizes for it."),
+        (RuntimeError("DefaultCPUAllocator: no"), "(DefaultCPUAllocator: no): choose smaller sizes for it."),
+        (RuntimeError("Storage size calculation overflowed"), "calculation overflowed): choose smaller sizes for it."),
+        (RuntimeError("mat1 and mat2 do not fit."), "(mat1 and mat2 do not fit)."),
+        (RecursionError("recursion is too deep"), "(recursion is too deep)."),
+        (NotImplementedError(), "(NotImplementedError)."),
+    ],
+    ids=repr,
+)
+def test_smaller_sizes_are_advised_where_a_model_is_too_large(make_task, monkeypatch, error, said):
+    """Of an error of one's own cell the reason alone is told."""
+
+    def build(*_):
+        raise error
+
+    monkeypatch.setattr(Classifier, "build", build)
+    with pytest.raises(ConfigError, match="The model cannot be made ") as caught:
+        make_task()
+    assert str(caught.value).endswith(said)
+
+
 def test_balanced_weights_make_each_class_count_the_same(make_task):
     task = make_task(rare=5, loss={"class_weights": "balanced"})
     counts = torch.bincount(torch.from_numpy(task._train[1]))
@@ -166,6 +192,21 @@ def test_images_are_brought_to_the_shape_of_those_that_were_learnt_from(trained,
     assert (read.inputs[0] == 202).all()  # the luminance, 0.299 R + 0.587 G + 0.114 B, rounded
     assert [found.label for found in loaded.predict(read)] == ["day"]
     assert len(loaded.parts(str(tmp_path / "photos"))["photos"]) == 20
+
+
+def test_examples_that_training_left_out_are_left_out_of_its_own_data_again(make_task, tmp_path):
+    """An image of another size, among those of which some are held out."""
+    draw = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(10):
+            size = (8, 5) if (label, number) == ("a", 3) else (6, 6)
+            image = Image.fromarray(draw.integers(0, 256, size, np.uint8))
+            image.save(tmp_path / "images" / label / f"{number}.png")
+    task = make_task(source=str(tmp_path / "images"), scan="rows", skip_bad=True)
+    again = task.opened().parts()["valid"]
+    assert again.places == task.dataset.valid.places
+    assert not {*again.places} & {*task.dataset.train.places}
 
 
 def test_a_sample_judges_about_so_many(trained):

@@ -198,6 +198,19 @@ def test_frames_are_brought_to_the_size_of_those_that_were_learnt_from(make_task
         opened.predict([clip / 255])
 
 
+def test_films_that_training_left_out_are_left_out_of_its_own_data_again(make_task, tmp_path):
+    """One of another shape, among those of which some are held out."""
+    draw, lines = np.random.default_rng(0), []
+    for number in range(20):
+        shape = (4, 10, 9) if number == 3 else (4, 8, 8)
+        np.save(tmp_path / f"{number}.npy", draw.integers(0, 256, shape, np.uint8))
+        lines.append({"frames": f"{number}.npy", "labels": ["rest", "move", "rest", "move"]})
+    task = make_task(lines=lines, skip_bad=True)
+    again = task.opened().parts()["valid"]
+    assert again.places == task.dataset.valid.places
+    assert not {*again.places} & {*task.dataset.train.places}
+
+
 def tagged(path, best, *tags):
     """Sentences of words with these tags."""
     path.write_text("".join("".join(f"w{n}{k}\t{tag}\n" for k, tag in enumerate(tags)) + "\n" for n in range(10)))
