@@ -31,6 +31,7 @@ ALLOWED = {
     "Examples.inputs": "an example is what the data hold: a text, words, an array, an image",
     "Examples.labels": "a name, a list of names, a text, captions or a number",
     "ManyToOne.__init__": "keywords that are passed on",
+    "ImageWriter.__init__": "likewise",
     "_DropIn.__init__": "private: RNN, LSTM and GRU have their own",
     "_CellDropIn.__init__": "private: RNNCell, LSTMCell and GRUCell have their own",
 }
