@@ -30,6 +30,15 @@ STACKS = {
 }
 
 
+def made_stack(stack, made):
+    """A stack of which a weight is made, and an input; what a hook has made is no leaf of autograd."""
+    make, name = STACKS[stack]
+    rnn, x = make(), torch.randn(5, 1, 4)
+    MADE[made](rnn, name)
+    rnn(x)[0].sum().backward()
+    return rnn, x
+
+
 def changed(rnn):
     """As an update of training changes it."""
     with torch.no_grad():
@@ -49,10 +58,7 @@ def assert_steps_as_in_evaluation(stepper, rnn, x):
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("made", MADE)
 def test_weights_that_are_made_before_a_call_are_made_for_a_stepper(stack, made):
-    rnn, name = STACKS[stack][0](), STACKS[stack][1]
-    MADE[made](rnn, name)
-    x = torch.randn(5, 1, 4)
-    rnn(x)[0].sum().backward()
+    rnn, x = made_stack(stack, made)
     changed(rnn)
     before = {key: v.clone() for key, v in rnn.state_dict().items()}
     stepper = sl.Stepper(rnn)
@@ -72,10 +78,7 @@ def test_weights_that_are_made_before_a_call_are_made_for_a_stepper(stack, made)
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("made", MADE)
 def test_a_deep_copy_goes_on_as_the_first_one(stack, made):
-    rnn, name = STACKS[stack][0](), STACKS[stack][1]
-    MADE[made](rnn, name)
-    x = torch.randn(5, 1, 4)
-    rnn(x)[0].sum().backward()  # what a hook has made is then no leaf of autograd
+    rnn, x = made_stack(stack, made)
     stepper = sl.Stepper(rnn)
     stepper(x[0])
     other = copy.deepcopy(stepper)
