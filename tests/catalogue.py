@@ -295,7 +295,7 @@ def outputs_and_gradients(
 
 def ragged(T: int, B: int) -> dict[str, Any]:
     """Lengths and resets: every length that is special, and resets at the first step, the last and two in a row."""
-    lengths = [T, 1, 0, T, 2, T - 1, 3][:B] + [T] * (B - 7)
+    lengths = [min(T, n) for n in (T, 1, 0, T, 2, T - 1, 3)][:B] + [T] * (B - 7)
     resets = torch.zeros(T, B, dtype=torch.bool)
     resets[0, 0] = resets[T - 1, 0] = True
     resets[1:3, min(3, B - 1)] = True

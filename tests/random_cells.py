@@ -204,7 +204,7 @@ class Call:
         H = draw.choice([1, 2, 3, 4, 6, 8, 9, 17])
         heads = draw.choice([n for n in (1, 2, 3, 4) if H % n == 0])
         sizes = {"I": draw.choice([1, 3, 50]), "H": H, "k": draw.choice([1, 3, 8]), "n": heads}
-        T, B = draw.choice([1, 2, 4, 9]), draw.choice([1, 3, 9, 13])
+        T, B = draw.choice([1, 2, 4, 9]), draw.choice([1, 3, 6, 9, 13])
         top = draw.randint(0, max(0, T - 2))  # which several sequences may have in common
         lengths = {
             "whole": None,

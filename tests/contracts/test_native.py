@@ -9,6 +9,7 @@ from catalogue import CELLS, STAGES, Entry, assert_close, everything, ragged
 import selfloop as sl
 from selfloop.compiler import KernelLayout
 from selfloop.kernels import plans
+from selfloop.kernels.problem import FEW
 
 each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
 SOME = [e for e in CELLS if str(e) in STAGES]
@@ -67,6 +68,23 @@ def test_any_size(entry, inputs, hidden, batch):
     assert_both_agree(rnn, torch.randn(3, batch, inputs, dtype=torch.float64))
 
 
+@each_cell
+@pytest.mark.parametrize("batch", [1, 2, 3, FEW])
+def test_one_step_of_few_sequences_reads_matrices_where_they_lie(entry, batch):
+    rnn = entry.layer(50, 17, bidirectional=True)
+    x = torch.randn(1, batch, 50, dtype=torch.float64)
+    assert_both_agree(rnn, x)
+    assert_both_agree(rnn, x, **ragged(1, batch))
+
+
+def test_one_step_takes_weights_that_are_laid_out_in_any_way():
+    rnn = sl.LSTM(50, 17, dtype=torch.float64)
+    for name, w in list(rnn.named_parameters()):
+        if w.dim() == 2:
+            setattr(rnn, name, torch.nn.Parameter(w.detach().t().contiguous().t()))
+    assert_both_agree(rnn, torch.randn(1, 2, 50, dtype=torch.float64))
+
+
 LAYOUTS = {
     "transposed": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
     "features first": lambda x: x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
@@ -123,12 +141,12 @@ def sharing(request, monkeypatch):
 
 
 @some_cells
-@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize(("steps", "batch"), [(6, 1), (6, 2), (6, 7), (1, 1), (1, 7)])
 @pytest.mark.usefixtures("sharing")
-def test_the_same_bits_on_any_number_of_threads(entry, batch, threads):
+def test_the_same_bits_on_any_number_of_threads(entry, steps, batch, threads):
     rnn = entry.layer(50, 17, backend="native")
-    x, start = torch.randn(6, batch, 50, dtype=torch.float64), start_of(rnn, batch)
-    for options in ({}, ragged(6, batch)):
+    x, start = torch.randn(steps, batch, 50, dtype=torch.float64), start_of(rnn, batch)
+    for options in ({}, ragged(steps, batch)):
         answers = []
         for number in (1, 2, 3, 5):
             threads(number)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selfloop.errors import ArgumentError
-from selfloop.kernels.problem import Problem, is_single_row
+from selfloop.kernels.problem import Problem, kind_of
 from selfloop.language.graph import Graph
 
 
@@ -80,6 +80,7 @@ class Call(NamedTuple):
         weights: the tensors of which `form` makes the parameters, in the order of `graph.params`.
         like: of the device and dtype of states that are zero.
         lengths, resets, seed, reverse, recompute, bfloat16: as in a Problem.
+        kind: likewise; that of the input, if empty.
     """
 
     graph: Graph
@@ -94,6 +95,7 @@ class Call(NamedTuple):
     reverse: bool = False
     recompute: int = 0
     bfloat16: bool = False
+    kind: str = ""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -117,7 +119,7 @@ class Call(NamedTuple):
             recompute=self.recompute,
             seed=self.seed,
             bfloat16=self.bfloat16,
-            single_row=is_single_row(self.x),
+            kind=self.kind or kind_of(self.x),
         )
 
 
@@ -136,4 +138,5 @@ def call_of(problem: Problem) -> Call:
         problem.reverse,
         problem.recompute,
         problem.bfloat16,
+        problem.kind,
     )

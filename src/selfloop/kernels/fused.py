@@ -1,38 +1,19 @@
 """Torch's own fused functions, for the cells that have one: ATen's loops, on the CPU oneDNN's LSTM, cuDNN on a GPU."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from selfloop.cells import gru, lstm, projected_lstm, vanilla, vanilla_relu
-from selfloop.kernels.problem import Output, Problem, has_tangent, have_memory, is_transformed
-from selfloop.kernels.torch_internals import is_forward_mode, is_jit_tracing, onednn_has_bfloat16, transform
+from selfloop.kernels.problem import Output, Problem, has_tangent, is_transformed
+from selfloop.kernels.torch_internals import onednn_has_bfloat16
 from selfloop.language.graph import Graph
 
 CLOSED = 1e4  # where sigmoid is exactly 0 or 1, and a number in every dtype
-
-
-class Step(NamedTuple):
-    """Torch's function for one step of a cell.
-
-    Attributes:
-        function: takes the input, the states, and the cell's weights in their order.
-        most_rows: the sequences up to which it is faster than compiled kernels in training, whatever the size.
-    """
-
-    function: Callable[..., Tensor | tuple[Tensor, ...]]
-    most_rows: int = 0
-
-
-MANY_WEIGHTS = 100_000
-"""Numbers in the weights from which torch's function for one step is faster for one sequence: kernels pack the weights
-first, in 200 µs of the 390 that an LSTM of 512 units takes; one of 64 takes 20 µs, and torch's function 28."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +27,10 @@ class Fused:
             state is not all in its output, so that it stays as it is; for one whose state can grow without bound, so
             that it is zero, since infinity there would be NaN in a gradient.
         projects: the output is smaller than the hidden size; torch tells by the sizes alone.
-        step: torch's function for one step of the cell; or None.
     """
 
     function: Callable[..., tuple[Tensor, ...]]
     weights: Callable[..., list[Tensor]]
-    step: Step | None = None
     hold: tuple[float, ...] = ()
     projects: bool = False
 
@@ -68,56 +47,12 @@ def _one_bias(W_xh: Tensor, W_hh: Tensor, b: Tensor, *projection: Tensor) -> lis
 
 _KEEP_CELL_STATE = (-CLOSED, CLOSED, 0.0, 0.0)
 _FUSED = {
-    lstm.graph.form: Fused(torch.lstm, _one_bias, Step(torch.lstm_cell), _KEEP_CELL_STATE),
-    projected_lstm.graph.form: Fused(_projected, _one_bias, None, _KEEP_CELL_STATE, projects=True),
-    gru.graph.form: Fused(torch.gru, lambda *weights: list(weights), Step(torch.gru_cell)),
-    vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias, Step(torch.rnn_tanh_cell, 8)),
-    vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias, Step(torch.rnn_relu_cell, 8), hold=(-CLOSED,)),
+    lstm.graph.form: Fused(torch.lstm, _one_bias, _KEEP_CELL_STATE),
+    projected_lstm.graph.form: Fused(_projected, _one_bias, _KEEP_CELL_STATE, projects=True),
+    gru.graph.form: Fused(torch.gru, lambda *weights: list(weights)),
+    vanilla.graph.form: Fused(torch.rnn_tanh, _one_bias),
+    vanilla_relu.graph.form: Fused(torch.rnn_relu, _one_bias, hold=(-CLOSED,)),
 }
-
-
-def rows_of_step(graph: Graph, weights: int) -> tuple[int, int]:
-    """The sequences up to which torch's function for one step of a cell is the fastest, without and with a gradient.
-
-    Args:
-        graph: the cell's.
-        weights: how many numbers its weights have.
-    """
-    fused = _row(graph)
-    if fused is None or fused.step is None:
-        return 0, 0
-    one = int(weights >= MANY_WEIGHTS)
-    return one, max(one, fused.step.most_rows)
-
-
-def takes_steps(x: Tensor) -> bool:
-    """Whether torch's function for one step may be called now: not in a trace or a transform, which have any sizes."""
-    if torch.compiler.is_compiling() or is_jit_tracing() or transform() is not None or is_forward_mode():
-        return False
-    return type(x) is Tensor and x.dtype in _STEPS_IN and x.is_cpu and not torch.is_autocast_enabled("cpu")
-
-
-def step(
-    graph: Graph, weights: Sequence[Tensor], x: Float[Tensor, "B I"], state: tuple[Float[Tensor, "B ..."], ...]
-) -> tuple[Float[Tensor, "B _"], ...] | None:
-    """The new states after one step by torch's function for it, or None where a tensor's memory has been freed.
-
-    Args:
-        graph: of a cell for which torch has such a function.
-        weights: the cell's, in its order; of a bias none, or one, or two that are summed.
-        x: the input, which `takes_steps`.
-        state: the states.
-    """
-    fused = _row(graph)
-    assert fused is not None
-    assert fused.step is not None
-    if not have_memory((x, *state, *weights)):  # torch would read there
-        return None
-    new = fused.step.function(x, state if len(state) > 1 else state[0], *weights)
-    return new if isinstance(new, tuple) else (new,)
-
-
-_STEPS_IN = (torch.float32, torch.float64)
 
 
 def _row(graph: Graph) -> Fused | None:

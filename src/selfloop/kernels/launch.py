@@ -117,7 +117,7 @@ class Parameter(NamedTuple):
 def set_parameters(
     recorder: Recorder, launches: Sequence[Launch], parameters: Mapping[str, Parameter], packed: int = 0
 ) -> None:
-    """Give kernels their parameters: vectors as they are, matrices packed into panels.
+    """Give kernels their parameters: vectors as they are, matrices packed into panels, or as they are.
 
     Args:
         recorder: where the packing is recorded.
@@ -127,7 +127,7 @@ def set_parameters(
     """
     for launch in launches:
         for buffer, name in launch.layout.arguments:
-            if buffer == "param":
+            if buffer in ("param", "matrix"):
                 launch.set(buffer, name, parameters[name].address)
     packing = _merged(tuple(launch.layout.packing for launch in launches))
     if not packing.names:
@@ -136,7 +136,7 @@ def set_parameters(
     packed = packed or recorder.workspace(packing.size * item)
     starts = iter(packing.starts)
     for launch in launches:
-        for k in range(len(launch.layout.panels)):
+        for k in range(len(launch.layout.packing.starts)):
             launch.set("panel", str(k), packed + next(starts) * item)
     matrices = np.array([(parameters[name].address, *parameters[name].strides) for name in packing.names])
     source, row_stride, column_stride = matrices[packing.matrix].T

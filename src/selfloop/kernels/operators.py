@@ -24,7 +24,7 @@ from selfloop.language.graph import Graph
 
 ARGUMENTS = (
     "str cell, Tensor x, Tensor[] state, Tensor[] params, Tensor? lengths, Tensor? resets, bool reverse, "
-    "int recompute, Tensor? seed, bool bfloat16, bool single_row"
+    "int recompute, Tensor? seed, bool bfloat16, str kind"
 )
 """What a Problem is made of, as torch's operators take it."""
 
@@ -59,14 +59,14 @@ def _backward_cpu(*arguments: Any) -> list[Tensor]:
     return native.backward(plans.plan_of(call_of(problem), True), problem.tensors, problem.seed, outputs, dy, dh_next)
 
 
-Options = tuple[bool, int, Tensor | None, bool, bool]
+Options = tuple[bool, int, Tensor | None, bool, str]
 
 
 class _Forward(Function):
     """`forward` with its gradient.
 
     Its arguments are those of the operator in another order, since autograd records only tensors that are arguments by
-    themselves: `options` are those from `reverse` to `single_row` (the seed, an integer that no one writes, needs no
+    themselves: `options` are those from `reverse` to `kind` (the seed, an integer that no one writes, needs no
     `save_for_backward`).
     """
 
@@ -263,7 +263,7 @@ def arguments_of(problem: Problem) -> tuple[Any, ...]:
         problem.recompute,
         problem.seed,
         problem.bfloat16,
-        problem.single_row,
+        problem.kind,
     )
 
 
@@ -278,8 +278,8 @@ def _problem(
     recompute: int,
     seed: Tensor | None,
     bfloat16: bool,
-    single_row: bool,
+    kind: str,
 ) -> Problem:
     graph = Graph.read(cell)
     weights = dict(zip(graph.params, params, strict=True))
-    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, recompute, seed, bfloat16, single_row)
+    return Problem(graph, weights, x, tuple(state), lengths, resets, reverse, recompute, seed, bfloat16, kind)

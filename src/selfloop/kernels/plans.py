@@ -58,7 +58,7 @@ class Plan:
 
     Attributes:
         graph: the cell.
-        options: `reverse`, `recompute`, `bfloat16` and `single_row` of the Problem.
+        options: `reverse`, `recompute`, `bfloat16` and `kind` of the Problem.
         kernels: of the cell.
         rows: of the batch.
         signature: what the command buffers depend on.
@@ -256,6 +256,7 @@ def key_of(call: Call, needs_gradient: bool) -> tuple[object, ...]:
         call.reverse,
         call.recompute,
         call.bfloat16,
+        call.kind,
         call.seed is None,
         needs_gradient,
         torch.get_num_threads(),
@@ -275,7 +276,8 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
     first = () if form.starts_at_zero else problem.state
     x = contiguous_rows(problem.x)
     is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
-    is_read += [w.dim() == 2 or w.is_contiguous() for w in call.weights]
+    may_stride = not reads_in_place(problem)
+    is_read += [(w.dim() == 2 and may_stride) or w.is_contiguous() for w in call.weights]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
     is_small = _is_small(rows, kernels)
     signature = Signature(
@@ -283,7 +285,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
         _pitches(x),
         _pitches(x),
         _pitches(x),
-        tuple((name, tuple(w.shape), w.stride()) for name, w in problem.params.items() if w.dim() == 2),
+        tuple(_matrix(name, w, may_stride) for name, w in problem.params.items() if w.dim() == 2),
         problem.seed is not None,
         needs_gradient,
         problem.recompute,
@@ -299,7 +301,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
         saved += [(rows.steps * rows.batch, size) for size in sizes[1:]]
     plan = Plan(
         problem.graph,
-        {name: getattr(problem, name) for name in ("reverse", "recompute", "bfloat16", "single_row")},
+        {name: getattr(problem, name) for name in ("reverse", "recompute", "bfloat16", "kind")},
         kernels,
         rows,
         signature,
@@ -317,6 +319,12 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
         plan.forward = commands.forward(signature, rows, names)
         plan.bytes = plan.forward.bytes
     return plan
+
+
+def _matrix(name: str, weight: Tensor, may_stride: bool) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """A matrix of a Signature, as kernels are given it."""
+    shape = tuple(weight.shape)
+    return name, shape, weight.stride() if may_stride else (shape[1], 1)
 
 
 def _is_small(rows: Rows, kernels: Kernels) -> bool:
@@ -414,7 +422,12 @@ def kernels_of(problem: Problem) -> Kernels:
     """The kernels for a problem, compiled at the first call."""
     rounds = pair_products() if problem.bfloat16 else None
     bits = BITS[problem.x.dtype]
-    return _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.single_row, rounds)
+    return _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.kind, rounds)
+
+
+def reads_in_place(problem: Problem) -> bool:
+    """Whether kernels read matrices where they lie, which must be contiguous."""
+    return problem.kind == "step" and not problem.bfloat16
 
 
 @lru_cache(maxsize=256)
@@ -423,10 +436,14 @@ def _kernels(
     shapes: tuple[tuple[int, ...], ...],
     bits: int,
     target: Target,
-    single_row: bool,
+    kind: str,
     bfloat16: PairProducts | None,
 ) -> Kernels:
     graph, sizes = Graph.read(cell), sizes_of(cell, shapes)
-    if single_row:  # the products of the input have as many rows as steps, those of the state one
-        return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
-    return compile(graph, sizes, bits, target, bfloat16=bfloat16)
+    match kind:
+        case "step" if bfloat16 is None:
+            return compile(graph, sizes, bits, target, most_rows=1, hoist_above=None, in_place=True)
+        case "sequence":  # the products of the input have as many rows as steps, those of the state one
+            return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
+        case _:
+            return compile(graph, sizes, bits, target, bfloat16=bfloat16)

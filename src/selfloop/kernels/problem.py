@@ -38,8 +38,8 @@ class Problem:
             steps; 0 to save the residuals. Only compiled kernels heed it.
         bfloat16: make products of rounded numbers, and their sums in float32. Only compiled kernels heed it.
         seed: of what the graph draws; None where it draws nothing.
-        single_row: run kernels for a batch of one, whose sums have several accumulators; fixed when a call is traced,
-            so not read from `x`, see `is_single_row`. Only compiled kernels heed it.
+        kind: which kernels are run, one of `KINDS`; fixed when a call is traced, so not read from `x`, see `kind_of`.
+            Only compiled kernels heed it.
     """
 
     graph: Graph
@@ -52,7 +52,7 @@ class Problem:
     recompute: int = 0
     seed: Int[Tensor, ""] | None = None
     bfloat16: bool = False
-    single_row: bool = False
+    kind: str = "batch"
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -202,8 +202,23 @@ def has_tangent(tensors: Iterable[Tensor]) -> bool:
     return any(forward_ad.unpack_dual(v).tangent is not None for v in tensors)
 
 
-def is_single_row(x: Float[Tensor, "T B I"]) -> bool:
-    """Whether the batch is one sequence; False in a trace, which is for batches of any size."""
+KINDS = ("batch", "sequence", "step")
+"""Kernels for any number of sequences; for one, whose sums have several accumulators; and for one step of few
+sequences, which reads matrices where they lie: packing them would take longer than the products."""
+
+FEW = 8
+"""The most sequences of a step for which matrices are not packed."""
+
+
+def kind_of(x: Float[Tensor, "T B I"]) -> str:
+    """The kind of kernels that an input needs; in a trace, which is for batches of other sizes, that for any."""
     if torch.compiler.is_compiling():
-        return guard_or_false(x.shape[1] == 1)
-    return not is_jit_tracing() and bool(x.shape[1] == 1)
+        if not guard_or_false(x.shape[1] == 1):
+            return "batch"
+        return "step" if guard_or_false(x.shape[0] == 1) else "sequence"
+    steps, batch = x.shape[:2]
+    if is_jit_tracing():
+        return "batch"
+    if steps == 1 and batch <= FEW:
+        return "step"
+    return "sequence" if batch == 1 else "batch"

@@ -158,7 +158,8 @@ class SequenceRecorder:
     def set_parameters(self, launches: Sequence[Launch]) -> None:
         """Give kernels the parameters of the call."""
         strides = {name: strides for name, _, strides in self.signature.matrices}
-        names = {name for launch in launches for buffer, name in launch.layout.arguments if buffer == "param"}
+        arguments = [key for launch in launches for key in launch.layout.arguments]
+        names = {name for buffer, name in arguments if buffer in ("param", "matrix")}
         parameters = {name: Parameter(self._parameter(name), strides.get(name, ())) for name in names | strides.keys()}
         set_parameters(self.recorder, launches, parameters)
 

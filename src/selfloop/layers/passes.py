@@ -1,11 +1,9 @@
 """What each layer and direction of a stack has: its sizes, the names of its weights, and its rows in a State."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from selfloop.errors import ArgumentError
-from selfloop.kernels import fused
 from selfloop.kernels.call import Form
 from selfloop.kernels.recent import RecentPlans
 from selfloop.language import Cell
@@ -22,7 +20,6 @@ class Pass(NamedTuple):
         sizes: the number of each named size of the cell.
         rows: for each state of the cell, the number of its tensor in a State, and its row there.
         is_whole: whether these weights are those of a step, each one tensor or a sum of two.
-        few: the sequences up to which torch's own function for one step is the fastest, without and with a gradient.
         forms: of calls that are given no state, and one.
         recent: the plans of its last calls.
     """
@@ -34,7 +31,6 @@ class Pass(NamedTuple):
     sizes: Mapping[str, int]
     rows: Sequence[tuple[int, int]]
     is_whole: bool
-    few: tuple[int, int]
     forms: tuple[Form, Form]
     recent: RecentPlans
 
@@ -110,7 +106,6 @@ def planned(
     is_whole = cell.graph.per_step is cell.graph and {*terms} <= {1, 2}
     passes = []
     for layer, (each, shapes, own) in enumerate(zip(numbers, states, suffixes, strict=True)):
-        count = sum(math.prod(cell.graph.shape_at(name, each)) for name in weights)
         form = Form(is_stacked, True, tuple(shapes.values()), terms if is_whole and 2 in terms else ())
         first, row = (layer * len(shapes), 0) if is_named_by_layer else (0, layer * directions)
         passes.append(
@@ -123,7 +118,6 @@ def planned(
                     sizes=each,
                     rows=[(first + k, row + way) for k in range(len(shapes))],
                     is_whole=is_whole,
-                    few=fused.rows_of_step(cell.graph, count),
                     forms=(form, form._replace(starts_at_zero=False)),
                     recent=RecentPlans(),
                 )

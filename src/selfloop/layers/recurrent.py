@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch.nn.modules.module import _IncompatibleKeys
 
 from selfloop.errors import ArgumentError, nearest
-from selfloop.kernels import dispatch, fused, team
+from selfloop.kernels import dispatch, team
 from selfloop.kernels.call import Call
 from selfloop.kernels.dropout import dropout as dropout_of
 from selfloop.kernels.interpret import made_once
@@ -27,7 +27,6 @@ from selfloop.layers.initialise import initialise
 from selfloop.layers.layout import Lengths, arrange, check_input, join
 from selfloop.layers.passes import Pass, planned
 from selfloop.layers.record import record_names
-from selfloop.layers.single_step import is_single_step, single_step
 from selfloop.layers.state import State, check_fits
 from selfloop.layers.typed_call import typed_as
 from selfloop.untrusted import short
@@ -357,13 +356,7 @@ class Recurrent(nn.Module):
         """One layer in one direction: its output, and its rows of the State after the last step."""
         is_step = x.dim() == 2
         form = one.forms[first is not None]
-        few = one.few[torch.is_grad_enabled()]
         drops = self.training and self.weight_drop > 0
-        is_plain = lengths is None and resets is None and not names and not drops
-        if few and is_plain and self.backend in ("auto", "torch") and is_single_step(x, few):
-            done = single_step(graph, one, x, first, self._own_weights(one), self._is_stacked)
-            if done is not None:
-                return done
         x = x.unsqueeze(0) if is_step else x
         state: list[Any] = []
         if first is not None:
@@ -451,12 +444,6 @@ class Recurrent(nn.Module):
             f"  runs as    {chosen}: {dispatch.BACKENDS[chosen].description}, {times} a call",
         ]
         lines += [f"  not as     {name}: {reason}" for name, reason in reasons.items()]
-        if fused.takes_steps(self._like) and self.backend in ("auto", "torch"):
-            rows, in_training = map(max, zip(*[one.few for one in self._pass_of.values()], strict=True))
-            if in_training:
-                lines.append(
-                    f"  one step   of up to {in_training} sequences in training, {rows} otherwise: torch's own"
-                )
         lines += [f"  note       {note}" for note in team.notes() if self._like.device.type == "cpu"]
         return "\n".join(lines)
 

@@ -42,7 +42,7 @@ def test_a_vector_of_another_shape_is_one_sentence():
 def test_the_operator_of_compiled_graphs_is_given_no_other_shape():
     rnn, x = sl.Recurrent(sl.cells.vanilla, 3, 4), torch.randn(5, 2, 3)
     weights = [torch.randn(3, 4), *[*rnn.parameters()][1:]]
-    options = None, None, False, 0, None, False, False, False
+    options = None, None, False, 0, None, False, "batch", False
     with pytest.raises(ArgumentError, match=r"'W_xh' of vanilla must be of shape \(4, 3\), .* Got \(3, 4\) instead"):
         torch.ops.selfloop.forward(rnn.cell.graph.text, x, [torch.zeros(2, 4)], weights, *options)
 

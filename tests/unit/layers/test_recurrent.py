@@ -173,8 +173,7 @@ Recurrent(lstm, 3 → 4) on cpu, float16, backend='auto'
         lambda: sl.RNN(3, 4).explain(),
         """\
 RNN(vanilla, 3 → 4) on cpu, float32, backend='auto'
-  runs as    native: machine code compiled for this cell and processor, 1 time a call
-  one step   of up to 8 sequences in training, 0 otherwise: torch's own""",
+  runs as    native: machine code compiled for this cell and processor, 1 time a call""",
     ),
     (
         lambda: lstm(backend="interpret").explain(),

@@ -14,6 +14,7 @@ from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
 from selfloop.compiler.cpu.emit.add_rows import emit_add, emit_add_rows
 from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
+from selfloop.compiler.cpu.emit.gemv import NAMES, emit_gemv
 from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
@@ -98,22 +99,22 @@ class Kernels:
         """Where a kernel starts. It is compiled when this is first asked for: few callers need all of them."""
         if name not in self._addresses:  # asked for at every call
             names = next(module for module in _MODULES if name in module)
-            tiles = [(f"tile {tile}", partial(emit_tile, tile=tile, target=self.target)) for tile in self._tiles(names)]
+            called = [(f"{name} {key}", write) for name, key, write in self._called(names)]
             key = f"{' '.join(names)} {self.description}"
-            code = build(key, self.target, self._emit(names), tiles, self._patience)
+            code = build(key, self.target, self._emit(names), called, self._patience)
             self._codes.append(code)
             self._addresses.update({own: code.address(own) for own in names if getattr(self, own) is not None})
         return self._addresses[name]
 
     def emit(self, *names: str) -> Emit:
-        """What writes these kernels into a module, and the tiles that they call."""
+        """What writes these kernels into a module, and the functions that they call."""
         write_kernels = self._emit(names)
 
         def write(module: ir.Module) -> None:
             write_kernels(module)
-            for tile in self._tiles(names):
-                emit_tile(module, tile, self.target)
-                module.globals[tile.name].linkage = "internal"
+            for name, _, write_called in self._called(names):
+                write_called(module)
+                module.globals[name].linkage = "internal"
 
         return write
 
@@ -128,10 +129,18 @@ class Kernels:
 
         return write
 
-    def _tiles(self, names: Iterable[str]) -> list[Tile]:
-        """The register tiles that these kernels call."""
-        layouts = [layout for name in names if (layout := getattr(self, name)) is not None]
-        return sorted(set().union(*(layout.all_tiles for layout in layouts)), key=str)
+    def _called(self, names: Iterable[str]) -> list[tuple[str, object, Emit]]:
+        """The functions that these kernels call: the name of each, what it depends on, and what writes it."""
+        layouts: list[KernelLayout] = [layout for name in names if (layout := getattr(self, name)) is not None]
+        tiles = sorted(set[Tile]().union(*(layout.all_tiles for layout in layouts)), key=str)
+        found: list[tuple[str, object, Emit]] = [
+            (tile.name, tile, partial(emit_tile, tile=tile, target=self.target)) for tile in tiles
+        ]
+        if any(layout.pitches is not None and layout.panels for layout in layouts):
+            for is_transposed, name in enumerate(NAMES):
+                write = partial(emit_gemv, is_transposed=bool(is_transposed), target=self.target, bits=self.bits)
+                found.append((name, self.bits, write))
+        return found
 
     @cached_property
     def _addresses(self) -> dict[str, int]:
@@ -168,6 +177,7 @@ def compile(
     hoist_above: int | None = HOIST_ABOVE,
     bfloat16: PairProducts | None = None,
     weights: str = "f32",
+    in_place: bool = False,
 ) -> Kernels:
     """The kernels of a cell. They become machine code when their address is first asked for.
 
@@ -182,8 +192,14 @@ def compile(
             at once; None for never.
         bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
         weights: what `infer` reads packed weights as, one of `WEIGHT_FORMS`.
+        in_place: whether products are made row by row of the matrices where they lie, whole and contiguous, and no
+            panels are packed: for calls of few rows.
     """
-    options = bits, most_rows, hoist_above, bfloat16, weights
+    options = bits, most_rows, hoist_above, bfloat16, weights, in_place
+    pitches = None
+    if in_place:
+        shapes = {name: graph.shape_at(name, sizes) for name in graph.params}
+        pitches = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
     lowered = lower(graph, sizes, None if hoist_above is None else hoist_above * 8 // bits)  # in elements
     lanes = target.lanes(bits // 8)
     most_rows = most_rows and min(most_rows, MOST_ROWS)
@@ -195,11 +211,13 @@ def compile(
         target=target,
         bits=bits,
         bfloat16=bfloat16,
-        project=lay_out(project, target, bits, forward, None, bfloat16) if project else None,
-        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16, weights),
-        train=lay_out(lowered.train, target, bits, forward, most_rows, bfloat16),
-        back=lay_out(lowered.back, target, bits, backward, most_rows, bfloat16),
-        input_gradient=lay_out(input_gradient, target, bits, backward, None, bfloat16) if input_gradient else None,
+        project=lay_out(project, target, bits, forward, None, bfloat16, pitches=pitches) if project else None,
+        infer=lay_out(lowered.infer, target, bits, forward, most_rows, bfloat16, weights, pitches),
+        train=lay_out(lowered.train, target, bits, forward, most_rows, bfloat16, pitches=pitches),
+        back=lay_out(lowered.back, target, bits, backward, most_rows, bfloat16, pitches=pitches),
+        input_gradient=(
+            lay_out(input_gradient, target, bits, backward, None, bfloat16, pitches=pitches) if input_gradient else None
+        ),
         weight_gradients=_merged(lowered.weight_gradients, cotangent),
         dparam_sizes={field: max(1, size) for field, size in lowered.backward.sizes("dparam").items()},  # 0 is a scalar
         covers_dx=_covers_dx(lowered, graph.shape(graph.input)[0].value(sizes)),

@@ -1,7 +1,7 @@
 """Program -> KernelLayout: where values lie in memory, and what the function is passed.
 
 A kernel is ``void kernel(int64_t *block)``. The argument block has a header of numbers, then the address of each
-buffer, then the address of each packed panel of weights.
+buffer, then the address of each packed panel of weights, or of each matrix.
 """
 
 from collections.abc import Mapping
@@ -92,6 +92,8 @@ class KernelLayout:
         most_rows: for how many sequences it is, if few; each sum then has several accumulators. None for any number.
         bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
         weights: one of `WEIGHT_FORMS`. A tile of a panel with shorter ones begins with its scales, if they have any.
+        pitches: the elements from row to row of each matrix, where products read the matrices as they lie; None where
+            panels are packed.
     """
 
     program: Program
@@ -103,6 +105,7 @@ class KernelLayout:
     most_rows: int | None = None
     bfloat16: PairProducts | None = None
     weights: str = "f32"
+    pitches: Mapping[str, int] | None = None
 
     @property
     def has_tiles(self) -> bool:
@@ -157,13 +160,14 @@ class KernelLayout:
 
     @property
     def all_tiles(self) -> set[Tile]:
-        """The register tiles that are functions; none where AMX multiplies."""
+        """The register tiles that are functions; none where AMX multiplies, or weights are read where they lie."""
         pairs = ((tiling, panel) for tiling in self._tile_loops for panel in tiling.panels)
-        return set() if self.has_tiles else {t for pair in pairs for t in self.tiles(*pair) if not t.is_short}
+        has_none = self.has_tiles or self.pitches is not None
+        return set() if has_none else {t for pair in pairs for t in self.tiles(*pair) if not t.is_short}
 
     @cached_property
     def panels(self) -> tuple[Panel, ...]:
-        """One panel for each matrix that is packed, in the order of the argument block."""
+        """One panel for each matrix, in the order of the argument block where they are packed."""
         return tuple({panel.packed: panel for panel in self.all_panels}.values())
 
     @cached_property
@@ -186,11 +190,11 @@ class KernelLayout:
     @cached_property
     def packing(self) -> Packing:
         """How the weights are packed."""
-        return Packing.of(self.panels, self.target.lanes(self.bits // 8), self.bfloat16)
+        return Packing.of(self.panels if self.pitches is None else (), self.target.lanes(self.bits // 8), self.bfloat16)
 
     @cached_property
     def weight_bytes(self) -> int:
-        """The bytes of packed weights that a step reads."""
+        """The bytes of weights that a step reads."""
         elements = sum(self.depth(p) * len(p.products) * p.size for p in self.panels)
         return elements * (WEIGHT_FORMS[self.weights] or self.bits // 8)
 
@@ -203,6 +207,7 @@ def lay_out(
     most_rows: int | None = None,
     bfloat16: PairProducts | None = None,
     weights: str = "f32",
+    pitches: Mapping[str, int] | None = None,
 ) -> KernelLayout:
     """Give each value its place.
 
@@ -214,6 +219,7 @@ def lay_out(
         most_rows: see KernelLayout.
         bfloat16: see KernelLayout.
         weights: see KernelLayout.
+        pitches: see KernelLayout.
     """
     lanes = target.lanes(bits // 8)
     sizes = _sizes(program)
@@ -225,7 +231,9 @@ def lay_out(
     fields = {**fields, **own}
     offsets = {buffer: of_buffer.offsets for buffer, of_buffer in fields.items()}
     tilings = tuple(
-        tuple(tiling_of(program, loop, target, lanes, offsets, most_rows, bfloat16) for loop in stage)
+        tuple(
+            tiling_of(program, loop, target, lanes, offsets, most_rows, bfloat16, pitches is not None) for loop in stage
+        )
         if isinstance(stage, tuple)
         else ()
         for stage in program.stages
@@ -239,10 +247,14 @@ def lay_out(
         buffers["rounded", ""] = None
     names: list[tuple[str, str]] = [("header", name) for name in HEADER]
     names += sorted(buffers, key=lambda key: (_ORDER.index(key[0]), key[1]))
-    packed = {panel.packed for stage in tilings for tiling in stage for panel in tiling.panels}
-    names += [("panel", str(k)) for k in range(len(packed))]
+    panels = {panel.packed: panel for stage in tilings for tiling in stage for panel in tiling.panels}
+    if pitches is None:
+        names += [("panel", str(k)) for k in range(len(panels))]
+    else:
+        matrices = {matrix.name for panel in panels.values() for term in panel.terms for matrix in term}
+        names += [("matrix", name) for name in sorted(matrices)]
     arguments = {name: k for k, name in enumerate(names)}
-    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16, weights)
+    return KernelLayout(program, target, bits, tilings, arguments, fields, most_rows, bfloat16, weights, pitches)
 
 
 def _sizes(program: Program) -> dict[Location, int]:

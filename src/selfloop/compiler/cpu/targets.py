@@ -16,6 +16,14 @@ from selfloop.errors import BackendError, nearest
 MOST_ROWS = 8
 """Of a register tile."""
 
+GEMV_ROWS = 4
+"""The vectors that a matrix multiplies at a time where it lies. They share what is read, which for one alone takes as
+long as the multiplications."""
+
+GEMV_COLUMNS = 8
+"""Vectors of results that such products have at a time: as many cache lines, side by side, are read of a row of a
+matrix that is multiplied transposed (the backward step of an RNN of 256 units takes 82 µs with 4, 47 with 8 or 16)."""
+
 
 @dataclass(frozen=True)
 class Intrinsic:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
-from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_ROWS, PairProducts, Target
+from selfloop.compiler.cpu.targets import GEMV_COLUMNS, GEMV_ROWS, MOST_ROWS, TILE_ROWS, PairProducts, Target
 from selfloop.compiler.lower.program import Program, TileLoop
 from selfloop.compiler.lower.step import Location, Submatrix
 
@@ -107,6 +107,7 @@ def tiling_of(
     offsets: Offsets,
     most_rows: int | None,
     bfloat16: PairProducts | None,
+    in_place: bool = False,
 ) -> Tiling:
     """The tiles of a loop.
 
@@ -118,6 +119,7 @@ def tiling_of(
         offsets: where the fields of each padded buffer start.
         most_rows: for how many sequences, if few; None for any number.
         bfloat16: how products of numbers that are rounded to bfloat16 are made; None where they are not rounded.
+        in_place: whether weights are read where they lie.
     """
     by_arguments: dict[tuple[int, ...], list[int]] = {}
     for k in loop.products:
@@ -125,7 +127,7 @@ def tiling_of(
     most = max((len(own) for own in by_arguments.values()), default=1)
     has_tiles = bfloat16 is not None and bfloat16.has_tiles
     columns = 2 if has_tiles else target.columns
-    unroll = _unroll(ceil(loop.size / lanes), most, columns)
+    unroll = _unroll(ceil(loop.size / lanes), most, GEMV_COLUMNS if in_place else columns)
     panels = tuple(
         Panel(
             tuple(own),
@@ -137,7 +139,8 @@ def tiling_of(
         for arguments, own in by_arguments.items()
     )
     widest = max((w for panel in panels for w in panel.widths), default=columns)
-    rows = 2 * TILE_ROWS if has_tiles else min(target.rows(widest), most_rows or MOST_ROWS)
+    of_registers = min(target.rows(widest), most_rows or MOST_ROWS)
+    rows = GEMV_ROWS if in_place else 2 * TILE_ROWS if has_tiles else of_registers
     return Tiling(loop, unroll, rows, panels)
 
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from object_files import undefined
+from runnable import RUNNABLE
 
 from selfloop.compiler.cpu.build import build, object_file
 from selfloop.compiler.cpu.emit.function import Function
@@ -123,16 +124,7 @@ def value(word, target, x):
     return out[: len(x)]
 
 
-def runs_here(target):
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SELFLOOP_TARGET", target.name)
-            return host() is target
-    except BackendError:
-        return False
-
-
-@pytest.fixture(params=filter(runs_here, TARGETS), ids=lambda t: t.name)
+@pytest.fixture(params=RUNNABLE, ids=lambda t: t.name)
 def target(request):
     return request.param
 

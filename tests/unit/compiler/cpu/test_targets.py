@@ -15,6 +15,7 @@ from selfloop.compiler.cpu import targets
 from selfloop.compiler.cpu.build import assembly, llvm_ir, object_file
 from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
+from selfloop.compiler.cpu.emit.gemv import emit_gemv
 from selfloop.compiler.cpu.emit.launches import emit_launches
 from selfloop.compiler.cpu.emit.outer_product import emit_outer_product, tiles, workspace
 from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
@@ -81,8 +82,12 @@ def test_what_an_object_file_needs_is_found():
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_training_and_inference_use_the_processors_own_instructions(name):
-    for cell, sizes in ((ZOO["lstm"], {"x": 20, "h": 33}), (ZOO["slstm"], {"x": 3, "h": 4})):
-        kernels = compile(cell.graph, sizes, 32, TARGETS[name], hoist_above=0)
+    for cell, sizes, in_place in (
+        (ZOO["lstm"], {"x": 20, "h": 33}, False),
+        (ZOO["lstm"], {"x": 20, "h": 33}, True),
+        (ZOO["slstm"], {"x": 3, "h": 4}, False),
+    ):
+        kernels = compile(cell.graph, sizes, 32, TARGETS[name], hoist_above=None if in_place else 0, in_place=in_place)
         text = assembly(TARGETS[name], kernels.emit("project", "infer", "train", "back", "input_gradient"))
         assert re.search(MULTIPLY_ADD[name], text)
         assert name not in OTHERS or not re.search(OTHERS[name], text)
@@ -100,6 +105,8 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
         emit_outer_product(module, "outer_product", target, bits)
         emit_stack(module, "stack", target, bits)
         emit_dropout(module, "dropout", target, bits)
+        emit_gemv(module, False, target, bits)
+        emit_gemv(module, True, target, bits)
         emit_average_rows(module, "average_rows", target, bits)
         emit_move_rows(module, "move_rows", target, bits)
         emit_cross_entropy(module, target, bits)

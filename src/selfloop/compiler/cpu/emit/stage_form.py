@@ -46,8 +46,10 @@ class StageForm:
         self._entries.append(("tile loop", tiling.loop.size, tiling.unroll, tiling.rows))
         for panel in tiling.panels:
             arguments = tuple(self._location(at) for at in panel.arguments)
-            name = "panel", str(self._layout.panel_index(panel))
-            weights = self._index(name, self._layout.arguments[name])
+            weights: Hashable = panel.terms
+            if self._layout.pitches is None:
+                name = "panel", str(self._layout.panel_index(panel))
+                weights = self._index(name, self._layout.arguments[name])
             self._entries.append(("panel", arguments, panel.lengths, panel.widths, weights))
             for k in panel.products:
                 self._add(k, "sum")

@@ -8,7 +8,7 @@ for t in begin … end:                       (downwards in the backward step)
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from math import ceil
 
 from llvmlite import ir
@@ -18,6 +18,7 @@ from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
 from selfloop.compiler.cpu.emit.bfloat16 import rounded
 from selfloop.compiler.cpu.emit.function import Function, Index, declared
+from selfloop.compiler.cpu.emit.gemv import declare_gemv
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
 from selfloop.compiler.cpu.emit.products import declare_tile, short_tile
 from selfloop.compiler.cpu.emit.stage_form import StageForm
@@ -131,11 +132,49 @@ class _Stages(Function):
                 with self.loop(0, tiles) as n:
                     low = b.sdiv(self.times(self.rows, n), tiles)
                     high = b.sdiv(self.times(self.rows, self.plus(n, 1)), tiles)
-                    products = self.amx_products if self.layout.has_tiles else self.products
-                    products(tiling, block, low, b.sub(high, low))
+                    self.products_of(tiling, block, low, b.sub(high, low))
                     self.elementwise(stage, tiling, block, here, low, high)
             else:
                 self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
+
+    def products_of(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
+        """The products of a tile, stored in `self.tile`, row by row."""
+        if self.layout.pitches is not None:
+            self.products_in_place(tiling, block, low, height, self.layout.pitches)
+        elif self.layout.has_tiles:
+            self.amx_products(tiling, block, low, height)
+        else:
+            self.products(tiling, block, low, height)
+
+    def products_in_place(
+        self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value, pitches: Mapping[str, int]
+    ) -> None:
+        """The products of a tile, by what `emit.gemv` writes."""
+        b, lanes, columns = self.builder, self.vectors.lanes, _columns(tiling)
+        last = b.sub(self.plus(low, height), self.index(1))  # stands in for the rows beyond it
+        first = self.times(block, tiling.unroll * lanes)
+        units = self.least(tiling.unroll * lanes, b.sub(self.index(tiling.loop.size), first))
+        with self.loop(0, tiling.rows * columns * lanes, lanes) as place:
+            self.store(self.vectors.const(0.0), self.at(self.tile, place))
+        column = 0
+        for panel in tiling.panels:
+            for r in range(tiling.rows):
+                row = self.least(self.plus(low, r), last)
+                for k in range(len(panel.arguments)):
+                    place = self.at(self.row_addresses, k * tiling.rows + r, POINTER)
+                    self.builder.store(self.factor(panel, k, row), place)
+            for k, _ in enumerate(panel.products):
+                result = self.at(self.tile, column * lanes)
+                for term, (length, matrices) in enumerate(zip(panel.lengths, panel.terms, strict=True)):
+                    matrix, rows = matrices[k], self.at(self.row_addresses, term * tiling.rows, POINTER)
+                    gemv = declare_gemv(b.module, matrix.transposed, self.target)
+                    pitch = pitches[matrix.name]
+                    start = self.at(self.bases["matrix", matrix.name], matrix.row * pitch + matrix.column)
+                    start = self.at(start, first if matrix.transposed else self.times(first, pitch))
+                    size = (self.index(length), units) if matrix.transposed else (units, self.index(length))
+                    numbers = self.index(pitch), self.index(columns * lanes), *size, height
+                    b.call(gemv, [start, rows, result, *numbers])
+                column += tiling.unroll
 
     def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
         """The products of a tile, by what `emit.products` writes."""
