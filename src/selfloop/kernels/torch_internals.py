@@ -152,6 +152,13 @@ def hooks_of(module: torch.nn.Module) -> Hooks | None:
     )
 
 
+def remove_pre_hooks(module: torch.nn.Module, kinds: tuple[type, ...]) -> None:
+    """Remove the hooks of these classes that run before a module's calls."""
+    for key, hook in [*module._forward_pre_hooks.items()]:
+        if isinstance(hook, kinds):
+            del module._forward_pre_hooks[key]
+
+
 def is_only_its_class(module: torch.nn.Module) -> bool:
     """Whether a call of a module is no more than the `forward` of its class: it has no hooks and no `forward` of its
     own.

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from catalogue import ANY, WITH_FURTHER_INPUTS
+from made_weights import MADE, changed
 from random_cells import Call
 
 import selfloop as sl
@@ -155,6 +156,18 @@ def test_steps_go_on_where_a_sequence_ends(tmp_path):
         close(got[f"new_state.{name}"], v)
     start = run(made.files[0], x=x, lengths=[0, 0])
     close(start["new_state.c.1"], rnn.c_l1.expand(2, -1))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("made", MADE)
+def test_weights_that_are_made_before_a_call_are_made_for_an_export(made, tmp_path):
+    rnn, x = sl.LSTM(4, 6), torch.randn(5, 1, 4)
+    MADE[made](rnn, "weight_hh_l0")
+    rnn(x)[0].sum().backward()
+    changed(rnn)
+    export_onnx(rnn, tmp_path / "out", name="model")
+    y, _ = rnn.eval()(x)
+    close(run(tmp_path / "out" / "model.onnx", x=x, lengths=[5])["y"], y.detach())
 
 
 def test_further_inputs_are_inputs(tmp_path):

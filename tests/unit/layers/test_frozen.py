@@ -5,23 +5,12 @@ import copy
 import pytest
 import torch
 from catalogue import assert_close
-from torch.nn import utils
-from torch.nn.utils import parametrizations, prune
+from made_weights import MADE, changed
+from torch.nn.utils import prune
 
 import selfloop as sl
-
-MADE = {
-    "pruned": lambda rnn, name: prune.random_unstructured(rnn, name, 0.5),
-    "pruned twice": lambda rnn, name: [prune.random_unstructured(rnn, name, 0.3) for _ in range(2)],
-    "weight norm": utils.weight_norm,
-    "spectral norm": utils.spectral_norm,
-    "parametrised weight norm": parametrizations.weight_norm,
-    "parametrised spectral norm": parametrizations.spectral_norm,
-    "parametrised and pruned": lambda rnn, name: [
-        parametrizations.weight_norm(rnn, name),
-        prune.random_unstructured(rnn, name.replace("hh", "ih" if name[0] == "w" else "xh"), 0.5),
-    ],
-}
+from selfloop import cells, models
+from selfloop.layers.frozen import evaluated
 
 STACKS = {
     "native": (lambda: sl.LSTM(4, 4, 2), "weight_hh_l1"),
@@ -37,13 +26,6 @@ def made_stack(stack, made):
     MADE[made](rnn, name)
     rnn(x)[0].sum().backward()
     return rnn, x
-
-
-def changed(rnn):
-    """As an update of training changes it."""
-    with torch.no_grad():
-        for weight in rnn.parameters():
-            weight.add_(0.1 * torch.randn_like(weight))
 
 
 def assert_steps_as_in_evaluation(stepper, rnn, x):
@@ -89,6 +71,33 @@ def test_a_deep_copy_goes_on_as_the_first_one(stack, made):
     assert_steps_as_in_evaluation(other, other.rnn, x)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("made", MADE)
+def test_a_copy_in_evaluation_has_the_weights_that_a_call_would_see(stack, made):
+    rnn, x = made_stack(stack, made)
+    changed(rnn)
+    before = {key: v.clone() for key, v in rnn.state_dict().items()}
+    copied = evaluated(rnn)
+    for key, v in rnn.state_dict().items():
+        assert torch.equal(v, before[key])
+    assert not copied.training
+    assert_close(copied(x)[0], rnn.eval()(x)[0])
+
+
+def test_a_copied_model_has_them_too():
+    model = models.LanguageModel(11, cells.lstm, embedding_size=4, hidden_size=6).eval()
+    rnn, linear = model.rnn, model.readout
+    prune.random_unstructured(rnn, "W_hh_l0", 0.5)
+    prune.random_unstructured(linear, "weight", 0.5)
+    tokens = torch.randint(11, (5, 2))
+    model(tokens)[0].sum().backward()
+    changed(model)
+    copied = evaluated(model)
+    assert copied.rnn is not rnn
+    assert_close(copied(tokens)[0], model(tokens)[0])
+
+
 def test_a_weight_that_a_strange_hook_may_make_is_refused():
     rnn = sl.LSTM(3, 4)
     weight = rnn.weight_hh_l0.detach()
@@ -101,7 +110,7 @@ def test_a_weight_that_a_strange_hook_may_make_is_refused():
         module.weight_hh_l0 = weight / 2
 
     handle = rnn.register_forward_pre_hook(halve)
-    with pytest.raises(sl.SelfloopError, match=r"'weight_hh_l0' of a Stepper's LSTM .* the hook halve may make"):
+    with pytest.raises(sl.SelfloopError, match=r"'weight_hh_l0' of LSTM .* the hook halve may make"):
         sl.Stepper(rnn)
     handle.remove()
     rnn.register_forward_hook(lambda *_: None)

@@ -39,6 +39,7 @@ from selfloop.exporting.native.packing import rounded
 from selfloop.exporting.native.texts import Meaning
 from selfloop.exporting.web.export import Web
 from selfloop.layers import Recurrent
+from selfloop.layers.frozen import evaluated
 from selfloop.models import ManyToOne
 
 Floats = NDArray[np.float32]
@@ -99,7 +100,7 @@ def export_native(
         ArgumentError: there is no native code for a part of the model, or it is not finite.
         BackendError: what was made does not give selfloop's numbers.
     """
-    module = copy.deepcopy(module).to("cpu", torch.float32).eval()
+    module = evaluated(module).to("cpu", torch.float32)
     if not all(bool(weight.isfinite().all()) for weight in described(module, name, form).weights.values()):
         raise ArgumentError(f"The weights of {_title(module)} are not all finite, so it cannot be exported.")
     module = near(module, form)

@@ -1,6 +1,5 @@
 """A stack as files of ONNX, tried before they are written."""
 
-import copy
 import math
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from selfloop.exporting.exported import Exported, check_folder, check_forward, w
 from selfloop.exporting.onnx.proof import prove
 from selfloop.exporting.onnx.stack import sequence_model, state_shapes, step_model
 from selfloop.layers import Recurrent
+from selfloop.layers.frozen import evaluated
 
 MOST_BYTES = 2**31 - 1
 """Of a file of ONNX, which is one message of protobuf."""
@@ -22,8 +22,9 @@ def export_onnx(rnn: Recurrent, out: str | Path, *, name: str) -> Exported:
     """As `selfloop.exporting.onnx.export_onnx`."""
     folder = Path(out)
     _check(rnn, folder, name)
+    rnn = evaluated(rnn)
     if any(own.dtype in (torch.float16, torch.bfloat16) for own in rnn.parameters()):
-        rnn = copy.deepcopy(rnn).float()
+        rnn = rnn.float()
     whole = sequence_model(rnn, name)
     weights = sum(v.const_value.nbytes for v in whole.graph.initializers.values())
     if weights > MOST_BYTES:

@@ -4,7 +4,6 @@ A part asks the network itself, so the same part gives a file's graph and, of a 
 file is compared with.
 """
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from selfloop.data.text.vocabulary import LONGEST
 from selfloop.exporting.validation_data import Array
 from selfloop.layers import Recurrent, State
 from selfloop.layers.attention import Memory
+from selfloop.layers.frozen import evaluated
 from selfloop.layers.recurrent import stacked
 from selfloop.models import NumberEncoder
 from selfloop.models.decoder import Decoder, DecoderState
@@ -245,7 +245,7 @@ def parts_of(opened: TrainedModel) -> list[Part]:
 
 def copied(opened: Opened, dtype: torch.dtype, backend: str) -> Opened:
     """A copy of a model with numbers of this dtype, whose recurrent stacks this backend runs, on the CPU."""
-    model, inputs = copy.deepcopy(opened.model).cpu().to(dtype), opened.inputs
+    model, inputs = evaluated(opened.model).cpu().to(dtype), opened.inputs
     for module in model.modules():
         if isinstance(module, Recurrent):
             module.backend = backend
