@@ -15,8 +15,9 @@ Glossary, in the order of the levels:
     workspace       memory for values that live for one step
     row             of a buffer or a table: one sequence at one time step
     Program         a Step in stages, each of tile loops or another loop; threads may meet at a barrier after each
-    KernelLayout    where a Program's values lie, how its weights are packed into panels, and its argument block
+    KernelLayout    where a Program's values lie, its argument block, and how weights are packed into panels, if at all
     argument block  the array of 64-bit numbers and addresses that a kernel is passed
+    gemv            a product of a matrix and few vectors, which reads the matrix where it lies: no panel is packed
     register tile   rows × vectors of accumulators that stay in registers for a whole product; a function that knows
                     neither cell nor size, so that a processor compiles each once
     Kernels         the kernels of a cell, forward and backward
