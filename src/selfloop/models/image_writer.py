@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfloop.language import Cell
 from selfloop.layers import Recurrent
-from selfloop.layers.dropout import Dropout
+from selfloop.layers.dropout import Dropout, check_rate
 from selfloop.layers.read_out import ReadOut
 from selfloop.models.decoder import Decoder, DecoderState
 from selfloop.models.one_to_many import OneToMany
@@ -29,6 +29,8 @@ class ImageWriter(nn.Module):
         cell: the recurrence.
         feature_size: features of a place.
         image_dropout: dropout on what the encoder sees.
+        place_dropout: the share of the places that are left out in training, others of each image at each call
+            (PatchDropout, Liu et al. 2023); one is left.
         condition: as in `OneToMany`.
         options: others of `OneToMany`.
 
@@ -49,6 +51,7 @@ class ImageWriter(nn.Module):
         *,
         feature_size: int,
         image_dropout: float = 0.0,
+        place_dropout: float = 0.0,
         condition: str = "attend",
         **options: Any,
     ) -> None:
@@ -56,6 +59,7 @@ class ImageWriter(nn.Module):
         places, features = vision.shape
         self._vision = vision
         self.vision = None if vision.frozen else vision.network
+        self.place_dropout = check_rate("place_dropout", place_dropout)
         self.project = nn.Sequential(Dropout(image_dropout), nn.Linear(features, feature_size), nn.ReLU())
         self.places = nn.Parameter(torch.zeros(places, 1, feature_size)) if condition == "attend" else None
         self.writer = OneToMany(feature_size, vocab_size, cell, condition=condition, **options)
@@ -84,8 +88,15 @@ class ImageWriter(nn.Module):
         """What the decoder is given."""
         grid = seen if self.vision is None else self._vision.grid(seen)
         grid = grid.transpose(0, 1).to(self.writer.decoder.embedding.weight.dtype)
-        features: Tensor = self.project(grid.mean(0) if self.places is None else grid)
-        return features if self.places is None else features + self.places
+        at: Tensor | None = self.places
+        if self.training and self.place_dropout:
+            count, batch, _ = grid.shape
+            left = max(1, round(count * (1 - self.place_dropout)))
+            chosen = torch.rand(count, batch, device=grid.device).topk(left, dim=0).indices
+            grid = grid.gather(0, chosen.unsqueeze(-1).expand(-1, -1, grid.shape[-1]))
+            at = at if at is None else at[chosen].squeeze(2)
+        features: Tensor = self.project(grid.mean(0) if at is None else grid)
+        return features if at is None else features + at
 
     def encode(self, seen: Shaped[Tensor, "B ..."]) -> DecoderState:
         """Take in images: what `step` starts from."""

@@ -68,6 +68,9 @@ class CaptionerOptions(RecurrentOptions):
     hidden_size: int = Field(default=512, gt=0)
     image_dropout: Share = 0.3
     """Dropout on the encoder's output."""
+    place_dropout: Share = 0.0
+    """The share of the image's places that are hidden from the decoder in training, others of each image at each update
+    (PatchDropout, Liu et al. 2023). For photographs; what is said of a drawing may be at one place alone."""
     output_dropout: Share = 0.5
     scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
     """Scheduled sampling: the share of the decoder's inputs that are its own words at the end of training; it grows

@@ -23,7 +23,8 @@ LINES = 200
 
 REGULARISERS = {
     "dropout": (
-        "input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "image_dropout", "weight_drop",
+        "input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "image_dropout", "place_dropout",
+        "weight_drop",
     ),
     "label smoothing": ("label_smoothing",),
     "penalties": ("activity", "slowness"),

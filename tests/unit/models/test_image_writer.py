@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from selfloop import cells
+from selfloop.errors import ArgumentError
 from selfloop.models.image_writer import ImageWriter
 from selfloop.models.vision import Pretrained, SmallVision, Vision
 
@@ -53,6 +54,32 @@ def test_an_encoder_that_is_trained_is_a_part_of_the_model(small, images, condit
     model(images, TARGET).log_softmax(-1).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert any(name.startswith("vision.") for name in model.state_dict())
+
+
+@conditions
+def test_places_are_left_out_in_training_alone_others_of_each_image(frozen, condition):
+    seen = torch.randn(3, 24, 5)
+    model = make(frozen, condition, place_dropout=0.4)
+    whole = make(frozen, condition).features(seen)
+    torch.testing.assert_close(model.eval().features(seen), whole)
+    features = model.train().features(seen)
+    if condition != "attend":
+        assert features.shape == whole.shape
+        assert not torch.allclose(features, whole)
+        return
+    assert features.shape == (14, 3, 10)
+    places = [{(whole[:, b] - own).abs().sum(-1).argmin().item() for own in features[:, b]} for b in range(3)]
+    assert [len(own) for own in places] == [14, 14, 14]
+    assert places[0] != places[1]
+    for b in range(3):
+        for own in features[:, b]:
+            assert torch.isclose(whole[:, b], own, atol=1e-6).all(-1).any()
+
+
+def test_one_place_is_left_at_least(frozen):
+    assert make(frozen, place_dropout=0.99).features(torch.randn(3, 24, 5)).shape == (1, 3, 10)
+    with pytest.raises(ArgumentError, match=r"The 'place_dropout' must be a share of at least 0 and below 1. Got 1"):
+        make(frozen, place_dropout=1.0)
 
 
 def test_of_a_frozen_one_the_model_takes_what_it_has_seen(frozen, images):
