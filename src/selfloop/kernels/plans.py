@@ -16,7 +16,7 @@ from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.call import Call, Form
 from selfloop.kernels.command_buffer import CommandBuffer
 from selfloop.kernels.memory import Memory
-from selfloop.kernels.problem import Problem, check_shape
+from selfloop.kernels.problem import FEW, KINDS, Problem, check_shape
 from selfloop.kernels.ragged import Rows, arrange
 from selfloop.kernels.recording import Signature
 from selfloop.kernels.weight_gradients import is_covered
@@ -276,7 +276,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
     first = () if form.starts_at_zero else problem.state
     x = contiguous_rows(problem.x)
     is_read = [x is problem.x, *[s.is_contiguous() for s in first]]
-    may_stride = not reads_in_place(problem)
+    may_stride = kernels.infer.pitches is None
     is_read += [(w.dim() == 2 and may_stride) or w.is_contiguous() for w in call.weights]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
     is_small = _is_small(rows, kernels)
@@ -425,11 +425,6 @@ def kernels_of(problem: Problem) -> Kernels:
     return _kernels(problem.graph.text, problem.shapes, bits, host_target(), problem.kind, rounds)
 
 
-def reads_in_place(problem: Problem) -> bool:
-    """Whether kernels read matrices where they lie, which must be contiguous."""
-    return problem.kind == "step" and not problem.bfloat16
-
-
 @lru_cache(maxsize=256)
 def _kernels(
     cell: str,
@@ -441,9 +436,11 @@ def _kernels(
 ) -> Kernels:
     graph, sizes = Graph.read(cell), sizes_of(cell, shapes)
     match kind:
-        case "step" if bfloat16 is None:
-            return compile(graph, sizes, bits, target, most_rows=1, hoist_above=None, in_place=True)
+        case "step":
+            options: dict[str, Any] = {"bfloat16": bfloat16, "in_place": bfloat16 is None}
+            return compile(graph, sizes, bits, target, most_rows=FEW, hoist_above=None, **options)
         case "sequence":  # the products of the input have as many rows as steps, those of the state one
             return compile(graph, sizes, bits, target, most_rows=1, hoist_above=0, bfloat16=bfloat16)
-        case _:
+        case "batch":
             return compile(graph, sizes, bits, target, bfloat16=bfloat16)
+    raise ValueError(f"the kind of kernels must be one of {', '.join(KINDS)}, and is {kind!r}")

@@ -204,14 +204,15 @@ def has_tangent(tensors: Iterable[Tensor]) -> bool:
 
 KINDS = ("batch", "sequence", "step")
 """Kernels for any number of sequences; for one, whose sums have several accumulators; and for one step of few
-sequences, which reads matrices where they lie: packing them would take longer than the products."""
+sequences. In float32 and float64 the last read matrices where they lie: packing them would take longer than the
+products."""
 
 FEW = 8
 """The most sequences of a step for which matrices are not packed."""
 
 
 def kind_of(x: Float[Tensor, "T B I"]) -> str:
-    """The kind of kernels that an input needs; in a trace, which is for batches of other sizes, that for any."""
+    """The kind of kernels that an input needs; in a trace that for any, unless its sizes are fixed at one."""
     if torch.compiler.is_compiling():
         if not guard_or_false(x.shape[1] == 1):
             return "batch"

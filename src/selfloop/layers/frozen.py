@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -33,8 +32,8 @@ def weights_now(rnn: Recurrent) -> list[dict[str, Tensor]]:
 
 
 def evaluated(module: Module) -> Module:
-    """A copy of a module in evaluation: its stacks have the weights that a call would see now as parameters, and of
-    other modules torch's hooks have made the weights anew.
+    """A copy of a module in evaluation. What torch's hooks and parametrisations make is a parameter, as a call now would
+    see it.
 
     Args:
         module: a stack, or a model with stacks.
@@ -46,53 +45,70 @@ def evaluated(module: Module) -> Module:
     known: dict[int, object] = {id(rnn): frozen(rnn, weights_now(rnn)) for rnn in stacks}
     copied = copy.deepcopy(module, made_tensors(module) | known).eval()
     for own in copied.modules():
-        if isinstance(own, Recurrent):
-            remove_pre_hooks(own, MAKERS)
-        else:
-            _make_weights(own)
+        _settle(own)
     return copied
 
 
 def frozen(rnn: Recurrent, weights: Sequence[Mapping[str, Tensor]]) -> Recurrent:
     """A copy of a stack in evaluation that has these weights, by the cell's names at each layer, as parameters."""
     copied = _copy(rnn)
-    if parametrize.is_parametrized(copied):  # torch's own way out changes the class, which is that of `rnn`, too
-        copied.__class__ = parametrize.type_before_parametrizations(copied)
-        del copied.parametrizations
-    for name in filter(partial(hasattr, copied), _names(copied)):
-        delattr(copied, name)
+    _settle(copied)
     for one, own in zip(copied._pass_of.values(), weights, strict=True):
         for of_cell, names in one.weights.items():
             for k, name in enumerate(names):  # the first one of a sum is all of it
-                value = own[of_cell].detach().clone() if k == 0 else own[of_cell].new_zeros(own[of_cell].shape)
-                copied.register_parameter(name, nn.Parameter(value, requires_grad=False))
+                _replace(copied, name, own[of_cell] if k == 0 else own[of_cell].new_zeros(own[of_cell].shape))
     return copied
+
+
+def _settle(module: nn.Module) -> None:
+    """Make parameters of what torch's hooks and parametrisations make of others, as it is now, and end their work."""
+    makers = [hook for hook in _before(module) if isinstance(hook, MAKERS)]
+    for hook in makers:
+        hook(module, ())
+    names = [hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name for hook in makers]
+    if parametrize.is_parametrized(module):
+        names += cast(nn.ModuleDict, module.parametrizations).keys()
+    made = {name: getattr(module, name) for name in names}
+    remove_pre_hooks(module, MAKERS)
+    if parametrize.is_parametrized(module):  # torch's own way out changes the class, which is that of the original, too
+        module.__class__ = parametrize.type_before_parametrizations(module)
+        del module.parametrizations
+    for name, value in made.items():
+        _replace(module, name, value)
+
+
+def _replace(module: nn.Module, name: str, value: Tensor) -> None:
+    """Put a parameter, a copy of a tensor, where a parameter or another tensor is."""
+    if hasattr(module, name):
+        delattr(module, name)
+    module.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
 
 
 def _with_made_weights(rnn: Recurrent) -> Recurrent:
     """A copy of a stack in evaluation whose weights torch's hooks have made anew."""
     copied = _copy(rnn)
     plain = {name: v for name in _names(copied) if isinstance(v := vars(copied).get(name), Tensor)}
-    others = _make_weights(copied)
+    others = []
+    for hook in _before(copied):
+        if isinstance(hook, MAKERS):
+            hook(copied, ())
+        else:
+            others.append(hook)
     for name, v in plain.items():
         if others and vars(copied)[name] is v:
             called = getattr(others[0], "__name__", type(others[0]).__name__)
             raise ArgumentError(
                 f"The '{name}' of {rnn._title} must be a parameter, or made by torch's pruning, weight norm, spectral "
-                f"norm or parametrize, where its weights are copied. Got an attribute that the hook {called} may make "
-                "anew before each call; make it by torch.nn.utils.parametrize."
+                f"norm or parametrize, for a Stepper or an export to copy it. Got an attribute that the hook {called} "
+                "may make anew before each call; make it by torch.nn.utils.parametrize."
             )
     return copied
 
 
-def _make_weights(module: nn.Module) -> list[Callable[..., object]]:
-    """Have torch's hooks make a module's weights anew; the other hooks that run before its calls."""
+def _before(module: nn.Module) -> list[Callable[..., Any]]:
+    """The hooks that run before a module's calls."""
     hooks = hooks_of(module)
-    before = [hook for hook, _ in hooks.before] if hooks else []
-    for hook in before:
-        if isinstance(hook, MAKERS):
-            hook(module, ())
-    return [hook for hook in before if not isinstance(hook, MAKERS)]
+    return [hook for hook, _ in hooks.before] if hooks else []
 
 
 def made_tensors(module: nn.Module) -> dict[int, object]:

@@ -14,7 +14,9 @@ import torch
 from catalogue import EVERY_CELL, STAGES
 from exported_models import EVERY, varied
 from llvmlite import ir
+from made_weights import changed
 from object_files import undefined
+from torch.nn.utils import parametrizations, prune
 
 import selfloop as sl
 from selfloop import SelfloopError, cells, models
@@ -141,6 +143,20 @@ def twice(x, h, *, W=sl.param("h x"), U=sl.param("h h"), V=sl.param("h h+x"), b=
 def test_a_matrix_that_multiplies_in_two_sums_has_one_value(form):
     difference, rounding = numbers_of(varied(sl.Recurrent(twice, 5, 20)), form=form)
     assert difference <= rounding
+
+
+@pytest.mark.parametrize("form", ["f32", "int8"])
+def test_weights_that_are_made_before_a_call_are_made_for_an_export(form):
+    model = varied(models.LanguageModel(23, cells.gru, embedding_size=9, hidden_size=19))
+    prune.random_unstructured(model.rnn, "W_hh_l0", 0.5)
+    parametrizations.weight_norm(model.readout)
+    tokens = torch.randint(23, (5, 2))
+    model(tokens)[0].sum().backward()
+    changed(model)
+    if form == "f32":
+        torch.testing.assert_close(native.near(model, form)(tokens)[0], model.eval()(tokens)[0])
+    difference, allowed = numbers_of(model, form=form)
+    assert difference <= allowed
 
 
 def test_shorter_weights_are_shorter(tmp_path):

@@ -70,6 +70,8 @@ RULES = (
 CALLS = {
     "lstm": ("lstm", {}, {}),
     "gru, batch of one": ("gru", {"B": 1}, {}),
+    "lstm, one step": ("lstm", {"T": 1}, {}),
+    "gru, one step of one": ("gru", {"T": 1, "B": 1}, {}),
     "waves, ragged, recompute": ("waves", {"recompute": 3}, {"lengths": [4, 0]}),
     "leaky, without weights": ("leaky", {}, {}),
     "random, resets": (noisy, {}, {"lengths": [3, 4], "resets": torch.arange(8).view(4, 2) % 3 == 1}),
@@ -79,10 +81,10 @@ CALLS = {
 
 def call_of(name):
     cell, options, call = CALLS[name]
-    dtype, B = options.get("dtype", torch.float64), options.get("B", 2)
-    options = {k: v for k, v in options.items() if k != "B"} | {"dtype": dtype, "backend": "native"}
+    dtype, T, B = options.get("dtype", torch.float64), options.get("T", 4), options.get("B", 2)
+    options = {k: v for k, v in options.items() if k not in "TB"} | {"dtype": dtype, "backend": "native"}
     rnn = sl.Recurrent(cell, 3, 4, **options) if cell is noisy else ENTRIES[cell].layer(**options)
-    x = torch.randn((B, 4, 3) if rnn.batch_first else (4, B, 3), dtype=dtype, requires_grad=True)
+    x = torch.randn((B, T, 3) if rnn.batch_first else (T, B, 3), dtype=dtype, requires_grad=True)
     return rnn, x, call
 
 

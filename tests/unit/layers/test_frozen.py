@@ -98,6 +98,17 @@ def test_a_copied_model_has_them_too():
     assert_close(copied(tokens)[0], model(tokens)[0])
 
 
+def test_a_copy_has_the_learnt_start_that_a_call_would_see():
+    rnn, x = sl.Recurrent(cells.lstm, 3, 4, learn_state=True), torch.randn(5, 1, 3)
+    prune.random_unstructured(rnn, "h_l0", 0.5)
+    changed(rnn)
+    rnn(x)[0].sum().backward()
+    changed(rnn)
+    copied = evaluated(rnn)
+    assert_close(copied(x)[0], rnn.eval()(x)[0])
+    assert {name for name, _ in copied.named_parameters()} >= {"h_l0", "W_hh_l0"}
+
+
 def test_a_weight_that_a_strange_hook_may_make_is_refused():
     rnn = sl.LSTM(3, 4)
     weight = rnn.weight_hh_l0.detach()

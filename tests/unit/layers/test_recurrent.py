@@ -457,7 +457,6 @@ def test_hooks_of_a_step_see_and_change_its_keywords():
 @pytest.mark.parametrize("rows", [1, 5, 9])
 @pytest.mark.parametrize("size", [5, 200])
 def test_a_step_is_the_sequence_whichever_backend_runs_it(ours, rows, size):
-    """Of few sequences it may be torch's function for one step, as a call of one step."""
     x = torch.randn(4, rows, 3, dtype=torch.float64)
     for bias in (True, False):
         rnn = ours(3, size, 2, bias=bias, dtype=torch.float64)

@@ -192,9 +192,10 @@ def compile(
             at once; None for never.
         bfloat16: how products of numbers rounded to bfloat16 are made; None where they are not rounded.
         weights: what `infer` reads packed weights as, one of `WEIGHT_FORMS`.
-        in_place: whether products are made row by row of the matrices where they lie, whole and contiguous, and no
-            panels are packed: for calls of few rows.
+        in_place: whether products read the matrices where they lie, which must be contiguous, and no panels are packed:
+            for calls of few rows. Not in bfloat16.
     """
+    assert not (in_place and bfloat16)
     options = bits, most_rows, hoist_above, bfloat16, weights, in_place
     pitches = None
     if in_place:

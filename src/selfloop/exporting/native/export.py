@@ -185,7 +185,7 @@ def _random(own: Described, seed: int) -> Tensor:
 
 def near(module: Trained, form: str) -> Trained:
     """A copy of a model whose weights have the values that they have in a form."""
-    found = copy.deepcopy(module)
+    found = evaluated(module)
     if form != "f32":
         own = described(found, "model", form)
         rounded(Source(own, "", "").layout, own.weights)

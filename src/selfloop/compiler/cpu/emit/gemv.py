@@ -26,12 +26,13 @@ def declare_gemv(module: ir.Module, is_transposed: bool, target: Target) -> ir.F
     """The function, which is written elsewhere.
 
     ``void gemv(float *A, float *x[GEMV_ROWS], float *y, sizes…)`` takes a matrix of m rows and n columns, the
-    elements of a row side by side, and the addresses of the vectors, those beyond `height` too. The sizes are intptr_t:
+    elements of a row side by side, the addresses of GEMV_ROWS vectors, and room for as many results, whatever `height`
+    is: what is computed of those beyond it means nothing. The sizes are intptr_t:
 
         pitch       the elements from one row of A to the next
         y_pitch     the elements from one result to the next; each has room for whole vectors
         m, n        of A
-        height      how many vectors there are
+        height      how many vectors are meant
     """
     index = ir.IntType(target.index_bits)
     function = declared(module, NAMES[is_transposed], [POINTER, POINTER, POINTER, *[index] * 5])
@@ -156,7 +157,8 @@ class _Columns(_Gemv):
 
     def write_rows(self, given: Sequence[ir.Value]) -> None:
         """As many rows of A as registers hold factors of, then those that are left."""
-        together = max(1, min(ROWS, self.target.registers // 2 // len(given)))
+        factors = min(ROWS, self.target.registers // 2 // len(given))
+        together = 1 << max(1, factors).bit_length() - 1
         whole = self.builder.and_(self.m, self.index(-together))
         with self.loop(0, whole, together) as k:
             self.some(given, k, together)

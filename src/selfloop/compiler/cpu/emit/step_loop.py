@@ -2,7 +2,7 @@
 
 for t in begin … end:                       (downwards in the backward step)
     for stage in stages:
-        tile loop: for each block of units, for each tile of rows: products in registers, then the rest
+        tile loop: for each block of units, for each tile of rows: the products, then the rest
         or reduction loop: for each row, sweeps over the vectors
         barrier
 """
