@@ -32,8 +32,8 @@ def weights_now(rnn: Recurrent) -> list[dict[str, Tensor]]:
 
 
 def evaluated(module: Module) -> Module:
-    """A copy of a module in evaluation. What torch's hooks and parametrisations make is a parameter, as a call now would
-    see it.
+    """A copy of a module in evaluation. What hooks of torch and parametrisations make is a parameter, as a call would
+    see it now.
 
     Args:
         module: a stack, or a model with stacks.
