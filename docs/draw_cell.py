@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-RESULT = HERE.parent / "benchmarks" / "results" / "bench.txt"
+RESULT = HERE.parent / "benchmarks" / "results" / "bench_sapphire_rapids.txt"
 
 OURS, PEER = "#0072B2", "#BBBBBB"
 
