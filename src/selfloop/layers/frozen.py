@@ -62,9 +62,7 @@ def frozen(rnn: Recurrent, weights: Sequence[Mapping[str, Tensor]]) -> Recurrent
 
 def _settle(module: nn.Module) -> None:
     """Make parameters of what torch's hooks and parametrisations make of others, as it is now, and end their work."""
-    makers = [hook for hook in _before(module) if isinstance(hook, MAKERS)]
-    for hook in makers:
-        hook(module, ())
+    makers, _ = _make_weights(module)
     names = [hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name for hook in makers]
     if parametrize.is_parametrized(module):
         names += cast(nn.ModuleDict, module.parametrizations).keys()
@@ -88,12 +86,7 @@ def _with_made_weights(rnn: Recurrent) -> Recurrent:
     """A copy of a stack in evaluation whose weights torch's hooks have made anew."""
     copied = _copy(rnn)
     plain = {name: v for name in _names(copied) if isinstance(v := vars(copied).get(name), Tensor)}
-    others = []
-    for hook in _before(copied):
-        if isinstance(hook, MAKERS):
-            hook(copied, ())
-        else:
-            others.append(hook)
+    _, others = _make_weights(copied)
     for name, v in plain.items():
         if others and vars(copied)[name] is v:
             called = getattr(others[0], "__name__", type(others[0]).__name__)
@@ -105,10 +98,14 @@ def _with_made_weights(rnn: Recurrent) -> Recurrent:
     return copied
 
 
-def _before(module: nn.Module) -> list[Callable[..., Any]]:
-    """The hooks that run before a module's calls."""
+def _make_weights(module: nn.Module) -> tuple[list[Any], list[Callable[..., Any]]]:
+    """Have torch's hooks make a module's weights anew; these hooks, and the others that run before its calls."""
     hooks = hooks_of(module)
-    return [hook for hook, _ in hooks.before] if hooks else []
+    before = [hook for hook, _ in hooks.before] if hooks else []
+    makers = [hook for hook in before if isinstance(hook, MAKERS)]
+    for hook in makers:
+        hook(module, ())
+    return makers, [hook for hook in before if not isinstance(hook, MAKERS)]
 
 
 def made_tensors(module: nn.Module) -> dict[int, object]:

@@ -4,6 +4,7 @@ Packing a matrix reads and writes it once, which takes longer than a product of 
 no cell and no size, so that a processor compiles them once.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from llvmlite import ir
@@ -46,7 +47,7 @@ def emit_gemv(module: ir.Module, is_transposed: bool, target: Target, bits: int)
     (_Columns if is_transposed else _Rows)(module, NAMES[is_transposed], target, bits).write()
 
 
-class _Gemv(Function):
+class _Gemv(Function, ABC):
     def __init__(self, module: ir.Module, name: str, target: Target, bits: int) -> None:
         super().__init__(module, name, target, bits)
         self.matrix, self.table, self.y, self.pitch, self.y_pitch, self.m, self.n, self.height = self.function.args
@@ -65,9 +66,9 @@ class _Gemv(Function):
         for count, case in enumerate(cases[:-1], start=1):
             switch.add_case(self.index(count), case)
 
+    @abstractmethod
     def write_rows(self, given: Sequence[ir.Value]) -> None:
         """The products of the vectors at these addresses."""
-        raise NotImplementedError
 
     def line(self, k: Index) -> ir.Value:
         """The address of a row of A."""
