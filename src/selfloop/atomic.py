@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from selfloop.errors import ArgumentError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -42,6 +44,15 @@ def check_replacing(path: Path) -> None:
     trial = folder / _beside(path)
     trial.touch(exist_ok=False)
     trial.unlink()
+
+
+@contextmanager
+def named_by_user(path: Path) -> Iterator[None]:
+    """Within it, that a file which the user has named cannot be written is an ArgumentError."""
+    try:
+        yield
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:

@@ -11,11 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from selfloop.atomic import replacing
+from selfloop.atomic import named_by_user, replacing
 from selfloop.bench.cases import Case
 from selfloop.bench.rows import Row
 from selfloop.bench.timing import Spread
-from selfloop.errors import ArgumentError
 
 # Of Okabe and Ito's colours, which colour-blind readers can tell apart; light enough to show a dark line on them.
 FASTER, SLOWER, INK, PALE = "#56B4E9", "#E69F00", "#222222", "#767676"
@@ -59,11 +58,8 @@ def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
         tall = LINE * len(lines)
         place = (step * number + MARGIN + LABELS) / width, (height - ABOVE - tall) / height
         _column(figure.add_axes((*place, BARS / width, tall / height)), lines, limits)
-    try:
-        with replacing(path) as file:
-            figure.savefig(file, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.") from None
+    with named_by_user(path), replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower())
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Line]]:

@@ -1,15 +1,12 @@
 """``selfloop evaluate RUN [DATA]``."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from selfloop.cli.open_run import Header, Id, OwnCell, OwnEncoder, Set, SkipBad
-from selfloop.errors import ArgumentError
 
 
 def evaluate(
@@ -69,7 +66,7 @@ def evaluate(
 
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
-    from selfloop.atomic import check_replacing
+    from selfloop.atomic import check_replacing, named_by_user
     from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
@@ -81,7 +78,7 @@ def evaluate(
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )
     if predictions is not None:
-        with _written(predictions):
+        with named_by_user(predictions):
             check_replacing(predictions)
         if target is None:
             needs = "evaluate --predictions", Predicts
@@ -99,7 +96,7 @@ def evaluate(
     tell_left_out(bad)
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
-        with _written(predictions):
+        with named_by_user(predictions):
             save_table(predictions, rows)
     unit = f"{kind.unit}s"
     if as_json:
@@ -128,12 +125,3 @@ def evaluate(
             console.print(classes)
         if mistakes := score.mistakes():
             show_mistakes(console, mistakes, PARTS.get(name, name))
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Within it, a file that cannot be written is an ArgumentError."""
-    try:
-        yield
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be written ({error.strerror}): name another file.") from error

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from numpy.typing import ArrayLike
 
-from selfloop.atomic import check_replacing, replacing
+from selfloop.atomic import check_replacing, named_by_user, replacing
 from selfloop.errors import ArgumentError
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -99,11 +99,8 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         FigureCanvasAgg(figure)
         yield figure
         picture = figure.picture(path.suffix[1:].lower())
-    try:
-        with replacing(path) as file:
-            file.write(picture)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    with named_by_user(path), replacing(path) as file:
+        file.write(picture)
 
 
 def check_picture(path: str | Path) -> None:
@@ -113,10 +110,8 @@ def check_picture(path: str | Path) -> None:
         ArgumentError: the path is no picture's, or cannot be written.
     """
     path = _picture(path)
-    try:
+    with named_by_user(path):
         check_replacing(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
 
 def _picture(path: str | Path) -> Path:
@@ -124,10 +119,6 @@ def _picture(path: str | Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"The picture must end in {', '.join(SUFFIXES)}. Got '{path.name}' instead.")
     return path
-
-
-def _unwritable(path: Path, error: OSError) -> ArgumentError:
-    return ArgumentError(f"The picture '{path}' cannot be written: {error.strerror}.")
 
 
 def text_width(text: str, size: float) -> float:
@@ -169,11 +160,8 @@ def beside(picture: str | Path, arrays: Mapping[str, ArrayLike], about: Mapping[
     """
     path = Path(picture).with_suffix(".npz")
     lines = "\n".join(f"{name}: {about[name]}" for name in arrays)
-    try:
-        with replacing(path) as file:
-            np.savez_compressed(file, allow_pickle=False, about=np.array(lines), **dict(arrays))
-    except OSError as error:
-        raise ArgumentError(f"The data '{path}' cannot be written: {error.strerror}.") from None
+    with named_by_user(path), replacing(path) as file:
+        np.savez_compressed(file, allow_pickle=False, about=np.array(lines), **dict(arrays))
     return path
 
 

@@ -13,6 +13,9 @@ from selfloop.kernels.torch_internals import check_of, is_forward_mode, is_jit_t
 MOST = 16
 """Plans that are kept for one layer and direction."""
 
+MOST_BYTES = 1 << 19
+"""Of the command buffers of such a plan: a thousand rows of an LSTM."""
+
 
 class _Recent(NamedTuple):
     form: Form
@@ -44,8 +47,8 @@ class RecentPlans:
         return used_now(known.plan) if known.check(*tensors) else None
 
     def keep(self, call: Call, tensors: Sequence[Tensor], plan: Plan) -> None:
-        """Keep the plan of a call that takes microseconds, where a key is a large part of it."""
-        if plan.is_short and not _is_ragged(call):
+        """Keep the plan of a call so small that a key is a part of it which can be felt."""
+        if plan.bytes <= MOST_BYTES and not _is_ragged(call):
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[_key(call)] = _Recent(call.form, check_of(tensors), plan)

@@ -109,7 +109,7 @@ def test_evaluate_keeps_predictions_of_any_data(place, selfloop, tmp_path, monke
 def test_predictions_that_cannot_be_written_are_one_sentence(place, selfloop, tmp_path):
     (tmp_path / "file").write_text("")
     said = selfloop("evaluate", place / "classify", "--predictions", tmp_path / "file" / "said.csv")
-    assert said.status == 2 and "name another file" in said.err and "Traceback" not in said.err
+    assert said.status == 2 and "choose another place" in said.err and "Traceback" not in said.err
 
 
 def test_rows_of_several_files_have_the_columns_of_all(tmp_path):

@@ -98,7 +98,7 @@ def test_a_failed_check_is_a_row_and_the_status(selfloop, monkeypatch):
         (["--plot", "ratios.txt"], "The picture must end in .png, .svg, .pdf. Got 'ratios.txt' instead."),
         (
             ["--plot", f"{__file__}/ratios.png"],
-            f"The picture '{__file__}/ratios.png' cannot be written: Not a directory.",
+            f"{__file__}/ratios.png cannot be written (Not a directory): choose another place.",
         ),
     ],
 )

@@ -111,7 +111,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(words, file, 
 def test_a_folder_for_pictures_that_cannot_be_made_is_refused_before_anything_is_read(runs, selfloop, tmp_path):
     (tmp_path / "file").touch()
     said = selfloop("inspect", runs["label"], "gone", "--out", tmp_path / "file" / "x").sentence
-    assert "gates.png' cannot be written: Not a directory." in said
+    assert "gates.png cannot be written (Not a directory): choose another place." in said
 
 
 @pytest.mark.parametrize("words", ["predict label", "evaluate label", "evaluate translate a.en", "inspect label"])

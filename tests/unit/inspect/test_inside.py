@@ -392,5 +392,5 @@ def test_the_picture_of_memory_names_what_is_used(tmp_path):
 
 def test_data_that_cannot_be_written_are_said(tmp_path):
     (tmp_path / "m.npz").mkdir()
-    with pytest.raises(ArgumentError, match=r"m\.npz' cannot be written"):
+    with pytest.raises(ArgumentError, match=r"m\.npz cannot be written"):
         draw_memory(memory(counting(8), 40), tmp_path / "m.png")

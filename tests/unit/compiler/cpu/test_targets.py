@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from combinations import some
 from llvmlite import ir
 from object_files import undefined
 
@@ -57,9 +58,8 @@ def sizes_of(graph):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_object_files_of_every_cell_need_nothing_from_elsewhere(name):
-    for cell in ZOO.values():
-        if cell.graph.varying_matrix is not None:
-            continue  # which is not compiled
+    compiled = [cell for cell in ZOO.values() if cell.graph.varying_matrix is None]
+    for cell in some(compiled, [*TARGETS].index(name), 4):
         code = emit_object(cell.graph, sizes_of(cell.graph), TARGETS[name])
         assert not undefined(code), cell.name
 

@@ -8,30 +8,21 @@ for t in begin … end:                       (downwards in the backward step)
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from math import ceil
 
 from llvmlite import ir
 
-from selfloop.compiler.cpu.emit.amx import Block, Term, TileRegisters
 from selfloop.compiler.cpu.emit.barrier import Barrier
 from selfloop.compiler.cpu.emit.bernoulli import bernoulli
-from selfloop.compiler.cpu.emit.bfloat16 import rounded
-from selfloop.compiler.cpu.emit.function import Function, Index, declared
-from selfloop.compiler.cpu.emit.gemv import declare_gemv
+from selfloop.compiler.cpu.emit.function import Index, declared
 from selfloop.compiler.cpu.emit.operations import OPERATIONS
-from selfloop.compiler.cpu.emit.products import declare_tile, short_tile
 from selfloop.compiler.cpu.emit.stage_form import StageForm
-from selfloop.compiler.cpu.emit.vectors import I8, I16, POINTER
-from selfloop.compiler.cpu.layout import (
-    PADDED_BUFFERS,
-    RANDOM_TABLES,
-    ROW_TABLES,
-    STEP_BUFFERS,
-    KernelLayout,
-)
-from selfloop.compiler.cpu.targets import MOST_ROWS, TILE_DEPTH, TILE_ROWS
-from selfloop.compiler.cpu.tiles import Panel, Tiling, padded
+from selfloop.compiler.cpu.emit.stage_memory import Row
+from selfloop.compiler.cpu.emit.stage_products import StageProducts, columns_of
+from selfloop.compiler.cpu.emit.vectors import POINTER
+from selfloop.compiler.cpu.layout import PADDED_BUFFERS, KernelLayout
+from selfloop.compiler.cpu.tiles import Panel, Tiling
 from selfloop.compiler.lower.operations import OPERATIONS as LOWERED
 from selfloop.compiler.lower.operations import Operation
 from selfloop.compiler.lower.program import ReductionLoop
@@ -43,58 +34,18 @@ def emit_step_loop(module: ir.Module, name: str, layout: KernelLayout, is_revers
     _StepLoop(module, name, layout).write(is_reversed)
 
 
-class _Row:
-    """One sequence at one time step: its index in the batch, and its index in tables and buffers of all steps."""
-
-    def __init__(self, in_batch: ir.Value, in_all: ir.Value) -> None:
-        self.in_batch, self.in_all = in_batch, in_all
-
-
-class _Stages(Function):
+class _Stages(StageProducts):
     """What stages of a kernel are written with.
 
     Attributes:
-        layout: the kernel's.
-        start: the first row of this thread in tables and buffers of all steps.
-        rows: how many rows of the time step this thread has.
         is_odd: whether it is an odd time step.
     """
 
-    start: ir.Value
-    rows: ir.Value
     is_odd: ir.Value
 
     def __init__(self, module: ir.Module, name: str, layout: KernelLayout) -> None:
-        super().__init__(module, name, layout.target, layout.bits)
-        self.layout, self.program, self.values = layout, layout.program, layout.program.step.values
-        self.bases = _Bases(self)
-        self.arrays: dict[tuple[int, ...], ir.Value] = {}
-        largest = max((t.rows * _columns(t) for stage in layout.tilings for t in stage), default=0)
-        self.tile = self.space(max(1, largest))
-        most = max((len(panel.arguments) for panel in layout.panels), default=0)
-        self.row_addresses = self.builder.alloca(POINTER, size=self.index(max(1, most * MOST_ROWS)))
-        self.first_row, self.end_row, self.row_stride = map(self.header, ("first_row", "end_row", "row_stride"))
-        self.part, self.parts = self.header("part"), self.header("parts")
-        self.amx = TileRegisters(self)
-
-    def header(self, name: str) -> ir.Value:
-        """A number of the argument block's header."""
-        return self.argument(self.layout.arguments["header", name])
-
-    def number_of(self, key: Hashable, number: int) -> Index:
-        """A number by which stages of the same form may differ, see `StageForm`."""
-        del key
-        return number
-
-    def numbers(self, values: tuple[int, ...]) -> ir.Value:
-        """An array of these numbers, on the stack: constants would be memory that WebAssembly has to be given."""
-        if values not in self.arrays:
-            b = self.builder
-            with b.goto_entry_block():
-                self.arrays[values] = b.alloca(self.index, size=self.index(len(values)))
-                for k, value in enumerate(values):
-                    b.store(self.index(value), self.at(self.arrays[values], k, self.index))
-        return self.arrays[values]
+        super().__init__(module, name, layout)
+        self.end_row, self.part, self.parts = map(self.header, ("end_row", "part", "parts"))
 
     def stage(self, number: int) -> None:
         """All loops of a stage."""
@@ -106,11 +57,6 @@ class _Stages(Function):
             self.round(tilings)
         for tiling in tilings:
             self.tile_loop(number, tiling)
-
-    def row(self, k: ir.Value) -> _Row:
-        """The k-th row of this thread at this step."""
-        steps = self.times(k, self.row_stride)
-        return _Row(self.plus(self.first_row, steps), self.plus(self.start, steps))
 
     # Tile loops
 
@@ -137,137 +83,12 @@ class _Stages(Function):
             else:
                 self.elementwise(stage, tiling, block, here, self.index(0), self.rows)
 
-    def products_of(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of a tile, stored in `self.tile`, row by row."""
-        if self.layout.pitches is not None:
-            self.products_in_place(tiling, block, low, height, self.layout.pitches)
-        elif self.layout.has_tiles:
-            self.amx_products(tiling, block, low, height)
-        else:
-            self.products(tiling, block, low, height)
-
-    def products_in_place(
-        self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value, pitches: Mapping[str, int]
-    ) -> None:
-        """The products of a tile, by what `emit.gemv` writes."""
-        b, lanes, columns = self.builder, self.vectors.lanes, _columns(tiling)
-        last = b.sub(self.plus(low, height), self.index(1))  # stands in for the rows beyond it
-        first = self.times(block, tiling.unroll * lanes)
-        units = self.least(tiling.unroll * lanes, b.sub(self.index(tiling.loop.size), first))
-        with self.loop(0, tiling.rows * columns * lanes, lanes) as place:
-            self.store(self.vectors.const(0.0), self.at(self.tile, place))
-        column = 0
-        for panel in tiling.panels:
-            for r in range(tiling.rows):
-                row = self.least(self.plus(low, r), last)
-                for k in range(len(panel.arguments)):
-                    place = self.at(self.row_addresses, k * tiling.rows + r, POINTER)
-                    self.builder.store(self.factor(panel, k, row), place)
-            for k, _ in enumerate(panel.products):
-                result = self.at(self.tile, column * lanes)
-                for term, (length, matrices) in enumerate(zip(panel.lengths, panel.terms, strict=True)):
-                    matrix, rows = matrices[k], self.at(self.row_addresses, term * tiling.rows, POINTER)
-                    gemv = declare_gemv(b.module, matrix.transposed, self.target)
-                    pitch = pitches[matrix.name]
-                    start = self.at(self.bases["matrix", matrix.name], matrix.row * pitch + matrix.column)
-                    start = self.at(start, first if matrix.transposed else self.times(first, pitch))
-                    size = (self.index(length), units) if matrix.transposed else (units, self.index(length))
-                    numbers = self.index(pitch), self.index(columns * lanes), *size, height
-                    b.call(gemv, [start, rows, result, *numbers])
-                column += tiling.unroll
-
-    def products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of a tile, by what `emit.products` writes."""
-        rows = self.row_addresses
-        columns = _columns(tiling)
-        column = 0
-        for panel in tiling.panels:
-            depths, arguments = self.layout.depths(panel), range(len(panel.arguments))
-            tiles = self.layout.tiles(tiling, panel)
-            if tiles[0].is_short:
-                terms = [(self.factor(panel, k, low), depth) for k, depth in zip(arguments, depths, strict=True)]
-            else:
-                with self.loop(0, height) as r:
-                    for k in arguments:
-                        place = self.at(rows, self.plus(r, k * MOST_ROWS), POINTER)
-                        self.builder.store(self.factor(panel, k, self.plus(low, r)), place)
-                sizes = self.numbers((columns, len(depths), *depths))
-            lengths = [self.layout.tile_bytes(sum(depths), width) for width in panel.widths]
-            weights = self.at(self.weights(panel), self.times(block, sum(lengths)), I8)
-            for tile, length in zip(tiles, lengths, strict=True):
-                result = self.at(self.tile, column * self.vectors.lanes)
-                if tile.is_short:
-                    short_tile(self, tile, terms, weights, result)
-                else:
-                    function = declare_tile(self.builder.module, tile, self.target)
-                    self.builder.call(function, [rows, sizes, weights, result, height])
-                weights = self.at(weights, length, I8)
-                column += tile.width
-
-    def weights(self, panel: Panel) -> ir.Value:
-        """The address of a panel."""
-        return self.bases["panel", str(self.layout.panel_index(panel))]
-
-    def rounded_place(self, location: Location, length: int) -> Index:
-        """Where an argument of products lies in a row of those that are rounded to bfloat16, in bytes."""
-        return self.number_of((location, length), self.layout.rounded[0][location, length])
-
-    def factor(self, panel: Panel, k: int, row: ir.Value) -> ir.Value:
-        """The address of the k-th argument of a panel for a row of this thread; in bfloat16 where it was rounded to."""
-        if not self.layout.bfloat16:
-            return self.address_of(panel.arguments[k], self.row(row))
-        _, pitch = self.layout.rounded
-        place = self.plus(self.times(row, pitch), self.rounded_place(panel.arguments[k], panel.lengths[k]))
-        return self.at(self.bases["rounded", ""], place, I8)
-
-    def round(self, tilings: Iterable[Tiling]) -> None:
-        """Round the arguments of a stage's products to bfloat16."""
-        _, pitch = self.layout.rounded
-        panels = [panel for tiling in tilings for panel in tiling.panels]
-        arguments = dict.fromkeys(a for panel in panels for a in zip(panel.arguments, panel.lengths, strict=True))
-        with self.loop(0, self.rows if arguments else 0) as k:
-            line = self.at(self.bases["rounded", ""], self.times(k, pitch), I8)
-            row = self.row(k)
-            for location, length in arguments:
-                source, result = self.address_of(location, row), self.at(line, self.rounded_place(location, length), I8)
-                with self.loop(0, padded(length, TILE_DEPTH), self.vectors.lanes) as lane:
-                    mask = self.first_lanes(self.builder.sub(self.index(length), lane))
-                    value = self.load(self.at(source, lane), mask)
-                    self.builder.store(rounded(self, value), self.at(result, lane, I16), align=2)
-
-    def amx_products(self, tiling: Tiling, block: ir.Value, low: ir.Value, height: ir.Value) -> None:
-        """The products of one or two AMX tiles of rows, in bfloat16."""
-        _, pitch = self.layout.rounded
-        lanes, item = self.vectors.lanes, self.vectors.bytes
-        columns = _columns(tiling)
-        line = self.at(self.bases["rounded", ""], self.times(low, pitch), I8)
-        is_high = self.builder.icmp_signed(">", height, self.index(TILE_ROWS))
-        column = 0
-        for panel in tiling.panels:
-            depth = self.layout.depth(panel)
-            weights = self.at(self.weights(panel), self.times(block, depth * sum(panel.widths) * lanes))
-            for width in panel.widths:
-                terms, done = [], 0
-                for location, length in zip(panel.arguments, panel.lengths, strict=True):
-                    pairs = padded(length, TILE_DEPTH) // 2
-                    rows = Block(self.at(line, self.rounded_place(location, length), I8), pitch)
-                    terms.append(Term(rows, Block(self.at(weights, done * width * lanes), width * lanes * item), pairs))
-                    done += pairs
-                result = Block(self.at(self.tile, column * lanes), columns * lanes * item)
-                with self.builder.if_else(is_high) as (two, one):
-                    with two:
-                        self.amx.products(2, width, terms, result)
-                    with one:
-                        self.amx.products(1, width, terms, result)
-                weights = self.at(weights, depth * width * lanes)
-                column += width
-
     def elementwise(
         self, stage: int, tiling: Tiling, block: ir.Value, here: ir.Value, low: ir.Value, high: ir.Value
     ) -> None:
         """What is computed from the products, vector by vector."""
         v, b = self.vectors, self.builder
-        columns = _columns(tiling)
+        columns = columns_of(tiling)
         column_of: dict[int, int] = {}
         for panel in tiling.panels:
             for k in panel.products:
@@ -305,7 +126,7 @@ class _Stages(Function):
                     self.store_scalar(b.fadd(self.load_scalar(address), result) if s.accumulate else result, address)
 
     def sweep(
-        self, stage: int, row: _Row, sweep: tuple[int, ...], stores: Iterable[Store], scalars: dict[int, ir.Value]
+        self, stage: int, row: Row, sweep: tuple[int, ...], stores: Iterable[Store], scalars: dict[int, ir.Value]
     ) -> dict[int, ir.Value]:
         """Reductions and scans of vectors of one size, in one loop over them; the results of the reductions.
 
@@ -370,54 +191,6 @@ class _Stages(Function):
             value = self.combine(op, value, v.shuffled(value, v.const(op.identity), order))
             distance *= 2
         return value
-
-    # Memory
-
-    def rng_place(self, row: _Row) -> tuple[ir.Value, ir.Value]:
-        """The user's step and row, on which random draws depend."""
-        steps, rows = (self.bases[table, ""] for table in RANDOM_TABLES)
-        addresses = self.at(steps, row.in_all, self.index), self.at(rows, row.in_batch, self.index)
-        step, own = (self.builder.load(address, typ=self.index) for address in addresses)
-        return step, own
-
-    def mask(self, size: int, lane: ir.Value) -> ir.Value | None:
-        """Which lanes of the vector at `lane` are units; None where all are, in every vector."""
-        if size % self.vectors.lanes == 0:
-            return None
-        return self.first_lanes(self.builder.sub(self.index(size), lane))
-
-    def store_vector(self, s: Store, row: _Row, lane: ir.Value, mask: ir.Value | None, result: ir.Value) -> None:
-        """Store the vector at `lane` of a value."""
-        address = self.at(self.address_of(s.location, row), lane)
-        outer = mask if s.location.buffer not in PADDED_BUFFERS else None
-        total = self.builder.fadd(self.load(address, outer), result) if s.accumulate else result
-        self.store(total, address, outer)
-
-    def address_of(self, location: Location, row: _Row) -> ir.Value:
-        """The address of a location for a row."""
-        buffer, name, offset = location
-        if buffer == "param":
-            return self.at(self.bases[buffer, name], offset)
-        if buffer in ROW_TABLES:
-            return self.at(self.address(self.bases[buffer, name], row.in_all), offset)
-        fields = self.layout.fields[buffer]
-        index = row.in_all if buffer in STEP_BUFFERS else row.in_batch
-        place = self.number_of(location, fields.offsets[name, offset])
-        return self.at(self.bases[buffer, ""], self.plus(self.times(index, fields.stride), place))
-
-
-class _Bases:
-    """The addresses in the argument block, each read at the start of the function once it is asked for."""
-
-    def __init__(self, function: _Stages) -> None:
-        self._f = function
-        self._read: dict[tuple[str, str], ir.Value] = {}
-
-    def __getitem__(self, key: tuple[str, str]) -> ir.Value:
-        if key not in self._read:
-            with self._f.builder.goto_entry_block():
-                self._read[key] = self._f.pointer(self._f.layout.arguments[key])
-        return self._read[key]
 
 
 class _StepLoop(_Stages):
@@ -496,11 +269,6 @@ class _StageFunction(_Stages):
         return self.known[key]
 
 
-def _columns(tiling: Tiling) -> int:
-    """The vectors of products that a row of a tile has."""
-    return sum(len(panel.products) for panel in tiling.panels) * tiling.unroll
-
-
 class _Values:
     """The values of one vector of units of one row: loaded where they are stored, else computed, once."""
 
@@ -508,7 +276,7 @@ class _Values:
         self,
         loop: _Stages,
         stage: int,
-        row: _Row,
+        row: Row,
         lane: Index,
         mask: ir.Value | None,
         products: dict[int, Callable[[int], ir.Value]],
