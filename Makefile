@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check recipes fuzz guard docs dist clean
+.PHONY: help demo test thorough check recipes fuzz guard docs dist clean
 
 help:
 	@echo "make demo   install, train a language model on the text inside Python, let it write (5 minutes)"
 	@echo "make test   install what tests need; lint, types, import rules, tests"
+	@echo "make thorough  the same with every combination of cells, targets and forms, of which make test tries some (half an hour)"
 	@echo "make recipes  run the layers in Lightning, Hugging Face's Trainer, skorch, DDP, FSDP2 and the like (3 minutes)"
 	@echo "make fuzz   compare random cells, compiled and interpreted, for an hour"
 	@echo "make guard  run every cell with its memory between pages that nobody may touch"
@@ -34,6 +35,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tested check
 	$(BIN)/pytest -n auto --dist worksteal
+
+thorough: export SELFLOOP_TESTS = all
+thorough: test
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -2,17 +2,24 @@
 
     git worktree add --detach ../before COMMIT
     python benchmarks/before_after.py ../before [lstm gru …] [--rounds 15] [--seconds 0.2]
+    python benchmarks/before_after.py ../before --train 'label DATA --batch-size 32' [--rounds 15] [--steps 400]
 
 Each tree has a process of its own that stays, and only one of them runs at a time. A round times both at one case, the
 one that begins changes from round to round; printed are the median of the times per call, and the median and the
 quartiles of the ratios, after to before. The group `overhead` is a call that computes next to nothing.
+
+With --train a round is `selfloop train` with these words, for so many updates, in each tree; printed is how many
+examples, words or tokens a second each tree trained on, scoring left out.
 """
 
 import argparse
+import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +30,7 @@ import torch
 import selfloop as sl
 from selfloop.bench import CASES, Case
 from selfloop.cells import ZOO
+from selfloop.processors import SPINS
 
 HERE = Path(__file__).resolve().parents[1]
 Call = Callable[[], object]
@@ -81,11 +89,16 @@ def serve() -> None:
         print((time.perf_counter() - start) / int(count), flush=True)
 
 
+def environment_of(root: Path) -> dict[str, str]:
+    """In which Python imports the selfloop of a tree."""
+    return {**os.environ, "PYTHONPATH": str(root / "src")}
+
+
 class Tree:
     """A process that times the calls of a tree."""
 
     def __init__(self, root: Path) -> None:
-        environment = {"GOMP_SPINCOUNT": "300", **os.environ, "PYTHONPATH": str(root / "src")}
+        environment = {"GOMP_SPINCOUNT": SPINS, **environment_of(root)}
         command = [sys.executable, __file__, "--serve", str(root)]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -105,6 +118,8 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", help="of selfloop bench, and overhead; all if none")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each turn")
+    parser.add_argument("--train", metavar="WORDS", help="the words after `selfloop train`")
+    parser.add_argument("--steps", type=int, default=400, help="updates of each run of --train")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
@@ -112,6 +127,9 @@ def main() -> None:
         return
     if not (given.before / "src" / "selfloop").is_dir():
         parser.error(f"{given.before} is no tree of this repository: it has no src/selfloop")
+    if given.train:
+        report_training(given.train, (given.before.resolve(), HERE), given.rounds, given.steps)
+        return
     trees = [Tree(given.before.resolve()), Tree(HERE)]
     print(f"{'':50}{'before':>11}{'after':>11}{'ratio':>8}   quartiles", flush=True)
     for name, case in cases().items():
@@ -124,12 +142,38 @@ def report(name: str, trees: list[Tree], rounds: int, seconds: float) -> None:
     count = max(1, round(seconds / max(tree.time(name, 1) for tree in trees)))
     found = []
     for k in range(rounds):
-        order = (0, 1) if k % 2 else (1, 0)
-        turn = {which: trees[which].time(name, count) for which in order}
+        turn = {which: trees[which].time(name, count) for which in order(k)}
         found.append((turn[0], turn[1]))
     before, after = (statistics.median(times) * 1e3 for times in zip(*found, strict=True))
     low, middle, high = statistics.quantiles([b / a for a, b in found], n=4)
     print(f"{name:50}{before:8.3f} ms{after:8.3f} ms{middle:8.3f}   {low:.3f} to {high:.3f}", flush=True)
+
+
+def order(number: int) -> tuple[int, int]:
+    """Which tree begins a round."""
+    return (0, 1) if number % 2 else (1, 0)
+
+
+def speed(root: Path, words: str, steps: int) -> float:
+    """What a tree trains on in a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        more = ["--steps", str(steps), "--set", "training.validations=1", "--json", "--run", f"{folder}/run"]
+        command = [sys.executable, "-m", "selfloop", "train", *shlex.split(words), *more]
+        done = subprocess.run(command, env=environment_of(root), stdout=subprocess.PIPE, text=True, check=True)
+        result = json.loads(done.stdout)
+    return next(value for name, value in result.items() if name.endswith("s_per_second"))
+
+
+def report_training(words: str, roots: tuple[Path, Path], rounds: int, steps: int) -> None:
+    """Train in both trees in turns, and print a line for each."""
+    speed(roots[1], words, 1)  # what both keep of the data is kept
+    found = []
+    for k in range(rounds):
+        turn = {which: speed(roots[which], words, steps) for which in order(k)}
+        found.append((turn[0], turn[1]))
+        print(f"round {k + 1}: before {turn[0]:10,.0f}/s   after {turn[1]:10,.0f}/s", flush=True)
+    low, middle, high = statistics.quantiles([after / before for before, after in found], n=4)
+    print(f"selfloop train {words}: {middle:.2f} times as fast   {low:.2f} to {high:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """One process alone, then two at once on the same processors: what each gets done, and both in sum.
 
     python benchmarks/shared_cores.py [--size 64] [--steps 50] [--batch 16] [--seconds 5] [--rounds 3] [--train 30]
-                                      [--spins 300000 3000 300]
+                                      [--spins 300000 3000 300] [--one-run 30]
 
 First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, with GOMP_SPINCOUNT set to each
 of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train lm` for so many
-seconds as it is, and with each of these. All that is compared runs in turns; printed are the medians of the rounds.
+seconds as it is, and with each of these. Last, one run of `selfloop train lm`: of one process with two threads, and of
+two processes that torchrun starts, with one thread each. All that is compared runs in turns; printed are the medians
+of the rounds.
 """
 
 import argparse
@@ -72,6 +74,20 @@ def tokens_a_second(count: int, spins: str | None, seconds: float) -> list[float
         return [json.loads(process.communicate()[0])["tokens_per_second"] for process in processes]
 
 
+def one_run(count: int, seconds: float) -> float:
+    """Tokens a second of one `selfloop train lm` on two processors, by so many processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["-m", "selfloop", "train", "lm", "--minutes", seconds / 60, "--json"]
+        command += ["--set", "training.validations=1", "--run", Path(folder) / "run"]
+        if count > 1:
+            command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, *command]
+        threads = str(THREADS // count)
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        words = [sys.executable, *map(str, command)]
+        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        return float(json.loads(done.stdout)["tokens_per_second"])
+
+
 def start(arguments: Iterable[object], spins: str | None) -> Process:
     """Python with these arguments, and libgomp's spinning as given; None leaves it to the program."""
     environment = {
@@ -94,29 +110,45 @@ def main() -> None:
     parser.add_argument(
         "--spins", nargs="+", default=["300000", "3000", "300"], help="looks for work before a thread sleeps"
     )
+    parser.add_argument(
+        "--one-run", type=float, default=30, help="seconds of each run of one and two processes; 0: none"
+    )
     parser.add_argument("--loop", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.loop:
         which, *numbers, seconds = given.loop
         loop(which, *map(int, numbers), float(seconds))
         return
+    report_all(given)
+
+
+def report_all(given: argparse.Namespace) -> None:
+    """Measure what is asked for, and print it."""
     shape = given.size, given.steps, given.batch, given.seconds
-    print(
-        f"LSTM {given.size} → {given.size}, T = {given.steps}, B = {given.batch}, {THREADS} threads: training calls/s"
-    )
-    report(
-        {
-            f"{module}, GOMP_SPINCOUNT={spins}": partial(calls_a_second, spins=spins, arguments=(module, *shape))
-            for module in ("selfloop", "torch.nn")
-            for spins in given.spins
-        },
-        given.rounds,
-    )
+    if given.seconds:
+        print(
+            f"LSTM {given.size} → {given.size}, T {given.steps}, B {given.batch}, {THREADS} threads: training calls/s"
+        )
+        report(
+            {
+                f"{module}, GOMP_SPINCOUNT={spins}": partial(calls_a_second, spins=spins, arguments=(module, *shape))
+                for module in ("selfloop", "torch.nn")
+                for spins in given.spins
+            },
+            given.rounds,
+        )
     if given.train:
         print("\nselfloop train lm: tokens/s")
         train = partial(tokens_a_second, seconds=given.train)
         by_hand = {f"GOMP_SPINCOUNT={spins}": partial(train, spins=spins) for spins in given.spins}
         report({"as it is": partial(train, spins=None), **by_hand}, given.rounds)
+    if given.one_run:
+        print("\none run of selfloop train lm: tokens/s")
+        found = [[one_run(count, given.one_run) for count in (1, THREADS)] for _ in range(given.rounds)]
+        one, two = (statistics.median(speeds) for speeds in zip(*found, strict=True))
+        print(
+            f"  1 process, {THREADS} threads {one:,.0f}; {THREADS} processes, 1 thread each {two:,.0f}: {two / one:.0%}"
+        )
 
 
 def report(measures: dict[str, Callable[[int], list[float]]], rounds: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-SPINS = "300"
+SPINS = "3000"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
 milliseconds: two processes of two threads on two processors then wait for each other's idle threads, and do 13 % of
 what one does alone; with 3,000 looks 87 % (torch.nn 8 %), with 300 they do 116 % (torch.nn 43 %), and one alone is as

@@ -87,7 +87,7 @@ def test_threads_are_no_more_than_affinity_and_quota_rounded_up(granted, quota, 
     assert processors.count() == expected
 
 
-SPINS = {"GOMP_SPINCOUNT": "300"}
+SPINS = {"GOMP_SPINCOUNT": processors.SPINS}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_libgomp_finds_what_the_command_line_sets():
     """OpenMP itself prints what it has read."""
     done = python("-m", "selfloop", "doctor", "--json", OMP_DISPLAY_ENV="VERBOSE", OMP_NUM_THREADS="1000")
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr) == ["300"]
+    assert re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr) == [processors.SPINS]
     count = COUNT()
     assert re.findall(r"OMP_NUM_THREADS = '(\d+)'", done.stderr) == [str(count)]
     assert json.loads(done.stdout)["threads"] == f"{count} of {count} processors"
@@ -148,7 +148,7 @@ def test_where_torch_came_first_it_is_said_and_kernels_use_the_processors_there_
     done = python("-c", TORCH_FIRST)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    spins = "set GOMP_SPINCOUNT=300 before torch is imported"
+    spins = f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
     limit = "this process may use 1 processor, as kernels do; torch uses 2 threads: call torch.set_num_threads(1)"
     assert all(spins in said[name] for name in ("two", "doctor", "stepper"))
     assert said["doctor"].startswith("2 of ")

@@ -101,8 +101,7 @@ def linear_cross_entropy(
         )
     if divisor is not None and not 0 <= divisor < math.inf:
         raise ArgumentError(f"The 'divisor' of linear_cross_entropy must be 0 or more. Got {divisor} instead.")
-    if has_numbers(labels) and labels.is_cpu and labels.numel():
-        _check_labels(labels.numpy(), len(weight), ignore_index)
+    check_labels(labels, len(weight), ignore_index)
     torchs_options = ignore_index, float(label_smoothing), divisor
     given = [t for t in (x, weight, bias, class_weights) if t is not None]
     loss: Tensor
@@ -164,13 +163,17 @@ def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
             )
 
 
-def _check_labels(labels: Int[np.ndarray, " N"], classes: int, ignore_index: int) -> None:
-    if labels.min() >= 0 and labels.max() < classes:
+def check_labels(labels: Int[Tensor, " N"], classes: int, ignore_index: int) -> None:
+    """Raise ArgumentError where a label is no class; on another device than the CPU torch looks."""
+    if not (has_numbers(labels) and labels.is_cpu and labels.numel()):
         return
-    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+    given = labels.numpy()
+    if given.min() >= 0 and given.max() < classes:
+        return
+    wrong = given[((given < 0) | (given >= classes)) & (given != ignore_index)]
     if len(wrong):
         raise ArgumentError(
-            f"The 'labels' of linear_cross_entropy must be classes from 0 to {classes - 1}, or {ignore_index} for rows "
+            f"The 'labels' of a cross-entropy must be classes from 0 to {classes - 1}, or {ignore_index} for rows "
             f"that are left out. Got {wrong[0]} instead."
         )
 

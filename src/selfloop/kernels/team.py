@@ -30,7 +30,7 @@ def threads() -> int:
     return min(torch.get_num_threads(), processors.count())
 
 
-ONE_THREAD_BELOW = 1 << 16
+ONE_THREAD_BELOW = 1 << 18
 """Numbers that are read once and written, below which one thread does everything."""
 
 

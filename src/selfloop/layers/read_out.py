@@ -6,7 +6,7 @@ from typing import TypeAlias
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from selfloop.kernels.cross_entropy import linear_cross_entropy, of_logits
+from selfloop.kernels.cross_entropy import check_labels, linear_cross_entropy, of_logits
 from selfloop.kernels.torch_internals import is_only_its_class
 
 ReadOut: TypeAlias = Callable[[Tensor, nn.Module], Tensor]
@@ -47,7 +47,9 @@ def cross_entropy(
             rows = rows.index_select(0, where.flatten().nonzero()[:, 0])
         flat, options = labels.flatten(), (ignore_index, label_smoothing, divisor)
         if type(readout) is not nn.Linear or not is_only_its_class(readout):
-            return of_logits(readout(rows), flat, class_weights, *options)
+            logits = readout(rows)
+            check_labels(flat, logits.shape[-1], ignore_index)
+            return of_logits(logits, flat, class_weights, *options)
         return linear_cross_entropy(
             rows,
             readout.weight,

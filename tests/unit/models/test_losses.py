@@ -64,6 +64,8 @@ def test_a_readout_that_was_replaced_or_is_watched_is_called():
     loss, _ = model(TOKENS, loss=sl.cross_entropy(LABELS))
     torch.testing.assert_close(loss, F.cross_entropy(model(TOKENS)[0].flatten(0, 1), LABELS.flatten()))
     assert seen == [(T * B, V)]
+    with pytest.raises(sl.errors.ArgumentError, match=f"must be classes from 0 to {V - 1}.* Got {V} instead"):
+        model(TOKENS, loss=sl.cross_entropy(LABELS + 1))
 
 
 @pytest.mark.parametrize("name", MODELS)

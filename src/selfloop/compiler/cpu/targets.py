@@ -173,6 +173,7 @@ TARGETS = (
         vector_bytes=16,
         registers=32,
         columns=4,
+        # bfdot takes the same pairs as vdpbf16ps; bfmmla would take squares of two rows, and weights in another order.
         bfloat16=(PairProducts(("bf16",)),),
         intrinsics={"pair_products32": Intrinsic("llvm.aarch64.neon.bfdot.v4f32.v8bf16", ("c", "a", "b"))},
     ),

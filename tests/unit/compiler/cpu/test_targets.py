@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from combinations import some
+from combinations import pairs, some
 from llvmlite import ir
 from object_files import undefined
 
@@ -94,8 +94,7 @@ def test_training_and_inference_use_the_processors_own_instructions(name):
         assert ".cfi_startproc" not in text  # no unwind tables: nothing is thrown through a kernel
 
 
-@pytest.mark.parametrize("bits", [32, 64])
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(("name", "bits"), pairs(TARGETS, [32, 64]))
 def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
     target = TARGETS[name]
 
