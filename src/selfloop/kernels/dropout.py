@@ -1,14 +1,16 @@
 """Dropout whose draws are counted, not remembered: the backward pass draws the same bits again.
 
 Torch's `bernoulli_` takes 4.5 ns an element on a CPU, which was a quarter of a training step of 128 units; the formula
-of `selfloop.language.random` takes a tenth of a nanosecond, and its bits depend on no thread.
+of `selfloop.language.random` takes 0.2 and less, and its bits depend on no thread (benchmarks/results/dropout.txt).
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int, Shaped
+from numpy import ndarray as Array
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
@@ -20,6 +22,7 @@ from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.random import bernoulli
 from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.torch_internals import apply_of
 from selfloop.language.random import threshold
 
 
@@ -43,7 +46,7 @@ def dropout(x: Tensor, rate: float | int) -> Tensor:
         return F.dropout(x, rate)
     seed = int(torch.randint(2**31, (), device="cpu"))
     if torch.is_grad_enabled() and x.requires_grad:
-        dropped: Tensor = _Dropout.apply(x, rate, seed)  # type: ignore[no-untyped-call]
+        dropped: Tensor = _apply_dropout(x, rate, seed)
         return dropped
     return _run(x, rate, seed)
 
@@ -61,13 +64,16 @@ class _Dropout(Function):
         return _gradient(dy, *ctx.drawn), None, None
 
 
+_apply_dropout = apply_of(_Dropout)
+
+
 def _gradient(dy: Tensor, rate: float, seed: int) -> Tensor:
     if not are_plain((dy,)):  # batches of gradients, for which torch's operations are made
         size = dy.shape[-1]
         kept = bernoulli(torch.tensor(seed), 1 - rate, 0, False, 1, max(1, dy.numel() // max(1, size)), size)
         return dy * kept[0].view(dy.shape) / (1 - rate)
     if torch.is_grad_enabled() and dy.requires_grad:  # create_graph
-        again: Tensor = _Dropout.apply(dy, rate, seed)  # type: ignore[no-untyped-call]
+        again: Tensor = _apply_dropout(dy, rate, seed)
         return again
     return _run(dy, rate, seed)
 
@@ -78,15 +84,33 @@ def _run(x: Tensor, rate: float, seed: int) -> Tensor:
     y = memory.empty(x.shape, x.dtype)
     size = x.shape[-1]
     rows = x.numel() // max(1, size)
-    threads = team.threads_for(x.numel())
-    scale = np.array([1 / (1 - rate)], np.float32 if BITS[x.dtype] == 32 else np.float64)
+    known = _blocks(rows, size, rate, BITS[x.dtype], team.threads_for(x.numel()))
+    blocks = known.numbers.copy()
+    for place, value in zip(_OF_CALL, (x.data_ptr(), y.data_ptr(), seed), strict=True):
+        blocks[:, place] = value
+    team.run(_address(BITS[x.dtype]), blocks)
+    return y
+
+
+_OF_CALL = [DROPOUT_BLOCK.index(name) for name in ("x", "y", "seed")]
+
+
+class _Blocks(NamedTuple):
+    """The argument blocks of calls of one shape, and the number that they point to."""
+
+    numbers: Int[Array, "threads _"]
+    scale: Shaped[Array, "1"]
+
+
+@lru_cache(maxsize=256)
+def _blocks(rows: int, size: int, rate: float, bits: int, threads: int) -> _Blocks:
+    scale = np.array([1 / (1 - rate)], f"f{bits // 8}")
     shares = team.shares(rows, threads)
     values: dict[str, int | Numbers] = {
-        **{"begin": shares[:-1], "end": shares[1:], "size": size, "x": x.data_ptr(), "y": y.data_ptr()},
-        **{"seed": seed, "limit": threshold(1 - rate), "scale": scale.ctypes.data},
+        **{"begin": shares[:-1], "end": shares[1:], "size": size},
+        **{"limit": threshold(1 - rate), "scale": scale.ctypes.data},
     }
-    team.run(_address(BITS[x.dtype]), team.argument_blocks(DROPOUT_BLOCK, threads, values))
-    return y
+    return _Blocks(team.argument_blocks(DROPOUT_BLOCK, threads, values), scale)
 
 
 @lru_cache(maxsize=8)
