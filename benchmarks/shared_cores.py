@@ -77,10 +77,9 @@ def tokens_a_second(count: int, spins: str | None, seconds: float) -> list[float
 def one_run(count: int, seconds: float) -> float:
     """Tokens a second of one `selfloop train lm` on two processors, by so many processes."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "selfloop", "train", "lm", "--minutes", seconds / 60, "--json"]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--"]
+        command = [*(launcher if count > 1 else ["-m"]), "selfloop", "train", "lm", "--minutes", seconds / 60, "--json"]
         command += ["--set", "training.validations=1", "--run", Path(folder) / "run"]
-        if count > 1:
-            command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, *command]
         threads = str(THREADS // count)
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
         words = [sys.executable, *map(str, command)]

@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 SPINS = "3000"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
-milliseconds: two processes of two threads on two processors then wait for each other's idle threads, and do 13 % of
-what one does alone; with 3,000 looks 87 % (torch.nn 8 %), with 300 they do 116 % (torch.nn 43 %), and one alone is as
-fast (benchmarks/results/shared_cores.txt)."""
+milliseconds: two processes of two threads on two processors then wait for each other's idle threads. Two at once of
+`selfloop train lm` do 92 % of what one does alone, with 3,000 looks 121 %, and with 300 112 %
+(benchmarks/results/shared_cores.txt). With 300 looks threads sleep between two operations, too, and an update of a
+model of 128 units takes 9 % longer."""
 
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The variables that say how an idle thread of libgomp waits."""
@@ -33,12 +34,16 @@ def count() -> int:
     return min(affinity(), _quota())
 
 
-def share(environment: MutableMapping[str, str]) -> None:
+def share(environment: MutableMapping[str, str], *, idle_threads_sleep: bool = True) -> None:
     """Set the variables by which torch, loaded later, shares the processors with other processes.
 
     How idle threads wait is the user's choice where one is made. More threads than processors are not.
+
+    Args:
+        environment: of this process.
+        idle_threads_sleep: whether they sleep soon, and not as late as torch's do by themselves.
     """
-    if not _is_chosen(environment):
+    if idle_threads_sleep and not _is_chosen(environment):
         environment["GOMP_SPINCOUNT"] = SPINS
     if count() < affinity():  # torch knows of affinity, and not of quotas
         environment.setdefault("OMP_NUM_THREADS", str(count()))

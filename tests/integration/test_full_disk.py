@@ -9,7 +9,7 @@ from integration.launch import fill_the_disk, limit_file_size
 import selfloop
 from selfloop.training.checkpoint import read_tensors
 
-LONG = ("--steps", 100, "--set", "training.save_every=0.001")
+LONG = ("--steps", 40, "--set", "training.save_every=0.001")
 
 
 # Before the first checkpoint: config.json, the folder, tokenizer.json. Then: model, previous, last.

@@ -112,6 +112,13 @@ def test_the_environment_is_completed_and_threads_are_limited(granted, quota, gi
 
 
 @linux
+def test_what_is_compared_with_torch_waits_as_torch_does():
+    done = python("-m", "selfloop", "bench", "nothing", OMP_DISPLAY_ENV="VERBOSE")
+    assert "There is no benchmark 'nothing'" in done.stderr
+    assert re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr) == ["300000"]
+
+
+@linux
 def test_libgomp_finds_what_the_command_line_sets():
     """OpenMP itself prints what it has read."""
     done = python("-m", "selfloop", "doctor", "--json", OMP_DISPLAY_ENV="VERBOSE", OMP_NUM_THREADS="1000")
