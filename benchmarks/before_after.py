@@ -125,6 +125,8 @@ def main() -> None:
     if given.serve:
         serve()
         return
+    if given.rounds < 2:
+        parser.error("quartiles take two --rounds or more")
     if not (given.before / "src" / "selfloop").is_dir():
         parser.error(f"{given.before} is no tree of this repository: it has no src/selfloop")
     if given.train:

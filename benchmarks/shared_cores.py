@@ -160,8 +160,8 @@ def report(measures: dict[str, Callable[[int], list[float]]], rounds: int) -> No
     for name in measures:
         alone = statistics.median(one for (one,) in found[name, 1])
         low, high = sorted(found[name, 2], key=sum)[rounds // 2]
-        together = f"{low:,.1f} and {high:,.1f}"
-        print(f"  {name:32}{alone:9,.1f}{together:>20}{low + high:9,.1f}{(low + high) / alone:14.0%}", flush=True)
+        together = f"{low:,.0f} and {high:,.0f}"
+        print(f"  {name:32}{alone:9,.0f}{together:>20}{low + high:9,.0f}{(low + high) / alone:14.0%}", flush=True)
 
 
 if __name__ == "__main__":

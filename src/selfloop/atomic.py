@@ -47,8 +47,8 @@ def check_replacing(path: Path) -> None:
 
 
 @contextmanager
-def named_by_user(path: Path) -> Iterator[None]:
-    """Within it, that a file which the user has named cannot be written is an ArgumentError."""
+def refused_if_unwritable(path: Path) -> Iterator[None]:
+    """Turn an OSError into an ArgumentError that names the file, which the user has chosen."""
     try:
         yield
     except OSError as error:

@@ -14,8 +14,12 @@ SPINS = "3000"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
 milliseconds: two processes of two threads on two processors then wait for each other's idle threads. Two at once of
 `selfloop train lm` do 92 % of what one does alone, with 3,000 looks 121 %, and with 300 112 %
-(benchmarks/results/shared_cores.txt). With 300 looks threads sleep between two operations, too, and an update of a
-model of 128 units takes 9 % longer."""
+(benchmarks/results/shared_cores.txt). With 300 looks threads sleep between two operations, too, and those of
+small models wait for them to wake. A library's programs share processors best with 300."""
+
+SPINS_OF_LIBRARIES = "300"
+"""What programs that share processors should set: two loops of torch.nn at once do with 3,000 looks 16 % of what one
+does alone, and with 300 94 %; of selfloop 75 and 95 %."""
 
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The variables that say how an idle thread of libgomp waits."""

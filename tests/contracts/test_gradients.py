@@ -32,5 +32,5 @@ def test_gradients_are_those_of_finite_differences(entry, backend, options):
         y, final = torch.func.functional_call(rnn, parameters, (x, start), options)
         return y, *final
 
-    # The fast mode compares both gradients along a random direction, the other one number by number.
+    # The fast mode compares both gradients along one random direction, the slow mode number by number.
     assert torch.autograd.gradcheck(run, (x, *first, *rnn.parameters()), fast_mode=not ALL)

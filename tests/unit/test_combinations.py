@@ -1,4 +1,4 @@
-"""What a quick run leaves out of a table of combinations, it leaves out nowhere altogether."""
+"""A quick run leaves out no row and no column of a table of combinations."""
 
 from itertools import chain
 

@@ -111,6 +111,13 @@ def test_the_environment_is_completed_and_threads_are_limited(granted, quota, gi
     assert environment == expected
 
 
+def test_idle_threads_may_be_left_as_they_are(granted):
+    granted(math.inf)
+    environment = {}
+    processors.share(environment, idle_threads_sleep=False)
+    assert not environment
+
+
 @linux
 def test_what_is_compared_with_torch_waits_as_torch_does():
     done = python("-m", "selfloop", "bench", "nothing", OMP_DISPLAY_ENV="VERBOSE")
@@ -138,7 +145,7 @@ from selfloop.cli.doctor import examine
 from selfloop.kernels import team
 
 os.sched_getaffinity = lambda _: {0, 1}
-rnn, x = sl.LSTM(64, 64), torch.randn(20, 8, 64)
+rnn, x = sl.LSTM(64, 64), torch.randn(60, 8, 64)
 said = {"two": rnn.explain(), "doctor": examine()["threads"]}
 os.environ["GOMP_SPINCOUNT"] = "300"  # too late: libgomp has been loaded
 said["stepper"] = sl.Stepper(rnn).explain()
@@ -155,7 +162,7 @@ def test_where_torch_came_first_it_is_said_and_kernels_use_the_processors_there_
     done = python("-c", TORCH_FIRST)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    spins = f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
+    spins = f"set GOMP_SPINCOUNT={processors.SPINS_OF_LIBRARIES} before torch is imported"
     limit = "this process may use 1 processor, as kernels do; torch uses 2 threads: call torch.set_num_threads(1)"
     assert all(spins in said[name] for name in ("two", "doctor", "stepper"))
     assert said["doctor"].startswith("2 of ")

@@ -1,5 +1,6 @@
 """The picture of a benchmark: how many times faster than each peer."""
 
+import io
 from collections.abc import Sequence
 from itertools import groupby
 from math import ceil
@@ -11,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from selfloop.atomic import named_by_user, replacing
+from selfloop.atomic import refused_if_unwritable, replacing
 from selfloop.bench.cases import Case
 from selfloop.bench.rows import Row
 from selfloop.bench.timing import Spread
@@ -58,8 +59,10 @@ def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
         tall = LINE * len(lines)
         place = (step * number + MARGIN + LABELS) / width, (height - ABOVE - tall) / height
         _column(figure.add_axes((*place, BARS / width, tall / height)), lines, limits)
-    with named_by_user(path), replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:].lower())
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower())
+    with refused_if_unwritable(path), replacing(path) as file:
+        file.write(picture.getvalue())
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Line]]:

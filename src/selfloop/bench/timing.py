@@ -10,8 +10,8 @@ import torch
 
 SETTLE, SETTLE_TOGETHER = 0.06, 0.2
 """The seconds at the start of a turn that are not timed, of one thread and of several. ONNX Runtime's threads spin for
-40 ms after a call, and what shares the processors with them takes three times as long; until Linux has given each of
-ours a processor of its own again, it takes as long once more."""
+40 ms after a call, and what shares the processors with them takes three times as long; Linux then needs up to 0.14 s to
+give each of our threads a processor of its own again."""
 
 LEAST = 0.02
 """The seconds that are timed at least: what is shorter is called several times."""

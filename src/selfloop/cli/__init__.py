@@ -87,7 +87,7 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     del version
-    if "torch" not in sys.modules:  # whoever is compared with selfloop runs as it would without
+    if "torch" not in sys.modules:  # in a comparison torch must run as it does by itself
         processors.share(os.environ, idle_threads_sleep=context.invoked_subcommand != "bench")
 
 

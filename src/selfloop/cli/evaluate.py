@@ -66,7 +66,7 @@ def evaluate(
 
     from selfloop.app.predictions import save_table
     from selfloop.app.screen import scoring, show_mistakes
-    from selfloop.atomic import check_replacing, named_by_user
+    from selfloop.atomic import check_replacing, refused_if_unwritable
     from selfloop.cli.open_run import check_given, open_for, read_as, tell_left_out
     from selfloop.tasks.loading import kind_of_model
     from selfloop.tasks.predictor import Predictor, Predicts, ScoresPairs
@@ -78,7 +78,7 @@ def evaluate(
         ("evaluate", Predictor) if target is None else ("evaluate with two files", ScoresPairs)
     )
     if predictions is not None:
-        with named_by_user(predictions):
+        with refused_if_unwritable(predictions):
             check_replacing(predictions)
         if target is None:
             needs = "evaluate --predictions", Predicts
@@ -96,7 +96,7 @@ def evaluate(
     tell_left_out(bad)
     if predictions is not None:
         rows = ({"part": name, **row} for name, score in scores.items() for row in score.judged_rows())
-        with named_by_user(predictions):
+        with refused_if_unwritable(predictions):
             save_table(predictions, rows)
     unit = f"{kind.unit}s"
     if as_json:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from numpy.typing import ArrayLike
 
-from selfloop.atomic import check_replacing, named_by_user, replacing
+from selfloop.atomic import check_replacing, refused_if_unwritable, replacing
 from selfloop.errors import ArgumentError
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -99,7 +99,7 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         FigureCanvasAgg(figure)
         yield figure
         picture = figure.picture(path.suffix[1:].lower())
-    with named_by_user(path), replacing(path) as file:
+    with refused_if_unwritable(path), replacing(path) as file:
         file.write(picture)
 
 
@@ -110,7 +110,7 @@ def check_picture(path: str | Path) -> None:
         ArgumentError: the path is no picture's, or cannot be written.
     """
     path = _picture(path)
-    with named_by_user(path):
+    with refused_if_unwritable(path):
         check_replacing(path)
 
 
@@ -160,7 +160,7 @@ def beside(picture: str | Path, arrays: Mapping[str, ArrayLike], about: Mapping[
     """
     path = Path(picture).with_suffix(".npz")
     lines = "\n".join(f"{name}: {about[name]}" for name in arrays)
-    with named_by_user(path), replacing(path) as file:
+    with refused_if_unwritable(path), replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, about=np.array(lines), **dict(arrays))
     return path
 

@@ -165,7 +165,7 @@ def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
 
 def check_labels(labels: Int[Tensor, " N"], classes: int, ignore_index: int) -> None:
     """Raise ArgumentError where a label is no class; on another device than the CPU torch looks."""
-    if not (has_numbers(labels) and labels.is_cpu and labels.numel()):
+    if not (type(labels) is Tensor and has_numbers(labels) and labels.is_cpu and labels.numel()):
         return
     given = labels.numpy()
     if given.min() >= 0 and given.max() < classes:

@@ -24,10 +24,13 @@ from selfloop.language.graph import Graph
 
 BITS = {torch.float32: 32, torch.float64: 64}
 
-ONE_THREAD_BELOW = 3 << 21
-"""Multiplications of a call below which one thread does everything: they take 150 µs, and waking the other thread 5
-if it spins, 100 if it sleeps. An LSTM of 64 units is on two threads 0.6 to 0.9 times as fast at 4 million, as fast at
-8, and 1.3 times at 16."""
+SHORT_BELOW, ONE_THREAD_BELOW = 1 << 20, 3 << 21
+"""Multiplications of a call below which it takes microseconds, so that Python's lock is better kept; and below which
+one thread does everything. Of an LSTM of 64 units they take 20 and 150 µs; waking another thread takes 5 µs if it
+spins, and 100 if it sleeps, so that two gain from 8 million on."""
+
+STORED = 16
+"""Multiplications that take as long as a number which a step makes and saves."""
 
 
 class Backward(NamedTuple):
@@ -139,7 +142,7 @@ class Plan:
     def of(self, rows: Rows) -> "Plan | None":
         """The same for sequences of other lengths; None where more than tables of rows differs."""
         forward = self.forward and rows.total and self.forward.of(rows)
-        if not forward or self.is_short != _is_small(rows, self.kernels):
+        if not forward or (self.is_short, self.signature.threads) != _pace(rows, self.kernels):
             return None
         found = copy(self)  # `replace` takes ten times as long
         found.rows, found.forward, found.bytes = rows, forward, forward.bytes
@@ -281,7 +284,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
     may_stride = kernels.infer.pitches is None
     is_read += [(w.dim() == 2 and may_stride) or w.is_contiguous() for w in call.weights]
     rows = arrange(x.shape[0], x.shape[1], problem.lengths, problem.resets, problem.reverse)
-    is_small = _is_small(rows, kernels)
+    is_short, threads = _pace(rows, kernels)
     signature = Signature(
         kernels,
         _pitches(x),
@@ -291,7 +294,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
         problem.seed is not None,
         needs_gradient,
         problem.recompute,
-        1 if is_small else team.threads(),
+        threads,
         frozenset(f"first {name}" for name in kernels.states if form.starts_at_zero),
         tuple((name, v.numel()) for (name, v), k in zip(problem.params.items(), form.summed, strict=False) if k == 2),
     )
@@ -313,7 +316,7 @@ def _new_plan(call: Call, problem: Problem, needs_gradient: bool) -> Plan:
         dx=memory.of_output(_in_memory(problem.x), dtype),
         form=form,
         copied=tuple(k for k, is_so in enumerate(is_read) if not is_so),
-        is_short=is_small,
+        is_short=is_short,
         is_swapped=_is_swapped(problem.x),
     )
     if rows.total:
@@ -329,14 +332,15 @@ def _matrix(name: str, weight: Tensor, may_stride: bool) -> tuple[str, tuple[int
     return name, shape, weight.stride() if may_stride else (shape[1], 1)
 
 
-def _is_small(rows: Rows, kernels: Kernels) -> bool:
-    """Whether a call has few multiplications: those of a step's matrices and of the products for all steps, and one for
-    each number that a step saves.
+def _pace(rows: Rows, kernels: Kernels) -> tuple[bool, int]:
+    """Whether a call takes microseconds, and on how many threads it runs, by its multiplications: those of a step's
+    matrices and of the products for all steps, and what the numbers take that a step saves.
     """
     layouts = [kernels.infer, *([] if kernels.project is None else [kernels.project])]
-    bytes_of_row = sum(layout.weight_bytes for layout in layouts)
-    bytes_of_row += kernels.train.fields["residual"].stride * kernels.bits // 8
-    return rows.total * bytes_of_row < ONE_THREAD_BELOW * kernels.bits // 8
+    weights = sum(layout.weight_bytes for layout in layouts) // (kernels.bits // 8)
+    count = rows.total * (weights + STORED * kernels.train.fields["residual"].stride)
+    threads = 1 if count < ONE_THREAD_BELOW else team.threads()
+    return threads == 1 and count < SHORT_BELOW, threads
 
 
 def _tensors(plan: Plan) -> list[str]:

@@ -13,8 +13,8 @@ from selfloop.kernels.torch_internals import check_of, is_forward_mode, is_jit_t
 MOST = 16
 """Plans that are kept for one layer and direction."""
 
-MOST_BYTES = 1 << 19
-"""Of the command buffers of such a plan: a thousand rows of an LSTM."""
+MOST_BYTES = 1 << 18
+"""Of the command buffer of such a plan; with that of the backward pass it has three times as many."""
 
 
 class _Recent(NamedTuple):
@@ -47,7 +47,7 @@ class RecentPlans:
         return used_now(known.plan) if known.check(*tensors) else None
 
     def keep(self, call: Call, tensors: Sequence[Tensor], plan: Plan) -> None:
-        """Keep the plan of a call so small that a key is a part of it which can be felt."""
+        """Keep the plan of a call with a small command buffer: of other calls a key is a small part."""
         if plan.bytes <= MOST_BYTES and not _is_ragged(call):
             if len(self._known) >= MOST:
                 self._known.clear()

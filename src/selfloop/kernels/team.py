@@ -31,8 +31,7 @@ def threads() -> int:
 
 
 ONE_THREAD_BELOW = 1 << 18
-"""Numbers that are read once and written, below which one thread does everything: they take 60 µs, see
-`plans.ONE_THREAD_BELOW`."""
+"""Numbers that are read once and written, below which one thread does everything, see `plans.ONE_THREAD_BELOW`."""
 
 
 def threads_for(numbers: int) -> int:
@@ -82,7 +81,7 @@ def notes() -> list[str]:
     if openmp is not None and openmp.is_gnu and processors.may_spin():
         found.append(
             "torch's threads spin for milliseconds after each operation, and slow other processes: "
-            f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
+            f"set GOMP_SPINCOUNT={processors.SPINS_OF_LIBRARIES} before torch is imported"
         )
     return found
 

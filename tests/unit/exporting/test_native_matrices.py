@@ -4,6 +4,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_machine_code_gives_selfloops_numbers(name, form):
 
 
 @compiled
-@pytest.mark.parametrize(("name", "form"), pairs(EVERY, FORMS[::-1]))
+@pytest.mark.parametrize(("name", "form"), pairs(EVERY, FORMS[1:] + FORMS[:1]))
 def test_c_gives_selfloops_numbers_and_touches_no_memory_but_its_own(name, form, tmp_path):
     """What it reads before it has written it is no number; the sanitizers stop where it leaves an array."""
     source, cases = made(name, form)
@@ -129,7 +130,7 @@ def test_c_gives_selfloops_numbers_and_touches_no_memory_but_its_own(name, form,
 
 @pytest.mark.parametrize("target", OBJECT_TARGETS, ids=lambda target: target.name)
 def test_objects_need_nothing_from_elsewhere(target):
-    for name in some(EVERY, OBJECT_TARGETS.index(target), 4):
+    for name in some(EVERY, crc32(target.name.encode()), 4):
         source, _ = made(name, "int8")
         assert undefined(native_object(source.model, target)[0]) == set(), name
 

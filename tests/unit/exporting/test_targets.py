@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -127,7 +128,7 @@ def tools_of(name):
 @pytest.mark.parametrize("name", TARGETS)
 def test_objects_of_every_cell_need_nothing_and_give_selfloops_numbers(name, tmp_path):
     target, parts = TARGETS[name], {}
-    tried = some_models([*TARGETS].index(name), of=4)
+    tried = some_models(crc32(name.encode()), of=4)
     for source, _ in tried:
         own = source.model.name
         code, layout = native_object(source.model, target)
@@ -255,7 +256,9 @@ def test_a_model_that_a_board_has_no_room_for_is_not_tried(tmp_path):
     assert "not tried: qemu-system-arm has room for 524,288 bytes of a program for cortex-m55" in str(made)
 
 
-@pytest.mark.parametrize("name", some(TARGETS, 0, 3))
+@pytest.mark.parametrize(
+    "name", ["x86-64-v4", "aarch64", "cortex-m33", "windows-x86-64", "windows-x86-64-v3", "wasm32"]
+)
 def test_large_states_need_nothing_from_elsewhere(name):
     """Such as the function that Windows' compilers call where a frame has several pages."""
     source, _ = named(sl.LSTM(3, 700), "large")

@@ -3,10 +3,12 @@
 import re
 import subprocess
 from dataclasses import replace
+from itertools import product
+from zlib import crc32
 
 import numpy as np
 import pytest
-from combinations import pairs, some
+from combinations import some
 from llvmlite import ir
 from object_files import undefined
 
@@ -59,7 +61,7 @@ def sizes_of(graph):
 @pytest.mark.parametrize("name", TARGETS)
 def test_object_files_of_every_cell_need_nothing_from_elsewhere(name):
     compiled = [cell for cell in ZOO.values() if cell.graph.varying_matrix is None]
-    for cell in some(compiled, [*TARGETS].index(name), 4):
+    for cell in some(compiled, crc32(name.encode()), 4):
         code = emit_object(cell.graph, sizes_of(cell.graph), TARGETS[name])
         assert not undefined(code), cell.name
 
@@ -94,7 +96,7 @@ def test_training_and_inference_use_the_processors_own_instructions(name):
         assert ".cfi_startproc" not in text  # no unwind tables: nothing is thrown through a kernel
 
 
-@pytest.mark.parametrize(("name", "bits"), pairs(TARGETS, [32, 64]))
+@pytest.mark.parametrize(("name", "bits"), [*product(TARGETS, [32]), *product(some(TARGETS, 0, 2), [64])])
 def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
     target = TARGETS[name]
 

@@ -21,7 +21,7 @@ class StageProducts(StageMemory):
     """The products of a kernel's stages.
 
     Attributes:
-        tile: room for the products of a tile.
+        tile: where the products of a tile go.
         amx: the tile registers of AMX.
     """
 
