@@ -23,7 +23,7 @@ def check_rate(name: str, rate: object) -> float:
 
 
 class Dropout(nn.Dropout):
-    """As torch's, with draws that a counter makes on the CPU: fifteen times as fast where there are many numbers, the
+    """As torch's, with draws that a counter makes on the CPU: fourteen times as fast where there are many numbers, the
     same bits for any number of threads, reproducible with `torch.manual_seed`.
 
     >>> Dropout(0.5)(torch.ones(2, 3)).unique().tolist() in ([0.0, 2.0], [0.0], [2.0])
