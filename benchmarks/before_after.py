@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,18 +142,17 @@ def main() -> None:
 def report(name: str, trees: list[Tree], rounds: int, seconds: float) -> None:
     """Time a case in turns and print its line."""
     count = max(1, round(seconds / max(tree.time(name, 1) for tree in trees)))
-    found = []
-    for k in range(rounds):
-        turn = {which: trees[which].time(name, count) for which in order(k)}
-        found.append((turn[0], turn[1]))
+    found = [*in_turns(rounds, lambda which: trees[which].time(name, count))]
     before, after = (statistics.median(times) * 1e3 for times in zip(*found, strict=True))
     low, middle, high = statistics.quantiles([b / a for a, b in found], n=4)
     print(f"{name:50}{before:8.3f} ms{after:8.3f} ms{middle:8.3f}   {low:.3f} to {high:.3f}", flush=True)
 
 
-def order(number: int) -> tuple[int, int]:
-    """Which tree begins a round."""
-    return (0, 1) if number % 2 else (1, 0)
+def in_turns(rounds: int, measure: Callable[[int], float]) -> Iterator[tuple[float, float]]:
+    """What is measured of both trees, given the number of each, in every round; who begins changes."""
+    for k in range(rounds):
+        turn = {which: measure(which) for which in ((0, 1) if k % 2 else (1, 0))}
+        yield turn[0], turn[1]
 
 
 def speed(root: Path, words: str, steps: int) -> float:
@@ -169,13 +168,12 @@ def speed(root: Path, words: str, steps: int) -> float:
 def report_training(words: str, roots: tuple[Path, Path], rounds: int, steps: int) -> None:
     """Train in both trees in turns, and print a line for each."""
     speed(roots[1], words, 1)  # what both keep of the data is kept
-    found = []
-    for k in range(rounds):
-        turn = {which: speed(roots[which], words, steps) for which in order(k)}
-        found.append((turn[0], turn[1]))
-        print(f"round {k + 1}: before {turn[0]:10,.0f}/s   after {turn[1]:10,.0f}/s", flush=True)
-    low, middle, high = statistics.quantiles([after / before for before, after in found], n=4)
-    print(f"selfloop train {words}: {middle:.2f} times as fast   {low:.2f} to {high:.2f}", flush=True)
+    ratios = []
+    for before, after in in_turns(rounds, lambda which: speed(roots[which], words, steps)):
+        ratios.append(after / before)
+        print(f"round {len(ratios)}: before {before:10,.0f}/s   after {after:10,.0f}/s", flush=True)
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"{middle:.2f} times as fast   {low:.2f} to {high:.2f}", flush=True)
 
 
 if __name__ == "__main__":

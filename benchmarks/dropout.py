@@ -1,6 +1,8 @@
-"""Dropout beside torch's: nanoseconds a number, forward and backward, on one thread, in turns.
+"""Dropout beside torch's: nanoseconds a number, in turns.
 
-python benchmarks/dropout.py
+    python benchmarks/dropout.py
+
+Forward and backward, on one thread; the medians of the rounds.
 """
 
 from collections.abc import Callable

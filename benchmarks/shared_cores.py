@@ -68,30 +68,32 @@ def calls_a_second(count: int, spins: str, arguments: Iterable[object]) -> list[
 def tokens_a_second(count: int, spins: str | None, seconds: float) -> list[float]:
     """Of so many `selfloop train lm` at once."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "selfloop", "train", "lm", "--minutes", seconds / 60, "--json"]
-        command += ["--set", "training.validations=1", "--run"]  # else short runs spend their time in validations
-        processes = [start([*command, Path(folder) / f"run{k}"], spins) for k in range(count)]
+        processes = [start(["-m", *training(Path(folder) / f"run{k}", seconds)], spins) for k in range(count)]
         return [json.loads(process.communicate()[0])["tokens_per_second"] for process in processes]
 
 
 def one_run(count: int, seconds: float) -> float:
     """Tokens a second of one `selfloop train lm` on two processors, by so many processes."""
     with tempfile.TemporaryDirectory() as folder:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--"]
-        command = [*(launcher if count > 1 else ["-m"]), "selfloop", "train", "lm", "--minutes", seconds / 60, "--json"]
-        command += ["--set", "training.validations=1", "--run", Path(folder) / "run"]
-        threads = str(THREADS // count)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads}
-        words = [sys.executable, *map(str, command)]
-        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        return float(json.loads(done.stdout)["tokens_per_second"])
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--"] * (count > 1)
+        command = ["-m", *launcher, *training(Path(folder) / "run", seconds)]
+        process = start(command, None, OMP_NUM_THREADS=str(THREADS // count))
+        return float(json.loads(process.communicate()[0])["tokens_per_second"])
 
 
-def start(arguments: Iterable[object], spins: str | None) -> Process:
-    """Python with these arguments, and libgomp's spinning as given; None leaves it to the program."""
+def training(run: Path, seconds: float) -> list[object]:
+    """The module and the arguments of `selfloop train lm`, which else spends a short run in validations."""
+    return [
+        *("selfloop", "train", "lm", "--minutes", seconds / 60, "--json"),
+        *("--set", "training.validations=1", "--run", run),
+    ]
+
+
+def start(arguments: Iterable[object], spins: str | None, **more: str) -> Process:
+    """Python with these arguments and more variables; libgomp spins as given, and with None as the program has it."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    }
+    } | more
     if spins is not None:
         environment["GOMP_SPINCOUNT"] = spins
     command = [sys.executable, *map(str, arguments)]
@@ -103,7 +105,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="features and units")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5, help="of each loop")
+    parser.add_argument("--seconds", type=float, default=5, help="of each loop; 0: none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--train", type=float, default=30, help="seconds of each run of the command line; 0: none")
     parser.add_argument(

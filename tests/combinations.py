@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from itertools import product
 from typing import TypeVar
+from zlib import crc32
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -14,13 +15,14 @@ U = TypeVar("U")
 ALL = os.environ.get("SELFLOOP_TESTS") == "all"
 
 
-def some(things: Iterable[T], number: int, of: int) -> list[T]:
-    """One in `of`, others for each number.
+def some(things: Iterable[T], key: int | str, of: int) -> list[T]:
+    """One in `of`, others for each number. A name stands for its hash: neighbours in a table of names are alike.
 
     >>> [some("abcdef", number, 3) for number in range(3)]
     [['a', 'd'], ['b', 'e'], ['c', 'f']]
     """
-    return [*things][0 if ALL else number % of :: 1 if ALL else of]
+    number = crc32(key.encode()) if isinstance(key, str) else key
+    return [*things] if ALL else [*things][number % of :: of]
 
 
 def pairs(rows: Iterable[T], columns: Iterable[U]) -> list[tuple[T, U]]:

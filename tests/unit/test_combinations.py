@@ -19,6 +19,7 @@ def test_parts_are_apart_and_make_the_whole(of):
     parts = [some(EVERY, number, of) for number in range(of)]
     assert sorted(chain(*parts)) == sorted(EVERY)
     assert some(EVERY, of, of) == parts[0]
+    assert some(EVERY, "name", of) in parts
 
 
 @pytest.mark.parametrize("columns", [(1,), (1, 2), (1, 2, 3, 4, 5, 6, 7)])

@@ -3,8 +3,6 @@
 import re
 import subprocess
 from dataclasses import replace
-from itertools import product
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -61,7 +59,7 @@ def sizes_of(graph):
 @pytest.mark.parametrize("name", TARGETS)
 def test_object_files_of_every_cell_need_nothing_from_elsewhere(name):
     compiled = [cell for cell in ZOO.values() if cell.graph.varying_matrix is None]
-    for cell in some(compiled, crc32(name.encode()), 4):
+    for cell in some(compiled, name, 4):
         code = emit_object(cell.graph, sizes_of(cell.graph), TARGETS[name])
         assert not undefined(code), cell.name
 
@@ -96,7 +94,8 @@ def test_training_and_inference_use_the_processors_own_instructions(name):
         assert ".cfi_startproc" not in text  # no unwind tables: nothing is thrown through a kernel
 
 
-@pytest.mark.parametrize(("name", "bits"), [*product(TARGETS, [32]), *product(some(TARGETS, 0, 2), [64])])
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", TARGETS)
 def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
     target = TARGETS[name]
 
