@@ -1,18 +1,19 @@
 """One process alone, then two at once on the same processors: what each gets done, and both in sum.
 
     python benchmarks/shared_cores.py [--size 64] [--steps 50] [--batch 16] [--seconds 5] [--rounds 3] [--train 30]
-                                      [--spins 300000 3000 300] [--one-run 30]
+                                      [--spins 300000 3000 300] [--one-run 30] [--task 'lm ...']
 
 First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, with GOMP_SPINCOUNT set to each
-of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train lm` for so many
-seconds as it is, and with each of these. Last, one run of `selfloop train lm`: of one process with two threads, and of
-two processes that torchrun starts, with one thread each. All that is compared runs in turns; printed are the medians
+of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train TASK` for so many
+seconds as it is, and with each of these. Last, one run of it: of one process with two threads, and of two processes
+that torchrun starts, with one thread each. All that is compared runs in turns; printed are the medians
 of the rounds.
 """
 
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -65,28 +66,32 @@ def calls_a_second(count: int, spins: str, arguments: Iterable[object]) -> list[
     return [float(process.communicate()[0]) for process in processes]
 
 
-def tokens_a_second(count: int, spins: str | None, seconds: float) -> list[float]:
-    """Of so many `selfloop train lm` at once."""
+def tokens_a_second(count: int, spins: str | None, task: list[str], seconds: float) -> list[float]:
+    """Of so many `selfloop train` at once."""
     with tempfile.TemporaryDirectory() as folder:
-        processes = [start(["-m", *training(Path(folder) / f"run{k}", seconds)], spins) for k in range(count)]
-        return [json.loads(process.communicate()[0])["tokens_per_second"] for process in processes]
+        processes = [start(["-m", *training(task, Path(folder) / f"run{k}", seconds)], spins) for k in range(count)]
+        return [rate(process) for process in processes]
 
 
-def one_run(count: int, seconds: float) -> float:
-    """Tokens a second of one `selfloop train lm` on two processors, by so many processes."""
+def one_run(count: int, task: list[str], seconds: float) -> float:
+    """Tokens a second of one `selfloop train` on two processors, by so many processes."""
     with tempfile.TemporaryDirectory() as folder:
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--"] * (count > 1)
-        command = ["-m", *launcher, *training(Path(folder) / "run", seconds)]
+        command = ["-m", *launcher, *training(task, Path(folder) / "run", seconds)]
         process = start(command, None, OMP_NUM_THREADS=str(THREADS // count))
-        return float(json.loads(process.communicate()[0])["tokens_per_second"])
+        return rate(process)
 
 
-def training(run: Path, seconds: float) -> list[object]:
-    """The module and the arguments of `selfloop train lm`, which else spends a short run in validations."""
-    return [
-        *("selfloop", "train", "lm", "--minutes", seconds / 60, "--json"),
-        *("--set", "training.validations=1", "--run", run),
-    ]
+def rate(process: Process) -> float:
+    """The tokens or examples that a training took in a second."""
+    result = json.loads(process.communicate()[0])
+    return float(next(value for name, value in result.items() if name.endswith("s_per_second")))
+
+
+def training(task: list[str], run: Path, seconds: float) -> list[object]:
+    """The module and the arguments of `selfloop train`, which else spends a short run in validations."""
+    own = ["--minutes", seconds / 60, "--json", "--set", "training.validations=1", "--run", run]
+    return ["selfloop", "train", *task, *own]
 
 
 def start(arguments: Iterable[object], spins: str | None, **more: str) -> Process:
@@ -114,6 +119,7 @@ def main() -> None:
     parser.add_argument(
         "--one-run", type=float, default=30, help="seconds of each run of one and two processes; 0: none"
     )
+    parser.add_argument("--task", type=shlex.split, default=["lm"], help="of the command line, with its options")
     parser.add_argument("--loop", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.loop:
@@ -139,13 +145,13 @@ def report_all(given: argparse.Namespace) -> None:
             given.rounds,
         )
     if given.train:
-        print("\nselfloop train lm: tokens/s")
-        train = partial(tokens_a_second, seconds=given.train)
+        print(f"\nselfloop train {shlex.join(given.task)}: tokens or examples/s")
+        train = partial(tokens_a_second, task=given.task, seconds=given.train)
         by_hand = {f"GOMP_SPINCOUNT={spins}": partial(train, spins=spins) for spins in given.spins}
         report({"as it is": partial(train, spins=None), **by_hand}, given.rounds)
     if given.one_run:
-        print("\none run of selfloop train lm: tokens/s")
-        found = [[one_run(count, given.one_run) for count in (1, THREADS)] for _ in range(given.rounds)]
+        print(f"\none run of selfloop train {shlex.join(given.task)}: tokens or examples/s")
+        found = [[one_run(count, given.task, given.one_run) for count in (1, THREADS)] for _ in range(given.rounds)]
         one, two = (statistics.median(speeds) for speeds in zip(*found, strict=True))
         print(
             f"  1 process, {THREADS} threads {one:,.0f}; {THREADS} processes, 1 thread each {two:,.0f}: {two / one:.0%}"

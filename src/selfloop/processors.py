@@ -10,16 +10,12 @@ from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-SPINS = "3000"
+SPINS = "300"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
-milliseconds: two processes of two threads on two processors then wait for each other's idle threads. Two at once of
-`selfloop train lm` do 92 % of what one does alone, with 3,000 looks 121 %, and with 300 112 %
-(benchmarks/results/shared_cores.txt). With 300 looks threads sleep between two operations, too, and those of
-small models wait for them to wake. A library's programs share processors best with 300."""
-
-SPINS_OF_LIBRARIES = "300"
-"""What programs that share processors should set: two loops of torch.nn at once do with 3,000 looks 16 % of what one
-does alone, and with 300 94 %; of selfloop 75 and 95 %."""
+milliseconds: two processes of two threads on two processors then wait for each other's idle threads. With 300 looks two
+at once get more done than with 3,000, and one alone as much, in `selfloop train lm` of 512 and of 128 units
+(benchmarks/results/shared_cores_spins.txt). Of two loops of torch.nn's layers, 3,000 looks leave 16 % of what one does
+alone, and 300 leave 94 %; of selfloop's 75 and 95 % (shared_cores.txt)."""
 
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The variables that say how an idle thread of libgomp waits."""
