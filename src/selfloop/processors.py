@@ -10,12 +10,16 @@ from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-SPINS = "300"
+SPINS = "3000"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
-milliseconds: two processes of two threads on two processors then wait for each other's idle threads. With 300 looks two
-at once get more done than with 3,000, and one alone as much, in `selfloop train lm` of 512 and of 128 units
-(benchmarks/results/shared_cores_spins.txt). Of two loops of torch.nn's layers, 3,000 looks leave 16 % of what one does
-alone, and 300 leave 94 %; of selfloop's 75 and 95 % (shared_cores.txt)."""
+milliseconds: two processes of two threads on two processors then wait for each other's idle threads. With 300 looks
+they sleep between two operations, too, and small models wait for them to wake: `selfloop train label` does 18,000 words
+a second instead of 21,000 (benchmarks/results/label_spins.txt). Two of `selfloop train lm` at once do 3 and 10 % more
+than one alone with 3,000 looks, and 9 and 19 % more with 300 (shared_cores_spins.txt)."""
+
+SPINS_OF_LIBRARIES = "300"
+"""What programs that share processors should set: two loops of torch.nn at once do with 3,000 looks 16 % of what one
+does alone, and with 300 94 %; of selfloop 75 and 95 %."""
 
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The variables that say how an idle thread of libgomp waits."""

@@ -10,7 +10,7 @@ import pytest
 import random_cells
 from random_cells import Call, check, work
 
-SECONDS = float(os.environ.get("SELFLOOP_FUZZ", "12"))  # about twenty cells
+SECONDS = float(os.environ.get("SELFLOOP_FUZZ", "6"))  # about ten cells
 
 
 @pytest.mark.parametrize("number", range(8))

@@ -162,7 +162,7 @@ def test_where_torch_came_first_it_is_said_and_kernels_use_the_processors_there_
     done = python("-c", TORCH_FIRST)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    spins = f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
+    spins = f"set GOMP_SPINCOUNT={processors.SPINS_OF_LIBRARIES} before torch is imported"
     limit = "this process may use 1 processor, as kernels do; torch uses 2 threads: call torch.set_num_threads(1)"
     assert all(spins in said[name] for name in ("two", "doctor", "stepper"))
     assert said["doctor"].startswith("2 of ")

@@ -81,7 +81,7 @@ def notes() -> list[str]:
     if openmp is not None and openmp.is_gnu and processors.may_spin():
         found.append(
             "torch's threads spin for milliseconds after each operation, and slow other processes: "
-            f"set GOMP_SPINCOUNT={processors.SPINS} before torch is imported"
+            f"set GOMP_SPINCOUNT={processors.SPINS_OF_LIBRARIES} before torch is imported"
         )
     return found
 

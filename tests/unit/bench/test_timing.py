@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from selfloop.bench.timing import LEAST, SETTLE, ratio, spread, take_turns
+from selfloop.bench.timing import LEAST, SETTLE, SETTLE_TOGETHER, ratio, spread, take_turns
 
 
 class Clock:
@@ -46,3 +47,22 @@ def test_a_turn_settles_before_it_is_timed():
 
     (times,) = take_turns([slow_at_first], rounds=1, clock=clock)
     assert times == pytest.approx([10])
+
+
+@pytest.mark.parametrize(("threads", "seconds"), [(1, SETTLE), (2, SETTLE_TOGETHER)])
+def test_a_turn_settles_longer_with_several_threads(threads, seconds):
+    torch.set_num_threads(threads)
+    try:
+        clock = Clock()
+        begun = []
+
+        def run():
+            begun.append(clock.now)
+            clock.now += LEAST / 2
+
+        take_turns([run], rounds=1, warm_ups=1, clock=clock)
+    finally:
+        torch.set_num_threads(1)
+    warm_up, timed = 1, 2
+    settling = (len(begun) - warm_up - timed) * LEAST / 2
+    assert seconds <= settling < seconds + LEAST

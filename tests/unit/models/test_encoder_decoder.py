@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from combinations import some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -268,9 +269,7 @@ def digits(B, draw, longest=4):
     return source, lengths, target
 
 
-@pytest.mark.parametrize(
-    "options", [{}, pytest.param({"input_feeding": True}, marks=pytest.mark.slow)], ids=["attention", "fed"]
-)
+@pytest.mark.parametrize("options", some([{}, {"input_feeding": True}], 0, of=2), ids=str)
 def test_it_learns_to_write_digits_in_reverse(options):
     draw = torch.Generator().manual_seed(1)
     model = EncoderDecoder(10, 12, cells.gru, embedding_size=16, hidden_size=64, **options)

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from selfloop.training import TrainingOptions
-from selfloop.training.optimizers import averaged, is_averaging, make_optimizer, start_averaging
-from selfloop.training.optimizers import clip as clip_of_training
+from selfloop.training.optimizers import AdamW, averaged, clip, is_averaging, make_optimizer, start_averaging
 
 
 def make(**options):
@@ -59,18 +58,41 @@ def test_the_weights_come_back_though_the_block_raises():
     assert torch.equal(model.weight, before)
 
 
-@pytest.mark.parametrize("norm", [0.0, 0.5, 0.9999995, 1.0, 1.0000001, 30.0, float("nan"), float("inf")])
+NORMS = [0.0, 0.5, 0.9999995, 1.0, 1.0000001, 30.0, float("nan"), float("inf")]
+
+
+def with_gradients(norm):
+    """Parameters whose gradients have this norm together."""
+    params = [torch.nn.Parameter(torch.ones(n)) for n in (3, 5)]
+    generator = torch.Generator().manual_seed(0)
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator)
+    length = torch.cat([p.grad for p in params]).norm()
+    for p in params:
+        p.grad *= norm / length
+    return params
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_gradients_are_clipped_to_the_bits_of_torch(norm):
-    parts = []
-    for clip in (clip_of_training, torch.nn.utils.clip_grad_norm_):
-        params = [torch.nn.Parameter(torch.zeros(n)) for n in (3, 5)]
-        generator = torch.Generator().manual_seed(0)
-        for p in params:
-            p.grad = torch.randn(p.shape, generator=generator)
-        length = torch.cat([p.grad for p in params]).norm()
-        for p in params:
-            p.grad *= norm / length
-        clip([p.grad for p in params] if clip is clip_of_training else params, 1.0)
-        parts.append([p.grad for p in params])
-    for own, theirs in zip(*parts, strict=True):
-        assert own.numpy().tobytes() == theirs.numpy().tobytes()
+    ours, theirs = with_gradients(norm), with_gradients(norm)
+    clip(torch.optim.SGD(ours), [p.grad for p in ours], 1.0)
+    torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    for own, peer in zip(ours, theirs, strict=True):
+        assert own.grad.numpy().tobytes() == peer.grad.numpy().tobytes()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_adamw_clips_within_its_step_what_torch_clips_before(norm):
+    ours, theirs = with_gradients(norm), with_gradients(norm)
+    own, peer = AdamW(ours, eps=0.1, fused=True), torch.optim.AdamW(theirs, eps=0.1, fused=True)
+    for _ in range(2):
+        clip(own, [p.grad for p in ours], 1.0)
+        own.step()
+        assert own.grad_scale is None
+        torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+        peer.step()
+        for p in (*ours, *theirs):  # within 1 now, so that the second step must not be scaled as the first was
+            p.grad = torch.full_like(p, 0.1)
+    for mine, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.detach(), their.detach(), rtol=1e-6, atol=1e-7, equal_nan=True)

@@ -107,7 +107,7 @@ def test_gradients_are_clipped_as_dense_ones(most):
     for way in (False, True):
         own = gradients(words(), tokens(0), is_sparse=way).values()
         whole = torch.cat([g.to_dense().flatten() for g in own])
-        clip(own, most)
+        clip(torch.optim.SGD([torch.zeros(())]), own, most)
         clipped.append(torch.cat([g.to_dense().flatten() for g in own]))
         torch.testing.assert_close(clipped[-1].norm(), whole.norm().clamp(max=most))
     torch.testing.assert_close(*clipped)
@@ -142,6 +142,23 @@ def test_the_first_update_is_that_of_dense_gradients():
         model.load_state_dict(after)
         losses.append(model(tokens(0)))
     torch.testing.assert_close(*losses)
+
+
+def test_clipping_is_scaling_the_gradients_by_hand():
+    models = words(), words()
+    for by_hand, model in zip((False, True), models, strict=True):
+        with sparse_gradients.sparse_gradients(model):
+            optimizer = make_optimizer(model, TrainingOptions())
+            for number in range(6):
+                model(tokens(number)).backward()
+                parts = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters()]
+                norm = torch.cat([part.flatten() for part in parts]).norm()
+                assert norm > 1.5
+                if by_hand:
+                    for p in model.parameters():
+                        p.grad /= norm
+                update(optimizer, most=0.0 if by_hand else 1.0)
+    torch.testing.assert_close(models[1].state_dict(), models[0].state_dict())
 
 
 def test_rows_that_are_not_read_stay_as_they_are():
