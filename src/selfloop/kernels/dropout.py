@@ -1,7 +1,8 @@
 """Dropout whose draws are counted, not remembered: the backward pass draws the same bits again.
 
 Torch's `bernoulli_` takes 4.5 ns an element on a CPU, which was a quarter of a training step of 128 units; the formula
-of `selfloop.language.random` takes half a nanosecond, and its bits depend on no thread.
+of `selfloop.language.random` takes half a nanosecond, and its bits depend on no thread. It is a pass of its own: drawn
+where a recurrent kernel writes its output or reads its input, it takes as long (benchmarks/dropout.py).
 """
 
 from functools import lru_cache
