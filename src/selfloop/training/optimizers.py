@@ -139,14 +139,14 @@ def _gradients(optimizer: torch.optim.Optimizer, are_shared: bool) -> list[Tenso
 def clip(optimizer: torch.optim.Optimizer, gradients: Iterable[Tensor], most: float) -> None:
     """Scale gradients down for the next step where their norm is above `most`, as `torch.nn.utils.clip_grad_norm_`.
 
-    AdamW scales them as it reads them. Gradients of a smaller norm are not multiplied by 1: of a labeller's embeddings
-    that took as long as their norm.
+    AdamW scales those of float32 as it reads them. Gradients of a smaller norm are not multiplied by 1: of a labeller's
+    embeddings that took as long as their norm.
     """
     numbers = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
     norm = nn.utils.get_total_norm(numbers)
     if not float(norm) + 1e-6 <= most:  # torch divides by so much; NaN reaches all gradients
         factor = (most / (norm + 1e-6)).clamp(max=1.0)
-        if isinstance(optimizer, AdamW):
+        if isinstance(optimizer, AdamW) and norm.dtype is torch.float32:  # the only dtype of a scale that torch takes
             optimizer.grad_scale = 1 / factor
             return
         for tensor in numbers:

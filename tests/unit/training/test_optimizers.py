@@ -61,12 +61,12 @@ def test_the_weights_come_back_though_the_block_raises():
 NORMS = [0.0, 0.5, 0.9999995, 1.0, 1.0000001, 30.0, float("nan"), float("inf")]
 
 
-def with_gradients(norm):
+def with_gradients(norm, dtype=torch.float32):
     """Parameters whose gradients have this norm together."""
-    params = [torch.nn.Parameter(torch.ones(n)) for n in (3, 5)]
+    params = [torch.nn.Parameter(torch.ones(n, dtype=dtype)) for n in (3, 5)]
     generator = torch.Generator().manual_seed(0)
     for p in params:
-        p.grad = torch.randn(p.shape, generator=generator)
+        p.grad = torch.randn(p.shape, generator=generator, dtype=dtype)
     length = torch.cat([p.grad for p in params]).norm()
     for p in params:
         p.grad *= norm / length
@@ -82,9 +82,10 @@ def test_gradients_are_clipped_to_the_bits_of_torch(norm):
         assert own.grad.numpy().tobytes() == peer.grad.numpy().tobytes()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("norm", NORMS)
-def test_adamw_clips_within_its_step_what_torch_clips_before(norm):
-    ours, theirs = with_gradients(norm), with_gradients(norm)
+def test_adamw_clips_within_its_step_what_torch_clips_before(norm, dtype):
+    ours, theirs = with_gradients(norm, dtype), with_gradients(norm, dtype)
     own, peer = AdamW(ours, eps=0.1, fused=True), torch.optim.AdamW(theirs, eps=0.1, fused=True)
     for _ in range(2):
         clip(own, [p.grad for p in ours], 1.0)
@@ -95,4 +96,5 @@ def test_adamw_clips_within_its_step_what_torch_clips_before(norm):
         for p in (*ours, *theirs):  # within 1 now, so that the second step must not be scaled as the first was
             p.grad = torch.full_like(p, 0.1)
     for mine, their in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine.detach(), their.detach(), rtol=1e-6, atol=1e-7, equal_nan=True)
+        close = {"rtol": 1e-6, "atol": 1e-7} if dtype is torch.float32 else {"rtol": 1e-14, "atol": 0}
+        torch.testing.assert_close(mine.detach(), their.detach(), equal_nan=True, **close)
