@@ -3,6 +3,7 @@
 import pytest
 import torch
 from catalogue import CELLS, assert_close
+from combinations import pairs
 
 from selfloop import LSTM
 from selfloop.errors import ArgumentError
@@ -14,14 +15,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize("entry", CELLS, ids=str)
+@pytest.mark.parametrize(("entry", "case"), pairs(CELLS, CASES), ids=str)
 def test_recomputing_changes_no_gradient(entry, case):
     def everything(recompute):
         torch.manual_seed(1)
         rnn = entry.layer(recompute=recompute, bidirectional=True, backend="native")
         x = torch.randn(7, 4, 3, dtype=torch.float64, requires_grad=True)
-        y, state = rnn(x, **case)
+        y, state = rnn(x, **CASES[case])
         loss = sum((v * torch.randn_like(v)).sum() for v in (y, *state))
         leaves = [x, *rnn.parameters()]
         return [y, *state, *torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)]

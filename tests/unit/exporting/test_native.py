@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from catalogue import EVERY_CELL, STAGES
-from combinations import pairs
+from combinations import pairs, some
 from exported_models import EVERY, varied
 from llvmlite import ir
 from made_weights import changed
@@ -336,7 +336,7 @@ STACKED = {
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc here")
-@pytest.mark.parametrize("name", STACKED)
+@pytest.mark.parametrize("name", some(STACKED, 0, of=2))
 def test_the_stack_of_c_is_as_the_header_says(name, tmp_path):
     source = native.Source(native.described(STACKED[name]().eval(), "model", "f32"), name, "")
     (tmp_path / "model.h").write_text(source.header(source.weights))
@@ -354,7 +354,7 @@ def test_the_stack_of_c_is_as_the_header_says(name, tmp_path):
         is_enough({place.rsplit(":")[-1].partition(".")[0]: int(size) for place, size, _ in rows}, stack)
 
 
-@pytest.mark.parametrize("name", STACKED)
+@pytest.mark.parametrize("name", some(STACKED, 1, of=2))
 def test_the_stack_of_objects_is_as_the_header_says(name, capfd):
     model = native.described(STACKED[name]().eval(), "model", "f32").model
     for target in OBJECT_TARGETS[:: 1 if name == "wide" else 3]:
