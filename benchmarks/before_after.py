@@ -13,7 +13,6 @@ examples, words or tokens a second each tree trained on, scoring left out.
 """
 
 import argparse
-import json
 import os
 import shlex
 import statistics
@@ -26,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from shared_cores import rate
 
 import selfloop as sl
 from selfloop.bench import CASES, Case
@@ -161,8 +161,7 @@ def speed(root: Path, words: str, steps: int) -> float:
         more = ["--steps", str(steps), "--set", "training.validations=1", "--json", "--run", f"{folder}/run"]
         command = [sys.executable, "-m", "selfloop", "train", *shlex.split(words), *more]
         done = subprocess.run(command, env=environment_of(root), stdout=subprocess.PIPE, text=True, check=True)
-        result = json.loads(done.stdout)
-    return next(value for name, value in result.items() if name.endswith("s_per_second"))
+    return rate(done.stdout)
 
 
 def report_training(words: str, roots: tuple[Path, Path], rounds: int, steps: int) -> None:

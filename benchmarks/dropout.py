@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import selfloop as sl
+from selfloop import cells
 from selfloop.bench.timing import ratio, spread, take_turns
 from selfloop.compiler import host_target
 from selfloop.layers.dropout import Dropout
@@ -29,33 +30,17 @@ def call(run: Callable[[Tensor], Tensor], *shape: int) -> Callable[[], None]:
     return lambda: run(x).backward(dy)
 
 
-def lstm(
-    x: sl.language.Symbol, h: sl.language.Symbol, c: sl.language.Symbol, weights: tuple[sl.language.Symbol, ...]
-) -> tuple[sl.language.Symbol, sl.language.Symbol]:
-    """The equations that the cells below share."""
-    W_xh, W_hh, b = weights
-    i, f, g, o = sl.split(W_xh @ x + W_hh @ h + b, 4)
-    c = sl.sigmoid(f) * c + sl.sigmoid(i) * sl.tanh(g)
-    return sl.sigmoid(o) * sl.tanh(c), c
-
-
-@sl.cell
-def plain(x, h, c, *, W_xh=sl.param("4h x"), W_hh=sl.param("4h h"), b=sl.param("4h")):
-    """Without dropout."""
-    return lstm(x, h, c, (W_xh, W_hh, b))
-
-
 @sl.cell
 def after(x, y, h, c, *, W_xh=sl.param("4h x"), W_hh=sl.param("4h h"), b=sl.param("4h")):
-    """The output `y` is what is left of `h`."""
-    h, c = lstm(x, h, c, (W_xh, W_hh, b))
+    """An LSTM whose output `y` is what is left of `h`."""
+    h, c = cells.lstm(x, h, c, W_xh=W_xh, W_hh=W_hh, b=b)
     return sl.dropout(h, RATE), h, c
 
 
 @sl.cell
 def both(x, y, h, c, *, W_xh=sl.param("4h x"), W_hh=sl.param("4h h"), b=sl.param("4h")):
-    """The input is dropped as well."""
-    h, c = lstm(sl.dropout(x, RATE), h, c, (W_xh, W_hh, b))
+    """Its input is dropped as well."""
+    h, c = cells.lstm(sl.dropout(x, RATE), h, c, W_xh=W_xh, W_hh=W_hh, b=b)
     return sl.dropout(h, RATE), h, c
 
 
@@ -78,7 +63,7 @@ def within_an_lstm(threads: int) -> None:
     print(f"{'units':>7}{'ms':>9}{'module after':>15}{'in the cell':>13}{'before and after':>19}{'in the cell':>13}")
     for size in SIZES:
         drop = Dropout(RATE)
-        base, dropped, dropped_twice = (sl.Recurrent(own, size, size) for own in (plain, after, both))
+        base, dropped, dropped_twice = (sl.Recurrent(own, size, size) for own in (cells.lstm, after, both))
         runs: list[Callable[[Tensor], Tensor]] = [
             lambda x, rnn=base: rnn(x)[0],
             lambda x, rnn=base, drop=drop: drop(rnn(x)[0]),

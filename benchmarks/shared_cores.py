@@ -6,8 +6,7 @@
 First a library's loop: training calls of an LSTM with two threads, sl's and torch.nn's, with GOMP_SPINCOUNT set to each
 of these before torch is loaded; 300000 is libgomp's default. Then the command line: `selfloop train TASK` for so many
 seconds as it is, and with each of these. Last, one run of it: of one process with two threads, and of two processes
-that torchrun starts, with one thread each. All that is compared runs in turns; printed are the medians
-of the rounds.
+that torchrun starts, with one thread each. All that is compared runs in turns; printed are the medians of the rounds.
 """
 
 import argparse
@@ -70,7 +69,7 @@ def tokens_a_second(count: int, spins: str | None, task: list[str], seconds: flo
     """Of so many `selfloop train` at once."""
     with tempfile.TemporaryDirectory() as folder:
         processes = [start(["-m", *training(task, Path(folder) / f"run{k}", seconds)], spins) for k in range(count)]
-        return [rate(process) for process in processes]
+        return [rate(process.communicate()[0]) for process in processes]
 
 
 def one_run(count: int, task: list[str], seconds: float) -> float:
@@ -78,14 +77,12 @@ def one_run(count: int, task: list[str], seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--"] * (count > 1)
         command = ["-m", *launcher, *training(task, Path(folder) / "run", seconds)]
-        process = start(command, None, OMP_NUM_THREADS=str(THREADS // count))
-        return rate(process)
+        return rate(start(command, None, OMP_NUM_THREADS=str(THREADS // count)).communicate()[0])
 
 
-def rate(process: Process) -> float:
-    """The tokens or examples that a training took in a second."""
-    result = json.loads(process.communicate()[0])
-    return float(next(value for name, value in result.items() if name.endswith("s_per_second")))
+def rate(said: str) -> float:
+    """The tokens or examples a second that `selfloop train --json` said it took."""
+    return float(next(value for name, value in json.loads(said).items() if name.endswith("s_per_second")))
 
 
 def training(task: list[str], run: Path, seconds: float) -> list[object]:

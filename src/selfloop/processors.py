@@ -14,7 +14,7 @@ SPINS = "3000"
 """How often an idle thread of libgomp looks for work before it sleeps. By default it looks 300,000 times, for
 milliseconds: two processes of two threads on two processors then wait for each other's idle threads. With 300 looks
 they sleep between two operations, too, and small models wait for them to wake: `selfloop train label` does 18,000 words
-a second instead of 21,000 (benchmarks/results/label_spins.txt). Two of `selfloop train lm` at once do 3 and 10 % more
+a second instead of 21,000 (benchmarks/results/label_spins.txt). Two of `selfloop train lm` at once do 3 and 4 % more
 than one alone with 3,000 looks, and 9 and 19 % more with 300 (shared_cores_spins.txt)."""
 
 SPINS_OF_LIBRARIES = "300"

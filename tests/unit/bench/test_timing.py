@@ -50,19 +50,15 @@ def test_a_turn_settles_before_it_is_timed():
 
 
 @pytest.mark.parametrize(("threads", "seconds"), [(1, SETTLE), (2, SETTLE_TOGETHER)])
-def test_a_turn_settles_longer_with_several_threads(threads, seconds):
-    torch.set_num_threads(threads)
-    try:
-        clock = Clock()
-        begun = []
+def test_a_turn_settles_longer_with_several_threads(monkeypatch, threads, seconds):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    clock, begun = Clock(), []
 
-        def run():
-            begun.append(clock.now)
-            clock.now += LEAST / 2
+    def run():
+        begun.append(clock.now)
+        clock.now += LEAST / 2
 
-        take_turns([run], rounds=1, warm_ups=1, clock=clock)
-    finally:
-        torch.set_num_threads(1)
+    take_turns([run], rounds=1, warm_ups=1, clock=clock)
     warm_up, timed = 1, 2
     settling = (len(begun) - warm_up - timed) * LEAST / 2
     assert seconds <= settling < seconds + LEAST
