@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-compile -c constraints.txt
+# What is imported is compiled then, and kept; pip would compile all that it installs, which takes longer than all else.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test thorough check recipes fuzz guard docs dist clean
 
@@ -20,14 +23,14 @@ help:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet "pip>=25.1" -c constraints.txt
+	$(INSTALL) "pip>=25.1"
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[demo,video,vision,export,convert]' --group test
+	$(INSTALL) -e '.[demo,video,vision,export,convert]' --group test
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
@@ -47,7 +50,7 @@ check: $(VENV)/.tested
 	$(BIN)/lint-imports
 
 recipes: $(VENV)/.tested
-	$(PIP) install --quiet -c constraints.txt --group recipes
+	$(INSTALL) --group recipes
 	$(BIN)/pytest -n auto examples/recipes
 
 guard: $(VENV)/.tested
@@ -58,14 +61,14 @@ fuzz: $(VENV)/.tested
 	$(BIN)/python tests/random_cells.py --minutes 60
 
 docs: $(VENV)/.tested
-	$(PIP) install --quiet --group docs
+	$(INSTALL) --group docs
 	$(BIN)/python docs/write_fields.py
 	$(BIN)/python docs/write_cells.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
 dist: $(BIN)/python
-	$(PIP) install --quiet build
+	$(INSTALL) build
 	rm -rf build/dist
 	$(BIN)/python -m build --outdir build/dist
 	for file in build/dist/*.whl build/dist/*.tar.gz; do ./tests/smoke.sh $(PYTHON) $$file || exit 1; done

@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 from catalogue import CELLS, STAGES, Entry, assert_close, everything, ragged
+from combinations import pairs
 
 import selfloop as sl
 from selfloop.compiler import KernelLayout
@@ -68,8 +69,7 @@ def test_any_size(entry, inputs, hidden, batch):
     assert_both_agree(rnn, torch.randn(3, batch, inputs, dtype=torch.float64))
 
 
-@each_cell
-@pytest.mark.parametrize("batch", [1, 2, 3, FEW])
+@pytest.mark.parametrize(("entry", "batch"), pairs(CELLS, [1, 2, 3, FEW]), ids=str)
 def test_one_step_of_few_sequences_reads_matrices_where_they_lie(entry, batch):
     rnn = entry.layer(50, 17, bidirectional=True)
     x = torch.randn(1, batch, 50, dtype=torch.float64)

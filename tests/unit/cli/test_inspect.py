@@ -87,10 +87,19 @@ def test_a_labeller_forwards_and_in_both_directions(selfloop, tmp_path):
     assert said.status == 0 and "the stack reads both ways" in said.out and "c of layer 1, backwards" in said.out
 
 
+@pytest.fixture
+def greetings(tmp_path):
+    """Two files of lines that say the same."""
+    for language, name in (("en", "man"), ("nl", "jan")):
+        (tmp_path / f"all.{language}").write_text("".join(f"hello {name} {number}\n" for number in range(40)))
+    return tmp_path / "all.en", tmp_path / "all.nl"
+
+
 @pytest.mark.parametrize("task", ["translate", "caption"])
-def test_a_writer(task, selfloop, tmp_path):
+def test_a_writer(task, selfloop, tmp_path, greetings):
     small = ("--set", "model.hidden_size=8", "--set", "model.embedding_size=6", "--steps", "1")
-    assert selfloop("train", task, "--run", tmp_path / "run", *small).status == 0
+    data = greetings if task == "translate" else ()
+    assert selfloop("train", task, *data, "--run", tmp_path / "run", *small).status == 0
     facts = facts_of(selfloop, tmp_path / "run", "--steps", "12")
     assert facts["memory"]["unit"] == "token" and facts["gates"]["layers"]["layer 1"]["saturation"]["f"]["open"] >= 0
 
@@ -114,9 +123,9 @@ def test_without_its_word_vectors_the_model_before_training_is_left_out_and_that
     assert list(flow["relative_norms"]["layer 1"]) == ["after"]
 
 
-def test_a_writer_that_is_fed_what_it_wrote(selfloop, tmp_path):
+def test_a_writer_that_is_fed_what_it_wrote(selfloop, tmp_path, greetings):
     small = ("--set", "model.hidden_size=8", "--set", "model.input_feeding=true", "--steps", "1")
-    said = selfloop("train", "translate", "--run", tmp_path / "run", *small)
+    said = selfloop("train", "translate", *greetings, "--run", tmp_path / "run", *small)
     assert said.status == 0, said.err
     assert list(facts_of(selfloop, tmp_path / "run", "--steps", "12")) == ["gates"]
     said = selfloop("inspect", tmp_path / "run", "--memory")

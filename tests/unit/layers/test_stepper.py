@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from catalogue import ANY, CELLS, STAGES, assert_close
+from combinations import pairs
 
 import selfloop as sl
 from selfloop import SelfloopError, cells
@@ -362,8 +363,7 @@ def test_weights_may_be_shorter(form, sizes, batch):
     assert f"matrices are kept as {form}" in stepper.explain()
 
 
-@pytest.mark.parametrize("form", ["bf16", "int8"])
-@pytest.mark.parametrize("entry", CELLS, ids=str)
+@pytest.mark.parametrize(("entry", "form"), pairs(CELLS, ["bf16", "int8"]), ids=str)
 def test_every_cell_steps_with_shorter_weights(entry, form):
     rnn = entry.layer(dtype=torch.float32)
     x = torch.randn(4, 2, rnn.input_size)
