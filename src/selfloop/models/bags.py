@@ -8,8 +8,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-_HALF = 32
-
 
 def sums_of_bags(
     table: Float[Tensor, "V I"], rows: Int[Tensor, " N"], starts: Int[Tensor, " B"], sparse: bool
@@ -44,13 +42,23 @@ class _SumsOfBags(torch.autograd.Function):
         (gradient,), (rows, starts) = gradients, ctx.saved_tensors
         sizes = torch.cat([starts[1:], starts.new_tensor([len(rows)])]) - starts
         bags = torch.arange(len(starts), device=rows.device).repeat_interleave(sizes)
-        order = _sorted(rows << _HALF | bags)
-        different, counts = (order >> _HALF).unique_consecutive(return_counts=True)
-        values = F.embedding_bag(order & (1 << _HALF) - 1, gradient, counts.cumsum(0) - counts, mode="sum")
+        order = _order(rows, most=ctx.shape[0])
+        different, counts = rows.index_select(0, order).unique_consecutive(return_counts=True)
+        values = F.embedding_bag(bags.index_select(0, order), gradient, counts.cumsum(0) - counts, mode="sum")
         found = torch.sparse_coo_tensor(different[None], values, ctx.shape, is_coalesced=True, check_invariants=False)
         return found if ctx.sparse else found.to_dense(), None, None, None
 
 
-def _sorted(numbers: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-    """In order: 13,000 numbers take 0.03 ms by NumPy on a processor with AVX-512 and 0.5 ms by torch."""
-    return torch.from_numpy(np.sort(numbers.numpy())) if numbers.device.type == "cpu" else numbers.sort().values
+def _order(rows: Int[Tensor, " N"], most: int) -> Int[Tensor, " N"]:
+    """The places of row numbers below `most` in order, of equal ones as they stand.
+
+    NumPy sorts 16 bits by their digits, which takes a sixth of the time of torch's sort.
+    """
+    if rows.device.type != "cpu":
+        return rows.argsort(stable=True)
+    numbers = rows.numpy()
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    for shift in range(16, (most - 1).bit_length(), 16):
+        digits = (numbers >> shift).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+    return torch.from_numpy(order)

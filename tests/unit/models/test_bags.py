@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from selfloop.models.bags import sums_of_bags
+from selfloop.models.bags import _order, sums_of_bags
 
 ROWS = torch.tensor([3, 1, 3, 0, 2, 2, 2, 1])
 STARTS = torch.tensor([0, 3, 3, 6])  # the second is empty
@@ -21,6 +21,12 @@ def test_sums_and_their_gradient_are_those_of_torch(sparse):
     if sparse:
         assert mine.grad.coalesce().indices().tolist() == [[0, 1, 2, 3]]
     torch.testing.assert_close(mine.grad.to_dense(), theirs.grad)
+
+
+@pytest.mark.parametrize("size", [7, 1 << 16, (1 << 16) + 1, 1 << 17, (1 << 32) + 5])
+def test_rows_of_any_table_come_in_order_and_equal_ones_as_they_stand(size):
+    rows = torch.cat([torch.randint(size, (500,)), torch.tensor([0, size - 1, size // 2, 0, size - 1])])
+    assert torch.equal(_order(rows, most=size), rows.argsort(stable=True))
 
 
 def test_a_table_without_gradient_has_none():
