@@ -5,7 +5,7 @@ import torch
 
 from selfloop.data.text.vocabulary import LONGEST, Vocabulary
 from selfloop.errors import ArgumentError
-from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder
+from selfloop.models import FrameEncoder, NumberEncoder, TokenEncoder, WordEncoder, encoders
 
 
 def test_tokens_become_their_vectors():
@@ -127,6 +127,16 @@ def test_the_longest_words_and_characters_have_vectors_within_the_table():
     numbers = encoder._hashes(torch.from_numpy(VOCABULARY.encode(words))[:, 1 : 1 + LONGEST])
     assert numbers.min() == 0
     assert numbers.max() == 5
+
+
+@pytest.mark.parametrize("factor", [encoders.SCATTERED, 0], ids=["numbers differ", "numbers collide"])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (300, 40), (0, 4)], ids=str)
+def test_words_of_one_spelling_are_found(shape, factor, monkeypatch):
+    monkeypatch.setattr(encoders, "SCATTERED", factor)
+    rows = torch.randint(0, 3, shape)
+    different, place = encoders._different(rows)
+    assert torch.equal(different[place], rows)
+    assert sorted(different.tolist()) == rows.unique(dim=0).tolist()
 
 
 def test_known_words_are_taken_for_unknown_now_and_then_while_training():

@@ -13,7 +13,6 @@ from selfloop.exporting.exported import check_forward
 from selfloop.kernels.interpret import made_once
 from selfloop.layers import Recurrent
 from selfloop.models import LanguageModel, ManyToMany, ManyToOne, NumberEncoder, WordEncoder
-from selfloop.models.n_grams import BASE, LONGEST_GRAM
 
 Trained: TypeAlias = Recurrent | LanguageModel | ManyToOne | ManyToMany
 """What there is native code for."""
@@ -66,7 +65,7 @@ def described(module: Trained, name: str, form: str) -> Described:
         model = replace(model, is_standardised=True)
         weights |= {"front.mean": encoder.mean, "front.rate": 1 / encoder.deviation}
     elif isinstance(encoder, WordEncoder) and buckets <= MOST_BUCKETS:
-        spelling = Spelling(encoder.embedding.num_embeddings, buckets, LONGEST, LONGEST_GRAM, BASE)
+        spelling = Spelling(encoder.embedding.num_embeddings, buckets, LONGEST, encoder.LONGEST, encoder.BASE)
         model = replace(model, spelling=spelling)
         weights |= {"front.words": encoder.embedding.weight.detach(), "front.grams": encoder.grams.weight.detach()}
     elif len(tables) == 1 and not isinstance(encoder, WordEncoder):
