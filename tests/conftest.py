@@ -1,7 +1,5 @@
 import gc
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from selfloop import processors
+from selfloop.caches import user_caches
 from selfloop.kernels import memory
 
 settings.register_profile(
@@ -19,26 +18,16 @@ settings.register_profile("explore", settings.get_profile("selfloop"), max_examp
 settings.load_profile("selfloop")  # --hypothesis-profile=explore draws other examples at each run
 
 
-KERNELS = pytest.StashKey[str]()
-
-
 def pytest_configure(config):
     torch.set_num_threads(1)  # workers share the processors
     os.environ["SELFLOOP_VERIFY"] = "1"  # every level, before and after every pass of the compiler
-    if "SELFLOOP_CACHE" not in os.environ:  # nor do they compile twice: those that xdist starts inherit the folder
-        os.environ["SELFLOOP_CACHE"] = config.stash[KERNELS] = tempfile.mkdtemp(prefix="selfloop-kernels-")
+    # Each kernel is compiled once by each version of the compiler, whose text is a part of the key.
+    os.environ.setdefault("SELFLOOP_CACHE", str(user_caches() / "selfloop-tests"))
 
 
 def pytest_collection_finish():
     gc.collect()
     gc.freeze()  # torch and six thousand tests stay: no collection of garbage need look at them again
-
-
-def pytest_unconfigure(config):
-    folder = config.stash.get(KERNELS, None)
-    if folder is not None:
-        del os.environ["SELFLOOP_CACHE"]
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
