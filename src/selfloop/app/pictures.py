@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfloop.data.examples import without_folder
 from selfloop.inspect import draw_attentions, draw_confusion, draw_contact_sheet, draw_timeline
 from selfloop.metrics import Confusion
 from selfloop.tasks.score import Attention, ContactSheet, Drawing, Score, Timeline
@@ -67,8 +68,9 @@ def _timeline(shown: Timeline, path: Path, unit: str) -> None:
 
 
 def _names(places: Sequence[str]) -> list[str]:
-    """Where sequences stand, without what they have in common: ``line 17``, ``walk.mp4``."""
-    names = [Path(place.removesuffix(")").rpartition(" (")[2]).name for place in places]
+    """Where sequences stand, without what they have in common: ``line 17``, ``walk.mp4``, ``series '2012/01/09'``."""
+    inner = [place.removesuffix(")").rpartition(" (")[2] for place in places]
+    names = [name if name.startswith("series '") else without_folder(name) for name in inner]
     files = {name.rpartition(", ")[0] for name in names}
     return [name.rpartition(", ")[2] for name in names] if len(files) == 1 else names
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from selfloop.data.batches import Report
+from selfloop.data.examples import without_folder
 from selfloop.errors import together
 from selfloop.tasks.answer import Mistake
 from selfloop.tasks.learner import Learner
@@ -313,7 +313,7 @@ def show_mistakes(console: Console, mistakes: Sequence[Mistake], part: str) -> N
             f"{one.probability:>6.1%}  ",
             (one.predicted, "bold"),
             f", truly {one.true}",
-            (f"  {Path(one.place).name}", "dim"),
+            (f"  {without_folder(one.place)}", "dim"),
             f"  {' '.join(one.shown.split())}",
         )
         line.truncate(console.width, overflow="ellipsis")

@@ -1,7 +1,9 @@
 """Examples with their labels: what `classify` and `label` learn from and are measured by."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from selfloop.errors import DataError
@@ -33,6 +35,20 @@ class Place(str):
         place = super().__new__(cls, text)
         place.id = id
         return place
+
+
+def without_folder(place: str) -> str:
+    """A place without the folder of its file.
+
+    >>> without_folder("/data/walks.csv, line 12 (series '2012/01/09')"), without_folder("/data/walk.mp4")
+    ("walks.csv, line 12 (series '2012/01/09')", 'walk.mp4')
+    """
+    within = _WITHIN.search(place)
+    end = within.start() if within else len(place)
+    return Path(place[:end]).name + place[end:]
+
+
+_WITHIN = re.compile(r", (?:line|row|item|image) \d")
 
 
 @dataclass(frozen=True)

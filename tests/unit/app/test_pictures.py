@@ -58,6 +58,12 @@ def test_names_of_files_stand_beside_what_is_of_several(drawn, tmp_path):
     assert drawn["words"] is None
 
 
+def test_the_key_of_a_series_is_no_path(drawn, tmp_path):
+    places = [f"/data/days.csv, line {line} (series '2012/01/0{line}')" for line in (2, 3)]
+    draw(score_of([["From", "x"], ["to", "Y"]], places, words=False), tmp_path)
+    assert drawn["names"] == ["series '2012/01/02'", "series '2012/01/03'"]
+
+
 def test_several_attentions_are_drawn(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(pictures, "draw_attentions", lambda alignments, path: given.extend(alignments))

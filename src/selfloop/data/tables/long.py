@@ -9,6 +9,7 @@
 has the series a and b, of 2 and 1 steps and the channels x and y. A series has a label a step, or one for all steps.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timezone
 from math import isfinite
@@ -127,20 +128,29 @@ def _in_order(table: Table, rows: list[int], column: str | None) -> list[int]:
 
 
 def _time(value: Any) -> float | None:
-    """A number, or a date in seconds.
+    """A number, or a date in seconds: as ISO 8601 has it, or with slashes behind a year of four digits.
 
     >>> _time("7.5"), _time("1970-01-02"), _time("1970-01-01T00:01:00Z"), _time("noon")
     (7.5, 86400.0, 60.0, None)
+    >>> _time("1970/1/2"), _time("1970/01/02 00:01"), _time("01/02/1970")
+    (86400.0, 86460.0, None)
     """
     if isinstance(value, int | float) or (isinstance(value, str) and is_number(value)):
         return float(value) if isfinite(float(value)) else None
     try:
-        moment = value if isinstance(value, date) else datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
+        moment = value if isinstance(value, date) else datetime.fromisoformat(_as_iso(str(value).strip()))
     except ValueError:
         return None
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _as_iso(moment: str) -> str:
+    return _SLASHED.sub(lambda found: "{}-{:0>2}-{:0>2}".format(*found.groups()), moment).replace("Z", "+00:00")
+
+
+_SLASHED = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})(?!\d)")
 
 
 def _number(table: Table, row: int, column: str) -> float:
