@@ -26,8 +26,7 @@ BITS = {torch.float32: 32, torch.float64: 64}
 
 SHORT_BELOW, ONE_THREAD_BELOW = 1 << 20, 3 << 21
 """Multiplications of a call below which it takes microseconds, so that Python's lock is better kept; and below which
-one thread does everything. Of an LSTM of 64 units they take 20 and 150 µs; waking another thread takes 5 µs if it
-spins, and 100 if it sleeps, so that two gain from 8 million on."""
+one thread does everything, since waking another one that sleeps takes as long as several millions."""
 
 STORED = 16
 """Multiplications that take as long as a number which a step makes and saves."""
