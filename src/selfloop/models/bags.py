@@ -52,7 +52,7 @@ class _SumsOfBags(torch.autograd.Function):
 def _order(rows: Int[Tensor, " N"], most: int) -> Int[Tensor, " N"]:
     """The places of row numbers below `most` in order, of equal ones as they stand.
 
-    NumPy sorts 16 bits by their digits, which takes a sixth of the time of torch's sort.
+    NumPy sorts numbers of 16 bits by their digits, which is faster than to compare numbers of 64 bits.
     """
     if rows.device.type != "cpu":
         return rows.argsort(stable=True)
