@@ -140,10 +140,10 @@ def sharing(request, monkeypatch):
         monkeypatch.setattr(KernelLayout, "weight_bytes", property(lambda self: 1 << 40))
 
 
-@some_cells
-@pytest.mark.parametrize(("steps", "batch"), [(6, 1), (6, 2), (6, 7), (1, 1), (1, 7)])
+@pytest.mark.parametrize(("entry", "sizes"), pairs(SOME, [(6, 1), (6, 2), (6, 7), (1, 1), (1, 7)]), ids=str)
 @pytest.mark.usefixtures("sharing")
-def test_the_same_bits_on_any_number_of_threads(entry, steps, batch, threads):
+def test_the_same_bits_on_any_number_of_threads(entry, sizes, threads):
+    steps, batch = sizes
     rnn = entry.layer(50, 17, backend="native")
     x, start = torch.randn(steps, batch, 50, dtype=torch.float64), start_of(rnn, batch)
     for options in ({}, ragged(steps, batch)):

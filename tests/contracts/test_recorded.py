@@ -3,10 +3,11 @@
 import pytest
 import torch
 from catalogue import CELLS, STAGES, WITH_FURTHER_INPUTS, assert_close, outputs_and_gradients
+from combinations import pairs
 
 import selfloop as sl
 
-each_cell = pytest.mark.parametrize("entry", [*CELLS, *WITH_FURTHER_INPUTS], ids=str)
+WAYS = [(way, what) for way in ("forwards", "both ways") for what in ("whole", "ragged", "resets")]
 each_kind = pytest.mark.parametrize("entry", [e for e in CELLS if str(e) in STAGES] + [*WITH_FURTHER_INPUTS], ids=str)
 
 
@@ -14,16 +15,12 @@ def names_of(rnn):
     return tuple(rnn.cell.graph.per_step.recordable)
 
 
-@each_cell
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(
-    "options", [{}, {"lengths": [5, 0, 3, 1]}, {"resets": True}], ids=["whole", "ragged", "resets"]
-)
-def test_compiled_and_interpreted_are_the_same(entry, bidirectional, options):
-    rnn = entry.layer(bidirectional=bidirectional)
+@pytest.mark.parametrize(("entry", "how"), pairs([*CELLS, *WITH_FURTHER_INPUTS], WAYS), ids=str)
+def test_compiled_and_interpreted_are_the_same(entry, how):
+    way, what = how
+    rnn = entry.layer(bidirectional=way == "both ways")
     x = torch.randn(5, 4, 3, dtype=torch.float64)
-    if "resets" in options:
-        options = {"resets": torch.rand(5, 4) < 0.4}
+    options = {"whole": {}, "ragged": {"lengths": [5, 0, 3, 1]}, "resets": {"resets": torch.rand(5, 4) < 0.4}}[what]
     further = entry.further(x)
     options = options | {"record": names_of(rnn), "materialize_grads": True}
     expected = outputs_and_gradients(rnn, "interpret", x, further, **options)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from catalogue import ANY, FUSED, assert_close
+from combinations import pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
 each_cell = pytest.mark.parametrize("entry", ANY, ids=str)
 
 
-@each_cell
-@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("entry", "batch_first"), pairs(ANY, [False, True]), ids=str)
 def test_a_sequence_is_its_steps(entry, batch_first):
     rnn = entry.layer(num_layers=2 if entry.can_stack else 1).requires_grad_(False)
     x = torch.randn(6, 2, 3, dtype=torch.float64)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from catalogue import CELLS, ragged
+from combinations import pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +44,9 @@ class Rounded(torch.autograd.Function):
         return d.flatten(0, -2).T @ v.expand(*d.shape[:-1], -1).flatten(0, -2), d @ weight
 
 
-@pytest.mark.parametrize("entry", CELLS, ids=str)
-@pytest.mark.parametrize("options", [{}, ragged(9, 20)], ids=["even", "ragged"])
-def test_every_cell_has_the_interpreters_numbers_with_rounded_products(entry, options, monkeypatch):
+@pytest.mark.parametrize(("entry", "is_ragged"), pairs(CELLS, [False, True]), ids=str)
+def test_every_cell_has_the_interpreters_numbers_with_rounded_products(entry, is_ragged, monkeypatch):
+    options = ragged(9, 20) if is_ragged else {}
     torch.manual_seed(0)
     rnn = entry.layer(5, 24, dtype=torch.float32, bidirectional=True)
     x = torch.randn(9, 20, 5)
