@@ -3,29 +3,19 @@
     python benchmarks/logits.py
 
 Rows, units and types of a step of a translator's beam, of a training batch of words, of characters and of labels. Our
-pass makes the logits of some rows at a time and a loss of them, with no gradient: what a kernel of logits alone could
-gain at most is the ratio of both. Medians in turns; GFLOP/s are of the product alone.
+pass makes the logits of some rows at a time and a loss of them, with no gradient, and writes none: a kernel of logits
+alone, which writes them as torch does, would gain less than the ratio of both. Medians in turns; GFLOP/s are of the
+product alone.
 """
-
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
 
 from selfloop.bench.peak import peak
+from selfloop.bench.timing import ratio, spread, take_turns
 from selfloop.kernels.cross_entropy import linear_cross_entropy
 
 SHAPES = ((5, 256, 8_000), (32, 256, 8_000), (160, 256, 8_000), (700, 650, 10_000), (2_048, 512, 100), (600, 256, 17))
-ROUNDS = 25
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 @torch.no_grad()
@@ -35,16 +25,16 @@ def main() -> None:
     for rows, units, types in SHAPES:
         x, weight, bias = torch.randn(rows, units), torch.randn(types, units), torch.randn(types)
         labels = torch.randint(types, (rows,))
-        calls = (
-            lambda x=x, weight=weight, bias=bias: F.linear(x, weight, bias),
+        calls = [
             lambda x=x, weight=weight, bias=bias, labels=labels: linear_cross_entropy(x, weight, bias, labels),
-        )
-        found = [[seconds(call) for call in calls] for _ in range(ROUNDS + 3)][3:]
-        theirs, ours = (statistics.median(times) for times in zip(*found, strict=True))
-        work = 2 * rows * units * types / 1e9
+            lambda x=x, weight=weight, bias=bias: F.linear(x, weight, bias),
+        ]
+        times = take_turns(calls, rounds=7)
+        ours, theirs = (spread(own).median for own in times)
+        work = 2 * rows * units * types / 1e6
         print(
-            f"{rows:5,} × {units} × {types:6,}   torch's linear {theirs * 1e3:8.3f} ms {work / theirs:5.0f} GFLOP/s   "
-            f"our pass {ours * 1e3:8.3f} ms {work / ours:5.0f} GFLOP/s   {theirs / ours:.2f}"
+            f"{rows:5,} × {units} × {types:6,}   torch's linear {theirs:8.3f} ms {work / theirs:5.0f} GFLOP/s   "
+            f"our pass {ours:8.3f} ms {work / ours:5.0f} GFLOP/s   {ratio(*times).median:.2f}"
         )
 
 

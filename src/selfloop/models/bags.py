@@ -56,9 +56,8 @@ def _order(rows: Int[Tensor, " N"], most: int) -> Int[Tensor, " N"]:
     """
     if rows.device.type != "cpu":
         return rows.argsort(stable=True)
-    numbers = rows.numpy()
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    for shift in range(16, (most - 1).bit_length(), 16):
-        digits = (numbers >> shift).astype(np.uint16)
-        order = order[np.argsort(digits[order], kind="stable")]
+    numbers, order = rows.numpy(), np.arange(len(rows))
+    for shift in range(0, (most - 1).bit_length(), 16):
+        digits = (numbers[order] >> shift).astype(np.uint16)
+        order = order[np.argsort(digits, kind="stable")]
     return torch.from_numpy(order)
