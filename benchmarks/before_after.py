@@ -6,7 +6,8 @@
 
 Each tree has a process of its own that stays, and only one of them runs at a time. A round times both at one case, the
 one that begins changes from round to round; printed are the median of the times per call, and the median and the
-quartiles of the ratios, after to before. The group `overhead` is a call that computes next to nothing.
+quartiles of the ratios, after to before. The group `overhead` is a call that computes next to nothing, the group `beam`
+a translator's search of B sentences with 5 beams each, for T steps, with 8,000 types; it is not trained.
 
 With --train a round is `selfloop train` with these words, for so many updates, in each tree; printed is how many
 examples, words or tokens a second each tree trained on, scoring left out.
@@ -30,20 +31,24 @@ from shared_cores import rate
 import selfloop as sl
 from selfloop.bench import CASES, Case
 from selfloop.cells import ZOO
+from selfloop.decoding import beam_search
+from selfloop.models import EncoderDecoder
 from selfloop.processors import SPINS
 
 HERE = Path(__file__).resolve().parents[1]
 Call = Callable[[], object]
+TYPES = 8_000
 
 OVERHEAD = tuple(
     Case("overhead", cell, "", 4, 4, 16, 16, mode) for cell in ("lstm", "gru") for mode in ("train", "infer")
 )
+BEAMS = tuple(Case("beam", "lstm", "", 30, sentences, 256, 256, "search") for sentences in (1, 4, 16, 64))
 
 
 def cases() -> dict[str, Case]:
     """By their names: those of the bench, each that trains also in inference."""
     found = {}
-    for case in (*CASES, *OVERHEAD):
+    for case in (*CASES, *OVERHEAD, *BEAMS):
         for mode in ("train", "infer") if case.mode == "train" else (case.mode,):
             if case.group not in ("bfloat16", "jax"):
                 found[f"{case.group} {case.cell} T{case.T} B{case.B} I{case.I} H{case.H} {mode}"] = replace(
@@ -53,7 +58,9 @@ def cases() -> dict[str, Case]:
 
 
 def call_of(case: Case) -> Call:
-    """A call of a layer of the tree this process belongs to."""
+    """A call of a layer of the tree this process belongs to, or a search."""
+    if case.mode == "search":
+        return search_of(case)
     rnn = sl.Recurrent(ZOO[case.cell], case.I, case.H, **case.sizes)
     x = torch.randn(case.T, case.B, case.I, requires_grad=case.mode == "train")
     dy, lengths = torch.ones(case.T, case.B, rnn.output_size), case.lengths
@@ -71,6 +78,18 @@ def call_of(case: Case) -> Call:
             step(row)
 
     return {"train": train, "infer": infer, "step": walk}[case.mode]
+
+
+def search_of(case: Case) -> Call:
+    """A search of a translator; all its beams go on to the last step."""
+    model = EncoderDecoder(TYPES, TYPES, ZOO[case.cell], embedding_size=case.I, hidden_size=case.H, tied=True).eval()
+    source, first = torch.randint(TYPES, (15, case.B)), torch.zeros(case.B, dtype=torch.long)
+
+    def search() -> None:
+        with torch.inference_mode():
+            beam_search(model, *model.step(first, model.encode(source)), max_tokens=case.T, beam=5)
+
+    return search
 
 
 def serve() -> None:

@@ -1,11 +1,9 @@
-"""Logits that are held, as predictions need them: torch's linear, beside the product in our pass of readout and loss.
+"""Logits that are held, as predictions need them: our `linear` beside torch's.
 
     python benchmarks/logits.py
 
-Rows, units and types of a step of a translator's beam, of a training batch of words, of characters and of labels. Our
-pass makes the logits of some rows at a time and a loss of them, with no gradient, and writes none: a kernel of logits
-alone, which writes them as torch does, would gain less than the ratio of both. Medians in turns; GFLOP/s are of the
-product alone.
+Rows, units and types of a translator's beams, of a batch of words, of characters and of labels, each by our functions,
+whether `linear` would take them or not. Medians in turns.
 """
 
 import torch
@@ -13,28 +11,42 @@ from torch.nn import functional as F
 
 from selfloop.bench.peak import peak
 from selfloop.bench.timing import ratio, spread, take_turns
-from selfloop.kernels.cross_entropy import linear_cross_entropy
+from selfloop.kernels import readout
 
-SHAPES = ((5, 256, 8_000), (32, 256, 8_000), (160, 256, 8_000), (700, 650, 10_000), (2_048, 512, 100), (600, 256, 17))
+SHAPES = (
+    (5, 256, 8_000),
+    (16, 256, 8_000),
+    (32, 256, 8_000),
+    (160, 256, 8_000),
+    (320, 512, 8_000),
+    (16, 650, 10_000),
+    (64, 650, 10_000),
+    (700, 650, 10_000),
+    (320, 1024, 1_500),
+    (16, 256, 2_000),
+    (320, 256, 2_000),
+    (2_048, 512, 100),
+    (600, 256, 17),
+)
 
 
 @torch.no_grad()
 def main() -> None:
     """Measure all shapes."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, peak {peak():.0f} GFLOP/s of float32")
+    print("   rows   units    types   torch's ms   GFLOP/s   ours ms   GFLOP/s   ratio   `linear` takes")
+    rows_of_ours, weights_of_ours = readout.LEAST_ROWS, readout.LEAST_WEIGHTS
+    readout.LEAST_ROWS = readout.LEAST_WEIGHTS = 1
     for rows, units, types in SHAPES:
         x, weight, bias = torch.randn(rows, units), torch.randn(types, units), torch.randn(types)
-        labels = torch.randint(types, (rows,))
-        calls = [
-            lambda x=x, weight=weight, bias=bias, labels=labels: linear_cross_entropy(x, weight, bias, labels),
-            lambda x=x, weight=weight, bias=bias: F.linear(x, weight, bias),
-        ]
-        times = take_turns(calls, rounds=7)
+        given = x, weight, bias
+        times = take_turns([lambda g=given: readout.linear(*g), lambda g=given: F.linear(*g)], rounds=9)
         ours, theirs = (spread(own).median for own in times)
         work = 2 * rows * units * types / 1e6
+        takes = "ours" if rows >= rows_of_ours and weight.numel() >= weights_of_ours else "torch's"
         print(
-            f"{rows:5,} × {units} × {types:6,}   torch's linear {theirs:8.3f} ms {work / theirs:5.0f} GFLOP/s   "
-            f"our pass {ours:8.3f} ms {work / ours:5.0f} GFLOP/s   {ratio(*times).median:.2f}"
+            f"{rows:7,} {units:7,} {types:8,} {theirs:12.3f} {work / theirs:9.0f} {ours:9.3f} {work / ours:9.0f} "
+            f"{ratio(*times).median:7.2f}   {takes}"
         )
 
 

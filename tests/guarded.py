@@ -22,7 +22,7 @@ from catalogue import CELLS, ragged
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans, team
+from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans, readout, team
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -74,9 +74,9 @@ def guard_kernels(guard: Guard) -> None:
         "empty": lambda size, dtype: guard.tensor(size, torch.from_numpy(np.zeros(1, dtype)).dtype).numpy(),
     }
     cross_entropy.np = types.SimpleNamespace(**arrays)
-    cross_entropy.LOGITS_BYTES = 1
+    readout.LOGITS_BYTES = 1
     plans.ONE_THREAD_BELOW = team.ONE_THREAD_BELOW = 0
-    cross_entropy.LEAST = 1
+    cross_entropy.LEAST = readout.LEAST_ROWS = readout.LEAST_WEIGHTS = 1
 
 
 def run(entry, guard: Guard, dtype: torch.dtype, batch: int, inputs: int, hidden: int, **options) -> None:
@@ -108,6 +108,8 @@ def run_others(guard: Guard) -> None:
             for tensor in given[:3]:
                 tensor.requires_grad_()
             dropout.dropout(given[0], 0.3).sum().backward()
+            with torch.no_grad():
+                assert readout.linear(*given[:3]).isfinite().all()
             loss = cross_entropy.linear_cross_entropy(*given[:3], labels, class_weights=given[3], label_smoothing=0.1)
             assert loss.isfinite()
             loss.backward()

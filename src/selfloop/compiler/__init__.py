@@ -30,11 +30,11 @@ from selfloop.compiler import native
 from selfloop.compiler.cpu.build import Code
 from selfloop.compiler.cpu.cache import state as cache_state
 from selfloop.compiler.cpu.emit.add_rows import ADD_BLOCK, ADD_ROWS_BLOCK
-from selfloop.compiler.cpu.emit.cross_entropy import CROSS_ENTROPY_ADDRESSES, CROSS_ENTROPY_SIZES
 from selfloop.compiler.cpu.emit.dropout import DROPOUT_BLOCK
 from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
+from selfloop.compiler.cpu.emit.readout import READOUT_ADDRESSES, READOUT_SIZES
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
 from selfloop.compiler.cpu.emit.table_rows import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK
 from selfloop.compiler.cpu.kernels import (
@@ -42,9 +42,9 @@ from selfloop.compiler.cpu.kernels import (
     Tools,
     WeightGradient,
     compile,
-    cross_entropy_code,
     dropout_code,
     peak_code,
+    readout_code,
     stack_code,
     table_rows_code,
     tools,
@@ -66,8 +66,6 @@ __all__ = [
     "ADD_BLOCK",
     "ADD_ROWS_BLOCK",
     "AVERAGE_ROWS_BLOCK",
-    "CROSS_ENTROPY_ADDRESSES",
-    "CROSS_ENTROPY_SIZES",
     "DROPOUT_BLOCK",
     "LAUNCH",
     "LAUNCHES_HEADER",
@@ -76,6 +74,8 @@ __all__ = [
     "OUTER_PRODUCT_BLOCK",
     "PACK_VECTOR",
     "PATCH_HEADER",
+    "READOUT_ADDRESSES",
+    "READOUT_SIZES",
     "ROW_TABLES",
     "STACK_HEADER",
     "STACK_LAYER",
@@ -96,7 +96,6 @@ __all__ = [
     "WeightGradient",
     "cache_state",
     "compile",
-    "cross_entropy_code",
     "dropout_code",
     "emit_object",
     "host_target",
@@ -105,6 +104,7 @@ __all__ = [
     "pair_products",
     "peak_code",
     "processor_name",
+    "readout_code",
     "show",
     "stack_code",
     "table_rows_code",

@@ -64,11 +64,13 @@ def beam_search(
     searched = list(range(prompts))  # the prompts that may still find something better
 
     for length in range(1, max_tokens + 1):
-        log_p = logits.double().log_softmax(-1).view(len(searched), beam, vocabulary)
-        candidates = (scores[:, :, None] + log_p).view(len(searched), -1)  # prompts, beam · vocabulary
-        # Twice the beam, since at most one continuation of each hypothesis is its end.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse for a sum
+        # Twice the beam, since at most one continuation of each hypothesis is its end; of a hypothesis as many at most.
+        most, tokens_of = logits.topk(min(2 * beam, vocabulary))
+        log_p = most.double() - logits.logsumexp(-1, keepdim=True).double()
+        candidates = (scores.view(-1, 1) + log_p).view(len(searched), -1)  # prompts, beam · their continuations
         best, where = candidates.topk(min(2 * beam, candidates.shape[1]))
-        parent, token = where // vocabulary, where % vocabulary
+        parent, token = where // most.shape[1], tokens_of.view(len(searched), -1).gather(1, where)
         ended = token == end if end is not None else torch.zeros_like(token, dtype=torch.bool)
         for p, k in ended.nonzero().tolist():
             if k < beam and best[p, k] > -torch.inf:

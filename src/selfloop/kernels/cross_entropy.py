@@ -1,13 +1,12 @@
 """Linear readout, softmax and cross-entropy in one pass, with the gradient: the logits of all rows are never held.
 
 A block of rows at a time: its logits, their loss and gradient in the logits' place, and the products with that gradient
-(`compiler.cpu.emit.cross_entropy`). So the forward pass has made the gradients of a loss whose own gradient is 1, and
+(`compiler.cpu.emit.readout`). So the forward pass has made the gradients of a loss whose own gradient is 1, and
 the backward pass at most multiplies them by another.
 """
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,36 +16,18 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from selfloop.compiler import (
-    CROSS_ENTROPY_ADDRESSES,
-    CROSS_ENTROPY_SIZES,
-    PACK_VECTOR,
-    PairProducts,
-    cross_entropy_code,
-    host_target,
-    tools,
-)
+from selfloop.compiler import PairProducts
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.kernels import memory, team
+from selfloop.kernels import memory
 from selfloop.kernels.bfloat16 import pair_products
-from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain, has_numbers
+from selfloop.kernels.readout import on_logits
 from selfloop.kernels.refusals import UNSUPPORTED
-
-LOGITS_BYTES = 1 << 24
-"""Bytes of the logits of a block of rows, where the last-level cache holds them while they become their gradient."""
 
 LEAST = 1 << 20
 """Multiplications of the logits below which torch's own functions are faster: a call of ours takes 0.1 ms beside its
 kernels (17 classes, 256 features, 640 rows, which are 2.8 million: 0.22 ms instead of 0.28)."""
-
-CACHED_BYTES = 1 << 18
-"""Bytes of the rows of a matrix that the second-level cache holds while all panels of the other factor pass by."""
-
-MOST_PLANS = 1024
-"""Plans that are kept, of 7 to 30 KB each: batches of sentences have hundreds of numbers of words, and a new plan takes
-0.2 ms."""
 
 NO_SECOND_DERIVATIVE = (
     "The loss of `linear_cross_entropy` has no second derivative: take torch's cross_entropy of the logits instead."
@@ -198,9 +179,6 @@ def _pair_products(tensors: Sequence[Tensor]) -> PairProducts | None:
     return way if way and not way.has_tiles and all(t.dtype in dtypes for t in tensors) else None
 
 
-Table = Int[np.ndarray, "R C"]
-
-
 class _Result(NamedTuple):
     """A loss and its gradients; None where none was asked for."""
 
@@ -282,188 +260,26 @@ def _run(
 ) -> _Result:
     """The loss, and the gradients of x, weight and bias that are needed."""
     ignore_index, smoothing, divisor, bfloat16 = options
-    x, weight = (v.detach() if v.stride(-1) == 1 else v.detach().contiguous() for v in (x, weight))
-    bias = x.new_zeros(len(weight)) if bias is None else bias.detach().contiguous()
     class_weights = x.new_ones(len(weight)) if class_weights is None else class_weights.detach().contiguous()
     weights, classes = class_weights.numpy(), labels.numpy()
     counted = classes != ignore_index
     classes = np.where(counted, classes, 0)
-    own = weights[classes] * counted  # what each label weighs
-    total = float(own.sum(dtype=np.float64)) if divisor is None else divisor
+    weighed = weights[classes] * counted  # what each label weighs
+    total = float(weighed.sum(dtype=np.float64)) if divisor is None else divisor
     factor = 1 / total if total else 0.0
     rows = np.empty((4, len(x)), weights.dtype)
     target, spread, scale, losses = rows
-    np.multiply(own, (1 - smoothing) * factor, out=target)
+    np.multiply(weighed, (1 - smoothing) * factor, out=target)
     np.multiply(counted, smoothing / len(weight) * factor, out=spread)
     np.add(target, spread * float(weights.sum(dtype=np.float64)), out=scale)
     dx = memory.empty(x.shape, x.dtype) if needed[0] else None
-    dweight, dbias = (memory.empty(like.shape, x.dtype) if needed[1] or needed[2] else None for like in (weight, bias))
-    threads = team.threads()
-    plan = _plan(BITS[x.dtype], *x.shape, len(weight), x.stride(0), weight.stride(0), threads, bfloat16)
-    logits, by_feature, by_row, rounded = (memory.workspace((size,), x.dtype) for size in plan.workspaces)
-    shared = (weight, rounded, bias, by_feature, by_row, logits, class_weights, dweight, dbias)
-    by_line = [array.ctypes.data for array in (classes, *rows)] + [0 if dx is None else dx.data_ptr()]
-    addresses = np.array([*(0 if v is None else v.data_ptr() for v in shared), *by_line])
-    assert len(addresses) == len(CROSS_ENTROPY_ADDRESSES)
-    for block in plan.blocks:
-        block.run(addresses, x.data_ptr(), with_dx=dx is not None, with_dweight=dweight is not None)
+    of_weight = needed[1] or needed[2]
+    dweight, dbias = (memory.empty(shape, x.dtype) if of_weight else None for shape in (weight.shape, weight.shape[:1]))
+    functions = ["softmax", *["input_gradient"] * needed[0], *["weight_gradient"] * of_weight]
+    tensors = {"class_weights": class_weights, "dweight": dweight, "dbias": dbias, "dx": dx}
+    arrays = {"label": classes, "target": target, "spread": spread, "scale": scale, "loss": losses}
+    addresses = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+    addresses |= {name: array.ctypes.data for name, array in arrays.items()}
+    on_logits(x, weight, bias, functions, addresses, bfloat16)
     loss = x.new_tensor(losses.sum(dtype=np.float64))
     return _Result(loss, dx, dweight if needed[1] else None, dbias if needed[2] else None)
-
-
-class _Launch(NamedTuple):
-    """A function, and the sizes of its argument blocks, a row a thread; the addresses are still to be filled in."""
-
-    function: int
-    table: Table
-
-
-class _Block(NamedTuple):
-    """The launches for some rows.
-
-    Attributes:
-        steps: the bytes from the first row's entry to these in what has an entry for each row, and 0 for what has not.
-        pack: packs x.
-        vectors: what it packs, `PACK_VECTOR`s, with `source` relative to x.
-        bases: which of the addresses each vector's `packed` is relative to.
-        forward, dx, dweight: the others, the last two where such gradients are needed.
-    """
-
-    steps: Numbers
-    pack: _Launch
-    vectors: Table
-    bases: Numbers
-    forward: tuple[_Launch, ...]
-    dx: _Launch
-    dweight: _Launch
-
-    def run(self, addresses: Numbers, x: int, with_dx: bool, with_dweight: bool) -> None:
-        """Run them, given the addresses of all rows."""
-        vectors = self.vectors.copy()
-        vectors[:, _SOURCE] += x
-        vectors[:, _PACKED] += addresses[self.bases]
-        table = self.pack.table.copy()
-        table[:, 0] += vectors.ctypes.data
-        team.run(self.pack.function, table)
-        own = addresses + self.steps
-        for function, sizes in (*self.forward, *[self.dx] * with_dx, *[self.dweight] * with_dweight):
-            table = sizes.copy()
-            table[:, len(CROSS_ENTROPY_SIZES) :] = own
-            team.run(function, table)
-
-
-class _Plan(NamedTuple):
-    """What a call does, addresses aside.
-
-    Attributes:
-        workspaces: the elements of the logits, of x packed by feature and by row, and of the rounded weight.
-        blocks: of rows.
-    """
-
-    workspaces: tuple[int, int, int, int]
-    blocks: tuple[_Block, ...]
-
-
-@lru_cache(maxsize=MOST_PLANS)
-def _plan(
-    bits: int,
-    rows: int,
-    features: int,
-    outputs: int,
-    x_stride: int,
-    weight_stride: int,
-    threads: int,
-    bfloat16: PairProducts | None = None,
-) -> _Plan:
-    """The plan for x[rows, features] and `outputs` logits of each row."""
-    target, item = host_target(), bits // 8
-    lanes, height = target.lanes(item), target.rows(target.columns)
-    wide = lanes * target.columns
-    most = max(1, LOGITS_BYTES // (item * outputs * wide)) * wide
-    size = -(-rows // (-(-rows // most) * wide)) * wide
-    at_once = 2 if bfloat16 else 1  # terms of a sum
-    stride = -(-outputs // at_once) * at_once | 1  # an even one may put all vectors of a row into one set of the cache
-    panels = -(-features // wide)
-    code = cross_entropy_code(bits, target, bfloat16)
-    pack = tools(bits, target, bfloat16).address("pack")
-
-    def launch(name: str, first: int, tiles: int, panels: int, depth: int = 0) -> _Launch:
-        """A launch whose threads share its tiles, or its panels where there are few tiles; `depth` is the number of
-        elements in a row of a tile.
-        """
-        by_tile = tiles >= min(panels, 4 * threads)
-        shares = team.shares(tiles if by_tile else panels, threads)
-        values: dict[str, int | Numbers] = {
-            "begin": shares[:-1] if by_tile else 0,
-            "end": shares[1:] if by_tile else tiles,
-            "first_panel": 0 if by_tile else shares[:-1],
-            "end_panel": panels if by_tile else shares[1:],
-            "at_once": max(1, CACHED_BYTES // max(1, depth * height * item)),
-            "rows": min(size, rows - first),
-            "outputs": outputs,
-            "features": features,
-            "weight_stride": weight_stride,
-            "logits_stride": stride,
-            "is_first": first == 0,
-        }
-        table = np.zeros((threads, len(CROSS_ENTROPY_SIZES) + len(CROSS_ENTROPY_ADDRESSES)), dtype=np.int64)
-        for k, name_of in enumerate(CROSS_ENTROPY_SIZES):
-            table[:, k] = values[name_of]
-        return _Launch(code.address(name), table)
-
-    def block(first: int) -> _Block:
-        here = min(size, rows - first)
-        by_feature = _vectors(here, features, lanes, wide, x_stride, 1, item, at_once)
-        by_row = _vectors(features, here, lanes, wide, 1, x_stride, item, at_once)
-        vectors = np.concatenate([by_feature, by_row])
-        vectors[:, _SOURCE] += first * x_stride * item
-        bases = [CROSS_ENTROPY_ADDRESSES.index(name) for name in ("by_feature", "by_row")]
-        shares = team.shares(len(vectors), threads)
-        steps = {"label": 8, "dx": features * item, **dict.fromkeys(("target", "spread", "scale", "loss"), item)}
-        return _Block(
-            steps=np.array([first * steps.get(name, 0) for name in CROSS_ENTROPY_ADDRESSES]),
-            pack=_Launch(pack, np.stack([shares[:-1] * vectors.strides[0], np.diff(shares)], axis=1)),
-            vectors=vectors,
-            bases=np.repeat(bases, (len(by_feature), len(by_row))),
-            forward=(
-                *([launch("round_weight", 0, -(-outputs // height), 1)] if bfloat16 and first == 0 else ()),
-                launch("logits", first, -(-outputs // height), -(-here // wide), features),
-                launch("softmax", first, -(-here // lanes), 1),
-            ),
-            dx=launch("input_gradient", first, -(-here // height), panels),
-            dweight=launch("weight_gradient", first, -(-outputs // height), panels, here),
-        )
-
-    # As many vectors of logits as all panels of rows have, though those beyond the last row are not used.
-    padding = at_once - 1
-    workspaces = (
-        size * stride,
-        size * (features + padding),
-        panels * wide * (size + padding),
-        outputs * -(-features // lanes) * lanes // 2 if bfloat16 else 0,
-    )
-    return _Plan(workspaces, tuple(block(first) for first in range(0, rows, size)))
-
-
-_SOURCE, _PACKED = (PACK_VECTOR.index(name) for name in ("source", "packed"))
-
-
-def _vectors(
-    units: int, length: int, lanes: int, wide: int, lane_stride: int, k_stride: int, item: int, at_once: int
-) -> Table:
-    """Descriptions of the vectors of all panels of so many units, with addresses that count from 0."""
-    first = np.arange(0, units, lanes)
-    fields: dict[str, int | Numbers] = {
-        "source": first * lane_stride * item,
-        "lane_stride": lane_stride,
-        "k_stride": k_stride,
-        "units": np.minimum(lanes, units - first),
-        "unit_step": lanes,
-        "length": length,
-        "packed": (first // wide * wide * -(-length // at_once) + first % wide) * item,
-        "packed_k": wide,
-    }
-    entries = np.zeros((len(first), len(PACK_VECTOR)), dtype=np.int64)
-    for name, value in fields.items():
-        entries[:, PACK_VECTOR.index(name)] = value
-    return entries

@@ -13,7 +13,7 @@ from selfloop.language import Cell
 from selfloop.layers import Attention, Recurrent, State
 from selfloop.layers.attention import Memory
 from selfloop.layers.dropout import Dropout, check_rate
-from selfloop.layers.read_out import ReadOut
+from selfloop.layers.read_out import ReadOut, read_out
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Decoder(nn.Module):
         """
         read, _, state = self._run(tokens, state, lengths)
         read = self.output_dropout(read if where is None else read[where])
-        return (self.readout(read) if loss is None else loss(read, self.readout)), state
+        return read_out(read, self.readout, loss), state
 
     def step(self, tokens: Int[Tensor, " B"], state: DecoderState) -> tuple[Float[Tensor, "B V"], DecoderState]:
         """The logits of the next token, one step at a time."""

@@ -10,7 +10,7 @@ from selfloop.errors import ArgumentError
 from selfloop.language import Cell
 from selfloop.layers import EmbeddingDropout, Recurrent, State, VariationalDropout
 from selfloop.layers.dropout import Dropout, check_rate
-from selfloop.layers.read_out import ReadOut
+from selfloop.layers.read_out import ReadOut, read_out
 from selfloop.layers.typed_call import typed_as
 
 
@@ -139,7 +139,7 @@ class LanguageModel(nn.Module):
         y, state = self.rnn(vectors, state, lengths=lengths)
         dropped = self.output_dropout(y)
         read = self.projection(dropped)
-        found = self.readout(read) if loss is None else loss(read, self.readout)
+        found = read_out(read, self.readout, loss)
         return (found, state, y, dropped) if outputs else (found, state)
 
     if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from selfloop.layers import State
-from selfloop.layers.read_out import ReadOut
+from selfloop.layers.read_out import ReadOut, read_out
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.sequence_model import SequenceModel
 
@@ -57,7 +57,7 @@ class ManyToMany(SequenceModel):
         """
         y, state = self._read(inputs, state, lengths)
         read = self.output_dropout(y)
-        return (self.readout(read) if loss is None else loss(read, self.readout)), state
+        return read_out(read, self.readout, loss), state
 
     if TYPE_CHECKING:
 
@@ -72,4 +72,4 @@ class ManyToMany(SequenceModel):
             ArgumentError: the stack is bidirectional.
         """
         y, state = self.rnn.step(self.encoder(inputs[None])[0], state)
-        return self.readout(y), state
+        return read_out(y, self.readout), state

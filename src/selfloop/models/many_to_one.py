@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from selfloop.language import Cell
-from selfloop.layers.read_out import ReadOut
+from selfloop.layers.read_out import ReadOut, read_out
 from selfloop.layers.typed_call import typed_as
 from selfloop.models.pooling import Pooling
 from selfloop.models.sequence_model import SequenceModel
@@ -56,8 +56,7 @@ class ManyToOne(SequenceModel):
         y, _ = self._read(inputs, None, lengths)
         steps = torch.full((y.shape[1],), y.shape[0], device=y.device) if lengths is None else lengths
         read = self.output_dropout(self.pooling(y, steps))
-        answers: Tensor = self.readout(read) if loss is None else loss(read, self.readout)
-        return answers
+        return read_out(read, self.readout, loss)
 
     if TYPE_CHECKING:
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from selfloop import processors
 from selfloop.errors import ArgumentError, BackendError
-from selfloop.kernels import bfloat16, cross_entropy
+from selfloop.kernels import bfloat16, cross_entropy, readout
 from selfloop.kernels.cross_entropy import linear_cross_entropy
 
 SHAPES = (
@@ -45,10 +45,10 @@ def compiled(monkeypatch):
 @pytest.fixture
 def in_blocks(monkeypatch):
     """As few rows at a time as there can be."""
-    monkeypatch.setattr(cross_entropy, "LOGITS_BYTES", 1)
-    cross_entropy._plan.cache_clear()
+    monkeypatch.setattr(readout, "LOGITS_BYTES", 1)
+    readout._plan.cache_clear()
     yield
-    cross_entropy._plan.cache_clear()
+    readout._plan.cache_clear()
 
 
 def problem(shape, dtype, weighted=False, ignored=False, bias=True, **options):
@@ -98,7 +98,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_logits(shape, options, dtyp
 def test_rows_come_in_blocks(options, in_blocks):
     shape = (130, 66, 17)
     check(*problem(shape, torch.float32, **options))
-    assert len(cross_entropy._plan(32, *shape, 66, 66, 1).blocks) >= 3
+    assert len(readout._plan(32, *shape, 66, 66, 1).blocks) >= 3
 
 
 def test_gradients_are_those_of_differences():

@@ -11,6 +11,7 @@ import pytest
 SCRIPT = """
 import torch
 import selfloop as sl
+from selfloop.kernels import readout
 
 @sl.cell
 def own(x, h, *, W=sl.param("h x")):
@@ -56,6 +57,16 @@ for name in ("a fused cell", "a given state"):
     y, state = torch.export.export(rnn, args, options).module()(*args, **options)
     assert isinstance(state, sl.State), name
     torch.testing.assert_close(y, rnn(*args, **options)[0], msg=name)
+
+readout.LEAST_ROWS = readout.LEAST_WEIGHTS = 1
+model, tokens = sl.LanguageModel(30, sl.cells.lstm, embedding_size=3, hidden_size=4).eval(), torch.ones(4, 2).long()
+with torch.no_grad():
+    expected = model(tokens)[0]
+    for logits in (
+        torch.compile(model, backend="eager", fullgraph=True)(tokens)[0],
+        torch.export.export(model, (tokens,)).module()(tokens)[0],
+    ):
+        torch.testing.assert_close(logits, expected)
 """
 
 

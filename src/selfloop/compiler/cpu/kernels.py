@@ -12,13 +12,13 @@ from selfloop.compiler.cpu import cache
 from selfloop.compiler.cpu.build import Code, Emit, build
 from selfloop.compiler.cpu.emit import outer_product, outer_product_amx
 from selfloop.compiler.cpu.emit.add_rows import emit_add, emit_add_rows
-from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.gemv import NAMES, emit_gemv
 from selfloop.compiler.cpu.emit.launches import emit_launches, emit_patch
 from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.products import emit_tile
+from selfloop.compiler.cpu.emit.readout import emit_readout
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
@@ -281,10 +281,10 @@ def tools(bits: int, target: Target, bfloat16: PairProducts | None = None) -> To
 
 
 @lru_cache(maxsize=8)
-def cross_entropy_code(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
-    """The functions of `emit.cross_entropy`."""
-    key = f"cross entropy {bits} {bfloat16}"
-    return build(key, target, lambda module: emit_cross_entropy(module, target, bits, bfloat16))
+def readout_code(bits: int, target: Target, bfloat16: PairProducts | None = None) -> Code:
+    """The functions of `emit.readout`."""
+    key = f"readout {bits} {bfloat16}"
+    return build(key, target, lambda module: emit_readout(module, target, bits, bfloat16))
 
 
 @lru_cache(maxsize=8)

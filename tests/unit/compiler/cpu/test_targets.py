@@ -14,13 +14,13 @@ from selfloop.cells import ZOO
 from selfloop.compiler import emit_object
 from selfloop.compiler.cpu import targets
 from selfloop.compiler.cpu.build import assembly, llvm_ir, object_file
-from selfloop.compiler.cpu.emit.cross_entropy import emit_cross_entropy
 from selfloop.compiler.cpu.emit.dropout import emit_dropout
 from selfloop.compiler.cpu.emit.gemv import emit_gemv
 from selfloop.compiler.cpu.emit.launches import emit_launches
 from selfloop.compiler.cpu.emit.outer_product import emit_outer_product, tiles, workspace
 from selfloop.compiler.cpu.emit.outer_product_amx import emit_outer_product as emit_outer_product_amx
 from selfloop.compiler.cpu.emit.pack import emit_pack
+from selfloop.compiler.cpu.emit.readout import emit_readout
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
 from selfloop.compiler.cpu.kernels import compile
@@ -109,7 +109,7 @@ def test_what_serves_all_cells_needs_nothing_from_elsewhere(name, bits):
         emit_gemv(module, True, target, bits)
         emit_average_rows(module, "average_rows", target, bits)
         emit_move_rows(module, "move_rows", target, bits)
-        emit_cross_entropy(module, target, bits)
+        emit_readout(module, target, bits)
 
     if bits == 64 and not target.has_float64:
         with pytest.raises(BackendError, match=f"{name} does not compute in float64, which this cell needs"):
@@ -140,7 +140,7 @@ def test_products_in_bfloat16_are_compiled_for_processors_that_have_them(wanted)
     assert ROUNDED[name] in text
     assert not undefined(object_file(able, write))
     if not way.has_tiles:
-        readout = assembly(able, lambda module: emit_cross_entropy(module, target, 32, way))
+        readout = assembly(able, lambda module: emit_readout(module, target, 32, way))
         assert readout.count(MULTIPLIED[name]) > 10
 
 

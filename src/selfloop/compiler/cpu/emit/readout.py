@@ -4,6 +4,7 @@ Functions, called one after another, each by all threads with one argument block
 
     round_weight     W in bfloat16, where products are made in it
     logits           L = W Xᵀ + b: a row of L is an output, a lane a row of the block
+    result           L in rows, as predictions need it
     softmax          the loss of each row; L becomes its gradient
     input_gradient   dX = Lᵀ W
     weight_gradient  dW = L X, and db, the sums of the rows of L
@@ -26,18 +27,20 @@ from llvmlite import ir
 from selfloop.compiler.cpu.emit.bfloat16 import interleaved, pair_products, paired, rounded, rounded_both
 from selfloop.compiler.cpu.emit.function import Function
 from selfloop.compiler.cpu.emit.mathematics import exp, logarithm
+from selfloop.compiler.cpu.emit.transpose import transposed
 from selfloop.compiler.cpu.emit.vectors import I16, I32, POINTER
 from selfloop.compiler.cpu.targets import PairProducts, Target
 
-CROSS_ENTROPY_SIZES = (
+READOUT_SIZES = (
     *("begin", "end", "first_panel", "end_panel", "at_once"),
     *("rows", "outputs", "features", "weight_stride", "logits_stride", "is_first"),
 )
 """The numbers at the start of the argument block.
 
     begin, end              the tiles of this thread: of outputs for `round_weight`, `logits` and `weight_gradient`, of
-                            rows for `input_gradient`; for `softmax` its vectors of rows
-    first_panel, end_panel  its panels: of rows for `logits`, of features for the gradients
+                            rows for `input_gradient`; for `softmax` and `result` its vectors of rows
+    first_panel, end_panel  its panels: of rows for `logits`, of features for the gradients, vectors of outputs for
+                            `result`
     at_once                 tiles of outputs whose rows a cache holds while all panels pass by
     rows, outputs, features the sizes: n, V, K
     weight_stride           the elements from one row of W to the next
@@ -45,9 +48,9 @@ CROSS_ENTROPY_SIZES = (
     is_first                whether dW and db start with this block, rather than being added to
 """
 
-CROSS_ENTROPY_ADDRESSES = (
+READOUT_ADDRESSES = (
     *("weight", "rounded", "bias", "by_feature", "by_row", "logits", "class_weights", "dweight", "dbias"),
-    *("label", "target", "spread", "scale", "loss", "dx"),
+    *("label", "target", "spread", "scale", "loss", "dx", "result"),
 )
 """The addresses that follow.
 
@@ -61,6 +64,7 @@ CROSS_ENTROPY_ADDRESSES = (
                             it is multiplied by w, and the sum of both over all classes
     loss                    for each row
     dx                      dX[n, K]
+    result                  L, transposed: [n, V]
 """
 
 POWERS_PER_SUM = 128
@@ -70,11 +74,12 @@ CHUNK = 256
 """Outputs in a chunk of dX's sum, or pairs of them, whose rows of W are copied side by side."""
 
 
-def emit_cross_entropy(module: ir.Module, target: Target, bits: int, bfloat16: PairProducts | None = None) -> None:
+def emit_readout(module: ir.Module, target: Target, bits: int, bfloat16: PairProducts | None = None) -> None:
     """Write the functions."""
     for name, write in (
         *([("round_weight", _Readout.round_weight)] if bfloat16 else ()),
         ("logits", _Readout.logits),
+        ("result", _Readout.result),
         ("softmax", _Readout.softmax),
         ("input_gradient", _Readout.input_gradient),
         ("weight_gradient", _Readout.weight_gradient),
@@ -102,7 +107,7 @@ class _Readout(Function):
         self.multiply_add = partial(pair_products, self) if bfloat16 else self.vectors.fma
         self.width, self.height = target.columns, target.rows(target.columns)
         self.lanes = self.width * self.vectors.lanes
-        self.given = {key: self.argument(k) for k, key in enumerate((*CROSS_ENTROPY_SIZES, *CROSS_ENTROPY_ADDRESSES))}
+        self.given = {key: self.argument(k) for k, key in enumerate((*READOUT_SIZES, *READOUT_ADDRESSES))}
 
     def address_of(self, key: str) -> ir.Value:
         """An address of the block."""
@@ -159,6 +164,25 @@ class _Readout(Function):
                             self.store(self.builder.fadd(value, constant), self.at(result, place))
 
                 self.shaped(height, left, unrolled)
+
+    def result(self) -> None:
+        """Square by square of L."""
+        v, b, given = self.vectors, self.builder, self.given
+        result = self.address_of("result")
+        last = b.sub(given["outputs"], self.index(1))
+        with (
+            self.loop(given["begin"], given["end"]) as vector,
+            self.loop(given["first_panel"], given["end_panel"]) as panel,
+        ):
+            output = self.times(panel, v.lanes)
+            base, row = self.vector_of_logits(self.address_of("logits"), vector), self.times(vector, v.lanes)
+            outputs = [self.least(self.plus(output, k), last) for k in range(v.lanes)]
+            square = transposed(self, [self.load(self.at(base, self.times(k, v.lanes))) for k in outputs])
+            mask = self.first_lanes(b.sub(given["outputs"], output))
+            for k, line in enumerate(square):
+                with b.if_then(b.icmp_signed("<", self.plus(row, k), given["rows"])):
+                    place = self.times(self.plus(row, k), given["outputs"])
+                    self.store(line, self.at(result, self.plus(place, output)), mask)
 
     def softmax(self) -> None:
         """Vector by vector of rows: the largest logit, the sum of exponentials, then the gradient."""
