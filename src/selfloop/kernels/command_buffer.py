@@ -21,25 +21,13 @@ from torch import Tensor
 from selfloop.compiler import LAUNCH, LAUNCHES_HEADER, PATCH_HEADER, Tools
 from selfloop.kernels import memory, team
 from selfloop.kernels.ragged import Rows, arrange
-
-Numbers = Int[Array, " N"]
-
-_OFFSET_BITS = 48
-"""Bits of a relocation's offset, its sign included. Base 0 is for plain numbers, which must be below 2^47 as the
-addresses of user space are."""
-
+from selfloop.kernels.relocations import OFFSET_BITS, Numbers, Split, split
+from selfloop.kernels.row_tables import RowTable, RowTables
 
 Fixed = TypeVar("Fixed")
 Blocks = Callable[[Rows, Int[Array, "threads _"]], Int[Array, "threads _"]]
 Made = Callable[[Rows], Numbers]
 """Makes numbers, which may be relocations, of the rows of a call."""
-
-
-class _Split(NamedTuple):
-    """Numbers as offsets and the indices of their bases."""
-
-    offsets: Numbers
-    bases: Int[Array, " N"]
 
 
 class Room(NamedTuple):
@@ -71,7 +59,8 @@ class CommandBuffer(NamedTuple):
         numbers: those that are the same for rows of all lengths.
         of_rows: those that are made of the rows.
         addresses: of their offsets and bases.
-        made: how they are made: where each part starts among them, and its function.
+        tables: those of rows, which come first.
+        made: how the others are made: where each part starts among them, and its function.
         fixed: what must be the same for rows of other lengths: functions of the rows, and their values.
         names: of the bases, in the order in which `run` takes their addresses.
         tools: the compiled functions that serve all cells.
@@ -83,9 +72,10 @@ class CommandBuffer(NamedTuple):
         idle: what calls may use.
     """
 
-    numbers: _Split
-    of_rows: _Split
+    numbers: Split
+    of_rows: Split
     addresses: list[int]
+    tables: RowTables
     made: Sequence[tuple[int, Made]]
     fixed: Sequence[tuple[Callable[[Rows], object], object]]
     names: tuple[str, ...]
@@ -101,7 +91,7 @@ class CommandBuffer(NamedTuple):
         """The same for rows of other lengths; None where more than tables differs."""
         if any(function(rows) != value for function, value in self.fixed):
             return None
-        of_rows = _filled(self.made, rows, len(self.of_rows.offsets))
+        of_rows = _filled(self.tables, self.made, rows, len(self.of_rows.offsets) - self.tables.size)
         return self._replace(of_rows=of_rows, addresses=_addresses(of_rows))
 
     @property
@@ -137,7 +127,7 @@ class CommandBuffer(NamedTuple):
             room.block[_NAMED - 1] = workspace.data_ptr()
         if self.zeros:
             ctypes.memset(room.block[_NAMED - 1], 0, self.zeros)
-        if self.made:  # they may have been of other rows
+        if len(self.of_rows.offsets):  # they may have been of other rows
             room.block[_OF_ROWS] = self.addresses  # type: ignore[assignment]  # lists are invariant
         room.block[_NAMED:] = addresses  # type: ignore[assignment]
         room.patch(room.address)
@@ -156,7 +146,8 @@ class CommandBuffer(NamedTuple):
         workspace = self._workspace(dtype) if self._keeps_workspace else None
         known = [start, same.offsets.ctypes.data, same.bases.ctypes.data, len(same.offsets)]
         known += [start_of_rows, *self.addresses, len(more.offsets)]
-        known += [0, start, start_of_rows, 0 if workspace is None else workspace.data_ptr()]
+        start_of_others = start_of_rows + 8 * self.tables.size
+        known += [0, start, start_of_rows, start_of_others, 0 if workspace is None else workspace.data_ptr()]
         block = (ctypes.c_int64 * (_NAMED + len(self.names)))(*known)
         threads = numbers[self.start : len(same.offsets)].reshape(self.threads, -1)
         patch, launch = (team.short(self.tools.address(name)) for name in ("patch", "launches"))
@@ -166,8 +157,8 @@ class CommandBuffer(NamedTuple):
         return memory.workspace((self.workspace // dtype.itemsize,), dtype)
 
 
-_OWN = ("", "numbers", "rows", "workspace")
-"""Bases that no caller gives: none, the numbers themselves, those of them that are made of rows, and the workspace."""
+_OWN = ("", "numbers", "tables", "rows", "workspace")
+"""Bases that no caller gives: none, the numbers themselves, tables of rows, others made of rows, and the workspace."""
 
 _NAMED = len(PATCH_HEADER) + len(_OWN)
 """Where the addresses of the bases start in the block of `patch`: those of `_OWN` stand before them."""
@@ -188,6 +179,7 @@ class Recorder:
     def __init__(self, tools: Tools, threads: int, rows: Rows | None = None, names: Sequence[str] = ()) -> None:
         self.tools, self.threads, self.rows = tools, threads, rows or arrange(0, 0, None, None, reverse=False)
         self._parts: list[Numbers] = []
+        self._tables = RowTables(tools)
         self._made: list[tuple[int, Made]] = []
         self._fixed: list[tuple[Callable[[Rows], object], object]] = []
         self._size = self._size_of_rows = 0
@@ -198,7 +190,7 @@ class Recorder:
 
     def base(self, name: str) -> int:
         """The relocation of a base, to which an offset in bytes may be added."""
-        return self._names.setdefault(name, len(self._names)) << _OFFSET_BITS
+        return self._names.setdefault(name, len(self._names)) << OFFSET_BITS
 
     def write(self, numbers: Numbers) -> int:
         """Write numbers, which may be relocations; the relocation of their address."""
@@ -206,6 +198,10 @@ class Recorder:
         self._parts.append(numbers)
         self._size += len(numbers)
         return place
+
+    def table(self, table: RowTable) -> int:
+        """Write a table of rows; the relocation of its address."""
+        return self.base("tables") + self._tables.add(table, self.rows.steps, self.rows.batch) * 8
 
     def write_of_rows(self, most: int, made: Made) -> int:
         """Write at most so many numbers that depend on how long the rows are; the relocation of their address."""
@@ -257,11 +253,12 @@ class Recorder:
             blocks[:, head + each * k + 1] = own
         start = self._size
         self.write(blocks.reshape(-1))
-        of_rows = _filled(self._made, self.rows, self._size_of_rows)
+        of_rows = _filled(self._tables, self._made, self.rows, self._size_of_rows)
         return CommandBuffer(
-            numbers=_split(np.concatenate(self._parts)),
+            numbers=split(np.concatenate(self._parts)),
             of_rows=of_rows,
             addresses=_addresses(of_rows),
+            tables=self._tables,
             made=self._made,
             fixed=self._fixed,
             names=tuple(self._names)[len(_OWN) :],
@@ -275,19 +272,18 @@ class Recorder:
         )
 
 
-def _addresses(split: _Split) -> list[int]:
+def _addresses(split: Split) -> list[int]:
     return [v.__array_interface__["data"][0] for v in split]  # v.ctypes takes three times as long
 
 
-def _split(numbers: Numbers) -> _Split:
-    bases = (numbers + (1 << _OFFSET_BITS - 1)) >> _OFFSET_BITS
-    return _Split(numbers - (bases << _OFFSET_BITS), bases.astype(np.int32))
-
-
-def _filled(made: Sequence[tuple[int, Made]], rows: Rows, size: int) -> _Split:
-    """The numbers that are made of rows."""
+def _filled(tables: RowTables, made: Sequence[tuple[int, Made]], rows: Rows, size: int) -> Split:
+    """The numbers that are made of rows: tables, and then the others."""
+    found = Split(np.zeros(tables.size + size, dtype=np.int64), np.zeros(tables.size + size, dtype=np.int32))
+    tables.fill(found, rows)
     numbers = np.zeros(size, dtype=np.int64)
     for start, function in made:
         own = function(rows)
         numbers[start : start + len(own)] = own
-    return _split(numbers)
+    for goal, own in zip(found, split(numbers), strict=True):
+        goal[tables.size :] = own
+    return found

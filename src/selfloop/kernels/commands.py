@@ -6,9 +6,11 @@ import numpy as np
 
 from selfloop.compiler import ADD_ROWS_BLOCK
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import CommandBuffer, Made, Numbers
-from selfloop.kernels.ragged import Chunk, Rows, Table
+from selfloop.kernels.command_buffer import CommandBuffer
+from selfloop.kernels.ragged import Chunk, Rows
 from selfloop.kernels.recording import SequenceRecorder, Signature
+from selfloop.kernels.relocations import Numbers
+from selfloop.kernels.row_tables import Once, RowTable
 from selfloop.kernels.weight_gradients import WeightGradients, accumulation
 
 
@@ -62,12 +64,12 @@ def backward(signature: Signature, rows: Rows, names: Sequence[str]) -> CommandB
         residuals = recorder.workspace(_largest(chunks) * residual_pitch)
         tables = dict(call.tables)
         for name, size in kernels.states.items():  # the states are saved already: recomputed ones go to the workspace
-            call.table("h_next", name, _in_turn(call, size * item))
+            start = recorder.workspace(2 * rows.batch * size * item)
+            call.table("h_next", name, RowTable(start, turn=size * item))
         recomputed = _ForwardSteps(call, "train")
         call.tables = tables
-    dy, dx = recorder.base("dy"), recorder.base("dx")
-    call.table("dy", next(iter(kernels.states)), lambda rows: rows.at_steps(dy, *signature.dy))
-    call.table("dx", kernels.input, lambda rows: rows.at_steps(dx, *signature.dx))
+    call.table("dy", next(iter(kernels.states)), call.at_steps("dy", *signature.dy))
+    call.table("dx", kernels.input, call.at_steps("dx", *signature.dx))
     for name, size in kernels.states.items():
         _state_cotangents(call, name, size * item)
 
@@ -119,35 +121,14 @@ def _state_cotangents(call: SequenceRecorder, name: str, pitch: int) -> None:
     At a sequence's last step it comes from the user (`dh_next`), from its first step it goes to the user (`dh_prev`).
     Across a reset none passes.
     """
-    zeros, turn = call.zeros, call.recorder.workspace(2 * call.rows.batch * pitch)
+    turn = call.recorder.workspace(2 * call.rows.batch * pitch)
     given = call.of_state(f"dh_next {name}", pitch)
-    is_asked = f"first {name}" not in call.signature.zeros
-    first = call.recorder.base(f"dh_prev {name}") if is_asked else 0
-
-    def comes(rows: Rows) -> Table:
-        table, are_reset = rows.in_turn(turn, pitch, ahead=1), rows.are_reset(ahead=1)
-        if are_reset is not None:
-            table[are_reset] = zeros
-        rows.put_last(table, given(rows))
-        return table
-
-    def goes(rows: Rows) -> Table:
-        table = rows.in_turn(turn, pitch)
-        if is_asked:
-            own = rows.at_once(first, pitch)
-            if rows.resets is not None:
-                own = np.where(rows.resets[0], turn + np.arange(rows.batch) * pitch, own)
-            rows.put_first(table, own)
-        return table
-
+    comes = RowTable(turn, following=pitch, last=given, zeros=call.zeros, is_ahead=True)
+    goes = RowTable(turn, turn=pitch)
+    if f"first {name}" not in call.signature.zeros:  # where the first step is reset, it is made zero afterwards
+        goes = goes._replace(first=Once(call.recorder.base(f"dh_prev {name}"), pitch))
     call.table("dh_next", name, comes)
     call.table("dh_prev", name, goes)
-
-
-def _in_turn(call: SequenceRecorder, pitch: int) -> Made:
-    """The rows of workspace of which steps use the halves in turn."""
-    start = call.recorder.workspace(2 * call.rows.batch * pitch)
-    return lambda rows: rows.in_turn(start, pitch)
 
 
 def _largest(chunks: Sequence[Chunk]) -> int:

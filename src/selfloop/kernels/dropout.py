@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from selfloop.compiler import DROPOUT_BLOCK, dropout_code, host_target
 from selfloop.kernels import memory, team
-from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.random import bernoulli
 from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.relocations import Numbers
 from selfloop.kernels.torch_internals import apply_of
 from selfloop.language.random import threshold
 

@@ -13,8 +13,9 @@ from numpy import ndarray as Array
 
 from selfloop.compiler import PACK_VECTOR, KernelLayout, Packing
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import Numbers, Recorder
+from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.ragged import Chunk, Rows
+from selfloop.kernels.relocations import Numbers
 
 UNBOUNDED = 1 << 40
 """More rows than there are."""

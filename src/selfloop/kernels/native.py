@@ -121,6 +121,6 @@ def _sum(workspace: Tensor, recorded: CommandBuffer, name: str, size: int) -> Fl
 
 def _copy_last(rows: Rows, y: Tensor, final: Tensor) -> None:
     """The last output of each sequence, of a ragged batch."""
-    last, some = rows.last
-    users = rows.users[some]
-    final.view(rows.batch, -1).numpy()[users] = y.numpy()[rows.user_time[last], users]
+    some = np.flatnonzero(rows.lengths)
+    users, last = rows.users[some], 0 if rows.reverse else rows.lengths[some] - 1
+    final.view(rows.batch, -1).numpy()[users] = y.numpy()[last, users]

@@ -24,10 +24,10 @@ from selfloop.compiler import (
     tools,
 )
 from selfloop.kernels import memory, team
-from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.relocations import Numbers
 
 LOGITS_BYTES = 1 << 24
 """Bytes of the logits of a block of rows, where the last-level cache holds them while they become their gradient."""

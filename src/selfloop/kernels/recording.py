@@ -8,9 +8,11 @@ import numpy as np
 
 from selfloop.compiler import ADD_BLOCK, TILE_ROWS, KernelLayout, Kernels, tools
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import Made, Numbers, Recorder
+from selfloop.kernels.command_buffer import Recorder
 from selfloop.kernels.launch import Launch, Parameter, set_parameters
-from selfloop.kernels.ragged import Chunk, Rows, Table
+from selfloop.kernels.ragged import Chunk, Rows
+from selfloop.kernels.relocations import Numbers
+from selfloop.kernels.row_tables import Once, RowTable
 
 CHUNK_BYTES = 1 << 23
 """Bytes of cotangents after which the gradients of matrices are updated: enough that their sums are seldom stored and
@@ -80,52 +82,39 @@ class SequenceRecorder:
         self.zeros = self.recorder.write(np.zeros(max(self.kernels.states.values()), dtype=np.int64))
         self.starts = self.recorder.write_of_rows(rows.steps + 1, lambda rows: rows.starts)
         self.counts = self.recorder.write_of_rows(rows.steps, lambda rows: rows.counts)
-        x = self.recorder.base("x")
-        self.table("x", self.kernels.input, lambda rows: rows.at_steps(x, *signature.x))
+        self.table("x", self.kernels.input, self.at_steps("x", *signature.x))
         if signature.is_random:
-            self.table("rng_step", "", lambda rows: rows.user_time + 1)
+            self.table("rng_step", "", RowTable(start=1, time=1))
             self.tables["rng_row", ""] = self.recorder.write_of_rows(rows.batch, lambda rows: rows.users + 1)
         for k, (name, size) in enumerate(self.kernels.states.items()):
             self._state(name, size * self.item, is_output=k == 0)
 
-    def table(self, buffer: str, name: str, made: Made) -> None:
-        """Record a table with the address of each row at each step."""
-        self.tables[buffer, name] = self.recorder.write_of_rows(self.most_rows, made)
+    def table(self, buffer: str, name: str, table: RowTable) -> None:
+        """Record a table that kernels know by a buffer and a name."""
+        self.tables[buffer, name] = self.recorder.table(table)
 
-    def of_state(self, name: str, pitch: int) -> Made:
-        """The address of each sequence's row of a state that is given, or of zeros."""
-        if name in self.signature.zeros:
-            zeros = self.zeros
-            return lambda rows: np.full(rows.batch, zeros)
-        start = self.recorder.base(name)
-        return lambda rows: rows.at_once(start, pitch)
+    def at_steps(self, name: str, step: int, row: int) -> RowTable:
+        """The rows of a (T, B, ·) tensor of the call with these pitches."""
+        return RowTable(self.recorder.base(name), user=row, time=step)
+
+    def of_state(self, name: str, pitch: int) -> Once:
+        """Each sequence's row of a state that is given, or zeros."""
+        return Once(self.zeros, 0) if name in self.signature.zeros else Once(self.recorder.base(name), pitch)
 
     def _state(self, name: str, pitch: int, is_output: bool) -> None:
-        rows, recorder, zeros = self.rows, self.recorder, self.zeros
+        rows, recorder = self.rows, self.recorder
         first = self.of_state(f"first {name}", pitch)
         if is_output:
-            y, step = recorder.base("y"), rows.batch * pitch
-
-            def new(rows: Rows) -> Table:
-                return rows.at_steps(y, step, pitch)
-
+            new = self.at_steps("y", rows.batch * pitch, pitch)
+        elif self.signature.needs_gradient:
+            new = RowTable(recorder.base(f"history {name}"), order=pitch)
         else:
-            final, is_kept = recorder.base(f"final {name}"), self.signature.needs_gradient
-            start = recorder.base(f"history {name}") if is_kept else recorder.workspace(2 * rows.batch * pitch)
-
-            def new(rows: Rows) -> Table:
-                table = rows.one_after_another(start, pitch) if is_kept else rows.in_turn(start, pitch)
-                rows.put_last(table, rows.at_once(final, pitch))
-                return table
-
-        def old(rows: Rows) -> Table:
-            table, are_reset = rows.delayed(new(rows), first(rows)), rows.are_reset()
-            return table if are_reset is None else np.where(are_reset, zeros, table)
-
+            new = RowTable(recorder.workspace(2 * rows.batch * pitch), turn=pitch)
+        if not is_output:
+            new = new._replace(last=Once(recorder.base(f"final {name}"), pitch))
+        old = new._replace(first=first, is_delayed=True, zeros=self.zeros)
         if rows.is_even:  # a step's old state is the new state of the step before it: one table serves both
-            both = recorder.write_of_rows(
-                rows.batch + self.most_rows, lambda rows: np.concatenate([first(rows), new(rows)])
-            )
+            both = recorder.table(new._replace(first=first, is_delayed=True, has_end=True))
             self.tables["h_prev", name], self.tables["h_next", name] = both, both + rows.batch * 8
         else:
             self.table("h_next", name, new)

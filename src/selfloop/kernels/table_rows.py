@@ -13,10 +13,10 @@ from torch.autograd.graph import increment_version
 
 from selfloop.compiler import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK, host_target, table_rows_code
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.relocations import Numbers
 
 
 def average_rows(average: Tensor, table: Tensor, rows: Tensor, weights: Tensor) -> None:

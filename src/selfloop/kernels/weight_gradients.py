@@ -11,9 +11,9 @@ from numpy import ndarray as Array
 
 from selfloop.compiler import OUTER_PRODUCT_BLOCK, ROW_TABLES, Kernels, WeightGradient
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import Numbers
 from selfloop.kernels.ragged import Chunk, Rows
 from selfloop.kernels.recording import SequenceRecorder
+from selfloop.kernels.relocations import Numbers
 
 ROWS_PER_SUM = 1 << 15
 """Rows from which the gradient of a matrix is a sum of partial sums, one for so many rows, to bound the rounding error

@@ -19,6 +19,7 @@ from selfloop.compiler.cpu.emit.pack import emit_pack
 from selfloop.compiler.cpu.emit.peak import accumulators, emit_peak
 from selfloop.compiler.cpu.emit.products import emit_tile
 from selfloop.compiler.cpu.emit.readout import emit_readout
+from selfloop.compiler.cpu.emit.row_tables import emit_row_tables
 from selfloop.compiler.cpu.emit.stack import emit_stack
 from selfloop.compiler.cpu.emit.step_loop import emit_step_loop
 from selfloop.compiler.cpu.emit.table_rows import emit_average_rows, emit_move_rows
@@ -235,7 +236,7 @@ def _outer_product(bfloat16: PairProducts | None) -> ModuleType:
 
 
 class Tools:
-    """What all cells use: `launches`, `patch`, `pack`, `add`, `add_rows` and `outer_product`.
+    """What all cells use: `launches`, `patch`, `pack`, `add`, `row_tables`, `add_rows` and `outer_product`.
 
     Args:
         bits: of an element, 32 or 64.
@@ -263,6 +264,7 @@ class Tools:
         emit_patch(module, "patch", self.target, self.bits)
         emit_pack(module, "pack", self.target, self.bits, self.bfloat16)
         emit_add(module, "add", self.target, self.bits)
+        emit_row_tables(module, "row_tables", self.target, self.bits)
 
     def _write_for_training(self, module: ir.Module) -> None:
         emit_add_rows(module, "add_rows", self.target, self.bits)
@@ -270,7 +272,7 @@ class Tools:
         _outer_product(self.bfloat16).emit_outer_product(*own)
 
 
-_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack", "add"), ("add_rows", "outer_product")
+_FOR_ALL, _FOR_TRAINING = ("launches", "patch", "pack", "add", "row_tables"), ("add_rows", "outer_product")
 """The functions of `Tools` that are compiled together."""
 
 
