@@ -35,7 +35,7 @@ from selfloop.compiler.cpu.emit.launches import LAUNCH, LAUNCHES_HEADER, PATCH_H
 from selfloop.compiler.cpu.emit.outer_product import OUTER_PRODUCT_BLOCK
 from selfloop.compiler.cpu.emit.pack import PACK_VECTOR
 from selfloop.compiler.cpu.emit.readout import READOUT_ADDRESSES, READOUT_SIZES
-from selfloop.compiler.cpu.emit.row_tables import ROW_TABLE, ROW_TABLES_BLOCK
+from selfloop.compiler.cpu.emit.row_tables import ROW_TABLE, ROW_TABLES_BLOCK, ROWS
 from selfloop.compiler.cpu.emit.stack import STACK_HEADER, STACK_LAYER, STACK_SHARED
 from selfloop.compiler.cpu.emit.table_rows import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK
 from selfloop.compiler.cpu.kernels import (
@@ -77,6 +77,7 @@ __all__ = [
     "PATCH_HEADER",
     "READOUT_ADDRESSES",
     "READOUT_SIZES",
+    "ROWS",
     "ROW_TABLE",
     "ROW_TABLES",
     "ROW_TABLES_BLOCK",

@@ -25,9 +25,8 @@ from selfloop.kernels.relocations import OFFSET_BITS, Numbers, Split, split
 from selfloop.kernels.row_tables import RowTable, RowTables
 
 Fixed = TypeVar("Fixed")
-Blocks = Callable[[Rows, Int[Array, "threads _"]], Int[Array, "threads _"]]
 Made = Callable[[Rows], Numbers]
-"""Makes numbers, which may be relocations, of the rows of a call."""
+"""Makes plain numbers of the rows of a call, as many for all rows."""
 
 
 class Room(NamedTuple):
@@ -57,10 +56,10 @@ class CommandBuffer(NamedTuple):
 
     Attributes:
         numbers: those that are the same for rows of all lengths.
-        of_rows: those that are made of the rows.
+        of_rows: those that depend on the rows: tables, and then others.
         addresses: of their offsets and bases.
-        tables: those of rows, which come first.
-        made: how the others are made: where each part starts among them, and its function.
+        tables: how the tables are made.
+        made: how some of the others are made: their places, and a function. All else is the same for all rows.
         fixed: what must be the same for rows of other lengths: functions of the rows, and their values.
         names: of the bases, in the order in which `run` takes their addresses.
         tools: the compiled functions that serve all cells.
@@ -76,7 +75,7 @@ class CommandBuffer(NamedTuple):
     of_rows: Split
     addresses: list[int]
     tables: RowTables
-    made: Sequence[tuple[int, Made]]
+    made: Sequence[tuple[slice, Made]]
     fixed: Sequence[tuple[Callable[[Rows], object], object]]
     names: tuple[str, ...]
     tools: Tools
@@ -91,7 +90,10 @@ class CommandBuffer(NamedTuple):
         """The same for rows of other lengths; None where more than tables differs."""
         if any(function(rows) != value for function, value in self.fixed):
             return None
-        of_rows = _filled(self.tables, self.made, rows, len(self.of_rows.offsets) - self.tables.size)
+        of_rows = Split(*(part.copy() for part in self.of_rows))
+        self.tables.fill(of_rows, rows)
+        for places, function in self.made:
+            of_rows.offsets[places] = function(rows)
         return self._replace(of_rows=of_rows, addresses=_addresses(of_rows))
 
     @property
@@ -180,7 +182,8 @@ class Recorder:
         self.tools, self.threads, self.rows = tools, threads, rows or arrange(0, 0, None, None, reverse=False)
         self._parts: list[Numbers] = []
         self._tables = RowTables(tools)
-        self._made: list[tuple[int, Made]] = []
+        self._made: list[tuple[slice, Made]] = []
+        self._others: list[Numbers] = []
         self._fixed: list[tuple[Callable[[Rows], object], object]] = []
         self._size = self._size_of_rows = 0
         self._names: dict[str, int] = {name: k for k, name in enumerate((*_OWN, *names))}
@@ -203,11 +206,16 @@ class Recorder:
         """Write a table of rows; the relocation of its address."""
         return self.base("tables") + self._tables.add(table, self.rows.steps, self.rows.batch) * 8
 
-    def write_of_rows(self, most: int, made: Made) -> int:
-        """Write at most so many numbers that depend on how long the rows are; the relocation of their address."""
+    def write_of_rows(self, made: Made) -> int:
+        """Write plain numbers that depend on the rows' lengths, as many for all; the relocation of their address."""
+        numbers, start = made(self.rows), self._size_of_rows
+        self._made.append((slice(start, start + len(numbers)), made))
+        return self._write_of_rows(numbers)
+
+    def _write_of_rows(self, numbers: Numbers) -> int:
         place = self.base("rows") + self._size_of_rows * 8
-        self._made.append((self._size_of_rows, made))
-        self._size_of_rows += most
+        self._others.append(numbers)
+        self._size_of_rows += len(numbers)
         return place
 
     def fixed(self, function: Callable[[Rows], Fixed]) -> Fixed:
@@ -228,18 +236,19 @@ class Recorder:
         """All workspace that was taken so far must be zero when the call starts."""
         self._zeros = self._workspace
 
-    def launch(self, function: int, blocks: Int[Array, "threads _"], made: Blocks | None = None) -> None:
+    def launch(self, function: int, blocks: Int[Array, "threads _"], made: Mapping[int, Made] | None = None) -> None:
         """Launch a kernel with an argument block for each thread, when the launches before it have ended.
 
         Args:
             function: the address of the kernel.
             blocks: the argument blocks.
-            made: makes them of these and the rows, where they depend on how long the rows are.
+            made: makes columns of them, which depend on how long the rows are.
         """
-        if made is None:
-            start = self.write(blocks.reshape(-1))
-        else:
-            start = self.write_of_rows(blocks.size, lambda rows: made(rows, blocks.copy()).reshape(-1))
+        for column, function_of_rows in (made or {}).items():
+            blocks[:, column] = function_of_rows(self.rows)
+            first = self._size_of_rows + column
+            self._made.append((slice(first, self._size_of_rows + blocks.size, blocks.shape[1]), function_of_rows))
+        start = (self._write_of_rows if made else self.write)(blocks.reshape(-1))
         self._launches.append((function, start + np.arange(len(blocks)) * (blocks.shape[1] * 8)))
 
     def finish(self) -> CommandBuffer:
@@ -253,13 +262,16 @@ class Recorder:
             blocks[:, head + each * k + 1] = own
         start = self._size
         self.write(blocks.reshape(-1))
-        of_rows = _filled(self._tables, self._made, self.rows, self._size_of_rows)
+        of_rows = split(np.concatenate([np.zeros(self._tables.size, dtype=np.int64), *self._others]))
+        first = self._tables.size
+        made = [(slice(first + own.start, first + own.stop, own.step), function) for own, function in self._made]
+        self._tables.fill(of_rows, self.rows)
         return CommandBuffer(
             numbers=split(np.concatenate(self._parts)),
             of_rows=of_rows,
             addresses=_addresses(of_rows),
             tables=self._tables,
-            made=self._made,
+            made=made,
             fixed=self._fixed,
             names=tuple(self._names)[len(_OWN) :],
             tools=self.tools,
@@ -274,16 +286,3 @@ class Recorder:
 
 def _addresses(split: Split) -> list[int]:
     return [v.__array_interface__["data"][0] for v in split]  # v.ctypes takes three times as long
-
-
-def _filled(tables: RowTables, made: Sequence[tuple[int, Made]], rows: Rows, size: int) -> Split:
-    """The numbers that are made of rows: tables, and then the others."""
-    found = Split(np.zeros(tables.size + size, dtype=np.int64), np.zeros(tables.size + size, dtype=np.int32))
-    tables.fill(found, rows)
-    numbers = np.zeros(size, dtype=np.int64)
-    for start, function in made:
-        own = function(rows)
-        numbers[start : start + len(own)] = own
-    for goal, own in zip(found, split(numbers), strict=True):
-        goal[tables.size :] = own
-    return found

@@ -5,6 +5,7 @@ An address is an int64 relocation (see `command_buffer`): bytes may be added to 
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy import ndarray as Array
 
 from selfloop.compiler import PACK_VECTOR, KernelLayout, Packing
 from selfloop.kernels import team
-from selfloop.kernels.command_buffer import Recorder
+from selfloop.kernels.command_buffer import Made, Recorder
 from selfloop.kernels.ragged import Chunk, Rows
 from selfloop.kernels.relocations import Numbers
 
@@ -54,13 +55,13 @@ class Launch:
         4.2).
         """
         if not self.by_units:
-            self._split_evenly(self.blocks, rows)
+            bounds = self._bounds(rows)
+            for name, value in (("first_row", bounds[:-1]), ("end_row", bounds[1:]), ("row_stride", 1)):
+                self.set("header", name, value)
 
-    def _split_evenly(self, blocks: Int[Array, "threads _"], rows: int) -> None:
-        bounds = rows * np.arange(len(blocks) + 1) // len(blocks)
-        header: dict[str, int | Numbers] = {"first_row": bounds[:-1], "end_row": bounds[1:], "row_stride": 1}
-        for name, value in header.items():
-            blocks[:, self.layout.arguments["header", name]] = value
+    def _bounds(self, rows: int) -> Numbers:
+        """Where the rows of each thread start, and where the last's end."""
+        return rows * np.arange(len(self.blocks) + 1) // len(self.blocks)
 
     def set(self, buffer: str, name: str, value: int | Numbers) -> None:
         """Set an argument, for all threads or for each. One that the kernel does not have is passed over."""
@@ -86,26 +87,24 @@ class Launch:
 
     def record_rows(self, recorder: Recorder, chunk: Chunk, at_once: int) -> None:
         """Record a launch of a kernel without steps, for the rows of a chunk, `at_once` at a time."""
-
-        def starts(rows: Rows) -> Numbers:
-            high = chunk.low + chunk.size(rows)
-            return np.append(np.arange(chunk.low, high, at_once), high)
-
         turns = recorder.fixed(lambda rows: -(-chunk.size(rows) // at_once))
-        header: dict[str, int] = {
-            "starts": recorder.write_of_rows(turns + 1, starts),
-            "counts": recorder.write_of_rows(turns, lambda rows: np.diff(starts(rows))),
-            "begin": 0,
-            "end": turns,
-        }
+
+        def starts_and_counts(rows: Rows) -> Numbers:
+            bounds = [chunk.low + min(at_once * k, chunk.size(rows)) for k in range(turns + 1)]
+            return np.array(bounds + [high - low for low, high in pairwise(bounds)])
+
+        starts = recorder.write_of_rows(starts_and_counts)
+        header = {"starts": starts, "counts": starts + (turns + 1) * 8, "begin": 0, "end": turns}
         for name, value in header.items():
             self.set("header", name, value)
 
-        def blocks(rows: Rows, own: Int[Array, "threads _"]) -> Int[Array, "threads _"]:
-            self._split_evenly(own, min(at_once, chunk.size(rows)))
-            return own
-
-        recorder.launch(self.function, self.blocks.copy(), blocks)
+        self.set("header", "row_stride", 1)
+        columns: dict[str, Made] = {
+            "first_row": lambda rows: self._bounds(min(at_once, chunk.size(rows)))[:-1],
+            "end_row": lambda rows: self._bounds(min(at_once, chunk.size(rows)))[1:],
+        }
+        made = {self.layout.arguments["header", name]: column for name, column in columns.items()}
+        recorder.launch(self.function, self.blocks.copy(), made)
 
 
 class Parameter(NamedTuple):

@@ -5,13 +5,15 @@ resets, layouts and strides are all in the tables, so that kernels know none of 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray as Array
 from torch import Tensor
+
+from selfloop.compiler import ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,11 @@ class Rows:
         return len(self.users)
 
     @property
+    def longest(self) -> int:
+        """The steps at which any row runs."""
+        return int(self.lengths[0]) if self.batch else 0
+
+    @property
     def total(self) -> int:
         """The rows of all steps."""
         return int(self.starts[-1])
@@ -55,6 +62,15 @@ class Rows:
     def is_even(self) -> bool:
         """Whether all sequences run all steps, and keep their states."""
         return not self.is_ragged and self.resets is None
+
+    @cached_property
+    def described(self) -> Int[Array, " _"]:
+        """What compiled code is told of them: `ROWS`."""
+        given: dict[str, int] = {"steps": self.steps, "batch": self.batch, "is_reverse": self.reverse}
+        for name in ("users", "lengths", "counts", "starts", "resets"):
+            array = getattr(self, name)
+            given[name] = 0 if array is None else array.__array_interface__["data"][0]
+        return np.array([given[name] for name in ROWS], dtype=np.int64)
 
 
 class Chunk(NamedTuple):

@@ -80,12 +80,12 @@ class SequenceRecorder:
         self.rows_at_once = ROUNDED_ROWS * signature.threads if self.kernels.bfloat16 else self.most_rows
         self.tables: dict[tuple[str, str], int] = {}
         self.zeros = self.recorder.write(np.zeros(max(self.kernels.states.values()), dtype=np.int64))
-        self.starts = self.recorder.write_of_rows(rows.steps + 1, lambda rows: rows.starts)
-        self.counts = self.recorder.write_of_rows(rows.steps, lambda rows: rows.counts)
+        self.starts = self.recorder.write_of_rows(lambda rows: rows.starts)
+        self.counts = self.recorder.write_of_rows(lambda rows: rows.counts)
         self.table("x", self.kernels.input, self.at_steps("x", *signature.x))
         if signature.is_random:
             self.table("rng_step", "", RowTable(start=1, time=1))
-            self.tables["rng_row", ""] = self.recorder.write_of_rows(rows.batch, lambda rows: rows.users + 1)
+            self.tables["rng_row", ""] = self.recorder.write_of_rows(lambda rows: rows.users + 1)
         for k, (name, size) in enumerate(self.kernels.states.items()):
             self._state(name, size * self.item, is_output=k == 0)
 
@@ -173,7 +173,7 @@ class SequenceRecorder:
         at_once = steps * self.rows.batch or max(1, self.chunk_bytes // max(1, row_bytes))
 
         def bounds(rows: Rows) -> list[tuple[int, int]]:
-            last, found = int(np.count_nonzero(rows.counts)), [0]
+            last, found = rows.longest, [0]
             if not steps and rows.total <= at_once:
                 found.append(last)
             while found[-1] < last:

@@ -1,6 +1,7 @@
 """Tables of rows: where kernels find the rows of each step, for a batch of any layout, direction and raggedness."""
 
 import ctypes
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from selfloop.compiler import ROW_TABLE, ROW_TABLES_BLOCK, Tools
 from selfloop.kernels import team
 from selfloop.kernels.ragged import Rows
 from selfloop.kernels.relocations import Split, split
+
+_Block = ctypes.c_int64 * len(ROW_TABLES_BLOCK)
 
 
 class Once(NamedTuple):
@@ -83,17 +86,21 @@ class RowTables:
         """`ROW_TABLE`s, when all have been added."""
         return np.array(self._described, dtype=np.int64)
 
+    @cached_property
+    def _known(self) -> tuple[int, int]:
+        return self._array.ctypes.data, len(self._array)
+
+    @cached_property
+    def _function(self) -> Callable[[int], None]:
+        return team.short(self._tools.address("row_tables"))
+
     def fill(self, to: Split, rows: Rows) -> None:
         """Write them for some rows, to the first numbers, each from its own start on."""
         if not self.size or not rows.total:
             return
-        arrays = {"tables": self._array, "offsets": to.offsets, "bases": to.bases, "users": rows.users}
-        arrays |= {"lengths": rows.lengths, "counts": rows.counts, "starts": rows.starts}
-        given = {name: array.__array_interface__["data"][0] for name, array in arrays.items()}
-        given |= {"count": len(self._array), "steps": rows.steps, "batch": rows.batch, "is_reverse": rows.reverse}
-        given["resets"] = 0 if rows.resets is None else rows.resets.__array_interface__["data"][0]
-        block = (ctypes.c_int64 * len(ROW_TABLES_BLOCK))(*[given[name] for name in ROW_TABLES_BLOCK])
-        team.short(self._tools.address("row_tables"))(ctypes.addressof(block))
+        offsets, bases = (part.__array_interface__["data"][0] for part in to)
+        block = _Block(*self._known, offsets, bases, rows.described.ctypes.data)
+        self._function(ctypes.addressof(block))
 
 
 def _described(table: RowTable, place: int) -> list[int]:

@@ -6,12 +6,10 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
-from numpy import ndarray as Array
 
 from selfloop.compiler import OUTER_PRODUCT_BLOCK, ROW_TABLES, Kernels, WeightGradient
 from selfloop.kernels import team
-from selfloop.kernels.ragged import Chunk, Rows
+from selfloop.kernels.ragged import Chunk
 from selfloop.kernels.recording import SequenceRecorder
 from selfloop.kernels.relocations import Numbers
 
@@ -55,9 +53,6 @@ def accumulation(call: SequenceRecorder, chunks: int) -> Accumulation:
     return Accumulation(starts, sizes, chunks, partial)
 
 
-_K = OUTER_PRODUCT_BLOCK.index("k")
-
-
 class WeightGradients:
     """Records the outer products of each chunk.
 
@@ -94,12 +89,8 @@ class WeightGradients:
 
     def record(self, residuals: int, chunk: Chunk, order: int) -> None:
         """Add the rows of a chunk, in their order; `residuals` is where those of the first row would lie."""
-
-        def of_rows(rows: Rows, blocks: Int[Array, "threads _"]) -> Int[Array, "threads _"]:
-            blocks[:, _K] = chunk.size(rows)
-            return blocks
-
         recorder = self.call.recorder
+        made = {OUTER_PRODUCT_BLOCK.index("k"): lambda rows: np.full(recorder.threads, chunk.size(rows))}
         for g, shared in zip(self.call.kernels.weight_gradients, self.blocks, strict=True):
             name, blocks = g.matrix.name, shared.copy()
             rows, offset = self._multiplied(g, residuals, chunk)
@@ -107,7 +98,7 @@ class WeightGradients:
             for key, value in values.items():
                 blocks[:, OUTER_PRODUCT_BLOCK.index(key)] = value
             blocks[:, OUTER_PRODUCT_BLOCK.index("c")] += self.sums.address(name, order)
-            recorder.launch(recorder.tools.address("outer_product"), blocks, of_rows)
+            recorder.launch(recorder.tools.address("outer_product"), blocks, made)
 
     def _multiplied(self, g: WeightGradient, residuals: int, chunk: Chunk) -> tuple[int, int]:
         """B: the table of its rows, and the first element of a row."""

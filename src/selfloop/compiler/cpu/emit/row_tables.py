@@ -3,17 +3,20 @@
 from llvmlite import ir
 
 from selfloop.compiler.cpu.emit.function import Function
-from selfloop.compiler.cpu.emit.vectors import I8, I32
+from selfloop.compiler.cpu.emit.vectors import I8, I32, POINTER
 from selfloop.compiler.cpu.targets import Target
 
-ROW_TABLES_BLOCK = (
-    *("tables", "count", "offsets", "bases"),
-    *("steps", "batch", "is_reverse", "users", "lengths", "counts", "starts", "resets"),
-)
+ROW_TABLES_BLOCK = ("tables", "count", "offsets", "bases", "rows")
 """The argument block.
 
     tables, count       the address of the tables' descriptions, `ROW_TABLE`s, and how many there are
     offsets, bases      what is written: of each table as many as rows run, step after step
+    rows                the address of the rows' description, `ROWS`
+"""
+
+ROWS = ("steps", "batch", "is_reverse", "users", "lengths", "counts", "starts", "resets")
+"""The rows of a batch.
+
     steps, batch        T and B
     is_reverse          whether the user's last step is the first
     users, lengths      of each row, the longest first: its place in the user's batch, and its steps
@@ -45,8 +48,10 @@ def emit_row_tables(module: ir.Module, name: str, target: Target, bits: int) -> 
     f = Function(module, name, target, bits)
     b = f.builder
     given = {key: f.argument(k) for k, key in enumerate(ROW_TABLES_BLOCK)}
+    rows = b.inttoptr(given["rows"], POINTER)
+    given |= {key: b.load(f.at(rows, k, f.index), typ=f.index) for k, key in enumerate(ROWS)}
     pointers = ("tables", "offsets", "bases", "users", "lengths", "counts", "starts", "resets")
-    at = {key: f.pointer(ROW_TABLES_BLOCK.index(key)) for key in pointers}
+    at = {key: b.inttoptr(given[key], POINTER) for key in pointers}
 
     def entry(key: str, index: ir.Value) -> ir.Value:
         return b.load(f.at(at[key], index, f.index), typ=f.index)
