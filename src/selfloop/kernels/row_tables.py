@@ -12,7 +12,7 @@ from numpy import ndarray as Array
 from selfloop.compiler import ROW_TABLE, ROW_TABLES_BLOCK, Tools
 from selfloop.kernels import team
 from selfloop.kernels.ragged import Rows
-from selfloop.kernels.relocations import Split, split
+from selfloop.kernels.relocations import Split, split_one
 
 _Block = ctypes.c_int64 * len(ROW_TABLES_BLOCK)
 
@@ -110,7 +110,7 @@ def _described(table: RowTable, place: int) -> list[int]:
     for name, once in (("last", table.last), ("first", table.first)):
         addresses[name], found[f"{name}_pitch"] = once or (None, 0)
     for name, address in addresses.items():
-        offset, base = (0, -1) if address is None else (int(part[0]) for part in split(np.array([address])))
+        offset, base = (0, -1) if address is None else split_one(address)
         found |= {name: offset, f"{name}_base": base}
     found |= {"place": place, "more": table.has_end, "delay": table.is_delayed, "ahead": table.is_ahead}
     return [int(found[name]) for name in ROW_TABLE]
