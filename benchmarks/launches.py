@@ -18,6 +18,7 @@ from selfloop.bench.peak import peak
 from selfloop.compiler import LAUNCH, LAUNCHES_HEADER
 from selfloop.kernels import plans, team
 from selfloop.kernels.command_buffer import CommandBuffer
+from selfloop.kernels.plan import Plan
 
 SHAPES = ("96×32×64", "96×32×128", "128×64×256", "64×64×512")
 REPEATS = 30
@@ -26,7 +27,7 @@ PRODUCTS = {"project": 1, "infer": 1, "train": 1, "back": 1, "input_gradient": 1
 there is none."""
 
 
-def functions(plan: plans.Plan, buffer: CommandBuffer) -> dict[int, str]:
+def functions(plan: Plan, buffer: CommandBuffer) -> dict[int, str]:
     """The kernels' names by their addresses."""
     known = {buffer.tools.address(name): name for name in ("pack", "add", "add_rows", "outer_product")}
     for name in ("project", "train", "back", "input_gradient"):
@@ -51,7 +52,7 @@ def times(buffer: CommandBuffer, addresses: list[int]) -> list[tuple[int, float]
     return [(int(numbers[0, head + len(LAUNCH) * k]), float(best[k + 1] - best[k])) for k in range(launches)]
 
 
-def recorded(steps: int, batch: int, size: int) -> tuple[plans.Plan, dict[str, tuple[CommandBuffer, list[int]]]]:
+def recorded(steps: int, batch: int, size: int) -> tuple[Plan, dict[str, tuple[CommandBuffer, list[int]]]]:
     """The plan of a training step, and for each way the command buffer with the addresses of its last run."""
     last: dict[int, list[int]] = {}
     run = CommandBuffer.run

@@ -22,7 +22,7 @@ from catalogue import CELLS, ragged
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plans, readout, team
+from selfloop.kernels import command_buffer, cross_entropy, dropout, memory, plan, readout, team
 
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +75,7 @@ def guard_kernels(guard: Guard) -> None:
     }
     cross_entropy.np = types.SimpleNamespace(**arrays)
     readout.LOGITS_BYTES = 1
-    plans.ONE_THREAD_BELOW = team.ONE_THREAD_BELOW = 0
+    plan.ONE_THREAD_BELOW = team.ONE_THREAD_BELOW = 0
     cross_entropy.LEAST = readout.LEAST_ROWS = readout.LEAST_WEIGHTS = 1
 
 

@@ -28,7 +28,7 @@ from catalogue import Entry, everything
 import selfloop as sl
 from selfloop import processors
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import memory, plans, recording, stepping, weight_gradients
+from selfloop.kernels import compiled, memory, plan, plans, recording, stepping, weight_gradients
 
 KINDS = ("", "h", "k", "x", "2h", "h+x")
 MATRICES = {sizes: f"W{n}" for n, sizes in enumerate(product(KINDS[1:], repeat=2))}
@@ -330,7 +330,7 @@ def _forced(call: Call):
     plans._PLANS.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "CHUNK_BYTES", call.chunk)
-        patch.setattr(plans, "ONE_THREAD_BELOW", 0)
+        patch.setattr(plan, "ONE_THREAD_BELOW", 0)
         if call.chunk == 2000:
             patch.setattr(weight_gradients, "ROWS_PER_SUM", 1)
         if call.by_units:
@@ -342,7 +342,7 @@ def _forced(call: Call):
         finally:
             torch.set_num_threads(threads)
             plans._PLANS.clear()
-            for cached in (plans._kernels, stepping._kernels):
+            for cached in (compiled._kernels, stepping._kernels):
                 cached.cache_clear()  # kept, an hour of kernels would take 4 GB
 
 

@@ -9,7 +9,7 @@ from combinations import pairs
 
 import selfloop as sl
 from selfloop.compiler import KernelLayout
-from selfloop.kernels import plans
+from selfloop.kernels import plan
 from selfloop.kernels.problem import FEW
 
 each_cell = pytest.mark.parametrize("entry", CELLS, ids=str)
@@ -135,7 +135,7 @@ def threads():
 @pytest.fixture(params=["rows", "units"])
 def sharing(request, monkeypatch):
     """However little there is to do, threads share the rows, or the units as they do where the weights are large."""
-    monkeypatch.setattr(plans, "ONE_THREAD_BELOW", 0)
+    monkeypatch.setattr(plan, "ONE_THREAD_BELOW", 0)
     if request.param == "units":
         monkeypatch.setattr(KernelLayout, "weight_bytes", property(lambda self: 1 << 40))
 

@@ -12,7 +12,7 @@ A call of compiled kernels, from ``y, state = rnn(x)`` to machine code, and whic
     direct                autograd: keeps outputs and residuals for the backward pass; other tensors go by torch's
         |                 dispatcher (`operators`), which torch.compile sees
         v
-    plans.Plan            Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
+    plan.Plan             Kernels       machine code and KernelLayouts of the cell; cached for cell, sizes and dtype
         |                 Rows          which sequence is at which step: lengths, resets, direction (`ragged`)
         |                 Signature     what else a command buffer depends on: strides, threads, options (`recording`)
         v

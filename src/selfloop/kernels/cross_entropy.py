@@ -20,7 +20,7 @@ from selfloop.compiler import PairProducts
 from selfloop.errors import ArgumentError, BackendError
 from selfloop.kernels import memory
 from selfloop.kernels.bfloat16 import pair_products
-from selfloop.kernels.plans import BITS
+from selfloop.kernels.compiled import BITS
 from selfloop.kernels.problem import are_plain, has_numbers
 from selfloop.kernels.readout import on_logits
 from selfloop.kernels.refusals import UNSUPPORTED

@@ -14,7 +14,9 @@ from torch.autograd import Function
 from selfloop.errors import ArgumentError
 from selfloop.kernels import native, operators
 from selfloop.kernels.call import Call, call_of
-from selfloop.kernels.plans import BITS, Plan, key_of, known_plan, new_plan, plan_of, plan_of_lengths
+from selfloop.kernels.compiled import BITS
+from selfloop.kernels.plan import Plan
+from selfloop.kernels.plans import key_of, known_plan, new_plan, plan_of, plan_of_lengths
 from selfloop.kernels.problem import Output, Problem, are_plain, check_memory, have_memory
 from selfloop.kernels.recent import RecentPlans
 from selfloop.kernels.refusals import as_float, compile_or_explain, is_bfloat16, needs_gradient, refusal

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from selfloop.compiler import DROPOUT_BLOCK, dropout_code, host_target
 from selfloop.kernels import memory, team
-from selfloop.kernels.plans import BITS
+from selfloop.kernels.compiled import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.random import bernoulli
 from selfloop.kernels.refusals import UNSUPPORTED

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from selfloop.kernels.command_buffer import CommandBuffer
-from selfloop.kernels.plans import Plan, contiguous_rows
+from selfloop.kernels.plan import Plan, contiguous_rows
 from selfloop.kernels.ragged import Rows
 
 SUMMED_IN_TURN = 8

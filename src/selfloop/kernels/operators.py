@@ -16,8 +16,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from selfloop.errors import BackendError
-from selfloop.kernels import interpret, native, plans, refusals
+from selfloop.kernels import interpret, native, refusals
 from selfloop.kernels.call import call_of
+from selfloop.kernels.compiled import kernels_of
+from selfloop.kernels.plan import laid_as
+from selfloop.kernels.plans import plan_of
 from selfloop.kernels.problem import Output, Problem
 from selfloop.kernels.torch_internals import below_autograd, untraced
 from selfloop.language.graph import Graph
@@ -45,7 +48,7 @@ def _forward_cpu(*arguments: Any) -> list[Tensor]:
     problem = _problem(*given)
     problem.check_storage()
     problem.check_lengths()
-    plan = plans.plan_of(call_of(problem), needs_gradient)
+    plan = plan_of(call_of(problem), needs_gradient)
     y, final, saved = native.forward(plan, problem.tensors, problem.seed)
     return [y, *final, *saved]
 
@@ -56,7 +59,7 @@ def _backward_cpu(*arguments: Any) -> list[Tensor]:
     *given, outputs, dy, dh_next = arguments
     problem = _problem(*given)
     problem.check_storage()
-    return native.backward(plans.plan_of(call_of(problem), True), problem.tensors, problem.seed, outputs, dy, dh_next)
+    return native.backward(plan_of(call_of(problem), True), problem.tensors, problem.seed, outputs, dy, dh_next)
 
 
 Options = tuple[bool, int, Tensor | None, bool, str]
@@ -191,7 +194,7 @@ def _forward_shapes(*arguments: Any) -> list[Tensor]:
     steps, batch = x.shape[:2]
     outputs = [x.new_empty(steps, batch, state[0].shape[1]), *(s.new_empty(s.shape) for s in state)]
     if needs_gradient:
-        stride = plans.kernels_of(problem).train.fields["residual"].stride
+        stride = kernels_of(problem).train.fields["residual"].stride
         outputs.append(x.new_empty(0 if problem.recompute else steps * batch, stride))
         outputs += [x.new_empty(steps * batch, s.shape[1]) for s in state[1:]]
     return outputs
@@ -200,7 +203,7 @@ def _forward_shapes(*arguments: Any) -> list[Tensor]:
 def _backward_shapes(*arguments: Any) -> list[Tensor]:
     _, x, state, params, *_ = arguments
     return [
-        plans.laid_as(x, x.new_empty),
+        laid_as(x, x.new_empty),
         *(s.new_empty(s.shape) for s in state),
         *(p.new_empty(p.shape) for p in params),
     ]

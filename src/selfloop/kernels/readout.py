@@ -24,7 +24,7 @@ from selfloop.compiler import (
     tools,
 )
 from selfloop.kernels import memory, team
-from selfloop.kernels.plans import BITS
+from selfloop.kernels.compiled import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.kernels.relocations import Numbers

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from selfloop.kernels.call import Call, Form
-from selfloop.kernels.plans import Plan, used_now
+from selfloop.kernels.plan import Plan
+from selfloop.kernels.plans import used_now
 from selfloop.kernels.torch_internals import check_of, is_forward_mode, is_jit_tracing
 
 MOST = 16

@@ -12,7 +12,7 @@ from torch import Tensor
 from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels.bfloat16 import pair_products
-from selfloop.kernels.plans import BITS, kernels_of, sizes_of
+from selfloop.kernels.compiled import BITS, kernels_of, sizes_of
 from selfloop.kernels.problem import Problem, has_tangent, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,

@@ -25,8 +25,8 @@ from selfloop.compiler import (
 from selfloop.errors import ArgumentError
 from selfloop.kernels import team
 from selfloop.kernels.command_buffer import Recorder
+from selfloop.kernels.compiled import BITS
 from selfloop.kernels.launch import Launch, Parameter, packed_elements, set_parameters
-from selfloop.kernels.plans import BITS
 from selfloop.kernels.problem import check_shape
 from selfloop.kernels.short_weights import shortened, starts
 from selfloop.language.graph import Graph

@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 
 from selfloop.compiler import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK, host_target, table_rows_code
 from selfloop.kernels import team
-from selfloop.kernels.plans import BITS
+from selfloop.kernels.compiled import BITS
 from selfloop.kernels.problem import are_plain
 from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.kernels.relocations import Numbers

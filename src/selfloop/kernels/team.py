@@ -31,7 +31,7 @@ def threads() -> int:
 
 
 ONE_THREAD_BELOW = 1 << 18
-"""Numbers that are read once and written, below which one thread does everything, see `plans.ONE_THREAD_BELOW`."""
+"""Numbers that are read once and written, below which one thread does everything, see `plan.ONE_THREAD_BELOW`."""
 
 
 def threads_for(numbers: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import selfloop as sl
 from selfloop import cells, param
-from selfloop.kernels import bfloat16, interpret, plans, refusals
+from selfloop.kernels import bfloat16, interpret, plan, refusals
 
 pytestmark = pytest.mark.skipif(bfloat16.pair_products() is None, reason="this processor does not multiply bfloat16")
 
@@ -135,7 +135,7 @@ def test_under_autocast_the_output_has_the_dtype_of_the_input_and_states_keep_th
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_same_bits_on_any_number_of_threads(threads, monkeypatch):
-    monkeypatch.setattr(plans, "ONE_THREAD_BELOW", 0)
+    monkeypatch.setattr(plan, "ONE_THREAD_BELOW", 0)
     torch.manual_seed(0)
     rnn = sl.LSTM(40, 50)
     x = torch.randn(6, 37, 40)

@@ -18,7 +18,7 @@ from selfloop import cells
 from selfloop.compiler import lower
 from selfloop.compiler.cpu import targets
 from selfloop.errors import BackendError
-from selfloop.kernels import direct, plans, refusals
+from selfloop.kernels import compiled, direct, memory, refusals
 from selfloop.kernels.problem import Problem
 
 ENTRIES = {str(entry): entry for entry in CELLS}
@@ -91,7 +91,7 @@ def call_of(name):
 @pytest.fixture
 def zeroed(monkeypatch):
     """Memory starts as zeros: all that is kept for the gradient is compared, also rows that nothing writes or reads."""
-    monkeypatch.setattr(plans.memory, "_empty", lambda shape, dtype, _: torch.zeros(shape, dtype=dtype))
+    monkeypatch.setattr(memory, "_empty", lambda shape, dtype, _: torch.zeros(shape, dtype=dtype))
 
 
 def leaf(v):
@@ -259,7 +259,7 @@ def test_a_compilers_error_is_the_cause_with_its_traceback(monkeypatch):
 
     monkeypatch.setattr(lower, "fuse", a_pass_that_fails)
     monkeypatch.setattr(refusals, "FAILED", {})
-    plans._kernels.cache_clear()
+    compiled._kernels.cache_clear()
     rnn = sl.Recurrent(cells.lstm, 3, 4, backend="native")
     with (
         pytest.warns(RuntimeWarning, match="backend='native' shows where"),
@@ -421,7 +421,7 @@ def test_a_target_that_does_not_exist_leaves_the_other_ways():
 
 
 def test_tolerances_are_those_of_the_catalogue():
-    assert set(TOLERANCE) == set(plans.BITS)
+    assert set(TOLERANCE) == set(compiled.BITS)
 
 
 def test_transforms_of_functions_run_another_way():
