@@ -13,6 +13,7 @@ import torch
 
 import selfloop as sl
 from selfloop.compiler import host_target
+from selfloop.kernels import plans
 
 ROUNDS, SECONDS = 15, 0.02
 
@@ -37,14 +38,27 @@ def call(rnn: sl.Recurrent, T: int, B: int, **options: torch.Tensor) -> Callable
     return lambda: rnn(x, **options)[0].sum().backward()
 
 
+def longest_kept(rnn: sl.Recurrent, B: int) -> int:
+    """The most steps of a call whose plan is kept."""
+    low, high = 1, 1 << 14
+    while high - low > 1:
+        steps = (low + high) // 2
+        plans._PLANS.clear()
+        rnn(torch.randn(steps, B, rnn.input_size))
+        low, high = (steps, high) if plans._PLANS else (low, steps)
+    return low
+
+
 def pairs() -> list[Pair]:
     """All that is measured."""
     small, lstm = sl.RNN(8, 8), sl.LSTM(64, 64)
     lengths = torch.full((1600,), 10)
     resets = torch.zeros(5, 8, dtype=torch.bool)
     resets[2, 3] = True
+    most = longest_kept(small, 100)
     return [
         Pair("RNN 8, T 163, B 100", "T 164", (call(small, 163, 100), call(small, 164, 100))),
+        Pair(f"RNN 8, T {most}, B 100", f"T {most + 1}", (call(small, most, 100), call(small, most + 1, 100))),
         Pair("RNN 8, T 10, B 1600", "lengths", (call(small, 10, 1600), call(small, 10, 1600, lengths=lengths))),
         Pair("LSTM 64, T 5, B 8", "lengths", (call(lstm, 5, 8), call(lstm, 5, 8, lengths=torch.full((8,), 5)))),
         Pair("LSTM 64, T 5, B 8", "resets", (call(lstm, 5, 8), call(lstm, 5, 8, resets=resets))),
@@ -67,7 +81,7 @@ def main() -> None:
     for pair in pairs():
         rounds = [[timed(one) for one in pair.calls] for _ in range(ROUNDS)]
         first, second = (min(times) * 1e6 for times in zip(*rounds, strict=True))
-        print(f"{pair.name:<22}{first:>9,.0f}   {pair.other:<8}{second:>9,.0f}   {second / first:.2f}", flush=True)
+        print(f"{pair.name:<24}{first:>9,.0f}   {pair.other:<8}{second:>9,.0f}   {second / first:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -262,8 +262,11 @@ class Recorder:
             blocks[:, head + each * k + 1] = own
         start = self._size
         self.write(blocks.reshape(-1))
-        of_rows = split(np.concatenate([np.zeros(self._tables.size, dtype=np.int64), *self._others]))
         first = self._tables.size
+        size = first + self._size_of_rows
+        of_rows = Split(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int32))
+        for part, others in zip(of_rows, split(np.concatenate([np.zeros(0, dtype=np.int64), *self._others])), strict=True):
+            part[first:] = others
         made = [(slice(first + own.start, first + own.stop, own.step), function) for own, function in self._made]
         self._tables.fill(of_rows, self.rows)
         return CommandBuffer(
