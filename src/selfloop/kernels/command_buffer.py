@@ -265,7 +265,9 @@ class Recorder:
         first = self._tables.size
         size = first + self._size_of_rows
         of_rows = Split(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int32))
-        for part, others in zip(of_rows, split(np.concatenate([np.zeros(0, dtype=np.int64), *self._others])), strict=True):
+        for part, others in zip(
+            of_rows, split(np.concatenate([np.zeros(0, dtype=np.int64), *self._others])), strict=True
+        ):
             part[first:] = others
         made = [(slice(first + own.start, first + own.stop, own.step), function) for own, function in self._made]
         self._tables.fill(of_rows, self.rows)
