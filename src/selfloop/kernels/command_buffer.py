@@ -4,8 +4,9 @@ A `Recorder` writes the argument blocks of kernels, and the tables that they rea
 Calls of the same shapes use the same numbers, but for where their tensors lie. So an address is a relocation,
 *base + offset*, with the number of the base in its upper bits; `CommandBuffer.run` adds the bases.
 
-Calls that differ in the lengths of their sequences differ in their tables of rows. What depends on lengths is recorded
-as functions of the `Rows`, so that a batch of other lengths fills its tables alone and shares all else.
+Calls that differ in the lengths of their sequences differ in where rows lie and how many there are. Both are recorded as
+a function of the `Rows`, the first as a `RowTable`, so that a batch of other lengths writes them alone and shares all
+else.
 """
 
 import ctypes
@@ -265,10 +266,9 @@ class Recorder:
         first = self._tables.size
         size = first + self._size_of_rows
         of_rows = Split(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int32))
-        for part, others in zip(
-            of_rows, split(np.concatenate([np.zeros(0, dtype=np.int64), *self._others])), strict=True
-        ):
-            part[first:] = others
+        others = split(np.concatenate([np.zeros(0, dtype=np.int64), *self._others]))
+        for part, own in zip(of_rows, others, strict=True):
+            part[first:] = own
         made = [(slice(first + own.start, first + own.stop, own.step), function) for own, function in self._made]
         self._tables.fill(of_rows, self.rows)
         return CommandBuffer(
