@@ -4,9 +4,8 @@ A `Recorder` writes the argument blocks of kernels, and the tables that they rea
 Calls of the same shapes use the same numbers, but for where their tensors lie. So an address is a relocation,
 *base + offset*, with the number of the base in its upper bits; `CommandBuffer.run` adds the bases.
 
-Calls that differ in the lengths of their sequences differ in where rows lie and how many there are. Both are recorded as
-a function of the `Rows`, the first as a `RowTable`, so that a batch of other lengths writes them alone and shares all
-else.
+Calls that differ in the lengths of their sequences differ in where rows lie and how many there are. Both are functions
+of the `Rows`, the first as `RowTable`s, so that a batch of other lengths writes them alone and shares all else.
 """
 
 import ctypes
