@@ -21,7 +21,7 @@ from selfloop.errors import ArgumentError, BackendError
 from selfloop.kernels import memory
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain, has_numbers
+from selfloop.kernels.problem import are_plain, has_numbers, have_memory
 from selfloop.kernels.readout import on_logits
 from selfloop.kernels.refusals import UNSUPPORTED
 
@@ -165,7 +165,7 @@ def _is_compiled(tensors: Sequence[Tensor]) -> bool:
     dtype = given[0].dtype
     if dtype not in BITS or labels.dtype is not torch.int64 or not all(t.dtype is dtype for t in given):
         return False
-    return UNSUPPORTED is None and are_plain(tensors)
+    return UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors)
 
 
 def _pair_products(tensors: Sequence[Tensor]) -> PairProducts | None:

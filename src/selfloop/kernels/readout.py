@@ -1,7 +1,7 @@
 """Linear readouts by our own emitter: the logits of a block of rows at a time, and what is made of them.
 
-`linear` writes them, for predictions. `make_logits` hands them to other functions of `compiler.cpu.emit.readout`, as
-the cross-entropy does, which never holds the logits of all rows.
+`linear` writes them, for predictions. `on_logits` hands them to other functions of `compiler.cpu.emit.readout`, as the
+cross-entropy does, which never holds the logits of all rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from selfloop.compiler import (
 )
 from selfloop.kernels import memory, team
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain
+from selfloop.kernels.problem import are_plain, have_memory
 from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.kernels.relocations import Numbers
 
@@ -68,7 +68,7 @@ def _is_ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     if rows < LEAST_ROWS or weight.numel() < LEAST_WEIGHTS or torch.is_grad_enabled():
         return False
     given = (x, weight) if bias is None else (x, weight, bias)
-    if UNSUPPORTED is not None or torch.is_autocast_enabled("cpu") or not are_plain(given):
+    if UNSUPPORTED is not None or torch.is_autocast_enabled("cpu") or not (are_plain(given) and have_memory(given)):
         return False
     fits = x.dim() > 1 and x.shape[-1] == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:1])
     return fits and x.dtype in BITS and all(t.dtype is x.dtype for t in given)

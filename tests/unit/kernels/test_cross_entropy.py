@@ -248,6 +248,14 @@ def test_batches_of_gradients_are_made():
         torch.testing.assert_close(batch, torch.stack([one, 2 * one]))
 
 
+@pytest.mark.parametrize("k", range(2), ids=["x", "weight"])
+def test_what_has_lost_its_memory_is_refused_by_torch(k):
+    tensors, labels, _ = problem((30, 20, 40), torch.float32)
+    tensors[k].untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="storage|not allocated"):
+        linear_cross_entropy(*tensors, labels)
+
+
 def test_no_rows_are_no_loss():
     weight = torch.randn(3, 4, requires_grad=True)
     loss = linear_cross_entropy(torch.randn(0, 4), weight, None, torch.zeros(0, dtype=torch.long))

@@ -122,6 +122,14 @@ def test_what_does_not_fit_is_refused_by_torch(wrong):
         linear(*wrong(*problem(20, 8, 30)))
 
 
+@pytest.mark.parametrize("k", range(3), ids=["x", "weight", "bias"])
+def test_what_has_lost_its_memory_is_refused_by_torch(k):
+    given = problem(20, 8, 30)
+    given[k].untyped_storage().resize_(0)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="storage|not allocated"):
+        linear(*given)
+
+
 def test_of_little_torch_writes_the_logits(ours, monkeypatch):
     monkeypatch.setattr(readout, "LEAST_ROWS", 16)
     monkeypatch.setattr(readout, "LEAST_WEIGHTS", 8 * 30)
