@@ -252,7 +252,7 @@ def test_batches_of_gradients_are_made():
 def test_what_has_lost_its_memory_is_refused_by_torch(k):
     tensors, labels, _ = problem((30, 20, 40), torch.float32)
     tensors[k].untyped_storage().resize_(0)
-    with pytest.raises(RuntimeError, match="storage|not allocated"):
+    with pytest.raises(RuntimeError, match=r"storage|not allocated"):
         linear_cross_entropy(*tensors, labels)
 
 

@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_refused_by_torch(wrong):
 def test_what_has_lost_its_memory_is_refused_by_torch(k):
     given = problem(20, 8, 30)
     given[k].untyped_storage().resize_(0)
-    with torch.no_grad(), pytest.raises(RuntimeError, match="storage|not allocated"):
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"storage|not allocated"):
         linear(*given)
 
 
