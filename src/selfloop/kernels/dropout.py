@@ -17,9 +17,10 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from selfloop.compiler import DROPOUT_BLOCK, dropout_code, host_target
+from selfloop.errors import ArgumentError
 from selfloop.kernels import memory, team
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain
+from selfloop.kernels.problem import are_plain, have_memory
 from selfloop.kernels.random import bernoulli
 from selfloop.kernels.refusals import UNSUPPORTED
 from selfloop.kernels.relocations import Numbers
@@ -36,11 +37,16 @@ def dropout(x: Tensor, rate: float | int) -> Tensor:
         x: of any shape.
         rate: the probability of zero, from 0 to 1.
 
+    Raises:
+        ArgumentError: the memory of `x` has been freed.
+
     >>> kept = dropout(torch.ones(1000), 0.5)
     >>> sorted(set(kept.tolist())), bool(400 < kept.sum() / 2 < 600)
     ([0.0, 2.0], True)
     """
     is_compiled = UNSUPPORTED is None and 0 < rate < 1 and x.dim() > 0 and are_plain((x,))
+    if is_compiled and x.numel() and not have_memory((x,)):  # torch's own would end the process
+        raise ArgumentError("The 'x' of dropout must have memory. Its storage has been freed.")
     if is_compiled and x.dtype is torch.bfloat16:  # for which torch takes 9 ns an element
         return dropout(x.float(), rate).bfloat16()
     if not is_compiled or x.dtype not in BITS:

@@ -15,6 +15,7 @@ from selfloop.compiler import WEIGHT_FORMS
 from selfloop.errors import ArgumentError, check_one_of
 from selfloop.kernels import dispatch, team
 from selfloop.kernels.interpret import made_once
+from selfloop.kernels.problem import check_memory
 from selfloop.kernels.stepping import Steps
 from selfloop.kernels.torch_internals import is_zero_tensor
 from selfloop.layers.dropout import Dropout, VariationalDropout
@@ -380,7 +381,10 @@ def _between_layers(rnn: Recurrent) -> str | None:
 
 
 def _made_once(rnn: Recurrent) -> list[dict[str, Tensor]]:
-    return [made_once(rnn.cell.graph, weights, rnn.sizes) for weights in weights_now(rnn)]
+    weights = weights_now(rnn)
+    for own in weights:
+        check_memory(rnn.cell.graph, own, own.values())
+    return [made_once(rnn.cell.graph, own, rnn.sizes) for own in weights]
 
 
 def _where(mask: Tensor, new: State, old: State) -> State:

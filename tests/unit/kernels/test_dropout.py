@@ -7,6 +7,7 @@ import torch
 from catalogue import TOLERANCE
 
 from selfloop import processors
+from selfloop.errors import ArgumentError
 from selfloop.kernels import dropout as kernels
 from selfloop.kernels import team
 from selfloop.kernels.dropout import dropout
@@ -118,3 +119,10 @@ def test_vmap_and_compile_run_torchs(monkeypatch):
     x = torch.ones(4, 100)
     y = torch.func.vmap(lambda v: dropout(v, 0.5), randomness="different")(x)
     assert 100 < (y == 0).sum() < 300
+
+
+def test_what_has_lost_its_memory_is_refused():
+    x = torch.ones(4, 100)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(ArgumentError, match="The 'x' of dropout must have memory"):
+        dropout(x, 0.5)

@@ -186,6 +186,18 @@ def test_a_stepper_turns_down_memory_that_was_freed():
         sl.Stepper(sl.LSTM(I, H))(freed(torch.randn(I)))
 
 
+def test_a_stepper_reads_no_weights_whose_memory_was_freed():
+    rnn = sl.LSTM(I, H)
+    stepper, x = sl.Stepper(rnn), torch.randn(I)
+    before = stepper(x).clone()
+    freed(rnn.weight_hh_l0.data)
+    for read in (stepper.refresh, lambda: sl.Stepper(rnn)):
+        with pytest.raises(ArgumentError, match="The 'W_hh' of lstm must have memory"):
+            read()
+    stepper.reset()
+    assert torch.equal(stepper(x), before)  # as if nothing had been asked for
+
+
 @pytest.mark.parametrize("lengths", [None, [5, 0, 2]], ids=["whole", "ragged"])
 @pytest.mark.parametrize("is_fake", [True, False], ids=["fake weights", "true weights"])
 def test_fakes_get_fakes_of_the_true_shapes_and_strides(lengths, is_fake):
