@@ -80,8 +80,8 @@ def move_rows(
 
 def _is_compiled(*tensors: Tensor) -> bool:
     """Whether there are kernels for these, floats of one type and the int64 numbers of rows, contiguous on the CPU."""
-    is_here = UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors) and all(v.is_contiguous() for v in tensors)
-    return is_here and {v.dtype for v in tensors} in _TYPES
+    is_here = UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors)
+    return is_here and all(v.is_contiguous() for v in tensors) and {v.dtype for v in tensors} in _TYPES
 
 
 _TYPES = tuple({dtype, torch.int64} for dtype in BITS)
