@@ -171,3 +171,18 @@ def test_a_recurrent_model_gives_the_hypotheses_its_full_forward_pass_gives():
             with torch.no_grad():
                 log_p = model(tokens[:-1])[0].log_softmax(-1).gather(-1, tokens[1:, :, None])
             assert h.log_probability == pytest.approx(float(log_p[len(prompt) - 1 :].sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_probabilities_are_those_of_the_logits_in_float32_at_least(dtype):
+    logits = torch.randn(1, 500).to(dtype)
+
+    class Same:
+        def step(self, tokens, state):
+            return logits.expand(len(tokens), -1), state
+
+    state = LanguageModel(3, cells.vanilla, embedding_size=2, hidden_size=2).rnn.zero_state(1)
+    (found,) = beam_search(Same(), logits, state, max_tokens=3, beam=2)
+    best = logits.double().log_softmax(-1).topk(2).values[0]
+    expected = [3 * best[0], 2 * best[0] + best[1]]
+    assert [h.log_probability for h in found] == pytest.approx([float(p) for p in expected], abs=1e-5)
