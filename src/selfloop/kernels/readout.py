@@ -64,11 +64,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _is_ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether our own functions write the logits; what does not fit is left to torch, which says so."""
-    rows = x.numel() // max(1, x.shape[-1])
-    if rows < LEAST_ROWS or weight.numel() < LEAST_WEIGHTS or torch.is_grad_enabled():
+    if weight.numel() < LEAST_WEIGHTS or torch.is_grad_enabled():
         return False
     given = (x, weight) if bias is None else (x, weight, bias)
     if UNSUPPORTED is not None or torch.is_autocast_enabled("cpu") or not (are_plain(given) and have_memory(given)):
+        return False
+    if x.numel() < LEAST_ROWS * x.shape[-1]:  # asked for last: it would be a condition of what is traced
         return False
     fits = x.dim() > 1 and x.shape[-1] == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:1])
     return fits and x.dtype in BITS and all(t.dtype is x.dtype for t in given)
