@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from selfloop import processors
 from selfloop.caches import user_caches
 from selfloop.kernels import memory
+from selfloop.onnx_runtime import VARIABLE
 
 settings.register_profile(
     "selfloop", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -21,6 +22,7 @@ settings.load_profile("selfloop")  # --hypothesis-profile=explore draws other ex
 def pytest_configure(config):
     torch.set_num_threads(1)  # workers share the processors
     os.environ["SELFLOOP_VERIFY"] = "1"  # every level, before and after every pass of the compiler
+    os.environ.setdefault(VARIABLE, "1")  # some tests import ONNX Runtime themselves
     # Each kernel is compiled once by each version of the compiler, whose text is a part of the key.
     os.environ.setdefault("SELFLOOP_CACHE", str(user_caches() / "selfloop-tests"))
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from selfloop.bench.cases import Case
 from selfloop.cells import ZOO
 from selfloop.layers import GRU, LSTM, RNN, Recurrent, Stepper
+from selfloop.onnx_runtime import import_onnxruntime
 
 Answers = Mapping[str, Any]
 Run = Callable[[], Answers]
@@ -217,7 +218,7 @@ def _ort_step(session: Any, x: Array, size: int) -> Run:
 
 def _session(case: Case, module: nn.RNNBase, threads: int) -> Any:
     """ONNX Runtime's own LSTM; its gates stand in the order i, o, f, c. A single step takes and gives the state."""
-    onnx, runtime = import_module("onnx"), import_module("onnxruntime")
+    onnx, runtime = import_module("onnx"), import_onnxruntime()
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     order = np.concatenate([np.arange(case.H) + gate * case.H for gate in (0, 3, 1, 2)])
     given = {name: weight.detach().numpy()[order] for name, weight in module.named_parameters()}

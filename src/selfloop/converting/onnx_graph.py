@@ -14,6 +14,7 @@ from selfloop import cells
 from selfloop.converting.stack import DROP_INS, GATES, Found, Numbers, Reference, Stack, Weights, checked, reordered
 from selfloop.errors import DataError, first_line
 from selfloop.language import Cell
+from selfloop.onnx_runtime import import_onnxruntime
 from selfloop.untrusted import bound, short, written
 
 ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
@@ -442,9 +443,7 @@ def _package(name: str) -> Any:
     """
     try:
         if name == "onnxruntime":
-            import onnxruntime  # noqa: PLC0415  (an extra)
-
-            return onnxruntime
+            return import_onnxruntime()
         import onnx.external_data_helper  # noqa: PLC0415
         import onnx.inliner  # noqa: PLC0415
         import onnx.reference  # noqa: PLC0415

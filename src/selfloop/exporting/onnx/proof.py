@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +14,9 @@ from selfloop.errors import ArgumentError
 from selfloop.exporting.exported import SAMPLES, TOLERANCE, Tried, tolerated
 from selfloop.exporting.onnx.stack import state_shapes
 from selfloop.layers import Recurrent
+from selfloop.onnx_runtime import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -14,6 +14,7 @@ from selfloop.exporting.exported import SAMPLES, TOLERANCE, Tried, tolerated
 from selfloop.exporting.onnx.tasks.calls import Call, random_calls
 from selfloop.exporting.onnx.tasks.parts import Part, copied, parts_of
 from selfloop.exporting.validation_data import Array, Arrays
+from selfloop.onnx_runtime import import_onnxruntime
 from selfloop.tasks.predictor import Predictor
 
 MAGNIFIED = 1e-3
@@ -68,8 +69,7 @@ def prove(opened: Predictor[Any, Any, Any, Any], folder: Path, calls: Sequence[C
 
 def session_of(file: Path) -> Any:
     """An ONNX file, opened by ONNX Runtime on as many threads as torch has."""
-    import onnxruntime  # noqa: PLC0415  (an extra)
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -6,6 +6,7 @@ It needs onnxruntime and numpy, tokenizers where the model reads or writes text,
 import argparse
 import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which it reads when it is imported; else it reports to Microsoft
 import onnxruntime
 
 HERE = Path(__file__).resolve().parent
