@@ -12,11 +12,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 import selfloop as sl
 from selfloop.exporting.onnx import export_onnx
+from selfloop.onnx_runtime import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 HIDDEN, BATCH, STEPS, ROUNDS = 128, 32, 100, 200
 

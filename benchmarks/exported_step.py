@@ -16,11 +16,13 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 import selfloop as sl
 from selfloop.exporting.native.emulated import FLAGS, NATIVE
+from selfloop.onnx_runtime import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 SIZE, STEPS, ROUNDS = 64, 500, 60
 FLOOR, AIM = 6, 12

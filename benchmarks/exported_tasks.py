@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -26,9 +25,12 @@ from selfloop.exporting.onnx.tasks.parts import Part, copied, parts_of
 from selfloop.exporting.onnx.tasks.program import program
 from selfloop.exporting.onnx.tasks.proof import session_of
 from selfloop.layers import Recurrent, State
+from selfloop.onnx_runtime import import_onnxruntime
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from small_runs import make
+
+onnxruntime = import_onnxruntime()
 
 HIDDEN, BATCH, STEPS, ROUNDS = 128, 32, 64, 40
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 import selfloop as sl
+from selfloop.onnx_runtime import import_onnxruntime
 
 Step = Callable[[], np.ndarray]
 
@@ -39,8 +40,9 @@ def ours(rnn: sl.LSTM, x: np.ndarray, form: str) -> Step:
 def ort(rnn: sl.LSTM, x: np.ndarray, threads: int) -> Step:
     """ONNX Runtime's own LSTM, with T = 1; its gates stand in the order i, o, f, c. 0 threads: as many as it likes."""
     import onnx  # noqa: PLC0415  (not wanted by --cells)
-    import onnxruntime  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
+
+    onnxruntime = import_onnxruntime()
 
     size, layers = rnn.hidden_size, rnn.num_layers
     order = np.concatenate([np.arange(size) + k * size for k in (0, 3, 1, 2)])

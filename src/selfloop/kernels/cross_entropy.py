@@ -21,9 +21,9 @@ from selfloop.errors import ArgumentError, BackendError
 from selfloop.kernels import memory
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain, has_numbers, have_memory
+from selfloop.kernels.problem import are_plain, has_numbers
 from selfloop.kernels.readout import on_logits
-from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.refusals import may_read
 
 LEAST = 1 << 20
 """Multiplications of the logits below which torch's own functions are faster: a call of ours takes 0.1 ms beside its
@@ -165,7 +165,7 @@ def _is_compiled(tensors: Sequence[Tensor]) -> bool:
     dtype = given[0].dtype
     if dtype not in BITS or labels.dtype is not torch.int64 or not all(t.dtype is dtype for t in given):
         return False
-    return UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors)
+    return may_read(tensors)
 
 
 def _pair_products(tensors: Sequence[Tensor]) -> PairProducts | None:

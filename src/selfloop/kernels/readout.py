@@ -25,8 +25,7 @@ from selfloop.compiler import (
 )
 from selfloop.kernels import memory, team
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain, have_memory
-from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.refusals import may_read
 from selfloop.kernels.relocations import Numbers
 
 LOGITS_BYTES = 1 << 24
@@ -67,7 +66,7 @@ def _is_ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     if weight.numel() < LEAST_WEIGHTS or torch.is_grad_enabled():
         return False
     given = (x, weight) if bias is None else (x, weight, bias)
-    if UNSUPPORTED is not None or torch.is_autocast_enabled("cpu") or not (are_plain(given) and have_memory(given)):
+    if torch.is_autocast_enabled("cpu") or not may_read(given):
         return False
     if x.numel() < LEAST_ROWS * x.shape[-1]:  # asked for last: it would be a condition of what is traced
         return False

@@ -2,7 +2,7 @@
 
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from selfloop.compiler import VARIES, host_target
 from selfloop.errors import BackendError
 from selfloop.kernels.bfloat16 import pair_products
 from selfloop.kernels.compiled import BITS, kernels_of, sizes_of
-from selfloop.kernels.problem import Problem, has_tangent, is_transformed
+from selfloop.kernels.problem import Problem, are_plain, has_tangent, have_memory, is_transformed
 from selfloop.kernels.torch_internals import (
     DispatchKey,
     FakeTensor,
@@ -34,6 +34,11 @@ def _unsupported() -> str | None:
 
 UNSUPPORTED = _unsupported()
 """Why this processor has no kernels, or None."""
+
+
+def may_read(tensors: Collection[Tensor]) -> bool:
+    """Whether there are kernels for this processor, and they may read the memory of these: see `are_plain`."""
+    return UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors)
 
 
 def is_batched(v: Tensor) -> bool:

@@ -14,8 +14,7 @@ from torch.autograd.graph import increment_version
 from selfloop.compiler import AVERAGE_ROWS_BLOCK, MOVE_ROWS_BLOCK, host_target, table_rows_code
 from selfloop.kernels import team
 from selfloop.kernels.compiled import BITS
-from selfloop.kernels.problem import are_plain, have_memory
-from selfloop.kernels.refusals import UNSUPPORTED
+from selfloop.kernels.refusals import may_read
 from selfloop.kernels.relocations import Numbers
 
 
@@ -80,8 +79,7 @@ def move_rows(
 
 def _is_compiled(*tensors: Tensor) -> bool:
     """Whether there are kernels for these, floats of one type and the int64 numbers of rows, contiguous on the CPU."""
-    is_here = UNSUPPORTED is None and are_plain(tensors) and have_memory(tensors)
-    return is_here and all(v.is_contiguous() for v in tensors) and {v.dtype for v in tensors} in _TYPES
+    return may_read(tensors) and all(v.is_contiguous() for v in tensors) and {v.dtype for v in tensors} in _TYPES
 
 
 _TYPES = tuple({dtype, torch.int64} for dtype in BITS)

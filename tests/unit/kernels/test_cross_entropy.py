@@ -42,15 +42,6 @@ def compiled(monkeypatch):
     monkeypatch.setattr(cross_entropy, "LEAST", 1)
 
 
-@pytest.fixture
-def in_blocks(monkeypatch):
-    """As few rows at a time as there can be."""
-    monkeypatch.setattr(readout, "LOGITS_BYTES", 1)
-    readout._plan.cache_clear()
-    yield
-    readout._plan.cache_clear()
-
-
 def problem(shape, dtype, weighted=False, ignored=False, bias=True, **options):
     """The tensors of a call, and its options."""
     rows, features, classes = shape

@@ -22,15 +22,6 @@ def compiled(monkeypatch):
 
 
 @pytest.fixture
-def in_blocks(monkeypatch):
-    """As few rows at a time as there can be."""
-    monkeypatch.setattr(readout, "LOGITS_BYTES", 1)
-    readout._plan.cache_clear()
-    yield
-    readout._plan.cache_clear()
-
-
-@pytest.fixture
 def ours(monkeypatch):
     """Counts what our own functions write."""
     calls, plain = [], readout.on_logits

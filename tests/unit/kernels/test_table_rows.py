@@ -5,7 +5,7 @@ import torch
 from catalogue import TOLERANCE
 
 from selfloop import processors
-from selfloop.kernels import table_rows, team
+from selfloop.kernels import refusals, team
 from selfloop.kernels.table_rows import average_rows, move_rows
 
 SHAPES = [(9, 5, 4), (40, 33, 17), (3, 1, 3), (7, 16, 1), (5, 8, 0), (2000, 64, 900)]
@@ -46,7 +46,7 @@ def averaged(average, table, rows):
 def by_torch(function, *arguments):
     """What the function makes of these without kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_rows, "UNSUPPORTED", "as a test wants")
+        patch.setattr(refusals, "UNSUPPORTED", "as a test wants")
         return function(*(argument.clone() for argument in arguments))
 
 
